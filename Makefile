@@ -1,0 +1,38 @@
+# make = compile the kernels. Everything that is installed goes into .venv; PYTHON= chooses the interpreter.
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+export MPLBACKEND := Agg
+
+.PHONY: kernels demo demo-weights test bench lint clean help
+kernels: $(VENV)/ready  ## compile the CPU kernels, and the CUDA ones where nvcc is found (default)
+	$(PY) csrc/build.py
+
+$(VENV)/ready: requirements.txt requirements-dev.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, got " + sys.version.split()[0] + ": choose one by make PYTHON=...") if sys.version_info < (3, 11) else 0'
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+demo: kernels  ## generate the embedded data set, fine-tune two detectors, compare them by size: runs/demo/
+	$(PY) -m tools.demo_run
+
+demo-weights: kernels  ## train the plain detector that the demo starts from (about 15 minutes)
+	$(PY) -m tools.demo_run --weights-only
+
+test: kernels  ## run the tests
+	$(PY) -m pytest
+
+bench: kernels  ## time the kernels against their peers
+	$(PY) tools/bench_kernels.py
+
+lint: $(VENV)/ready  ## ruff: format, imports, mistakes
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+clean:  ## remove what was built and installed; runs/ stays
+	rm -rf build $(VENV) .pytest_cache .ruff_cache .hypothesis
+	find . -name '*.so' -delete -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 16

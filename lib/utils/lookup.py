@@ -1,0 +1,97 @@
+"""The registry machinery: look a name up in a flat dict, call what is found with checked keyword arguments."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+def suggest(name: Any, choices: Iterable[str]) -> str:
+    """`` (did you mean 'x'?)`` for the nearest choice, or an empty string."""
+    near = difflib.get_close_matches(str(name), [str(choice) for choice in choices], n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def lookup(choices: Mapping[str, Any], name: Any, where: str) -> Any:
+    """The entry of ``choices`` called ``name``.
+
+    Raises:
+        ValueError: there is none; the message names ``where``, the choices and the nearest of them.
+    """
+    if name in choices:
+        return choices[name]
+    raise ValueError(f"{where} must be one of {', '.join(map(str, choices))}; got {name!r}{suggest(name, choices)}")
+
+
+def _accepts(value: Any, hint: Any) -> bool:
+    """Whether a value read from YAML fits a type hint; hints that YAML cannot express are not judged."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if hint is inspect.Parameter.empty or hint is Any:
+        return True
+    if origin in (typing.Union, types.UnionType):
+        return any(_accepts(value, arg) for arg in args)
+    if origin is typing.Literal:
+        return value in args
+    if hint is type(None):
+        return value is None
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint in (bool, str):
+        return isinstance(value, hint)
+    container = origin or hint
+    if inspect.isclass(container) and issubclass(container, Mapping):
+        return isinstance(value, Mapping)
+    if container in (list, tuple) or (inspect.isclass(container) and issubclass(container, Iterable)):
+        return isinstance(value, (list, tuple))
+    return True
+
+
+def check_arguments(function: Any, options: Mapping[str, Any], where: str, given: Iterable[str] = ()) -> None:
+    """Checks that ``options`` are keyword arguments of ``function`` and of the annotated types.
+
+    Args:
+        function: a class or function whose arguments a config may set.
+        options: name -> value, as read from YAML.
+        where: the config key of the options, for the message.
+        given: arguments that the builder passes itself; a config may not set them.
+
+    Raises:
+        ValueError: an unknown or missing key. TypeError: a value of another type than the annotation.
+    """
+    parameters = {
+        name: parameter
+        for name, parameter in inspect.signature(function).parameters.items()
+        if name not in given and parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    }
+    hints = typing.get_type_hints(function.__init__ if inspect.isclass(function) else function)
+    for name, value in options.items():
+        if name not in parameters:
+            known = ", ".join(parameters) or "no keys"
+            raise ValueError(f"{where} takes {known}; got {where}.{name}{suggest(name, parameters)}")
+        if not _accepts(value, hints.get(name, Any)):
+            hint = parameters[name].annotation
+            raise TypeError(f"{where}.{name} must be {hint}; got {value!r} ({type(value).__name__})")
+    for name, parameter in parameters.items():
+        if parameter.default is inspect.Parameter.empty and name not in options:
+            raise ValueError(f"{where}.{name} must be given; got only {', '.join(options) or 'nothing'}")
+
+
+def build(choices: Mapping[str, Any], config: Mapping[str, Any], where: str, **given: Any) -> Any:
+    """Calls the entry of ``choices`` that ``config["type"]`` names with the other keys of ``config``.
+
+    Args:
+        choices: name -> class or function.
+        config: ``{"type": name, option: value, ...}``.
+        where: the config key, for messages.
+        **given: further arguments, which the config may not set.
+    """
+    options = dict(config)
+    function = lookup(choices, options.pop("type", None), f"{where}.type")
+    check_arguments(function, options, where, given)
+    return function(**options, **given)
