@@ -52,14 +52,14 @@ def _accepts(value: Any, hint: Any) -> bool:
     return True
 
 
-def check_arguments(function: Any, options: Mapping[str, Any], where: str, given: Iterable[str] = ()) -> None:
+def check_arguments(function: Any, options: Mapping[str, Any], where: str) -> None:
     """Checks that ``options`` are keyword arguments of ``function`` and of the annotated types.
 
     Args:
-        function: a class or function whose arguments a config may set.
+        function: a class or function. A config sets its keyword arguments; what the builder passes itself is
+            positional-only (before the ``/`` of the signature).
         options: name -> value, as read from YAML.
         where: the config key of the options, for the message.
-        given: arguments that the builder passes itself; a config may not set them.
 
     Raises:
         ValueError: an unknown or missing key. TypeError: a value of another type than the annotation.
@@ -67,7 +67,7 @@ def check_arguments(function: Any, options: Mapping[str, Any], where: str, given
     parameters = {
         name: parameter
         for name, parameter in inspect.signature(function).parameters.items()
-        if name not in given and parameter.kind is not inspect.Parameter.VAR_KEYWORD
+        if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
     }
     hints = typing.get_type_hints(function.__init__ if inspect.isclass(function) else function)
     for name, value in options.items():
@@ -82,16 +82,16 @@ def check_arguments(function: Any, options: Mapping[str, Any], where: str, given
             raise ValueError(f"{where}.{name} must be given; got only {', '.join(options) or 'nothing'}")
 
 
-def build(choices: Mapping[str, Any], config: Mapping[str, Any], where: str, **given: Any) -> Any:
+def build(choices: Mapping[str, Any], config: Mapping[str, Any], where: str, *given: Any) -> Any:
     """Calls the entry of ``choices`` that ``config["type"]`` names with the other keys of ``config``.
 
     Args:
         choices: name -> class or function.
         config: ``{"type": name, option: value, ...}``.
         where: the config key, for messages.
-        **given: further arguments, which the config may not set.
+        *given: what the builder passes itself, by position.
     """
     options = dict(config)
     function = lookup(choices, options.pop("type", None), f"{where}.type")
-    check_arguments(function, options, where, given)
-    return function(**options, **given)
+    check_arguments(function, options, where)
+    return function(*given, **options)

@@ -1,0 +1,54 @@
+"""The detector: backbone, neck, head and priors behind one ``forward``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from lib.structures import Predictions
+
+
+class Normalizer(nn.Module):
+    """Turns uint8 images into the floats that the network was trained on: ``(x - mean) / std`` by channel.
+
+    Args:
+        mean, std: one value a channel, in grey levels 0 .. 255 and in the images' channel order.
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32)[:, None, None], persistent=False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W) uint8 -> (B, 3, H, W) float32."""
+        return (images.float() - self.mean) / self.std
+
+
+class Detector(nn.Module):
+    """An SSD-family detector.
+
+    Args:
+        backbone: a Backbone or a DualPath.
+        neck: taps to maps.
+        head: maps to logits and deltas.
+        priors: makes the prior boxes of maps of given sizes; called as ``priors(maps, image_size, device)``.
+    """
+
+    def __init__(self, backbone: nn.Module, neck: nn.Module, head: nn.Module, priors: nn.Module):
+        super().__init__()
+        self.backbone, self.neck, self.head, self.priors = backbone, neck, head, priors
+
+    def maps(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """(B, 3, H, W) normalised images -> the maps that the head reads, [(B, C_l, h_l, w_l)]."""
+        return self.neck(self.backbone(images, self.neck.inputs))
+
+    def forward(self, images: torch.Tensor) -> Predictions:
+        """(B, 3, H, W) normalised images -> Predictions, in training and in evaluation alike."""
+        maps = self.maps(images)
+        logits, deltas = self.head(maps)  # (B, P, K), (B, P, 4)
+        image_size = (images.shape[-2], images.shape[-1])
+        priors = self.priors([(x.shape[-2], x.shape[-1]) for x in maps], image_size, images.device)
+        return Predictions(logits, deltas, priors, image_size)

@@ -1,0 +1,102 @@
+"""Prior boxes: made from the feature maps as they are, for any input size, square or not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from lib.ops.boxes import cxcywh_to_xyxy
+
+Size = tuple[int, int]
+
+
+class PriorGenerator(nn.Module):
+    """SSD's priors (SSD, section 2.2, with the sizes of its published code).
+
+    A cell of level l has a square of side ``sizes[l]``, one of side ``sqrt(sizes[l] * sizes[l + 1])``, and for
+    each ratio r a pair of the first one's area, r times as wide as high and the other way round.
+
+    Args:
+        sizes: one side a level and one more, in pixels of an input of ``reference`` pixels.
+        ratios: for each level, or once for all levels.
+        reference: side of the square input that ``sizes`` and ``steps`` are meant for. Sizes scale with the
+            geometric mean of the input's sides. None: they are pixels whatever the input.
+        steps: distance of the centres in pixels at each level. None: the cells tile the image exactly.
+        clip: whether centre, width and height are each clipped to the image, as SSD's published code does.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[float],
+        ratios: Sequence,
+        reference: float | None = None,
+        steps: Sequence[float] | None = None,
+        clip: bool = True,
+    ):
+        super().__init__()
+        num_levels = len(sizes) - 1
+        per_level = all(isinstance(level, Sequence) for level in ratios) and len(ratios) > 0
+        self.ratios = [tuple(level) for level in ratios] if per_level else [tuple(ratios)] * num_levels
+        if len(self.ratios) != num_levels:
+            raise ValueError(
+                f"model.priors.ratios must be one list, or one for each of the {num_levels} levels "
+                f"(model.priors.sizes has one entry more than there are levels); got {len(self.ratios)}"
+            )
+        if min(sizes) <= 0 or list(sizes) != sorted(sizes):
+            raise ValueError(f"model.priors.sizes must be positive and rising; got {list(sizes)}")
+        if steps is not None and len(steps) != num_levels:
+            raise ValueError(f"model.priors.steps must have {num_levels} entries, one a level; got {len(steps)}")
+        self.sizes, self.reference, self.steps, self.clip = list(sizes), reference, steps, clip
+        self._cache: dict[tuple, torch.Tensor] = {}
+
+    @property
+    def boxes_per_cell(self) -> list[int]:
+        """Priors of a cell, for each level."""
+        return [2 + 2 * len(ratios) for ratios in self.ratios]
+
+    def fractions(self, maps: Sequence[Size], image_size: Size) -> torch.Tensor:
+        """Priors as fractions of the image, in centre form: the form of the published code.
+
+        Args:
+            maps: (height, width) of each feature map.
+            image_size: (height, width) of the network's input.
+
+        Returns:
+            (P, 4) float32: centre x, centre y, width, height; by map, row, column, box.
+        """
+        height, width = image_size
+        scale = math.sqrt(height * width) / self.reference if self.reference else 1.0
+        levels = []
+        for level, (rows, columns) in enumerate(maps):
+            step_y, step_x = self._steps(level, (rows, columns), image_size, scale)
+            y, x = (torch.arange(n, dtype=torch.float64) + 0.5 for n in (rows, columns))
+            centres = torch.cartesian_prod(y * step_y / height, x * step_x / width).flip(-1)  # (cells, 2)
+            sides = torch.tensor(self._sides(level), dtype=torch.float64) * scale
+            sides = sides / torch.tensor([width, height])  # (A, 2)
+            cells, boxes = len(centres), len(sides)
+            pairs = (centres[:, None].expand(cells, boxes, 2), sides[None].expand(cells, boxes, 2))
+            levels.append(torch.cat(pairs, dim=-1).flatten(0, 1))  # (cells * A, 4)
+        priors = torch.cat(levels).float()
+        return priors.clamp(0, 1) if self.clip else priors
+
+    def _steps(self, level: int, cells: Size, image_size: Size, scale: float) -> tuple[float, float]:
+        if self.steps is None:
+            return image_size[0] / cells[0], image_size[1] / cells[1]
+        return self.steps[level] * scale, self.steps[level] * scale
+
+    def _sides(self, level: int) -> list[tuple[float, float]]:
+        side, larger = self.sizes[level], math.sqrt(self.sizes[level] * self.sizes[level + 1])
+        pairs = [(side * math.sqrt(r), side / math.sqrt(r)) for r in self.ratios[level]]
+        return [(side, side), (larger, larger), *(box for w, h in pairs for box in ((w, h), (h, w)))]
+
+    def forward(self, maps: Sequence[Size], image_size: Size, device: torch.device | str = "cpu") -> torch.Tensor:
+        """Priors in pixels of the network's input: (P, 4) float32 xyxy. Computed once a size and device."""
+        key = (tuple(maps), tuple(image_size), str(device))
+        if key not in self._cache:
+            height, width = image_size
+            boxes = cxcywh_to_xyxy(self.fractions(maps, image_size))
+            self._cache[key] = (boxes * torch.tensor([width, height, width, height])).to(device)
+        return self._cache[key]
