@@ -1,8 +1,8 @@
 """The things that the synthetic scenes are made of: outlines, textures, and how one of them is drawn.
 
 An outline is a list of closed contours, each (N, 2) float64 xy around the origin with y down; where contours
-lie in each other they make holes (even-odd rule). Its scale is of no account: ``pose`` brings it to the wanted
-size.
+lie in each other they make holes (even-odd rule). Its scale is of no account: ``pose`` brings it to the
+wanted size.
 """
 
 from __future__ import annotations
