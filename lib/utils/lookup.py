@@ -27,13 +27,13 @@ def lookup(choices: Mapping[str, Any], name: Any, where: str) -> Any:
     raise ValueError(f"{where} must be one of {', '.join(map(str, choices))}; got {name!r}{suggest(name, choices)}")
 
 
-def _accepts(value: Any, hint: Any) -> bool:
+def accepts(value: Any, hint: Any) -> bool:
     """Whether a value read from YAML fits a type hint; hints that YAML cannot express are not judged."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if hint is inspect.Parameter.empty or hint is Any:
         return True
     if origin in (typing.Union, types.UnionType):
-        return any(_accepts(value, arg) for arg in args)
+        return any(accepts(value, arg) for arg in args)
     if origin is typing.Literal:
         return value in args
     if hint is type(None):
@@ -74,7 +74,7 @@ def check_arguments(function: Any, options: Mapping[str, Any], where: str) -> No
         if name not in parameters:
             known = ", ".join(parameters) or "no keys"
             raise ValueError(f"{where} takes {known}; got {where}.{name}{suggest(name, parameters)}")
-        if not _accepts(value, hints.get(name, Any)):
+        if not accepts(value, hints.get(name, Any)):
             hint = parameters[name].annotation
             raise TypeError(f"{where}.{name} must be {hint}; got {value!r} ({type(value).__name__})")
     for name, parameter in parameters.items():

@@ -1,0 +1,151 @@
+"""From a config to objects: the one file that knows both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lib.models.backbones import BACKBONES
+from lib.models.backbones.base import Backbone, tap_row, with_strides
+from lib.models.count import map_sizes
+from lib.models.detector import Detector, Normalizer
+from lib.models.dual_path import DualPath
+from lib.models.head import HEADS, PREDICTORS, MultiBoxHead
+from lib.models.neck import ExtraLayers
+from lib.multibox.coder import BoxCoder
+from lib.multibox.losses import LOSSES
+from lib.multibox.matcher import MATCHERS
+from lib.multibox.postprocess import PostProcess
+from lib.multibox.priors import PriorGenerator
+from lib.optim import OPTIMIZERS, SCHEDULES, Schedule, with_warmup
+from lib.utils.lookup import build, check_arguments, lookup
+
+COCO_CLASSES = 80
+
+
+def num_classes(cfg: Mapping[str, Any]) -> int:
+    """K, background included: from ``model.num_classes``, ``data.classes``, the annotations, or else COCO's."""
+    annotations = cfg["data"]["train"]["annotations"]
+    if cfg["model"]["num_classes"] is not None:
+        count = cfg["model"]["num_classes"]
+    elif cfg["data"]["classes"]:
+        count = len(cfg["data"]["classes"]) + 1
+    elif annotations and Path(annotations).is_file():
+        count = len(json.loads(Path(annotations).read_text(encoding="utf-8")).get("categories", ())) + 1
+    else:
+        count = COCO_CLASSES + 1
+    if count < 2:
+        raise ValueError(f"model.num_classes must be 2 or more, background and one class; got {count}")
+    return count
+
+
+def input_size(cfg: Mapping[str, Any]) -> tuple[int, int]:
+    """(height, width) of the network's input."""
+    size = cfg["input"]["size"]
+    if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
+        raise ValueError(f"input.size must be [height, width] in pixels, such as [300, 300]; got {size}")
+    return size[0], size[1]
+
+
+def build_detector(cfg: Mapping[str, Any]) -> Detector:
+    """The detector that ``model`` describes, its weights at random (torch's generator)."""
+    model = cfg["model"]
+    taps, source = neck_taps(model)
+    backbone = _build_backbone(model, taps + [source])
+    recipe = lookup(HEADS, model["head"]["type"], "model.head.type")
+    channels = [backbone.channels[tap_row(tap)] for tap in (*taps, source)]
+    extras = model["neck"]["extras"]
+    neck = ExtraLayers(taps, source, channels, extras, recipe.extra, model["neck"]["l2norm"])
+    priors = PriorGenerator(**model["priors"])
+    levels = len(neck.out_channels)
+    if levels != len(priors.boxes_per_cell):
+        raise ValueError(
+            f"model.priors.sizes must have {levels + 1} entries for {levels} maps ({len(taps)} taps and "
+            f"{len(extras)} extra layers), one a map and one more; got {len(priors.sizes)}"
+        )
+    predictor = lookup(PREDICTORS, model["head"]["predictor"] or recipe.predictor, "model.head.predictor")
+    head = MultiBoxHead(neck.out_channels, priors.boxes_per_cell, num_classes(cfg), predictor)
+    detector = Detector(backbone, neck, head, priors)
+    _check_maps(detector, input_size(cfg))
+    return detector
+
+
+def neck_taps(model: Mapping[str, Any]) -> tuple[list[str], str]:
+    """The taps that heads read, and the one from which extra layers start, as the backbone names them."""
+    taps = [str(tap) for tap in model["neck"]["taps"]]
+    source = model["neck"]["source"] or ("coarse." if model["dual_path"] else "") + taps[-1].removeprefix("coarse.")
+    for tap in (*taps, source):
+        if not tap.removeprefix("coarse.").isdigit():
+            raise ValueError(f"model.neck.taps must be rows such as 11 or coarse.13; got {tap!r}")
+        if tap.startswith("coarse.") and not model["dual_path"]:
+            raise ValueError(f"{tap!r} of model.neck needs model.dual_path, which is null: name it, or a plain row")
+    return taps, source
+
+
+def _build_backbone(model: Mapping[str, Any], taps: Iterable[str]) -> nn.Module:
+    options = dict(model["backbone"])
+    strides = options.pop("strides", None) or {}
+    table = with_strides(build(BACKBONES, options, "model.backbone"), strides)
+    last = max(tap_row(tap) for tap in taps)
+    if last >= len(table):
+        raise ValueError(f"model.neck.taps must be rows of {options['type']}, 0 to {len(table) - 1}; got {last}")
+    backbone = Backbone(table[: last + 1])  # rows after the last tap would only cost
+    if not model["dual_path"]:
+        return backbone
+    check_arguments(DualPath, model["dual_path"], "model.dual_path")
+    return DualPath(backbone, **model["dual_path"])
+
+
+def _check_maps(detector: Detector, size: tuple[int, int]) -> None:
+    """Raises if the input is too small for the pyramid."""
+    try:
+        map_sizes(detector, size)
+    except RuntimeError as error:
+        raise ValueError(
+            f"input.size must leave a map for each level; got {list(size)}, too small ({error}): choose a larger "
+            "input.size, or fewer model.neck.extras"
+        ) from None
+
+
+def build_normalizer(cfg: Mapping[str, Any]) -> Normalizer:
+    """uint8 images -> what the detector takes."""
+    return Normalizer(cfg["input"]["mean"], cfg["input"]["std"])
+
+
+def build_coder(cfg: Mapping[str, Any]) -> BoxCoder:
+    """The code of the box offsets."""
+    return BoxCoder(tuple(cfg["model"]["variances"]))
+
+
+def build_loss(cfg: Mapping[str, Any]) -> Any:
+    """The training criterion: ``loss(predictions, target) -> {name: value}``."""
+    matcher = build(MATCHERS, cfg["matcher"], "matcher")
+    return build(LOSSES, cfg["loss"], "loss", matcher, build_coder(cfg))
+
+
+def build_postprocess(cfg: Mapping[str, Any]) -> PostProcess:
+    """Predictions -> detections in the original images."""
+    return PostProcess(coder=build_coder(cfg), **cfg["postprocess"])
+
+
+def build_optimizer(cfg: Mapping[str, Any], model: nn.Module) -> torch.optim.Optimizer:
+    """The optimizer over the parameters that ``train.trainable`` names; the others are frozen."""
+    scope = cfg["train"]["trainable"]
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(scope is None or name.startswith(tuple(scope)))
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not learning:
+        raise ValueError(f"train.trainable must name parts such as backbone, neck, head; got {scope}")
+    return build(OPTIMIZERS, cfg["train"]["optimizer"], "train.optimizer", learning)
+
+
+def build_schedule(cfg: Mapping[str, Any]) -> Schedule:
+    """Factor of the learning rate, as a function of the epochs done."""
+    train = cfg["train"]
+    schedule = build(SCHEDULES, train["schedule"], "train.schedule", train["epochs"])
+    return with_warmup(schedule, train["warmup_epochs"], train["warmup_start"])
