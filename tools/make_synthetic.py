@@ -16,8 +16,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         description="Generate synthetic images of small textured shapes, in COCO format: OUT/train/, "
-        "OUT/val/, OUT/train.json, OUT/val.json. The same options give the same files; where they lie there already, "
-        "nothing is done.",
+        "OUT/val/, OUT/train.json, OUT/val.json. The same options give the same files; where they lie "
+        "there already, nothing is done.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("out", metavar="OUT", help="folder to write; new, empty, or generated before")

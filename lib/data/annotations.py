@@ -62,7 +62,7 @@ def check_structure(content: Any, where: str) -> None:
         if not isinstance(content.get(key), list):
             raise ValueError(
                 f"{where} must be a COCO file with the lists {', '.join(required)}; {key} is missing, the "
-                f"file has {first_few(content) or 'nothing'}: choose the annotation file of a detection data set"
+                f"file has {first_few(content) or 'nothing'}: choose the annotations of a detection set"
             )
         for index, entry in enumerate(content[key]):
             missing = [field for field in fields if not isinstance(entry, Mapping) or field not in entry]
@@ -97,8 +97,8 @@ def check_references(content: Mapping[str, Any], where: str) -> None:
         if stray:
             raise ValueError(
                 f"{where}: each annotation must name one of the file's {listed}; {len(stray)} have an "
-                f"unknown {key} ({first_few(dict.fromkeys(stray))}): add these {listed} to the file or remove "
-                "the annotations"
+                f"unknown {key} ({first_few(dict.fromkeys(stray))}): add these {listed} to the file or "
+                "remove the annotations"
             )
 
 

@@ -30,8 +30,8 @@ class CocoDataset:
     """Images with boxes, checked when it is made; an image is opened when it is loaded.
 
     Boxes that leave their image are clipped to it; useless ones (not four finite numbers, no area, outside)
-    are dropped and counted. Crowds, and what is marked ``ignore``, get the label IGNORE. Images without objects
-    stay.
+    are dropped and counted. Crowds, and what is marked ``ignore``, get the label IGNORE. Images without
+    objects stay.
 
     Args:
         images: the folder of the images.
@@ -141,8 +141,8 @@ class CocoDataset:
         if not kept:
             raise ValueError(
                 f"{self.name} must have at least one usable box of {first_few(self.classes)}; none of its "
-                f"{len(annotations)} annotations is ({'; '.join(bad.lines()) or 'an empty data set'}): choose "
-                "another file or other classes"
+                f"{len(annotations)} annotations is ({'; '.join(bad.lines()) or 'an empty data set'}): "
+                "choose another file or other classes"
             )
         return kept
 
@@ -175,9 +175,9 @@ class CocoDataset:
         image = read_image(path)
         if image.shape[:2] != size:
             raise ValueError(
-                f"image {path} must be as large as {self.name} says, {size[1]}x{size[0]} (width x height); it "
-                f"has {image.shape[1]}x{image.shape[0]} stored pixels (EXIF rotation is not applied), so boxes "
-                "would be misplaced: mend the file"
+                f"image {path} must be as large as {self.name} says, {size[1]}x{size[0]} (width x height); "
+                f"it has {image.shape[1]}x{image.shape[0]} stored pixels (EXIF rotation is not applied), so "
+                "boxes would be misplaced: mend the file"
             )
         boxes, labels = self.objects(index)
         return Sample(image, boxes, labels, self.image_ids[index], size)
