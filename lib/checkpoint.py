@@ -1,0 +1,129 @@
+"""Files of weights: written so that none is ever half there, read so that none can run code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lib.legacy import PARTS, translate_weights
+from lib.utils.lookup import suggest
+
+log = logging.getLogger(__name__)
+FORMAT = 1
+
+
+def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes ``content`` (plain types and tensors) to ``path``; a failure leaves what was there before.
+
+    Raises:
+        OSError: the disk is full or not writable; the message says that the old file is kept.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.tmp{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            torch.save({"format": FORMAT, **content}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
+        temporary.unlink(missing_ok=True)
+        raise OSError(f"{path} could not be written ({error}); the file of that name, if any, is as before") from None
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """The content of a checkpoint file, ours or another repository's, on the CPU. No code of it runs.
+
+    Raises:
+        FileNotFoundError, ValueError: naming the file and what is wrong with it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        near = suggest(path.name, [p.name for p in path.parent.glob("*.pth")] if path.parent.is_dir() else [])
+        raise FileNotFoundError(f"a checkpoint must be a file; got {path}, which does not exist{near}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).split("\n")[0]
+        raise ValueError(
+            f"{path} must hold tensors and plain values only; it holds something else, or is no checkpoint "
+            f"({reason}); it was not loaded"
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path} must be a whole torch checkpoint; it cannot be read: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold a mapping of tensors; got {type(content).__name__}")
+    return content
+
+
+def is_ours(content: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint was written by ``save_checkpoint``."""
+    return "format" in content and "model" in content
+
+
+def read_run(path: str | Path) -> dict[str, Any]:
+    """A checkpoint of ours, with its config and class names.
+
+    Raises:
+        ValueError: it is another repository's, or of a later format.
+    """
+    content = read_checkpoint(path)
+    if not is_ours(content):
+        raise ValueError(
+            f"{path} must be a checkpoint of this project; it has the keys {', '.join(list(map(str, content))[:5])}: "
+            "give its experiment with --cfg, or start a training from it by model.weights"
+        )
+    if content["format"] > FORMAT:
+        raise ValueError(f"{path} must have format {FORMAT} or older; got {content['format']}: update this project")
+    return content
+
+
+def load_weights(model: nn.Module, path: str | Path, scope: Sequence[str] | None = None) -> None:
+    """Loads a checkpoint's weights into the model, strictly: every tensor of the scope, or an error.
+
+    Args:
+        model: changed in place.
+        path: a checkpoint of ours, or of the BMVC code.
+        scope: prefixes of the parameters to take, such as ``["backbone"]``; None: all.
+
+    Raises:
+        FileNotFoundError, ValueError: naming the file and the tensors that do not fit.
+    """
+    content = read_checkpoint(path)
+    tensors = content["model"] if is_ours(content) else content.get("state_dict", content)
+    wanted = tuple(scope) if scope else ("",)
+    own = {name: value for name, value in model.state_dict().items() if name.startswith(wanted)}
+    if not own:
+        raise ValueError(f"model.weights_scope must name parts such as backbone, neck.extras, head; got {scope}")
+    if is_ours(content):
+        given = {name: value for name, value in tensors.items() if name.startswith(wanted)}
+    elif all(str(name).removeprefix("module.").split(".")[0] in PARTS for name in tensors):
+        given = translate_weights(tensors, model, scope)
+    else:
+        raise ValueError(f"{path} holds tensors of an unknown family, such as {list(tensors)[:3]}")
+    _check_fit(path, given, own)
+    model.load_state_dict(given, strict=False)
+    log.info("weights %s tensors %d of %d", path, len(given), len(model.state_dict()))
+
+
+def _check_fit(path: str | Path, given: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]) -> None:
+    problems = [f"{name} is missing" for name in own if name not in given]
+    problems += [f"{name} is not the model's" for name in given if name not in own]
+    problems += [
+        f"{name} is {tuple(given[name].shape)}, the model's {tuple(own[name].shape)}"
+        for name in own
+        if name in given and given[name].shape != own[name].shape
+    ]
+    if problems:
+        more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
+        raise ValueError(
+            f"{path} must be of this very model; {'; '.join(problems[:4])}{more}: choose the config that it was "
+            "trained with, or take a part of it by model.weights_scope=[backbone]"
+        )

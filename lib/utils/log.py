@@ -1,0 +1,39 @@
+"""Logging: one line an event, to the terminal and to a file of the run."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+
+class _Terminal(logging.Handler):
+    """Writes above a progress bar instead of through it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+def setup_logging(file: Path | None = None) -> None:
+    """Sends the log to the terminal and, if given, appends it to ``file``."""
+    handlers: list[logging.Handler] = [_Terminal()]
+    if file is not None:
+        handlers.append(logging.FileHandler(file, encoding="utf-8"))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers, force=True)
+
+
+def progress(iterable, description: str, total: int | None = None, initial: int = 0) -> tqdm:
+    """A progress bar with speed and time left; into a file or pipe, one line every half minute."""
+    is_terminal = sys.stderr.isatty()
+    return tqdm(
+        iterable,
+        desc=description,
+        total=total,
+        initial=initial,
+        mininterval=0.2 if is_terminal else 30,
+        leave=False,
+        dynamic_ncols=is_terminal,
+        disable=None if is_terminal else False,
+    )
