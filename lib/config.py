@@ -160,14 +160,15 @@ def _read_file(path: Path, above: tuple[Path, ...] = ()) -> dict:
     return merge(_read_file((path.parent / base).resolve(), (*above, path)), mapping)
 
 
-def merge(base: Mapping, update: Mapping) -> dict:
+def merge(base: Mapping, update: Mapping, where: str = "") -> dict:
     """``update`` over ``base``, key by key. Replaced whole: a part whose ``type`` changes, strides, own ranges."""
     result = dict(base)
-    for key, value in _expand_short_name(update).items():
-        old = result.get(key)
-        same_part = isinstance(value, Mapping) and isinstance(old, Mapping) and key not in ("strides", "ranges")
-        if same_part and value.get("type", old.get("type")) == old.get("type"):
-            result[key] = merge(old, value)
+    for key, value in update.items():
+        name, old = f"{where}{key}", result.get(key)
+        if isinstance(value, Mapping) and isinstance(old, Mapping) and key not in ("strides", "ranges"):
+            value = _expand_short_name(value)
+            is_other_type = name in PARTS and value.get("type", old.get("type")) != old.get("type")
+            result[key] = value if is_other_type else merge(old, value, f"{name}.")
         else:
             result[key] = value
     return result

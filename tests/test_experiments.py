@@ -1,0 +1,72 @@
+"""Every experiment file loads, builds, and costs what FACTS says its row costs."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from lib.build import build_detector, input_size
+from lib.config import load_config
+from lib.models.count import count_macs, count_parameters, map_sizes
+
+ROOT = Path(__file__).resolve().parents[1] / "experiments"
+FILES = sorted(path for path in ROOT.glob("*/*.yml") if path.parent.name != "_base_")
+
+# experiment -> (sides of the maps, priors, 10^9 multiply-accumulates, 10^6 parameters), from the BMVC code's models
+COSTS = {
+    "mobilenet_v1/plain": ((19, 10, 5, 3, 2, 1), 2990, 2.51, 16.14),
+    "mobilenet_v1/512": ((32, 16, 8, 4, 2, 1), 8180, 6.91, 16.14),
+    "mobilenet_v1/600": ((38, 19, 10, 5, 3, 2), 11632, 9.74, 16.14),
+    "mobilenet_v1/anchor10": ((19, 10, 5, 3, 2, 1), 2990, 2.51, 16.14),
+    "mobilenet_v1/f6": ((38, 19, 10, 5, 3, 2, 1), 11654, 4.21, 17.32),
+    "mobilenet_v1/S1L0": ((38, 19, 10, 5, 3, 1), 11638, 9.74, 16.53),
+    "mobilenet_v1/S1L0_dual": ((38, 19, 5, 3, 2, 1), 11062, 10.41, 16.53),
+    "mobilenet_v1/S1L4": ((38, 19, 10, 5, 3, 1), 11638, 9.08, 16.53),
+    "mobilenet_v1/S1L6": ((38, 19, 10, 5, 3, 2), 11650, 8.66, 16.53),
+    "mobilenet_v1/S2L0_6": ((75, 38, 19, 10, 5, 3), 45366, 33.92, 16.53),
+    "vgg16/plain": ((38, 19, 10, 5, 3, 1), 11620, 35.49, 35.09),
+    "vgg16/S1L2": ((75, 37, 19, 10, 5, 3), 44866, 128.82, 35.09),
+    "vgg16/S1L2_dual": ((75, 37, 10, 5, 3, 1), 42754, 153.90, 35.09),
+    "vgg16/S2L2_5": ((75, 25, 13, 7, 5, 3), 38944, 349.26, 35.09),
+}
+
+
+def build_on_meta(name: str):
+    """The experiment's detector at full size, without memory or time for its weights."""
+    cfg = load_config(ROOT / f"{name}.yml")
+    with torch.device("meta"):
+        return cfg, build_detector(cfg).eval()
+
+
+@pytest.mark.parametrize("name", COSTS)
+def test_cost_is_the_ancestors(name):
+    cfg, detector = build_on_meta(name)
+    sides, num_priors, gmacs, megaparameters = COSTS[name]
+    maps = map_sizes(detector, input_size(cfg))
+    assert maps == [(side, side) for side in sides]
+    assert len(detector.priors(maps, input_size(cfg))) == num_priors
+    assert sum(count_macs(detector, input_size(cfg)).values()) / 1e9 == pytest.approx(gmacs, abs=0.006)
+    assert count_parameters(detector) / 1e6 == pytest.approx(megaparameters, abs=0.006)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_experiment_loads_and_builds(path):
+    name = f"{path.parent.name}/{path.stem}"
+    cfg, detector = build_on_meta(name)
+    height, width = input_size(cfg)
+    predictions = detector(torch.empty(1, 3, height, width, device="meta"))
+    assert predictions.logits.shape == (1, *predictions.priors.shape[:1], 81)
+    assert predictions.deltas.shape == (1, *predictions.priors.shape)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_experiment_is_short_and_says_how_to_run_it(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 20
+    assert f"python train.py --cfg=experiments/{path.parent.name}/{path.name}" in text
+
+
+def test_separable_predictors_make_s1l0_cheaper():
+    _, detector = build_on_meta("mobilenet_v1/S1L0_separable")
+    assert sum(count_macs(detector, (300, 300)).values()) / 1e9 == pytest.approx(5.0, abs=0.05)
+    assert count_parameters(detector) / 1e6 == pytest.approx(5.8, abs=0.05)
