@@ -1,0 +1,121 @@
+"""From a data set and detections to a Result."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lib.evaluation.arrays import DetectionTable, GroundTruth, detection_table, make_ground_truth
+from lib.evaluation.engines import ENGINES
+from lib.evaluation.protocols import Protocol
+from lib.evaluation.result import Result, count_objects
+from lib.utils.lookup import lookup
+
+if TYPE_CHECKING:
+    from lib.structures import Detections
+
+log = logging.getLogger(__name__)
+
+Rows = tuple[np.ndarray, np.ndarray, np.ndarray]  # of one image: (D, 4) xywh, (D,) scores, (D,) category ids
+
+
+def evaluate(
+    ground_truth: GroundTruth, detections: DetectionTable, protocol: Protocol, engine: str = "hotcoco"
+) -> Result:
+    """Judges detections against a ground truth.
+
+    Args:
+        ground_truth: of the images that count, with or without objects.
+        detections: of the same images and classes.
+        protocol: ranges, thresholds, limits.
+        engine: "hotcoco" or "pycocotools"; their results are equal to the bit.
+    """
+    run = lookup(ENGINES, engine, "evaluation.engine")
+    curves = run(ground_truth, detections, protocol)
+    return Result(protocol, ground_truth.names, curves, count_objects(ground_truth, protocol))
+
+
+class Evaluator:
+    """Collects the detections of a model image by image, as arrays, and judges them.
+
+    Each image counts once, whether it has detections or not; one that comes again, as a sampler that pads its
+    last batch makes it, is passed over. Images that never came do not count.
+    """
+
+    def __init__(
+        self,
+        ground_truth: Mapping[str, Any],
+        category_ids: Sequence[int],
+        protocol: Protocol,
+        engine: str = "hotcoco",
+    ) -> None:
+        """Reads the ground truth.
+
+        Args:
+            ground_truth: a data set in COCO form: images, annotations, categories.
+            category_ids: category id of label 1, 2, ...
+            protocol: see ``make_protocol``.
+            engine: "hotcoco" or "pycocotools".
+        """
+        lookup(ENGINES, engine, "evaluation.engine")
+        self._coco, self._protocol, self._engine = ground_truth, protocol, engine
+        self._truth = make_ground_truth(ground_truth, category_ids)
+        self._category_ids = np.array([0, *category_ids], np.int64)  # label 0 is the background
+        self._images = set(self._truth.image_ids.tolist())
+        self._rows: dict[int, Rows] = {}
+
+    def update(self, image_id: int, detections: Detections) -> None:
+        """Takes the detections of one image: xyxy in pixels of the original image, labels from 1 on."""
+        image_id = int(image_id)
+        if image_id not in self._images:
+            raise ValueError(
+                f"image_id must be of the ground truth's {len(self._images)} images; got {image_id}: "
+                "evaluate with the annotations that the loader reads"
+            )
+        boxes, scores, labels = (value.detach().cpu().numpy() for value in detections)
+        if len(labels) and not 1 <= labels.min() <= labels.max() < len(self._category_ids):
+            raise ValueError(
+                f"labels of detections must be 1 to {len(self._category_ids) - 1}; got {labels.min()} to "
+                f"{labels.max()} for image {image_id}: the model was built for other classes"
+            )
+        xyxy = boxes.astype(np.float64).reshape(-1, 4)
+        xywh = np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1)
+        self.merge({image_id: (xywh, scores.astype(np.float64), self._category_ids[labels])})
+
+    def state(self) -> dict[int, Rows]:
+        """What was collected, to send to another process: image id -> (xywh, scores, category ids)."""
+        return dict(self._rows)
+
+    def merge(self, state: Mapping[int, Rows]) -> None:
+        """Takes in what another process collected; images that are already here stay as they are."""
+        for image_id, rows in state.items():
+            self._rows.setdefault(image_id, rows)
+
+    def results(self) -> list[dict[str, Any]]:
+        """The detections as a COCO results list, by image id."""
+        return [
+            {"image_id": image_id, "category_id": category, "bbox": box, "score": score}
+            for image_id, rows in sorted(self._rows.items())
+            for box, score, category in zip(*(values.tolist() for values in rows), strict=True)
+        ]
+
+    def evaluate(self) -> Result:
+        """Judges all that was collected."""
+        if not self._rows:
+            raise ValueError("an evaluation must have at least one image; got none: is the data set empty?")
+        left = len(self._images) - len(self._rows)
+        if left:
+            log.warning("images_left_out %d of %d had no update and do not count", left, len(self._images))
+        truth = make_ground_truth(self._coco, self._category_ids[1:], self._rows)
+        return evaluate(truth, self._table(truth), self._protocol, self._engine)
+
+    def _table(self, truth: GroundTruth) -> DetectionTable:
+        images = sorted(self._rows)
+        xywh, scores, categories = (
+            np.concatenate(values) for values in zip(*map(self._rows.get, images), strict=True)
+        )
+        counts = [len(self._rows[image][1]) for image in images]
+        return detection_table(np.repeat(np.array(images, np.int64), counts), categories, xywh, scores, truth)

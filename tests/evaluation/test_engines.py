@@ -1,0 +1,64 @@
+"""Both engines give the same arrays to the bit, and those of plain pycocotools."""
+
+import contextlib
+import io
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from random_sets import random_set
+
+from lib.evaluation import make_protocol
+from lib.evaluation.arrays import make_detections, make_ground_truth
+from lib.evaluation.engines import run_hotcoco, run_pycocotools
+
+OWN = make_protocol("custom", {"thin": [0, 144], "wide": [100, None]}, [0.3, 0.5], [2, 7])
+PROTOCOLS = [make_protocol(name) for name in ("coco", "aitod", "soda", "tinyperson")] + [OWN]
+
+
+def assert_equal_to_the_bit(one, other):
+    for name in ("precision", "recall", "scores"):
+        assert getattr(one, name).tobytes() == getattr(other, name).tobytes(), name
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: protocol.name)
+@pytest.mark.parametrize("seed", range(10))
+def test_engines_agree_to_the_bit(protocol, seed, capfd):
+    coco, results = random_set(seed)
+    truth = make_ground_truth(coco)
+    found = make_detections(results, truth)
+    assert_equal_to_the_bit(run_hotcoco(truth, found, protocol), run_pycocotools(truth, found, protocol))
+    assert capfd.readouterr().out == ""  # neither engine prints
+
+
+@pytest.mark.parametrize("seed", range(10, 20))
+def test_coco_is_plain_pycocotools_to_the_bit(seed):
+    coco, results = random_set(seed)
+    truth = make_ground_truth(coco)
+    ours = run_hotcoco(truth, make_detections(results, truth), make_protocol("coco"))
+    with contextlib.redirect_stdout(io.StringIO()):
+        plain = COCO()
+        plain.dataset = coco
+        plain.createIndex()
+        evaluation = COCOeval(plain, plain.loadRes(results) if results else COCO(), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+    for name in ("precision", "recall", "scores"):
+        assert getattr(ours, name).tobytes() == evaluation.eval[name].tobytes()
+
+
+@pytest.mark.parametrize("run", [run_hotcoco, run_pycocotools])
+def test_no_detection_at_all_is_recall_zero(run):
+    coco, _ = random_set(3)
+    truth = make_ground_truth(coco)
+    curves = run(truth, make_detections([], truth), make_protocol("coco"))
+    assert set(np.unique(curves.recall)) <= {-1.0, 0.0}
+    assert curves.precision.shape == (10, 101, len(truth.names), 4, 3)
+
+
+@pytest.mark.parametrize("run", [run_hotcoco, run_pycocotools])
+def test_no_object_at_all_is_minus_one(run):
+    coco, results = random_set(4)
+    truth = make_ground_truth({**coco, "annotations": []})
+    assert (run(truth, make_detections(results, truth), make_protocol("coco")).precision == -1).all()

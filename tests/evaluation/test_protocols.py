@@ -1,0 +1,82 @@
+"""Protocols hold the published numbers, and bad values are refused by name."""
+
+import math
+
+import numpy as np
+import pytest
+
+from lib.evaluation import PROTOCOLS, make_protocol
+
+
+def test_coco_reports_the_twelve_numbers_of_the_reference():
+    assert list(make_protocol("coco").metrics()) == [
+        *("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large"),
+        *("AR_1", "AR_10", "AR_100", "AR_small", "AR_medium", "AR_large"),
+    ]
+
+
+def test_grids_are_those_of_linspace_to_the_last_bit():
+    protocol = make_protocol("coco")
+    assert list(protocol.iou_thresholds) == np.linspace(0.5, 0.95, 10).tolist()
+    assert protocol.recall_levels.tolist() == np.linspace(0, 1, 101).tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "ranges", "limits"),
+    [
+        ("aitod", {"very_tiny": (0, 64), "tiny": (64, 256), "small": (256, 1024)}, (100, 300, 1500)),
+        ("soda", {"all": (0, 1024), "extremely_small": (0, 144), "normal": (1024, 2000)}, (100, 300, 1000)),
+        ("tinyperson", {"tiny": (1, 400), "tiny1": (1, 64), "reasonable": (1024, 1e10)}, (200,)),
+        ("visdrone", {"all": (0, 1e10)}, (1, 10, 100, 500)),
+        ("voc07", {"all": (0, 1e10)}, (None,)),
+    ],
+)
+def test_published_ranges_and_limits(name, ranges, limits):
+    protocol = make_protocol(name)
+    assert {key: protocol.ranges[key] for key in ranges} == ranges
+    assert protocol.limits == limits
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_every_headline_is_a_number_that_is_reported(name):
+    assert make_protocol(name).headline in make_protocol(name).metrics()
+
+
+def test_own_values_name_their_keys_alike():
+    protocol = make_protocol("coco", {"tiny": [0, 256], "rest": [256, None]}, [0.5, 0.6], [300, 10])
+    assert list(protocol.metrics()) == [
+        "AP",
+        "AP50",
+        "AP_tiny",
+        "AP_rest",
+        "AR_10",
+        "AR_300",
+        "AR_tiny",
+        "AR_rest",
+    ]
+    assert protocol.ranges == {"all": (0, 1e10), "tiny": (0, 256), "rest": (256, 1e10)}
+
+
+def test_own_ranges_without_the_headline_choose_the_first_number():
+    assert make_protocol("tinyperson", {"mine": [0, 100]}).headline == "AP25"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"protocol": "koko"}, "evaluation.protocol must be one of coco, .*'koko'"),
+        ({"ranges": {"tiny": [10, 4]}}, r"ranges.tiny must be .* got \[10, 4\]: write"),
+        ({"ranges": {"tiny": 4}}, "ranges.tiny must be .* got 4: write"),
+        ({"ranges": {"all": [0, 4]}}, "not be 'all'; got 'all': choose"),
+        ({"ranges": {"10": [0, 4]}}, "not start with a digit .* got '10'"),
+        ({"ranges": [0, 4]}, "evaluation.ranges must be"),
+        ({"iou_thresholds": [0.5, 1.5]}, r"above 0 and at most 1; got \[0.5, 1.5\]: write"),
+        ({"iou_thresholds": 0.5}, "must be a list of numbers .* got 0.5: write"),
+        ({"iou_thresholds": [math.nan]}, "got .nan.: write"),
+        ({"max_detections": [0]}, r"whole numbers above 0; got \[0\]: write"),
+        ({"max_detections": []}, r"got \[\]: write"),
+    ],
+)
+def test_bad_values_are_refused_by_name(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make_protocol(**arguments)
