@@ -18,12 +18,18 @@ IGNORE = -1  # label of a region where neither an object nor its absence may be 
 class Sample(NamedTuple):
     """One image with its boxes, in NumPy, on its way through the transforms.
 
+    Geometric transforms leave the pixels alone: they move the boxes at once, and note in ``matrix`` and ``canvas``
+    where the pixels have to go, until ``resize`` resamples them once and for all.
+
     Attributes:
         image: (H, W, 3) uint8, BGR.
-        boxes: (G, 4) float32 xyxy in pixels of ``image``.
+        boxes: (G, 4) float32 xyxy in pixels of the canvas; of ``image`` where nothing is pending.
         labels: (G,) int64, 1 .. K-1, or IGNORE.
         image_id: the data set's own id of the image.
         size: (height, width) of the image as it was read from the file.
+        matrix: (2, 3) float64, pending map from pixels of ``image`` to pixels of the canvas; None: the identity.
+        canvas: (height, width) of the pending canvas, maybe fractional; None: that of ``image``.
+        content: (left, top, right, bottom), the part of ``image`` that is no filling; None: all of it.
     """
 
     image: np.ndarray
@@ -31,6 +37,9 @@ class Sample(NamedTuple):
     labels: np.ndarray
     image_id: int
     size: tuple[int, int]
+    matrix: np.ndarray | None = None
+    canvas: tuple[float, float] | None = None
+    content: tuple[int, int, int, int] | None = None
 
 
 class Target(NamedTuple):
