@@ -10,6 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from lib.data.coco import CocoDataset
+from lib.data.loader import Loader
+from lib.data.transforms import build_transform
+from lib.evaluation.evaluator import Evaluator
+from lib.evaluation.protocols import make_protocol
 from lib.models.backbones import BACKBONES
 from lib.models.backbones.base import Backbone, tap_row, with_strides
 from lib.models.count import map_sizes
@@ -30,11 +35,17 @@ COCO_CLASSES = 80
 
 def num_classes(cfg: Mapping[str, Any]) -> int:
     """K, background included: from ``model.num_classes``, ``data.classes``, the annotations, or else COCO's."""
+    given, classes = cfg["model"]["num_classes"], cfg["data"]["classes"]
     annotations = cfg["data"]["train"]["annotations"]
-    if cfg["model"]["num_classes"] is not None:
-        count = cfg["model"]["num_classes"]
-    elif cfg["data"]["classes"]:
-        count = len(cfg["data"]["classes"]) + 1
+    if given is not None and classes and given != len(classes) + 1:
+        raise ValueError(
+            f"model.num_classes must be {len(classes) + 1}, the data's classes and background; got {given}: "
+            "choose model.num_classes=null to have it follow the data"
+        )
+    if given is not None:
+        count = given
+    elif classes:
+        count = len(classes) + 1
     elif annotations and Path(annotations).is_file():
         count = len(json.loads(Path(annotations).read_text(encoding="utf-8")).get("categories", ())) + 1
     else:
@@ -149,3 +160,41 @@ def build_schedule(cfg: Mapping[str, Any]) -> Schedule:
     train = cfg["train"]
     schedule = build(SCHEDULES, train["schedule"], "train.schedule", train["epochs"])
     return with_warmup(schedule, train["warmup_epochs"], train["warmup_start"])
+
+
+def build_dataset(cfg: Mapping[str, Any], split: str, classes: Iterable[str] | None = None) -> CocoDataset:
+    """The images and boxes of ``data.train`` or ``data.val``.
+
+    Args:
+        classes: names in the order of their labels; None: ``data.classes``, or those of the annotations.
+    """
+    files = cfg["data"][split]
+    for key in ("images", "annotations"):
+        if not files[key]:
+            raise ValueError(f"data.{split}.{key} must be given: the images' folder, and a COCO JSON file; got null")
+    return CocoDataset(
+        files["images"], files["annotations"], classes or cfg["data"]["classes"], bad_boxes=cfg["data"]["bad_boxes"]
+    )
+
+
+def build_loader(cfg: Mapping[str, Any], dataset: CocoDataset, training: bool) -> Loader:
+    """Batches for training, augmented and shuffled, or for evaluation, each image once and as it is."""
+    channels, mean = cfg["input"]["channels"], cfg["input"]["mean"]
+    fill = mean if channels == "bgr" else mean[::-1]  # transforms work in BGR
+    return Loader(
+        dataset,
+        build_transform(cfg["data"]["augment"] if training else "none", input_size(cfg), fill),
+        batch_size=cfg["train"]["batch_size"] if training else cfg["evaluation"]["batch_size"],
+        channels=channels,
+        shuffle=training,
+        seed=cfg["run"]["seed"],
+        num_workers=cfg["data"]["workers"],
+        drop_last=training,
+    )
+
+
+def build_evaluator(cfg: Mapping[str, Any], dataset: CocoDataset) -> Evaluator:
+    """Collects detections in ``dataset`` and scores them by ``evaluation``."""
+    settings = {key: cfg["evaluation"][key] for key in ("protocol", "ranges", "iou_thresholds", "max_detections")}
+    protocol = make_protocol(**settings)
+    return Evaluator(dataset.ground_truth, dataset.category_ids, protocol, cfg["evaluation"]["engine"])

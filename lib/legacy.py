@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from lib.data.transforms import PRESETS
 from lib.models.backbones.vgg import vgg16
 from lib.utils.lookup import lookup, suggest
 
@@ -241,8 +242,10 @@ def _data(dataset: Mapping[str, Any]) -> dict:
         for part, key in (("train", "TRAIN_SETS"), ("val", "TEST_SETS"))
         if dataset.get(key)
     }
-    expand = {"type": "expand", "p": dataset.get("PROB", 0.6)}
-    data["augment"] = [{"type": "iou_crop"}, {"type": "photometric"}, expand, {"type": "flip"}]
+    data["augment"] = [
+        {**step, "p": float(dataset.get("PROB", 0.6))} if step["type"] == "expand" else step
+        for step in PRESETS["ssd_ancestor"]
+    ]
     return data
 
 

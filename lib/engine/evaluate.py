@@ -1,36 +1,48 @@
-"""The evaluation loop: images in, AP by size out."""
+"""The evaluation loop: images in, detections and AP by size out."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
+from lib.build import build_evaluator, build_loader, build_normalizer, build_postprocess
+from lib.data.coco import CocoDataset
+from lib.evaluation.evaluator import Evaluator
 from lib.utils.log import progress
 
 
-@torch.inference_mode()
-def evaluate(
-    model: nn.Module, normalizer: nn.Module, postprocess: Any, loader: Any, evaluator: Any, device: torch.device
-) -> Any:
-    """Runs the model over a data set once and scores what it finds.
+class Evaluation:
+    """Tests models on one data set; made once, called after as many epochs as there are.
 
     Args:
-        model: images (B, 3, H, W) -> Predictions; its mode is restored.
-        normalizer: uint8 images -> the model's.
-        postprocess: (Predictions, sizes) -> [Detections].
-        loader: yields each image once, as a Batch.
-        evaluator: takes ``update(image_id, detections)``; ``evaluate()`` gives the result.
-
-    Returns:
-        What ``evaluator.evaluate()`` gives.
+        cfg: the resolved config.
+        dataset: its labels are the model's.
+        device: where the model runs.
     """
-    was_training = model.training
-    model.eval()
-    for batch in progress(loader, "testing"):
-        images = normalizer(batch.images.to(device, non_blocking=True))
-        for image_id, found in zip(batch.image_ids.tolist(), postprocess(model(images), batch.sizes), strict=True):
-            evaluator.update(image_id, found)
-    model.train(was_training)
-    return evaluator.evaluate()
+
+    def __init__(self, cfg: Mapping[str, Any], dataset: CocoDataset, device: torch.device):
+        self.cfg, self.dataset, self.device = cfg, dataset, device
+        self.loader = build_loader(cfg, dataset, training=False)
+        self.normalizer = build_normalizer(cfg).to(device)
+        self.postprocess = build_postprocess(cfg)
+
+    @torch.inference_mode()
+    def __call__(self, model: nn.Module) -> Evaluator:
+        """Runs the model over every image once; ``evaluate()`` of what comes back scores its detections.
+
+        Args:
+            model: images (B, 3, H, W) -> Predictions; its mode is restored.
+        """
+        was_training = model.training
+        model.eval()
+        evaluator = build_evaluator(self.cfg, self.dataset)
+        for batch in progress(self.loader, "testing"):
+            predictions = model(self.normalizer(batch.images.to(self.device, non_blocking=True)))
+            found = self.postprocess(predictions, batch.sizes)
+            for image_id, detections in zip(batch.image_ids.tolist(), found, strict=True):
+                evaluator.update(image_id, detections)
+        model.train(was_training)
+        return evaluator

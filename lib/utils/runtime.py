@@ -59,3 +59,11 @@ def readable_errors() -> Iterator[None]:
 def _is_raised_by_us(error: Exception) -> bool:
     innermost = traceback.extract_tb(error.__traceback__)[-1]
     return Path(innermost.filename).resolve().is_relative_to(Path(__file__).resolve().parents[1])
+
+
+def set_threads(count: int) -> None:
+    """Sets torch's threads; 0 leaves its own choice."""
+    if count < 0:
+        raise ValueError(f"run.threads must be 0 (torch's own choice) or more; got {count}")
+    if count:
+        torch.set_num_threads(count)

@@ -1,0 +1,59 @@
+"""Test a detector: AP by object size, over all classes and class by class.
+
+    python test.py --checkpoint=runs/mobilenet_v1/S1L0_dual/best.pth
+    python test.py --cfg=experiments/... --checkpoint=... --json=result.json data.val.annotations=FILE.json
+    python test.py --checkpoint=... 'evaluation.ranges={tiny: [0, 256], rest: [256, .inf]}'
+
+Without --cfg the checkpoint's own config counts. The detections are written in COCO's results format beside the
+checkpoint, as detections.json, or where --detections says.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from lib.build import build_dataset, build_detector
+from lib.checkpoint import is_ours, load_weights, read_checkpoint, read_run
+from lib.config import load_config
+from lib.engine.evaluate import Evaluation
+from lib.utils.log import setup_logging
+from lib.utils.runtime import choose_device, readable_errors, set_threads
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cfg", help="experiment file; by default the config inside the checkpoint")
+    parser.add_argument("--checkpoint", required=True, help="weights (.pth), ours or of the BMVC 2019 code")
+    parser.add_argument("--json", help="write the metrics to this file")
+    parser.add_argument("--detections", help="write the detections to this file (COCO results format)")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. evaluation.batch_size=8")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse()
+    setup_logging()
+    content = read_checkpoint(args.checkpoint)
+    cfg = load_config(args.cfg or read_run(args.checkpoint)["config"], args.overrides)
+    device = choose_device(cfg.run.device)
+    set_threads(cfg.run.threads)
+    dataset = build_dataset(cfg, "val", content["classes"] if is_ours(content) else None)
+    cfg.data.classes = list(dataset.classes)
+    model = build_detector(cfg).to(device)
+    load_weights(model, args.checkpoint)
+    evaluator = Evaluation(cfg, dataset, device)(model)
+    result = evaluator.evaluate()
+    print(result.table())
+    detections = Path(args.detections or Path(args.checkpoint).with_name("detections.json"))
+    detections.parent.mkdir(parents=True, exist_ok=True)
+    detections.write_text(json.dumps(evaluator.results()), encoding="utf-8")
+    print(f"detections: {detections}")
+    if args.json:
+        Path(args.json).parent.mkdir(parents=True, exist_ok=True)
+        Path(args.json).write_text(json.dumps(result.to_json(), indent=2) + "\n", encoding="utf-8")
+        print(f"metrics: {args.json}")
+
+
+if __name__ == "__main__":
+    with readable_errors():
+        main()
