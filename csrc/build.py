@@ -1,0 +1,223 @@
+"""Compiles the kernels that this machine can compile, beside lib/ops: ``python csrc/build.py``.
+
+Variables: ARCH (CPU, default native; e.g. x86-64-v3 for a build that is to run elsewhere), CUDA_ARCH (e.g. 90
+    or
+"80;90", default the GPUs of this machine, or portable PTX where there is none), CXX, NVCC. What is up to
+date, by a hash of sources and commands, is left alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+SOURCE = Path(__file__).resolve().parent
+ROOT = SOURCE.parent
+BUILD = ROOT / "build"
+OUTPUT = ROOT / "lib" / "ops"
+# No contraction into fused multiply-adds: the kernels give the bits of lib/ops/reference.py.
+CPU_FLAGS = ["-O3", "-std=c++17", "-fPIC", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
+LINK_FLAGS = ["-shared"] + (["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else [])
+
+
+class Kernel(NamedTuple):
+    """One extension module: a Cython face over C++ headers or CUDA sources."""
+
+    name: str
+    face: str
+    cores: tuple[str, ...]
+
+
+KERNELS = (
+    Kernel("_overlaps", "overlaps.pyx", ("overlaps.hpp", "pair.hpp")),
+    Kernel("_nms", "nms.pyx", ("nms.hpp", "multiclass.hpp", "pair.hpp", "ranks.hpp")),
+)
+CUDA_KERNEL = Kernel(
+    "_cuda", "cuda/faces.pyx", ("cuda/overlaps.cu", "cuda/nms.cu", "cuda/kernels.hpp", "pair.hpp")
+)
+
+
+class Skip(Exception):
+    """Something that the machine lacks; the text says what and how to get it."""
+
+
+class Failure(Exception):
+    """A command that went wrong; the text is what it printed."""
+
+
+def run(*command: str | Path) -> None:
+    """Runs a command; raises Failure with its output if it fails."""
+    words = [str(word) for word in command]
+    result = subprocess.run(words, capture_output=True, text=True)
+    if result.returncode:
+        raise Failure(f"{shlex.join(words)}\n{result.stdout}{result.stderr}")
+
+
+def accepts(compiler: list[str], flag: str) -> bool:
+    """Whether the compiler can build an empty program with ``flag``."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "empty.cpp"
+        source.write_text("int main() {}\n")
+        command = [*compiler, flag, str(source), "-o", str(Path(folder) / "empty")]
+        return subprocess.run(command, capture_output=True).returncode == 0
+
+
+def find_compiler() -> list[str]:
+    """The C++ compiler, as a command."""
+    for name in filter(None, [os.environ.get("CXX"), "c++", "g++", "clang++"]):
+        command = shlex.split(name)
+        if shutil.which(command[0]):
+            return command
+    raise Skip("no C++ compiler found: install g++ or clang++, or set CXX")
+
+
+def find_nvcc() -> str:
+    """The CUDA compiler."""
+    for name in filter(None, [os.environ.get("NVCC"), "nvcc", "/usr/local/cuda/bin/nvcc"]):
+        if path := shutil.which(name):
+            return path
+    raise Skip(
+        "no CUDA compiler found: install the CUDA toolkit or set NVCC, if this machine has an NVIDIA GPU"
+    )
+
+
+def python_include() -> list[str]:
+    """The compiler flag for Python's headers."""
+    include = sysconfig.get_paths()["include"]
+    if not (Path(include) / "Python.h").exists():
+        raise Skip(f"Python.h is not in {include}: install python3-dev for {sys.executable}")
+    return [f"-I{include}", f"-I{SOURCE}"]
+
+
+def cuda_flags(nvcc: str) -> list[str]:
+    """The architectures to compile for: CUDA_ARCH, else this machine's GPUs, else PTX that any GPU can
+    translate."""
+    if chosen := os.environ.get("CUDA_ARCH"):
+        numbers = chosen.replace(";", " ").replace(",", " ").replace("sm_", "").split()
+        return [f"-gencode=arch=compute_{number},code=[sm_{number},compute_{number}]" for number in numbers]
+    if (
+        shutil.which("nvidia-smi")
+        and subprocess.run(["nvidia-smi", "-L"], capture_output=True).returncode == 0
+    ):
+        return ["-arch=native"]
+    known = subprocess.run([nvcc, "--list-gpu-arch"], capture_output=True, text=True).stdout.split()
+    oldest = known[0] if known else "compute_75"
+    return [f"-gencode=arch={oldest},code={oldest}"]
+
+
+def translate(kernel: Kernel) -> Path:
+    """Cython: the face as C++, under build/."""
+    generated = BUILD / f"{kernel.name}.cpp"
+    options = ["--cplus", "-3", "--fast-fail", "-X", "boundscheck=False", "-X", "wraparound=False"]
+    module = f"lib.ops.{kernel.name}"
+    try:
+        run(
+            sys.executable,
+            "-m",
+            "cython",
+            *options,
+            "--module-name",
+            module,
+            "-o",
+            generated,
+            SOURCE / kernel.face,
+        )
+    except Failure as failure:
+        if "No module named" in str(failure):
+            raise Skip("Cython is not installed: pip install -r requirements.txt") from failure
+        raise
+    return generated
+
+
+def cpu_command() -> list[str]:
+    """The C++ command without its inputs and output."""
+    arch = os.environ.get("ARCH", "native")
+    return [*find_compiler(), *CPU_FLAGS, f"-march={arch}", *python_include()]
+
+
+def build_cpu(kernel: Kernel, target: Path, command: list[str]) -> None:
+    """One CPU kernel; with OpenMP where the compiler has it."""
+    openmp = ["-fopenmp"] if accepts(command[:1], "-fopenmp") else []
+    run(*command, *openmp, translate(kernel), *LINK_FLAGS, "-o", target)
+
+
+def build_cuda(kernel: Kernel, target: Path, command: list[str]) -> None:
+    """The CUDA sources by nvcc, the face by the C++ compiler, one module of both with the static CUDA
+    runtime."""
+    nvcc = command[0]
+    objects = []
+    for source in (core for core in kernel.cores if core.endswith(".cu")):
+        objects.append(BUILD / (Path(source).stem + ".cuda.o"))
+        run(*command, "-c", SOURCE / source, "-o", objects[-1])
+    face = BUILD / f"{kernel.name}.o"
+    run(*find_compiler(), *CPU_FLAGS, *python_include(), "-c", translate(kernel), "-o", face)
+    run(nvcc, "-shared", *objects, face, "-o", target)
+
+
+def cuda_command() -> list[str]:
+    """The nvcc command without its inputs and output."""
+    nvcc = find_nvcc()
+    return [
+        nvcc,
+        "-O3",
+        "-std=c++17",
+        "--fmad=false",
+        "--expt-relaxed-constexpr",
+        "-Xcompiler=-fPIC",
+        *cuda_flags(nvcc),
+    ]
+
+
+def fingerprint(kernel: Kernel, command: list[str]) -> str:
+    """A hash of everything that the module is made of."""
+    digest = hashlib.sha256(repr((command, sys.version, platform.machine())).encode())
+    for source in (kernel.face, *kernel.cores, "build.py"):
+        digest.update((SOURCE / source).read_bytes())
+    return digest.hexdigest()
+
+
+def make(kernel: Kernel, find_command, build) -> tuple[str, str]:
+    """Builds one kernel if it must be -> (what happened, detail)."""
+    target = OUTPUT / (kernel.name + sysconfig.get_config_var("EXT_SUFFIX"))
+    stamp = BUILD / f"{target.name}.hash"
+    try:
+        command = find_command()
+        wanted = fingerprint(kernel, command)
+        if target.exists() and stamp.exists() and stamp.read_text() == wanted:
+            return "up to date", target.name
+        start = time.perf_counter()
+        BUILD.mkdir(exist_ok=True)
+        fresh = BUILD / target.name
+        build(kernel, fresh, command)
+        os.replace(fresh, target)  # never overwritten in place: a running process may have it mapped
+        stamp.write_text(wanted)
+        return "built", f"{target.name}, {time.perf_counter() - start:.1f} s"
+    except Skip as reason:
+        return "skipped", str(reason)
+    except Failure as failure:
+        return "failed", str(failure)
+
+
+def main() -> int:
+    """Builds all, prints the table; 1 if a CPU kernel failed to compile."""
+    results = [(kernel, *make(kernel, cpu_command, build_cpu)) for kernel in KERNELS]
+    results.append((CUDA_KERNEL, *make(CUDA_KERNEL, cuda_command, build_cuda)))
+    for kernel, outcome, detail in results:
+        print(f"{outcome:<12}{kernel.face:<18}{detail}")
+    if any(outcome in ("skipped", "failed") for kernel, outcome, _ in results if kernel in KERNELS):
+        print("what is not built runs as slow torch code (lib/ops/reference.py)")
+    return int(any(outcome == "failed" for kernel, outcome, _ in results if kernel in KERNELS))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

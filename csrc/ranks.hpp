@@ -1,0 +1,62 @@
+// The order that all kernels share: higher score first, then lower index.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+namespace kernels {
+
+template <typename T>
+struct KeyOf;
+template <>
+struct KeyOf<float> {
+    using type = uint32_t;
+};
+template <>
+struct KeyOf<double> {
+    using type = uint64_t;
+};
+
+// An unsigned integer that rises as the score falls; equal scores, -0 and 0 among them, have equal keys.
+template <typename T>
+inline typename KeyOf<T>::type rank_key(T score) {
+    using Key = typename KeyOf<T>::type;
+    constexpr Key sign = Key(1) << (8 * sizeof(Key) - 1);
+    const T positive_zero = score + T(0);
+    Key bits;
+    std::memcpy(&bits, &positive_zero, sizeof bits);
+    return bits & sign ? bits : ~(bits | sign);
+}
+
+template <typename Key>
+struct Ranked {
+    Key key;
+    uint32_t index;
+    bool operator<(const Ranked& other) const {
+        return key != other.key ? key < other.key : index < other.index;
+    }
+};
+
+// Sorts by key and keeps the order of equal keys: comparisons for few, a radix sort for many.
+template <typename Key>
+void sort_ranked(std::vector<Ranked<Key>>& ranked) {
+    if (ranked.size() < 512) {
+        std::sort(ranked.begin(), ranked.end());
+        return;
+    }
+    constexpr int bits = 11, buckets = 1 << bits;
+    std::vector<Ranked<Key>> other(ranked.size());
+    for (int shift = 0; shift < int(8 * sizeof(Key)); shift += bits) {
+        uint32_t starts[buckets + 1] = {};
+        for (const auto& item : ranked) ++starts[((item.key >> shift) & (buckets - 1)) + 1];
+        if (std::find(starts, starts + buckets + 1, uint32_t(ranked.size())) != starts + buckets + 1) continue;
+        for (int i = 0; i < buckets; ++i) starts[i + 1] += starts[i];
+        for (const auto& item : ranked) other[starts[(item.key >> shift) & (buckets - 1)]++] = item;
+        ranked.swap(other);
+    }
+}
+
+}  // namespace kernels

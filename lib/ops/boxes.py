@@ -1,0 +1,58 @@
+"""Small box arithmetic in torch: any leading shape, any device, differentiable. Boxes are (..., 4)."""
+
+from __future__ import annotations
+
+import torch
+
+
+def box_area(boxes: torch.Tensor) -> torch.Tensor:
+    """(..., 4) xyxy -> (...) areas; 0 where a side is not positive."""
+    sides = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0)
+    return sides[..., 0] * sides[..., 1]
+
+
+def clip_boxes(boxes: torch.Tensor, size: tuple[int, int] | torch.Tensor) -> torch.Tensor:
+    """xyxy boxes cut to the frame 0 .. width, 0 .. height.
+
+    Args:
+        boxes: (..., 4).
+        size: (height, width), or a tensor (..., 2) of them that broadcasts against the boxes.
+    """
+    limit = _corner_pair(size, boxes)
+    return torch.minimum(boxes.clamp(min=0), limit)
+
+
+def scale_boxes(
+    boxes: torch.Tensor, source: tuple[int, int] | torch.Tensor, target: tuple[int, int] | torch.Tensor
+) -> torch.Tensor:
+    """xyxy boxes (..., 4) of a frame of size ``source`` in one of size ``target``; sizes are (height,
+    width)."""
+    return boxes * (_corner_pair(target, boxes) / _corner_pair(source, boxes))
+
+
+def _corner_pair(size: tuple[int, int] | torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+    """(height, width) -> (width, height, width, height) in the boxes' type."""
+    size = torch.as_tensor(size, dtype=boxes.dtype, device=boxes.device)
+    return size[..., [1, 0, 1, 0]]
+
+
+def xyxy_to_cxcywh(boxes: torch.Tensor) -> torch.Tensor:
+    """Corners -> centre, width and height."""
+    low, high = boxes[..., :2], boxes[..., 2:]
+    return torch.cat([(low + high) / 2, high - low], dim=-1)
+
+
+def cxcywh_to_xyxy(boxes: torch.Tensor) -> torch.Tensor:
+    """Centre, width and height -> corners."""
+    centre, half = boxes[..., :2], boxes[..., 2:] / 2
+    return torch.cat([centre - half, centre + half], dim=-1)
+
+
+def xyxy_to_xywh(boxes: torch.Tensor) -> torch.Tensor:
+    """Corners -> top left corner, width and height, as COCO files have them."""
+    return torch.cat([boxes[..., :2], boxes[..., 2:] - boxes[..., :2]], dim=-1)
+
+
+def xywh_to_xyxy(boxes: torch.Tensor) -> torch.Tensor:
+    """Top left corner, width and height -> corners."""
+    return torch.cat([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], dim=-1)

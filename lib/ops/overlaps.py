@@ -1,0 +1,65 @@
+"""Pairwise overlaps of two sets of boxes."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from lib.ops import cuda, kernels, reference
+from lib.utils.lookup import lookup
+
+_OP = f"{kernels.NAMESPACE}::bbox_overlaps"
+torch.library.define(_OP, "(Tensor boxes1, Tensor boxes2, str mode) -> Tensor")
+
+
+def bbox_overlaps(
+    boxes1: torch.Tensor | np.ndarray, boxes2: torch.Tensor | np.ndarray, mode: str = "iou"
+) -> torch.Tensor | np.ndarray:
+    """Overlap of every box of one set with every box of another.
+
+    Boxes of no area overlap nothing. Where a box is not finite the overlap is the lowest of its mode. Tensors
+    that need a gradient go through torch, so the result can be differentiated.
+
+    Args:
+        boxes1: (N, 4) xyxy of any floating type.
+        boxes2: (M, 4) xyxy.
+        mode: ``iou``, intersection over union, 0 .. 1; ``iof``, intersection over the area of the first box,
+            0 .. 1; ``giou``, generalised IoU, -1 .. 1; ``nwd``, the normalised Wasserstein distance, 0 .. 1,
+            which falls smoothly where tiny boxes no longer meet.
+
+    Returns:
+        (N, M) float32, on the boxes' device; an array if boxes1 is an array.
+    """
+    lookup(reference.LOWEST, mode, "mode")
+    first, second = kernels.as_tensors(boxes1, boxes2)
+    kernels.check_boxes(first, "boxes1")
+    kernels.check_boxes(second, "boxes2")
+    kernels.check_same_device(boxes1=first, boxes2=second)
+    if torch.is_grad_enabled() and (first.requires_grad or second.requires_grad):
+        return reference.bbox_overlaps(first, second, mode)
+    result = torch.ops.multibox.bbox_overlaps(first, second, mode)
+    return result.numpy() if isinstance(boxes1, np.ndarray) else result
+
+
+@torch.library.impl(_OP, "default")
+def _bbox_overlaps(boxes1: torch.Tensor, boxes2: torch.Tensor, mode: str) -> torch.Tensor:
+    dtype = kernels.kernel_dtype(boxes1, boxes2)
+    if boxes1.is_cuda and (core := kernels.load("_cuda")):
+        return cuda.bbox_overlaps(core, boxes1.to(dtype), boxes2.to(dtype), mode)
+    core = kernels.load("_overlaps") if boxes1.is_cpu else None
+    if core is None:
+        return reference.bbox_overlaps(boxes1.to(dtype), boxes2.to(dtype), mode)
+    out = torch.empty(len(boxes1), len(boxes2))
+    core.bbox_overlaps(
+        kernels.as_input(boxes1, dtype),
+        kernels.as_input(boxes2, dtype),
+        core.MODES[mode],
+        reference.NWD_CONSTANT,
+        out.numpy(),
+    )
+    return out
+
+
+@torch.library.register_fake(_OP)
+def _(boxes1: torch.Tensor, boxes2: torch.Tensor, mode: str) -> torch.Tensor:
+    return boxes1.new_empty(boxes1.shape[0], boxes2.shape[0], dtype=torch.float32)

@@ -1,0 +1,28 @@
+import logging
+
+import pytest
+import torch
+
+from lib.ops import batched_nms, bbox_overlaps, kernels, multiclass_nms, nms
+
+BOXES = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [50, 0, 60, 5]])
+SCORES = torch.tensor([0.5, 0.9, 0.1])
+
+
+@pytest.fixture
+def without_kernels(monkeypatch):
+    """As on a machine where nobody ran `make`."""
+    monkeypatch.setattr(kernels.importlib, "import_module", lambda name: exec(f"import {name}_missing"))
+    kernels.load.cache_clear()
+    yield
+    kernels.load.cache_clear()
+
+
+def test_missing_kernels_fall_back_to_torch_with_one_warning(without_kernels, caplog):
+    with caplog.at_level(logging.WARNING):
+        assert nms(BOXES, SCORES, 0.5).tolist() == [1, 2]
+        assert batched_nms(BOXES, SCORES, torch.tensor([0, 1, 0]), 0.5).tolist() == [1, 0, 2]
+        found = multiclass_nms(BOXES[None], SCORES[None, :, None], 0.2, 0.5, background=None)
+    assert found.counts.tolist() == [1]
+    assert len(caplog.records) == 1 and "run `make`" in caplog.text
+    assert bbox_overlaps(BOXES[:1], BOXES[1:]).tolist() == [[pytest.approx(0.9), 0.0]]
