@@ -8,12 +8,14 @@ order.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from lib.evaluation.columns import box_column, check_known, id_column, kind_of, number_column
+from lib.evaluation.protocols import Protocol
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +34,7 @@ class GroundTruth(NamedTuple):
         xywh: (G, 4) float64, pixels of the original image.
         area: (G,) float64, the mask's where there is one: it decides the size range.
         ignore: (G,) bool, a region in which detections count neither way.
+        dropped_ids: (X,) int64, further category ids, whose detections the protocol drops.
     """
 
     image_ids: np.ndarray
@@ -42,10 +45,11 @@ class GroundTruth(NamedTuple):
     xywh: np.ndarray
     area: np.ndarray
     ignore: np.ndarray
+    dropped_ids: np.ndarray
 
     def select(self, rows: np.ndarray) -> GroundTruth:
         """The same images and classes with only some objects: an index or a mask over G."""
-        return self._replace(**{name: getattr(self, name)[rows] for name in self._fields[3:]})
+        return self._replace(**{name: getattr(self, name)[rows] for name in self._fields[3:-1]})
 
 
 class DetectionTable(NamedTuple):
@@ -70,51 +74,50 @@ class DetectionTable(NamedTuple):
 
 def make_ground_truth(
     coco: Mapping[str, Any],
+    protocol: Protocol,
     category_ids: Iterable[int] | None = None,
     image_ids: Iterable[int] | None = None,
-    ignore_flags: Sequence[str] = ("iscrowd",),
-    region_category: int | None = None,
 ) -> GroundTruth:
     """The arrays of a data set in COCO form.
 
     Args:
         coco: ``{"images", "annotations", "categories"}``.
+        protocol: says what is a region to ignore, and which classes are none.
         category_ids: the classes to judge; all by default. Objects of others are left out, with a note.
         image_ids: the images to judge; all by default.
-        ignore_flags: keys of an annotation any of which, if true, makes it a region that counts neither way.
-        region_category: category id whose boxes are regions of no class.
 
     Raises:
         ValueError: a part is missing, an id is unknown or given twice, or a box is not four finite numbers.
     """
-    known, names = _check_lists(coco)
+    images, names = _check_lists(coco)
     annotations = coco["annotations"]
-    if category_ids is None:
-        category_ids = [key for key in names if key != region_category]
-    classes, chosen = (
-        np.unique(list(category_ids)),
-        known if image_ids is None else np.unique(list(image_ids)),
+    regions, dropped = (
+        [key for key, name in names.items() if re.sub("[-_]", " ", name.lower()) in classes]
+        for classes in (protocol.region_classes, protocol.dropped_classes)
     )
-    check_known(classes, np.array(sorted(names)), "category id to judge", "categories of the ground truth")
+    wanted = np.unique(list(names if category_ids is None else category_ids))
+    check_known(wanted, np.array(list(names)), "category id to judge", "categories of the ground truth")
+    classes = wanted[~np.isin(wanted, regions + dropped)].astype(np.int64)
+    chosen = images if image_ids is None else np.unique(list(image_ids))
     image, category = (id_column(annotations, key, "annotation") for key in ("image_id", "category_id"))
-    is_region = category == region_category
-    check_known(image, known, "image_id of an annotation", "images of the ground truth")
-    check_known(category[~is_region], np.array(sorted(names)), "category_id of an annotation", "categories")
-    xywh = box_column(annotations, "annotation")
-    ignore = np.array([any(entry.get(flag) for flag in ignore_flags) for entry in annotations], bool)
+    check_known(image, images, "image_id of an annotation", "images of the ground truth")
+    check_known(category, np.array(list(names)), "category_id of an annotation", "categories")
+    is_region = np.isin(category, regions) | _flags(annotations, ["ignored_region"] if regions else [])
     is_judged = is_region | np.isin(category, classes)
     if not is_judged.all():
         log.info("left_out_objects %d (of classes that are not judged)", np.count_nonzero(~is_judged))
+    xywh = _finite_boxes(annotations)
     rows = np.flatnonzero(is_judged & np.isin(image, chosen))
     table = GroundTruth(
-        image_ids=chosen.astype(np.int64),
-        category_ids=classes.astype(np.int64),
-        names=tuple(names[int(key)] for key in classes),
+        image_ids=chosen,
+        category_ids=classes,
+        names=tuple(names[key] for key in classes.tolist()),
         image=np.searchsorted(chosen, image[rows]),
         category=np.where(is_region, REGION, np.searchsorted(classes, category))[rows],
         xywh=xywh[rows],
         area=_areas(annotations, xywh)[rows],
-        ignore=(ignore | is_region)[rows],
+        ignore=(_flags(annotations, protocol.ignore_flags) | is_region)[rows],
+        dropped_ids=np.array(regions + dropped, np.int64),
     )
     return table.select(np.argsort(table.image, kind="stable"))
 
@@ -144,10 +147,18 @@ def detection_table(
 ) -> DetectionTable:
     """Checks columns of detections against a ground truth and sorts them by image.
 
+    Detections of the classes that the protocol drops are left out.
+
     Args:
         image_id: (D,) int64. category_id: (D,) int64. xywh: (D, 4) float64. score: (D,) float64.
         ground_truth: whose images and classes they must be of.
     """
+    judged = ~np.isin(category_id, ground_truth.dropped_ids)
+    if not judged.all():
+        log.info("dropped_detections %d (of classes that are not judged)", np.count_nonzero(~judged))
+        image_id, category_id, xywh, score = (
+            values[judged] for values in (image_id, category_id, xywh, score)
+        )
     check_known(image_id, ground_truth.image_ids, "image_id of a detection", "images of the ground truth")
     check_known(
         category_id, ground_truth.category_ids, "category_id of a detection", "classes that are judged"
@@ -188,14 +199,30 @@ def _check_lists(coco: Mapping[str, Any]) -> tuple[np.ndarray, dict[int, str]]:
     return found[0], {int(entry["id"]): str(entry.get("name", entry["id"])) for entry in coco["categories"]}
 
 
+def _flags(annotations: Sequence[Mapping[str, Any]], flags: Sequence[str]) -> np.ndarray:
+    """(G,) bool, whether any of the flags is set."""
+    return np.array([any(entry.get(flag) for flag in flags) for entry in annotations], bool)
+
+
+def _finite_boxes(annotations: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """(G, 4) float64 xywh of the annotations."""
+    xywh = box_column(annotations, "annotation")
+    bad = np.flatnonzero(~np.isfinite(xywh).all(1))
+    if len(bad):
+        raise ValueError(
+            f"bbox of an annotation must be finite; got {str(annotations[bad[0]])[:200]}, "
+            f"{len(bad)} such in all: see tools/check_dataset.py"
+        )
+    return xywh
+
+
 def _areas(annotations: Sequence[Mapping[str, Any]], xywh: np.ndarray) -> np.ndarray:
     """(G,) float64 areas that decide the size: the annotation's own, else width x height, with a warning."""
-    given = [entry.get("area") for entry in annotations]
-    missing = np.array([value is None for value in given], bool)
+    given = [{"area": np.nan if entry.get("area") is None else entry["area"]} for entry in annotations]
+    areas = number_column(given, "area", "annotation")
+    missing = ~np.isfinite(areas)
     if missing.any():
         log.warning(
             "missing_area %d of %d annotations: width x height decides their size", missing.sum(), len(given)
         )
-    box_areas = xywh[:, 2] * xywh[:, 3]
-    areas = number_column([{"area": value or 0} for value in given], "area", "annotation")
-    return np.where(missing, box_areas, areas)
+    return np.where(missing, xywh[:, 2] * xywh[:, 3], areas)

@@ -10,6 +10,7 @@ import numpy as np
 
 from lib.evaluation.arrays import DetectionTable, GroundTruth, detection_table, make_ground_truth
 from lib.evaluation.engines import ENGINES
+from lib.evaluation.kits import drop_regions, run_kit
 from lib.evaluation.protocols import Protocol
 from lib.evaluation.result import Result, count_objects
 from lib.utils.lookup import lookup
@@ -31,9 +32,13 @@ def evaluate(
         ground_truth: of the images that count, with or without objects.
         detections: of the same images and classes.
         protocol: ranges, thresholds, limits.
-        engine: "hotcoco" or "pycocotools"; their results are equal to the bit.
+        engine: "hotcoco" or "pycocotools"; their results are equal to the bit. The kits of VOC and VisDrone
+            have rules that neither knows; those protocols are computed by ``lib/evaluation/kits.py``.
     """
     run = lookup(ENGINES, engine, "evaluation.engine")
+    if protocol.is_kit:
+        run = run_kit
+    ground_truth, detections = drop_regions(ground_truth, detections)
     curves = run(ground_truth, detections, protocol)
     return Result(protocol, ground_truth.names, curves, count_objects(ground_truth, protocol))
 
@@ -62,7 +67,7 @@ class Evaluator:
         """
         lookup(ENGINES, engine, "evaluation.engine")
         self._coco, self._protocol, self._engine = ground_truth, protocol, engine
-        self._truth = make_ground_truth(ground_truth, category_ids)
+        self._truth = make_ground_truth(ground_truth, protocol, category_ids)
         self._category_ids = np.array([0, *category_ids], np.int64)  # label 0 is the background
         self._images = set(self._truth.image_ids.tolist())
         self._rows: dict[int, Rows] = {}
@@ -109,7 +114,7 @@ class Evaluator:
         left = len(self._images) - len(self._rows)
         if left:
             log.warning("images_left_out %d of %d had no update and do not count", left, len(self._images))
-        truth = make_ground_truth(self._coco, self._category_ids[1:], self._rows)
+        truth = make_ground_truth(self._coco, self._protocol, self._category_ids[1:], self._rows)
         return evaluate(truth, self._table(truth), self._protocol, self._engine)
 
     def _table(self, truth: GroundTruth) -> DetectionTable:

@@ -49,6 +49,9 @@ class Protocol(NamedTuple):
         matching: "coco": a detection takes the best object that is still free; "voc": the best object of all.
         points: recall levels at which precision is averaged; None for the area under the whole curve.
         limit_is_of_image: the limits count all classes of an image together.
+        ignore_flags: keys of an annotation; any of them, if true, makes it a region that counts neither way.
+        region_classes: classes whose boxes are regions of no class: what lies half inside is dropped.
+        dropped_classes: classes that are not judged; detections of them are dropped.
     """
 
     name: str
@@ -60,6 +63,9 @@ class Protocol(NamedTuple):
     matching: str = "coco"
     points: int | None = 101
     limit_is_of_image: bool = False
+    ignore_flags: tuple[str, ...] = ("iscrowd",)
+    region_classes: tuple[str, ...] = ()
+    dropped_classes: tuple[str, ...] = ()
 
     @property
     def is_kit(self) -> bool:
@@ -91,6 +97,15 @@ class Protocol(NamedTuple):
 
 
 _ALL = {"all": (0, HUGE)}
+_VOC = Protocol(
+    "voc",
+    _ALL,
+    iou_thresholds=(0.5,),
+    limits=(None,),
+    headline="AP50",
+    matching="voc",
+    ignore_flags=("difficult", "ignore", "iscrowd"),
+)
 PROTOCOLS = {
     "coco": Protocol("coco", {**_ALL, "small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, HUGE)}),
     "aitod": Protocol(
@@ -130,10 +145,19 @@ PROTOCOLS = {
         limits=(200,),
         headline="AP50_tiny",
         iou_apart=True,
+        ignore_flags=("iscrowd", "ignore", "uncertain"),
     ),
-    "visdrone": Protocol("visdrone", _ALL, limits=(1, 10, 100, 500), points=None, limit_is_of_image=True),
-    "voc07": Protocol("voc07", _ALL, (0.5,), (None,), headline="AP50", matching="voc", points=11),
-    "voc12": Protocol("voc12", _ALL, (0.5,), (None,), headline="AP50", matching="voc", points=None),
+    "visdrone": Protocol(
+        "visdrone",
+        _ALL,
+        limits=(1, 10, 100, 500),
+        points=None,
+        limit_is_of_image=True,
+        region_classes=("ignored regions",),
+        dropped_classes=("others",),
+    ),
+    "voc07": _VOC._replace(name="voc07", points=11),
+    "voc12": _VOC._replace(name="voc12", points=None),
     "custom": Protocol("custom", _ALL),
 }
 

@@ -13,6 +13,7 @@ from lib.evaluation import make_protocol
 from lib.evaluation.arrays import make_detections, make_ground_truth
 from lib.evaluation.engines import run_hotcoco, run_pycocotools
 
+COCO_PROTOCOL = make_protocol("coco")
 OWN = make_protocol("custom", {"thin": [0, 144], "wide": [100, None]}, [0.3, 0.5], [2, 7])
 PROTOCOLS = [make_protocol(name) for name in ("coco", "aitod", "soda", "tinyperson")] + [OWN]
 
@@ -26,7 +27,7 @@ def assert_equal_to_the_bit(one, other):
 @pytest.mark.parametrize("seed", range(10))
 def test_engines_agree_to_the_bit(protocol, seed, capfd):
     coco, results = random_set(seed)
-    truth = make_ground_truth(coco)
+    truth = make_ground_truth(coco, protocol)
     found = make_detections(results, truth)
     assert_equal_to_the_bit(run_hotcoco(truth, found, protocol), run_pycocotools(truth, found, protocol))
     assert capfd.readouterr().out == ""  # neither engine prints
@@ -35,8 +36,8 @@ def test_engines_agree_to_the_bit(protocol, seed, capfd):
 @pytest.mark.parametrize("seed", range(10, 20))
 def test_coco_is_plain_pycocotools_to_the_bit(seed):
     coco, results = random_set(seed)
-    truth = make_ground_truth(coco)
-    ours = run_hotcoco(truth, make_detections(results, truth), make_protocol("coco"))
+    truth = make_ground_truth(coco, COCO_PROTOCOL)
+    ours = run_hotcoco(truth, make_detections(results, truth), COCO_PROTOCOL)
     with contextlib.redirect_stdout(io.StringIO()):
         plain = COCO()
         plain.dataset = coco
@@ -51,8 +52,8 @@ def test_coco_is_plain_pycocotools_to_the_bit(seed):
 @pytest.mark.parametrize("run", [run_hotcoco, run_pycocotools])
 def test_no_detection_at_all_is_recall_zero(run):
     coco, _ = random_set(3)
-    truth = make_ground_truth(coco)
-    curves = run(truth, make_detections([], truth), make_protocol("coco"))
+    truth = make_ground_truth(coco, COCO_PROTOCOL)
+    curves = run(truth, make_detections([], truth), COCO_PROTOCOL)
     assert set(np.unique(curves.recall)) <= {-1.0, 0.0}
     assert curves.precision.shape == (10, 101, len(truth.names), 4, 3)
 
@@ -60,5 +61,5 @@ def test_no_detection_at_all_is_recall_zero(run):
 @pytest.mark.parametrize("run", [run_hotcoco, run_pycocotools])
 def test_no_object_at_all_is_minus_one(run):
     coco, results = random_set(4)
-    truth = make_ground_truth({**coco, "annotations": []})
-    assert (run(truth, make_detections(results, truth), make_protocol("coco")).precision == -1).all()
+    truth = make_ground_truth({**coco, "annotations": []}, COCO_PROTOCOL)
+    assert (run(truth, make_detections(results, truth), COCO_PROTOCOL).precision == -1).all()

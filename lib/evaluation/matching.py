@@ -1,0 +1,212 @@
+"""Which detection finds which object, by the rules of COCO and of VOC, for all images, thresholds and sizes.
+
+The engines compute tables; what goes beyond them (VOC's and VisDrone's rules, errors by kind, comparisons)
+starts here. Only pairs of a detection and an object that overlap enough are ever looked at: they are few.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from lib.evaluation.arrays import DetectionTable, GroundTruth
+from lib.evaluation.protocols import Protocol
+
+NONE = -1  # no object
+_BLOCK = 1 << 20  # pairs whose overlap is computed at once
+
+
+class Pairs(NamedTuple):
+    """Overlapping pairs of one image, by detection and then by object.
+
+    Attributes:
+        detection: (P,) int64, ascending.
+        object: (P,) int64.
+        iou: (P,) float64; over the detection's own area where the object is a region to ignore.
+    """
+
+    detection: np.ndarray
+    object: np.ndarray
+    iou: np.ndarray
+
+
+class Matches(NamedTuple):
+    """What the detections found, for T IoU thresholds and A area ranges.
+
+    Only the C detections that overlap some object enough are listed; the others found nothing.
+
+    Attributes:
+        detection: (C,) int64, ascending.
+        object: (C, T, A) int64, the object found, or NONE.
+        rank: (D,) int64, place by falling score among what the limit counts together, from 0.
+        object_ignored: (G, A) bool, to be ignored, or outside of the range.
+        outside: (D, A) bool, detection's area outside of the range.
+    """
+
+    detection: np.ndarray
+    object: np.ndarray
+    rank: np.ndarray
+    object_ignored: np.ndarray
+    outside: np.ndarray
+
+    def flags(self, threshold: int, area: int) -> tuple[np.ndarray, np.ndarray]:
+        """(D,) bool each: detections that are true positives, and those that count neither way."""
+        found = self.object[:, threshold, area]
+        ignored = self.outside[:, area].copy()
+        ignored[self.detection] &= found == NONE
+        hit, hit_ignored = found != NONE, np.zeros(len(found), bool)
+        hit_ignored[hit] = self.object_ignored[found[hit], area]
+        ignored[self.detection] |= hit_ignored
+        true = np.zeros(len(ignored), bool)
+        true[self.detection] = hit & ~hit_ignored
+        return true, ignored
+
+
+def overlap(boxes: np.ndarray, others: np.ndarray, is_region: np.ndarray) -> np.ndarray:
+    """(N,) float64 IoU of (N, 4) xywh boxes row by row; over the first's area where the other is a region.
+
+    The order of the operations is the reference's: the last bit decides ties.
+    """
+    (x1, y1, w1, h1), (x2, y2, w2, h2) = boxes.T, others.T
+    width = np.minimum(x1 + w1, x2 + w2) - np.maximum(x1, x2)
+    height = np.minimum(y1 + h1, y2 + h2) - np.maximum(y1, y2)
+    shared = np.maximum(width, 0) * np.maximum(height, 0)
+    union = np.where(is_region, w1 * h1, w1 * h1 + w2 * h2 - shared)
+    return np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
+
+
+def find_pairs(
+    ground_truth: GroundTruth,
+    detections: DetectionTable,
+    floor: float,
+    same_class: bool = True,
+    is_region: np.ndarray | None = None,
+) -> Pairs:
+    """All pairs of one image, and of one class if asked, whose overlap is above 0 and at least ``floor``.
+
+    Args:
+        ground_truth, detections: of the same images.
+        floor: least overlap.
+        same_class: leave out pairs of different classes.
+        is_region: (G,) bool, objects whose overlap is taken over the detection's area; ``ignore`` by default.
+    """
+    is_region = ground_truth.ignore if is_region is None else is_region
+    stride = len(ground_truth.names) if same_class else 1
+    keys, wanted = (
+        table.image * stride + (table.category if same_class else 0) for table in (ground_truth, detections)
+    )
+    order = np.argsort(keys, kind="stable")
+    starts, ends = (np.searchsorted(keys[order], wanted, side) for side in ("left", "right"))
+    counts = ends - starts
+    blocks = np.searchsorted(np.cumsum(counts), np.arange(0, max(counts.sum(), 1), _BLOCK), "left")
+    parts = []
+    for first, last in zip(blocks, [*blocks[1:], len(wanted)], strict=True):
+        number = counts[first:last]
+        rows = np.repeat(np.arange(first, last), number)
+        within = np.arange(len(rows)) - np.repeat(np.cumsum(number) - number, number)
+        columns = order[np.repeat(starts[first:last], number) + within]
+        iou = overlap(detections.xywh[rows], ground_truth.xywh[columns], is_region[columns])
+        kept = (iou > 0) & (iou >= floor)
+        parts.append(Pairs(rows[kept], columns[kept], iou[kept]))
+    nothing = Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+    return Pairs(*map(np.concatenate, zip(nothing, *parts, strict=True)))
+
+
+def match(ground_truth: GroundTruth, detections: DetectionTable, protocol: Protocol) -> Matches:
+    """What each detection finds by the protocol's rule."""
+    thresholds = np.minimum(protocol.iou_thresholds, 1 - 1e-10)  # the reference's guard for a threshold of 1
+    rule = _match_coco if protocol.matching == "coco" else _match_voc
+    is_region = ground_truth.ignore & (protocol.matching == "coco")  # VOC's difficult objects are no regions
+    rank = _places(detections.image if protocol.limit_is_of_image else _classes(detections), detections.score)
+    pairs = find_pairs(ground_truth, detections, thresholds.min(), is_region=is_region)
+    if protocol.limits[-1] is not None:
+        kept = rank[pairs.detection] < protocol.limits[-1]
+        pairs = Pairs(*(values[kept] for values in pairs))
+    object_ignored = ground_truth.ignore[:, None] | _outside(ground_truth.area, protocol)
+    listed, row = np.unique(pairs.detection, return_inverse=True)
+    found = rule(
+        pairs._replace(detection=row), detections.select(listed), object_ignored, is_region, thresholds
+    )
+    outside = _outside(detections.xywh[:, 2] * detections.xywh[:, 3], protocol)
+    return Matches(listed, found, rank, object_ignored, outside)
+
+
+def _outside(areas: np.ndarray, protocol: Protocol) -> np.ndarray:
+    """(N, A) bool, whether an area is in none of both bounds and between."""
+    low, high = np.array(list(protocol.ranges.values()), np.float64).T
+    return (areas[:, None] < low) | (areas[:, None] > high)
+
+
+def _classes(detections: DetectionTable) -> np.ndarray:
+    """(D,) int64, a number for each image and class."""
+    return detections.image * (detections.category.max(initial=0) + 1) + detections.category
+
+
+def _places(groups: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """(D,) int64, place in the group by falling score; ties keep their order."""
+    order = np.lexsort((-scores, groups))
+    _, first, number = np.unique(groups[order], return_index=True, return_counts=True)
+    places = np.empty(len(groups), np.int64)
+    places[order] = np.arange(len(groups)) - np.repeat(first, number)
+    return places
+
+
+def _match_coco(
+    pairs: Pairs,
+    detections: DetectionTable,
+    object_ignored: np.ndarray,
+    is_region: np.ndarray,
+    thresholds: np.ndarray,
+) -> np.ndarray:
+    """(C, T, A) objects: by falling score, each detection takes the best object that is still free.
+
+    Objects that count go before those that do not; of equal overlaps the last object wins. The detections
+    of one turn, the n-th of every image and class, do not compete, so that a turn is one step for all.
+    """
+    turn = _places(_classes(detections), detections.score)
+    shape = (len(thresholds), object_ignored.shape[1])
+    found = np.full((len(turn), *shape), NONE, np.int32)
+    taken = np.zeros((len(object_ignored), *shape), bool)
+    order = np.lexsort((pairs.object, pairs.iou, pairs.detection, turn[pairs.detection]))
+    row, thing, iou = (values[order] for values in pairs)
+    edges = np.searchsorted(turn[row], np.arange(turn.max(initial=-1) + 2))
+    for begin, end in zip(edges[:-1], edges[1:], strict=True):
+        rows, things = row[begin:end], thing[begin:end]
+        free = ~taken[things] | is_region[things, None, None]
+        free &= iou[begin:end, None, None] >= thresholds[:, None]  # (n, T, A)
+        place = np.arange(end - begin, dtype=np.int32)[:, None, None]
+        starts = np.flatnonzero(np.diff(rows, prepend=NONE))
+        counting = free & ~object_ignored[things][:, None, :]
+        best = np.maximum.reduceat(np.where(counting, place, NONE), starts)
+        best = np.where(best == NONE, np.maximum.reduceat(np.where(free, place, NONE), starts), best)
+        hit = np.nonzero(best != NONE)
+        objects = things[best[hit]]
+        found[rows[starts][hit[0]], hit[1], hit[2]] = objects
+        taken[objects, hit[1], hit[2]] = True
+    return found
+
+
+def _match_voc(
+    pairs: Pairs,
+    detections: DetectionTable,
+    object_ignored: np.ndarray,
+    is_region: np.ndarray,
+    thresholds: np.ndarray,
+) -> np.ndarray:
+    """(C, T, A) objects: each detection takes the best object of all; who comes second has found nothing.
+
+    A difficult object can be found any number of times: it counts neither way.
+    """
+    order = np.lexsort((pairs.object, -pairs.iou, pairs.detection))
+    first = order[np.flatnonzero(np.diff(pairs.detection[order], prepend=NONE))]
+    best, iou = pairs.object[first], pairs.iou[first]
+    found = np.full((len(best), len(thresholds), object_ignored.shape[1]), NONE, np.int32)
+    by_score = np.argsort(-detections.score, kind="stable")
+    for index, threshold in enumerate(thresholds):
+        hits = by_score[iou[by_score] >= threshold]
+        is_first = np.zeros(len(best), bool)
+        is_first[hits[np.unique(best[hits], return_index=True)[1]]] = True
+        takes = is_first[hits, None] | object_ignored[best[hits]]
+        found[hits, index] = np.where(takes, best[hits, None], NONE)
+    return found
