@@ -29,7 +29,8 @@ class Sample(NamedTuple):
         size: (height, width) of the image as it was read from the file.
         matrix: (2, 3) float64, pending map from pixels of ``image`` to pixels of the canvas; None: the identity.
         canvas: (height, width) of the pending canvas, maybe fractional; None: that of ``image``.
-        content: (left, top, right, bottom), the part of ``image`` that is no filling; None: all of it.
+        content: (left, top, right, bottom) in pixels of the canvas, outside of which is nothing but filling;
+            whole numbers where nothing is pending. None: all of it shows the image.
     """
 
     image: np.ndarray
@@ -39,7 +40,7 @@ class Sample(NamedTuple):
     size: tuple[int, int]
     matrix: np.ndarray | None = None
     canvas: tuple[float, float] | None = None
-    content: tuple[int, int, int, int] | None = None
+    content: tuple[float, float, float, float] | None = None
 
 
 class Target(NamedTuple):

@@ -1,6 +1,7 @@
 """Where the pixels of a sample have to go: steps composed into one affine map, then resampled once.
 
-Coordinates are continuous, pixel (0, 0) covers 0 .. 1, so the centre of a pixel lies at a half.
+Coordinates are continuous, pixel (0, 0) covers 0 .. 1, so the centre of a pixel lies at a half. Steps scale,
+shift and mirror; none turns or shears.
 """
 
 from __future__ import annotations
@@ -30,14 +31,25 @@ def moved(
         sample: any.
         scale, shift: (x, y); a point p of the old canvas goes to ``scale * p + shift``. A negative scale
             mirrors.
-        canvas: (height, width) of the new one. Boxes are not clipped to it.
+        canvas: (height, width) of the new one. Neither boxes nor content are clipped to it.
     """
     scale, shift = np.asarray(scale, np.float64), np.asarray(shift, np.float64)
     matrix = (IDENTITY if sample.matrix is None else sample.matrix) * scale[:, None]
     matrix[:, 2] += shift
-    corners = sample.boxes.reshape(-1, 2, 2) * scale + shift  # (G, 2 corners, xy)
-    boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1).astype(np.float32)
-    return sample._replace(boxes=boxes, matrix=matrix, canvas=canvas)
+    boxes = _move(sample.boxes, scale, shift).astype(np.float32)
+    content = _move(np.array([content_box(sample)]), scale, shift)[0]
+    return sample._replace(boxes=boxes, matrix=matrix, canvas=canvas, content=tuple(content.tolist()))
+
+
+def content_box(sample: Sample) -> tuple[float, float, float, float]:
+    """(left, top, right, bottom) of what is no filling, in pixels of the canvas."""
+    return sample.content or (0, 0, *sample.image.shape[1::-1])
+
+
+def _move(boxes: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """(G, 4) xyxy boxes scaled, shifted and, where the scale is negative, mirrored."""
+    corners = boxes.reshape(-1, 2, 2) * scale + shift  # (G, 2 corners, xy)
+    return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
 
 
 def selected(sample: Sample, keep: np.ndarray) -> Sample:
@@ -45,38 +57,39 @@ def selected(sample: Sample, keep: np.ndarray) -> Sample:
     return sample._replace(boxes=sample.boxes[keep], labels=sample.labels[keep])
 
 
-def resample(
-    image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], fill: Sequence[float]
-) -> tuple[np.ndarray, tuple[int, int, int, int]]:
-    """Draws an image where a map puts it: bilinear, and averaged before where it shrinks by 2 and more.
+def resample(sample: Sample, fill: Sequence[float]) -> Sample:
+    """Carries out the pending map: bilinear, and averaged before where it shrinks by 2 and more.
 
     Args:
-        image: (H, W, 3) uint8.
-        matrix: (2, 3) map of its pixels to those of the result, without rotation or shear.
-        size: (height, width) of the result.
-        fill: (3,) colour of what the image does not cover.
+        sample: one whose canvas has whole numbers as its size.
+        fill: (3,) uint8 BGR colour of what the image does not cover.
 
     Returns:
-        (height, width, 3) uint8; and (left, top, right, bottom), the part that the image covers.
+        The sample with an image of the canvas's size and nothing pending.
     """
-    scale, shift = np.diag(matrix[:, :2]), matrix[:, 2]
-    corners = np.stack([shift, scale * image.shape[1::-1] + shift])
-    left, top = np.clip(np.round(corners.min(axis=0)), 0, size[::-1]).astype(int).tolist()
-    right, bottom = np.clip(np.round(corners.max(axis=0)), 0, size[::-1]).astype(int).tolist()
-    content = (left, top, right, bottom)
+    height, width = sample.canvas
+    left, top, right, bottom = (int(value) for value in np.round(sample.content))
+    left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
     covered = (right - left, bottom - top)  # (width, height)
     if min(covered) < 1:
-        return np.full((*size, 3), fill, np.uint8), (0, 0, 0, 0)
-    source, scale, shift = _source_part(image, scale, shift - (left, top), covered)
+        image, content = np.full((height, width, 3), fill, np.uint8), (0, 0, 0, 0)
+    else:
+        image, content = _draw(sample.image, sample.matrix, (left, top), covered), (left, top, right, bottom)
+        if covered != (width, height):
+            drawn, image = image, np.full((height, width, 3), fill, np.uint8)
+            image[top:bottom, left:right] = drawn
+    return sample._replace(image=image, matrix=None, canvas=None, content=content)
+
+
+def _draw(
+    image: np.ndarray, matrix: np.ndarray, corner: tuple[int, int], covered: tuple[int, int]
+) -> np.ndarray:
+    """The part of the canvas that begins at ``corner`` (x, y) and is ``covered`` (width, height) large."""
+    source, scale, shift = _source_part(image, np.diag(matrix[:, :2]), matrix[:, 2] - corner, covered)
     # OpenCV counts from the centre of the first pixel, and wants the way back
     back = np.column_stack([np.diag(1 / scale), (0.5 - shift) / scale - 0.5])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    drawn = cv2.warpAffine(source, back, covered, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    if covered == size[::-1]:
-        return drawn, content
-    result = np.full((*size, 3), fill, np.uint8)
-    result[top:bottom, left:right] = drawn
-    return result, content
+    return cv2.warpAffine(source, back, covered, flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _source_part(

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from lib.data.affine import canvas_size, moved, resample, selected
+from lib.data.affine import canvas_size, content_box, moved, resample, selected
 from lib.data.checks import check_range
 from lib.structures import IGNORE, Sample
 
@@ -155,8 +155,11 @@ class Resize:
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         height, width = canvas_size(sample)
         sample = moved(sample, (self.size[1] / width, self.size[0] / height), (0, 0), self.size)
-        image, content = resample(sample.image, sample.matrix, self.size, self.fill)
-        return sample._replace(image=image, matrix=None, canvas=None, content=content)
+        limits = np.array(self.size[::-1] * 2, np.float32)
+        sample = sample._replace(
+            boxes=np.clip(sample.boxes, 0, limits)
+        )  # float32 may have left it by a rounding
+        return resample(sample, self.fill)
 
 
 def crop(sample: Sample, window: np.ndarray) -> Sample:
@@ -174,7 +177,8 @@ def crop(sample: Sample, window: np.ndarray) -> Sample:
     is_region = sample.labels == IGNORE
     sample = moved(sample, (1, 1), (-left, -top), (bottom - top, right - left))
     limits = np.array([right - left, bottom - top] * 2, np.float32)
-    sample = sample._replace(boxes=np.clip(sample.boxes, 0, limits))
+    content = np.clip(content_box(sample), 0, limits)
+    sample = sample._replace(boxes=np.clip(sample.boxes, 0, limits), content=tuple(content.tolist()))
     has_area = (sample.boxes[:, 2:] > sample.boxes[:, :2]).all(axis=1)
     return selected(sample, has_area & (is_inside | is_region))
 

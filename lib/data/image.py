@@ -46,7 +46,7 @@ def _fault(content: bytes) -> str:
     """Why an image could not be decoded."""
     if not content:
         return "it is empty"
-    is_cut_jpeg = content.startswith(JPEG_START) and content.rfind(JPEG_END) < content.rfind(JPEG_SCAN)
+    is_cut_jpeg = content.startswith(JPEG_START) and content.rfind(JPEG_END) <= content.rfind(JPEG_SCAN)
     if is_cut_jpeg or (content.startswith(PNG_START) and PNG_END not in content):
         return f"it is truncated ({len(content)} bytes, the end is missing)"
     return f"its {len(content)} bytes are no image that OpenCV can decode"

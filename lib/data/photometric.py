@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from lib.data.affine import content_box
 from lib.data.checks import check_range
 from lib.structures import Sample
 
@@ -49,7 +50,7 @@ class Photometric:
         saturation = rng.uniform(*self.saturation) if is_on[2] else 1.0
         turn = rng.uniform(-self.hue, self.hue) if is_on[3] else 0.0
         before, after = (contrast, 1.0) if rng.random() < 0.5 else (1.0, contrast)
-        left, top, right, bottom = sample.content or (0, 0, *sample.image.shape[1::-1])
+        left, top, right, bottom = content_box(sample)
         part = sample.image[top:bottom, left:right]
         if not is_on.any() or not part.size:
             return sample

@@ -82,7 +82,7 @@ def background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     return np.clip(image + _clouds(rng, height, width), 0, 255).astype(np.uint8)
 
 
-class _Canvas:
+class Canvas:
     """An image that things are put on, and the record of what still shows of each object."""
 
     def __init__(self, image: np.ndarray):
@@ -164,7 +164,7 @@ def _colours(rng: np.random.Generator, under: np.ndarray) -> tuple[np.ndarray, n
     return fill, accent
 
 
-def _put_one(canvas: _Canvas, rng: np.random.Generator, name: str | None, size: float) -> bool:
+def _put_one(canvas: Canvas, rng: np.random.Generator, name: str | None, size: float) -> bool:
     """Draws one object, or a piece of clutter where ``name`` is None; whether a place was found."""
     height, width = canvas.owner.shape
     if name is None:
@@ -201,7 +201,7 @@ def draw_scene(
         objects, clutter: least and greatest number in an image, both inclusive.
     """
     height, width = (int(value) for value in rng.integers(image_sizes[0], image_sizes[1] + 1, 2))
-    canvas = _Canvas(background(rng, height, width))
+    canvas = Canvas(background(rng, height, width))
     names = list(SHAPES)[:num_classes]
     wanted = [int(rng.integers(num_classes)) for _ in range(int(rng.integers(objects[0], objects[1] + 1)))]
     things = wanted + [None] * int(rng.integers(clutter[0], clutter[1] + 1))
