@@ -13,8 +13,7 @@ from torch import nn
 from lib.data.coco import CocoDataset
 from lib.data.loader import Loader
 from lib.data.transforms import build_transform
-from lib.evaluation.evaluator import Evaluator
-from lib.evaluation.protocols import make_protocol
+from lib.evaluation.protocols import Protocol, make_protocol
 from lib.models.backbones import BACKBONES
 from lib.models.backbones.base import Backbone, tap_row, with_strides
 from lib.models.count import map_sizes
@@ -83,7 +82,8 @@ def build_detector(cfg: Mapping[str, Any]) -> Detector:
     head = MultiBoxHead(neck.out_channels, priors.boxes_per_cell, num_classes(cfg), predictor)
     detector = Detector(backbone, neck, head, priors)
     _check_maps(detector, input_size(cfg))
-    return detector
+    layout = torch.channels_last if cfg["run"]["channels_last"] else torch.contiguous_format
+    return detector.to(memory_format=layout)
 
 
 def neck_taps(model: Mapping[str, Any]) -> tuple[list[str], str]:
@@ -193,8 +193,7 @@ def build_loader(cfg: Mapping[str, Any], dataset: CocoDataset, training: bool) -
     )
 
 
-def build_evaluator(cfg: Mapping[str, Any], dataset: CocoDataset) -> Evaluator:
-    """Collects detections in ``dataset`` and scores them by ``evaluation``."""
-    settings = {key: cfg["evaluation"][key] for key in ("protocol", "ranges", "iou_thresholds", "max_detections")}
-    protocol = make_protocol(**settings)
-    return Evaluator(dataset.ground_truth, dataset.category_ids, protocol, cfg["evaluation"]["engine"])
+def build_protocol(cfg: Mapping[str, Any]) -> Protocol:
+    """How ``evaluation`` judges detections."""
+    keys = ("protocol", "ranges", "iou_thresholds", "max_detections")
+    return make_protocol(**{key: cfg["evaluation"][key] for key in keys})

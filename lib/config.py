@@ -100,6 +100,7 @@ DEFAULTS: dict[str, Any] = {
         "seed": 0,
         "device": "auto",  # auto | cpu | cuda | cuda:1 ...
         "threads": 0,  # of torch; 0: its own choice
+        "channels_last": True,  # memory layout of maps; on CPUs depthwise layers train twice as fast in it
     },
 }
 

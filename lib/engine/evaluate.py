@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lib.build import build_evaluator, build_loader, build_normalizer, build_postprocess
+from lib.build import build_loader, build_normalizer, build_postprocess, build_protocol
 from lib.data.coco import CocoDataset
 from lib.evaluation.evaluator import Evaluator
 from lib.utils.log import progress
@@ -27,7 +27,7 @@ class Evaluation:
         self.cfg, self.dataset, self.device = cfg, dataset, device
         self.loader = build_loader(cfg, dataset, training=False)
         self.normalizer = build_normalizer(cfg).to(device)
-        self.postprocess = build_postprocess(cfg)
+        self.postprocess, self.protocol = build_postprocess(cfg), build_protocol(cfg)
 
     @torch.inference_mode()
     def __call__(self, model: nn.Module) -> Evaluator:
@@ -38,7 +38,8 @@ class Evaluation:
         """
         was_training = model.training
         model.eval()
-        evaluator = build_evaluator(self.cfg, self.dataset)
+        data, engine = self.dataset, self.cfg["evaluation"]["engine"]
+        evaluator = Evaluator(data.ground_truth, data.category_ids, self.protocol, engine)
         for batch in progress(self.loader, "testing"):
             predictions = model(self.normalizer(batch.images.to(self.device, non_blocking=True)))
             found = self.postprocess(predictions, batch.sizes)

@@ -161,7 +161,7 @@ class Trainer:
         return losses
 
     def _check_finite(self, total: torch.Tensor, losses: Mapping[str, torch.Tensor], batch: Batch) -> None:
-        if math.isfinite(float(total)):
+        if math.isfinite(total.item()):
             return
         parts = ", ".join(f"{name} {float(value)}" for name, value in losses.items())
         raise FloatingPointError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6, None: nn.Identity}
+ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6}
 
 
 class Conv(nn.Module):
@@ -38,7 +38,7 @@ class Conv(nn.Module):
             in_channels, out_channels, kernel, stride, padding, dilation, groups, bias=not norm
         )
         self.norm = nn.BatchNorm2d(out_channels) if norm else nn.Identity()
-        self.act = ACTIVATIONS[act]()
+        self.act = nn.Identity() if act is None else ACTIVATIONS[act](inplace=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, in_channels, h, w) -> (B, out_channels, h', w')."""

@@ -23,7 +23,7 @@ class Normalizer(nn.Module):
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32)[:, None, None], persistent=False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, 3, H, W) uint8 -> (B, 3, H, W) float32."""
+        """(B, 3, H, W) uint8 -> (B, 3, H, W) float32, in the layout of the images."""
         return (images.float() - self.mean) / self.std
 
 
