@@ -72,12 +72,10 @@ class Loader:
                 f"batch_size must be at most {len(dataset) // world_size}, the images for each of "
                 f"{world_size} processes; got {batch_size} with drop_last: choose a smaller one"
             )
-        self.dataset, self.batch_size, self.seed = dataset, batch_size, seed
-        self.shuffle, self.drop_last, self.rank, self.world_size = shuffle, drop_last, rank, world_size
-        self.epoch, self.start_step = 0, 0
+        self._steps = _Steps(len(dataset), batch_size, shuffle, drop_last, seed, rank, world_size)
         self._loader = DataLoader(
             _Prepared(dataset, transform, seed, CHANNELS[channels]),
-            batch_sampler=_Steps(self),
+            batch_sampler=self._steps,
             num_workers=num_workers,
             collate_fn=_collate,
             pin_memory=torch.cuda.is_available(),
@@ -87,11 +85,11 @@ class Loader:
 
     def set_epoch(self, epoch: int, start_step: int = 0) -> None:
         """Chooses the epoch that the next iteration gives, and the step in it to begin at."""
-        self.epoch, self.start_step = epoch, start_step
+        self._steps.epoch, self._steps.start_step = epoch, start_step
 
     def __len__(self) -> int:
         """Batches of a whole epoch."""
-        return -(-self._share() // self.batch_size)
+        return self._steps.num_steps
 
     def __iter__(self) -> Iterator[Batch]:
         for batch in self._loader:
@@ -99,41 +97,47 @@ class Loader:
                 raise batch.kind(batch.message)
             yield batch
 
-    def order(self, epoch: int) -> np.ndarray:
-        """(n,) int64, the indices of this process in an epoch."""
-        count = len(self.dataset)
-        everything = np.arange(count)
-        if self.shuffle:
-            everything = np.random.default_rng([self.seed, epoch]).permutation(count)
-        # every world_size-th, so that step k of all processes together is step k of one with a batch as large
-        return np.resize(everything, self._padded())[self.rank :: self.world_size]
-
-    def _padded(self) -> int:
-        """Images of an epoch in all processes, repeated ones included."""
-        count, world = len(self.dataset), self.world_size
-        if self.drop_last:
-            return count // (world * self.batch_size) * world * self.batch_size
-        return -(-count // world) * world if self.shuffle else count
-
-    def _share(self) -> int:
-        """Images of an epoch in this process."""
-        return len(range(self.rank, self._padded(), self.world_size))
-
 
 class _Steps:
-    """The batch sampler: (epoch, index) of each image of each batch."""
+    """The batch sampler: (epoch, index) of each image of each batch of this process.
 
-    def __init__(self, loader: Loader):
-        self.loader = loader
+    It knows nothing of the loader: a circle of references would keep torch from telling its workers to stop,
+    and it would wait for each of them for five seconds.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        batch_size: int,
+        shuffle: bool,
+        drop_last: bool,
+        seed: int,
+        rank: int,
+        world_size: int,
+    ):
+        self.count, self.batch_size, self.shuffle, self.seed = count, batch_size, shuffle, seed
+        self.rank, self.world_size = rank, world_size
+        self.epoch, self.start_step = 0, 0
+        if drop_last:
+            self.total = count // (world_size * batch_size) * world_size * batch_size
+        elif shuffle:
+            self.total = -(-count // world_size) * world_size
+        else:
+            self.total = count
+        share = len(range(rank, self.total, world_size))  # images of this process
+        self.num_steps = -(-share // batch_size)
 
     def __len__(self) -> int:
-        return max(len(self.loader) - self.loader.start_step, 0)
+        return max(self.num_steps - self.start_step, 0)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        epoch, size = self.loader.epoch, self.loader.batch_size
-        order = self.loader.order(epoch).tolist()
-        for start in range(self.loader.start_step * size, len(order), size):
-            yield [(epoch, index) for index in order[start : start + size]]
+        order = np.arange(self.count)
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
+        # every world_size-th, so that step k of all processes together is step k of one with a batch as large
+        order = np.resize(order, self.total)[self.rank :: self.world_size].tolist()
+        for start in range(self.start_step * self.batch_size, len(order), self.batch_size):
+            yield [(self.epoch, index) for index in order[start : start + self.batch_size]]
 
 
 class _Failure(NamedTuple):

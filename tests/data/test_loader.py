@@ -149,9 +149,10 @@ def test_broken_image_is_named_in_one_line(tmp_path, num_workers):
     dataset = CocoDataset(tmp_path, content)
     (tmp_path / "b.jpg").write_bytes((tmp_path / "b.jpg").read_bytes()[:400])
     loader = Loader(dataset, build_transform("none", SIZE), 1, num_workers=num_workers)
-    with pytest.raises(ValueError, match=r"image .*b\.jpg must be readable; it is truncated") as error:
+    with pytest.raises(
+        ValueError, match=r"^image .*b\.jpg must be readable; it is truncated .*: replace the file$"
+    ):
         list(loader)
-    assert "\n" not in str(error.value)
     (tmp_path / "b.jpg").unlink()
     with pytest.raises(OSError, match=r"b\.jpg must be a file"):
         list(loader)
