@@ -117,20 +117,19 @@ class CocoDataset:
         if bad_boxes not in ("drop", "refuse"):
             raise ValueError(f"bad_boxes must be drop or refuse; got {bad_boxes!r}")
         index_of = {image_id: index for index, image_id in enumerate(self.image_ids)}
-        wanted, kept, bad = set(self.category_ids), [], Problems()
+        wanted, kept, bad, sizes = set(self.category_ids), [], Problems(), self.sizes.tolist()
         for annotation in annotations:
             index = index_of.get(annotation["image_id"])
             if index is None or annotation["category_id"] not in wanted:
                 continue
-            box, (height, width) = annotation.get("bbox"), self.sizes[index]
-            thing = f"annotation {annotation.get('id', '?')} of {self.files[index]}: {box}"
+            box, (height, width) = annotation.get("bbox"), sizes[index]
             fault = box_fault(box, height, width)
             if fault:
-                bad.add(fault, thing)
+                bad.add(fault, self._named(annotation, index))
                 continue
             x, y, w, h = box
             if max(-x, -y, x + w - width, y + h - height) > CLIP_TOLERANCE:
-                self.problems.add("boxes partly outside their image, clipped", thing)
+                self.problems.add("boxes partly outside their image, clipped", self._named(annotation, index))
             kept.append(normalised(annotation))
         if bad and bad_boxes == "refuse":
             raise ValueError(
@@ -145,6 +144,10 @@ class CocoDataset:
                 "choose another file or other classes"
             )
         return kept
+
+    def _named(self, annotation: Mapping[str, Any], index: int) -> str:
+        """An annotation, its image and its box, for a message."""
+        return f"annotation {annotation.get('id', '?')} of {self.files[index]}: {annotation.get('bbox')}"
 
     def _index_boxes(self, kept: list[dict[str, Any]]) -> None:
         """Lays the boxes of all images into flat arrays, in the order of the images."""
