@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 
@@ -10,6 +11,7 @@ from torch import nn
 
 from lib.ops.boxes import cxcywh_to_xyxy
 
+log = logging.getLogger(__name__)
 Size = tuple[int, int]
 
 
@@ -80,6 +82,13 @@ class PriorGenerator(nn.Module):
             pairs = (centres[:, None].expand(cells, boxes, 2), sides[None].expand(cells, boxes, 2))
             levels.append(torch.cat(pairs, dim=-1).flatten(0, 1))  # (cells * A, 4)
         priors = torch.cat(levels).float()
+        outside = int((priors[:, :2].amax(dim=1) > 1).sum()) if priors.device.type != "meta" else 0
+        if outside:
+            log.warning(
+                "%d of %d priors have their centre outside the image: model.priors.steps do not tile it",
+                outside,
+                len(priors),
+            )
         return priors.clamp(0, 1) if self.clip else priors
 
     def _steps(self, level: int, cells: Size, image_size: Size, scale: float) -> tuple[float, float]:

@@ -1,0 +1,72 @@
+"""Priors, for square and other inputs."""
+
+import math
+
+import pytest
+import torch
+
+from lib.multibox.priors import PriorGenerator
+
+
+def test_boxes_of_a_cell_by_hand():
+    priors = PriorGenerator([8, 18], [[4]], clip=False)([(1, 2)], (20, 40))
+    # two cells of 20x20: centres (10, 10) and (30, 10); squares of 8 and 12; 16x4 and 4x16
+    first = [[6, 6, 14, 14], [4, 4, 16, 16], [2, 8, 18, 12], [8, 2, 12, 18]]
+    second = [[x1 + 20, y1, x2 + 20, y2] for x1, y1, x2, y2 in first]
+    torch.testing.assert_close(priors, torch.tensor([*first, *second], dtype=torch.float32))
+
+
+def test_rows_come_before_columns():
+    priors = PriorGenerator([8, 18], [[]], clip=False)([(2, 3)], (60, 90))
+    centres = (priors[::2, :2] + priors[::2, 2:]) / 2
+    expected = [[15, 15], [45, 15], [75, 15], [15, 45], [45, 45], [75, 45]]
+    torch.testing.assert_close(centres, torch.tensor(expected, dtype=torch.float32))
+
+
+def test_cells_tile_an_image_of_any_size_exactly():
+    priors = PriorGenerator([8, 18], [[]])([(7, 5)], (300, 111))
+    centres = (priors[:, :2] + priors[:, 2:]) / 2
+    assert centres[:, 1].unique().tolist() == pytest.approx([300 / 7 * (i + 0.5) for i in range(7)], rel=1e-5)
+    assert centres.amin(0).tolist() == pytest.approx([111 / 10, 300 / 14], rel=1e-5)
+    assert centres.amax(0).tolist() == pytest.approx([111 - 111 / 10, 300 - 300 / 14], rel=1e-5)
+
+
+def test_squares_stay_square_and_follow_the_input():
+    generator = PriorGenerator([30, 60], [[]], reference=300)
+    priors = generator([(3, 4)], (300, 1200))  # geometric mean 600: twice the reference
+    sides = priors[:, 2:] - priors[:, :2]
+    torch.testing.assert_close(sides[0], torch.tensor([60.0, 60.0]))
+    torch.testing.assert_close(sides[1], torch.full((2,), 60 * math.sqrt(2)))
+    fixed = PriorGenerator([30, 60], [[]], reference=0)([(3, 4)], (300, 1200))
+    torch.testing.assert_close(fixed[0, 2:] - fixed[0, :2], torch.tensor([30.0, 30.0]))
+
+
+def test_clip_bounds_centre_width_and_height_apart():
+    priors = PriorGenerator([90, 160], [[4]], steps=[100])([(1, 2)], (100, 100))
+    # centres at 50 and 150: the second is put on the border; 180x45 is cut to 100x45
+    torch.testing.assert_close(priors[0], torch.tensor([5.0, 5, 95, 95]))
+    torch.testing.assert_close(priors[2], torch.tensor([0.0, 27.5, 100, 72.5]))
+    torch.testing.assert_close(priors[6], torch.tensor([50.0, 27.5, 150, 72.5]))
+
+
+def test_centres_outside_the_image_are_reported(caplog):
+    PriorGenerator([45, 90], [[]], steps=[32])([(10, 10)], (300, 300))
+    assert "38 of 200 priors have their centre outside the image" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"sizes": [10, 20, 30], "ratios": [[2]]}, "one for each of the 2 levels"),
+        ({"sizes": [20, 10], "ratios": [[2]]}, r"must be positive and rising; got \[20, 10\]"),
+        ({"sizes": [10, 20], "ratios": [[2]], "steps": [8, 16]}, "must have 1 entries, one a level; got 2"),
+    ],
+)
+def test_impossible_priors_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        PriorGenerator(**arguments)
+
+
+def test_ratios_once_for_all_levels():
+    assert PriorGenerator([10, 20, 30], [2, 3]).boxes_per_cell == [6, 6]
+    assert PriorGenerator([10, 20, 30], [[2, 3], []]).boxes_per_cell == [6, 2]
