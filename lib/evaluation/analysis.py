@@ -1,0 +1,149 @@
+"""What a report shows beyond the tables: AP along size, confusion of classes, calibration of scores."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from lib.evaluation.arrays import DetectionTable, GroundTruth
+from lib.evaluation.evaluator import evaluate
+from lib.evaluation.matching import NONE, match
+from lib.evaluation.protocols import HUGE, Metric, Protocol
+
+IOU = 0.5
+
+
+class SizeCurve(NamedTuple):
+    """AP and recall in bins of equal count along object size.
+
+    Attributes:
+        edges: (N + 1,) float64, square root of area, px.
+        objects: (N,) int64.
+        ap, recall: (N,) float64, mean over the protocol's IoU thresholds and the classes in the bin.
+    """
+
+    edges: np.ndarray
+    objects: np.ndarray
+    ap: np.ndarray
+    recall: np.ndarray
+
+
+def size_curve(
+    ground_truth: GroundTruth, detections: DetectionTable, protocol: Protocol, num_bins: int = 12
+) -> SizeCurve | None:
+    """AP and recall against object size; None without an object.
+
+    Bins are ranges of an ordinary evaluation. They hold about equal numbers of objects, at least 10 where
+    there are as many; objects of one area never fall into two bins.
+    """
+    areas = np.sort(ground_truth.area[~ground_truth.ignore])
+    if not len(areas):
+        return None
+    num_bins = max(1, min(num_bins, len(areas) // 10))
+    starts = areas[np.linspace(0, len(areas), num_bins + 1).astype(int)[1:-1]]
+    starts = np.unique(starts[starts > areas[0]])  # the smallest area of each bin but the first
+    cuts = (areas[np.searchsorted(areas, starts) - 1] + starts) / 2  # no object lies on a bound
+    bounds = [areas[0], *cuts, areas[-1]]
+    pairs = zip([0.0, *cuts], [*cuts, HUGE], strict=True)
+    ranges = {"all": (0.0, HUGE), **{f"from {low}": (low, high) for low, high in pairs}}
+    result = evaluate(ground_truth, detections, protocol._replace(ranges=ranges))
+    last, places = len(protocol.limits) - 1, range(1, len(ranges))
+    ap, recall = (
+        np.array([result.value(Metric(kind, None, place, last)) for place in places], np.float64)
+        for kind in ("AP", "AR")
+    )
+    return SizeCurve(np.sqrt(bounds), result.objects.sum(0)[1:], ap, recall)
+
+
+class Judgement(NamedTuple):
+    """Detections at IoU .5, at the protocol's highest number of detections and over its first range.
+
+    Attributes:
+        true: (D,) bool, hits.
+        ignored: (D,) bool, what counts neither way.
+        found: (G,) float64, the score of the detection that finds an object; NaN where none does.
+        counting: (G,) bool, objects that count.
+    """
+
+    true: np.ndarray
+    ignored: np.ndarray
+    found: np.ndarray
+    counting: np.ndarray
+
+
+def judge(ground_truth: GroundTruth, detections: DetectionTable, protocol: Protocol) -> Judgement:
+    """Hits and misses by the protocol's matching."""
+    protocol = protocol._replace(iou_thresholds=(IOU,), limits=protocol.limits[-1:])
+    matches = match(ground_truth, detections, protocol)
+    true, ignored = matches.flags(0, 0)
+    if protocol.limits[-1] is not None:
+        ignored |= matches.rank >= protocol.limits[-1]
+    found = np.full(len(ground_truth.area), np.nan)
+    thing = matches.object[:, 0, 0]
+    hit = thing != NONE
+    found[thing[hit]] = detections.score[matches.detection[hit]]
+    return Judgement(true, ignored, found, ~matches.object_ignored[:, 0])
+
+
+def best_score(detections: DetectionTable, judged: Judgement) -> float:
+    """The score above which F1 over all classes together is highest; 0 without a hit."""
+    rows = np.argsort(-detections.score, kind="stable")
+    rows = rows[~judged.ignored[rows]]
+    hits = np.cumsum(judged.true[rows])
+    f1 = 2 * hits / (np.arange(1, len(rows) + 1) + np.count_nonzero(judged.counting))
+    return float(detections.score[rows[np.argmax(f1)]]) if len(rows) and f1.max() > 0 else 0.0
+
+
+class Calibration(NamedTuple):
+    """Scores against the share of hits, in ten bins.
+
+    Attributes:
+        score: (10,) float64, mean score; NaN where a bin is empty.
+        precision: (10,) float64, share of hits.
+        count: (10,) int64.
+        error: mean distance of the two, weighted by count.
+    """
+
+    score: np.ndarray
+    precision: np.ndarray
+    count: np.ndarray
+    error: float
+
+
+def calibrate(detections: DetectionTable, judged: Judgement) -> Calibration:
+    """How well the scores tell the share of hits."""
+    counted = ~judged.ignored
+    scores, true = detections.score[counted], judged.true[counted]
+    bins = np.clip((scores * 10).astype(int), 0, 9)
+    count = np.bincount(bins, minlength=10)
+    score, precision = (
+        np.divide(np.bincount(bins, values, 10), count, out=np.full(10, np.nan), where=count > 0)
+        for values in (scores, true.astype(np.float64))
+    )
+    error = float(np.nansum(np.abs(score - precision) * count) / max(count.sum(), 1))
+    return Calibration(score, precision, count, error)
+
+
+def confusion(ground_truth: GroundTruth, detections: DetectionTable, score: float) -> np.ndarray:
+    """(K + 1, K + 1) int64: rows true classes, columns detected ones; the last are background and missed.
+
+    Detections from ``score`` on take objects at IoU .5 whatever the class, by falling score; what takes a
+    region to ignore does not count.
+    """
+    detections = detections.select(detections.score >= score)
+    classless = ground_truth._replace(names=("any",), category=np.zeros_like(ground_truth.category))
+    protocol = Protocol("confusion", {"all": (0, HUGE)}, (IOU,), (None,))
+    matches = match(classless, detections._replace(category=np.zeros_like(detections.category)), protocol)
+    thing = matches.object[:, 0, 0]
+    hit = thing != NONE
+    size = len(ground_truth.names) + 1
+    table = np.zeros((size, size), np.int64)
+    true = np.full(len(detections.score), size - 1)
+    true[matches.detection[hit]] = ground_truth.category[thing[hit]]
+    _, ignored = matches.flags(0, 0)
+    np.add.at(table, (true[~ignored], detections.category[~ignored]), 1)
+    missed = ~ground_truth.ignore
+    missed[thing[hit]] = False
+    np.add.at(table, (ground_truth.category[missed], size - 1), 1)
+    return table
