@@ -15,10 +15,10 @@ $(VENV)/ready: requirements.txt requirements-dev.txt
 	touch $@
 
 demo: kernels  ## generate the embedded data set, fine-tune two detectors, compare them by size: runs/demo/
-	$(PY) -m tools.demo_run
+	$(PY) tools/run_demo.py
 
 demo-weights: kernels  ## train the plain detector that the demo starts from (about 15 minutes)
-	$(PY) -m tools.demo_run --weights-only
+	$(PY) tools/run_demo.py --weights-only
 
 test: kernels  ## run the tests
 	$(PY) -m pytest

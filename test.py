@@ -21,7 +21,9 @@ from lib.utils.runtime import choose_device, readable_errors, set_threads
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--cfg", help="experiment file; by default the config inside the checkpoint")
     parser.add_argument("--checkpoint", required=True, help="weights (.pth), ours or of the BMVC 2019 code")
     parser.add_argument("--json", help="write the metrics to this file")

@@ -12,9 +12,15 @@ import argparse
 import logging
 from pathlib import Path
 
-import torch
-
-from lib.build import build_dataset, build_detector, build_loader, build_loss, build_normalizer, build_optimizer, build_schedule
+from lib.build import (
+    build_dataset,
+    build_detector,
+    build_loader,
+    build_loss,
+    build_normalizer,
+    build_optimizer,
+    build_schedule,
+)
 from lib.checkpoint import load_weights, read_run
 from lib.config import EasyDict, load_config
 from lib.engine.evaluate import Evaluation
@@ -27,21 +33,31 @@ log = logging.getLogger("train")
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--cfg", required=True, help="experiment file (.yml), ours or of the BMVC 2019 code")
     parser.add_argument("--resume", action="store_true", help="go on from the run's last.pth, if it is there")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. train.epochs=10 run.name=mine")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="e.g. train.epochs=10 run.name=mine"
+    )
     return parser.parse_args()
 
 
 def open_run(cfg: EasyDict, source: str, resume: bool) -> tuple[RunFolder, dict | None]:
     """The run's folder, and the checkpoint to go on from if there is one."""
     experiment = Path(source).with_suffix("")
-    parts = experiment.parts[experiment.parts.index("experiments") + 1 :] if "experiments" in experiment.parts else ()
+    parts = (
+        experiment.parts[experiment.parts.index("experiments") + 1 :]
+        if "experiments" in experiment.parts
+        else ()
+    )
     cfg.run.name = cfg.run.name or str(Path(*parts) if parts else experiment.name)
     run = RunFolder(Path(cfg.run.dir) / cfg.run.name, cfg)
     if run.last.exists() and not resume:
-        raise ValueError(f"{run.path} must be a new run; it holds one: go on with --resume, or choose run.name=...")
+        raise ValueError(
+            f"{run.path} must be a new run; it holds one: go on with --resume, or choose run.name=..."
+        )
     return run, read_run(run.last) if run.last.exists() else None
 
 

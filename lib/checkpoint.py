@@ -35,7 +35,9 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
         temporary.replace(path)
     except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
         temporary.unlink(missing_ok=True)
-        raise OSError(f"{path} could not be written ({error}); the file of that name, if any, is as before") from None
+        raise OSError(
+            f"{path} could not be written ({error}); the file of that name, if any, is as before"
+        ) from None
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -81,7 +83,9 @@ def read_run(path: str | Path) -> dict[str, Any]:
             "give its experiment with --cfg, or start a training from it by model.weights"
         )
     if content["format"] > FORMAT:
-        raise ValueError(f"{path} must have format {FORMAT} or older; got {content['format']}: update this project")
+        raise ValueError(
+            f"{path} must have format {FORMAT} or older; got {content['format']}: update this project"
+        )
     return content
 
 
@@ -101,7 +105,9 @@ def load_weights(model: nn.Module, path: str | Path, scope: Sequence[str] | None
     wanted = tuple(scope) if scope else ("",)
     own = {name: value for name, value in model.state_dict().items() if name.startswith(wanted)}
     if not own:
-        raise ValueError(f"model.weights_scope must name parts such as backbone, neck.extras, head; got {scope}")
+        raise ValueError(
+            f"model.weights_scope must name parts such as backbone, neck.extras, head; got {scope}"
+        )
     if is_ours(content):
         given = {name: value for name, value in tensors.items() if name.startswith(wanted)}
     elif all(str(name).removeprefix("module.").split(".")[0] in PARTS for name in tensors):

@@ -29,24 +29,24 @@ DEFAULTS: dict[str, Any] = {
         "size": [300, 300],  # (height, width) of the network's input in pixels; images are resized to it
         "channels": "bgr",  # bgr | rgb: the order in which the network sees the channels
         "mean": [103.94, 116.78, 123.68],  # grey levels 0 .. 255, in that order
-        "std": [1.0, 1.0, 1.0],
+        "std": [1.0, 1.0, 1.0],  # the same: the network sees (grey level - mean) / std
     },
     "data": {
         "train": {"images": Maybe(str), "annotations": Maybe(str)},  # a folder, and a COCO JSON file
-        "val": {"images": Maybe(str), "annotations": Maybe(str)},
+        "val": {"images": Maybe(str), "annotations": Maybe(str)},  # for testing; null: training goes untested
         "classes": Maybe(list),  # class names, in order of their labels; null: those of the annotations
         "bad_boxes": "drop",  # drop | refuse: boxes outside the image, of no area, or not finite
         "augment": "ssd",  # a preset of lib/data/transforms.py, or a list of {type: ..., option: ...}
         "workers": 2,  # loader processes; 0: load in the main process
     },
     "model": {
-        "num_classes": Maybe(int),  # K, with background; null: from data.classes or the annotations, else COCO's 81
+        "num_classes": Maybe(int),  # K, with background; null: as data.classes or the annotations say
         "backbone": {"type": "mobilenet_v1"},  # {type, strides: {row: stride}, options of its table}
         "dual_path": Maybe(dict),  # {split: row, pool: subsample | max}; null: one path
         "neck": {
             "taps": [11, 13],  # rows whose outputs are maps, finest first
-            "source": Maybe(str),  # where extra layers start; null: the last tap, of the coarse path if there is one
-            "extras": [[512, 2], [256, 2], [256, 2], [128, 2]],  # [channels, stride] or [channels, stride, padding]
+            "source": Maybe(str),  # start of the extra layers; null: the last tap, of the coarse path if any
+            "extras": [[512, 2], [256, 2], [256, 2], [128, 2]],  # [channels, stride] or with [..., padding]
             "l2norm": True,  # whether the first map is normalised
         },
         "head": {
@@ -54,8 +54,8 @@ DEFAULTS: dict[str, Any] = {
             "predictor": Maybe(str),  # dense | separable; null: the recipe's
         },
         "priors": {
-            "sizes": [45, 90, 135, 180, 225, 270, 315],  # side in pixels of each level's first square, and one more
-            "ratios": [[2, 3], [2, 3], [2, 3], [2, 3], [2, 3], [2]],  # one list a level, or one for all levels
+            "sizes": [45, 90, 135, 180, 225, 270, 315],  # side of each level's first square, and one more
+            "ratios": [[2, 3], [2, 3], [2, 3], [2, 3], [2, 3], [2]],  # a list a level, or one for all
             "reference": 300.0,  # side of the square input that sizes are for: they follow another input; 0: they don't
             "steps": Maybe(list),  # pixels between centres, at each level; null: the cells tile the image
             "clip": True,  # centre, width and height clipped to the image
@@ -64,20 +64,20 @@ DEFAULTS: dict[str, Any] = {
         "weights": Maybe(str),  # a checkpoint to start from
         "weights_scope": Maybe(list),  # parts to take from it, such as [backbone]; null: all
     },
-    "matcher": {"type": "iou"},
-    "loss": {"type": "multibox"},
+    "matcher": {"type": "iou"},  # a rule of lib/multibox/matcher.py and its options
+    "loss": {"type": "multibox"},  # a criterion of lib/multibox/losses.py and its options
     "postprocess": {
-        "score_threshold": 0.01,
+        "score_threshold": 0.01,  # 0 .. 1: a detection's score is greater
         "iou_threshold": 0.45,  # of NMS
         "max_candidates": 400,  # boxes of a class that enter NMS
         "max_detections": 100,  # boxes of an image, at most
     },
     "train": {
-        "epochs": 100,
-        "batch_size": 32,
-        "optimizer": {"type": "sgd"},
-        "schedule": {"type": "cosine"},
-        "warmup_epochs": 0.0,
+        "epochs": 100,  # times that each image is seen
+        "batch_size": 32,  # images of a step; the rest of an epoch that fills none is left out
+        "optimizer": {"type": "sgd"},  # an optimizer of lib/optim.py and its options, lr first of all
+        "schedule": {"type": "cosine"},  # a schedule of lib/optim.py and its options
+        "warmup_epochs": 0.0,  # epochs over which the rate rises to the schedule's; parts of one are fine
         "warmup_start": 0.001,  # first factor of the rate
         "clip_norm": Maybe(float),  # largest norm of the gradient; null: any
         "trainable": Maybe(list),  # parts that learn: backbone, neck, head; null: all
@@ -87,17 +87,17 @@ DEFAULTS: dict[str, Any] = {
         "log_every": 20,  # steps between log lines
     },
     "evaluation": {
-        "batch_size": 16,
+        "batch_size": 16,  # images at once; changes speed and memory, no result
         "protocol": "coco",  # a name of lib/evaluation/protocols.py
         "engine": "hotcoco",  # hotcoco | pycocotools
         "ranges": Maybe(dict),  # own area ranges, {name: [least, most]} in px^2 of the original image
-        "iou_thresholds": Maybe(list),
-        "max_detections": Maybe(list),
+        "iou_thresholds": Maybe(list),  # such as [0.5, 0.75]; null: the protocol's
+        "max_detections": Maybe(list),  # of an image, such as [1, 10, 100]; null: the protocol's
     },
     "run": {
         "dir": "runs",  # run folders are made here
         "name": Maybe(str),  # of the run folder; null: the experiment file's
-        "seed": 0,
+        "seed": 0,  # of weights, order and augmentation
         "device": "auto",  # auto | cpu | cuda | cuda:1 ...
         "threads": 0,  # of torch; 0: its own choice
         "channels_last": True,  # memory layout of maps; on CPUs depthwise layers train twice as fast in it
@@ -121,7 +121,9 @@ class _Loader(yaml.SafeLoader):
         keys = [self.construct_object(key) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", node.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} is given twice", node.start_mark
+                )
         return super().construct_mapping(node, deep)
 
     def construct_yaml_str(self, node: yaml.ScalarNode) -> Any:
@@ -166,10 +168,11 @@ def merge(base: Mapping, update: Mapping, where: str = "") -> dict:
     result = dict(base)
     for key, value in update.items():
         name, old = f"{where}{key}", result.get(key)
-        if isinstance(value, Mapping) and isinstance(old, Mapping) and key not in ("strides", "ranges"):
+        if isinstance(value, Mapping) and key not in ("strides", "ranges"):
             value = _expand_short_name(value)
+            old = old if isinstance(old, Mapping) else {}
             is_other_type = name in PARTS and value.get("type", old.get("type")) != old.get("type")
-            result[key] = value if is_other_type else merge(old, value, f"{name}.")
+            result[key] = merge({} if is_other_type else old, value, f"{name}.")
         else:
             result[key] = value
     return result
@@ -203,7 +206,9 @@ def _check(values: Mapping, defaults: Mapping, where: str = "") -> None:
     for key, value in values.items():
         name = f"{where}{key}"
         if key not in defaults:
-            raise ValueError(f"a config key must be one of {', '.join(defaults)}; got {name}{suggest(key, defaults)}")
+            raise ValueError(
+                f"a config key must be one of {', '.join(defaults)}; got {name}{suggest(key, defaults)}"
+            )
         default = defaults[key]
         if name in PARTS:
             if not isinstance(value, Mapping):
@@ -227,8 +232,12 @@ def _check_parts(config: Mapping) -> None:
         part: Any = config
         for key in name.split("."):
             part = part[key]
-        function = lookup(getattr(importlib.import_module(module), registry), part.get("type"), f"{name}.type")
-        check_arguments(function, {key: value for key, value in part.items() if key not in ("type", "strides")}, name)
+        function = lookup(
+            getattr(importlib.import_module(module), registry), part.get("type"), f"{name}.type"
+        )
+        check_arguments(
+            function, {key: value for key, value in part.items() if key not in ("type", "strides")}, name
+        )
 
 
 def _parse_override(text: str) -> dict:
@@ -256,9 +265,12 @@ def load_config(source: str | Path | Mapping = "", overrides: Iterable[str] = ()
     Raises:
         FileNotFoundError, ValueError, TypeError: naming the file or key, what came, and what to choose.
     """
-    values = dict(source) if isinstance(source, Mapping) else _read_file(Path(source).resolve()) if source else {}
+    values = (
+        dict(source) if isinstance(source, Mapping) else _read_file(Path(source).resolve()) if source else {}
+    )
     if "MODEL" in values:  # by name, at call time: every rank may import this module
         values = importlib.import_module("lib.legacy").translate_config(values)
+    values = merge({}, values)
     for override in overrides:
         values = merge(values, _parse_override(override))
     _check(values, DEFAULTS)

@@ -24,21 +24,34 @@ def sgd(
 
 
 def adamw(
-    parameters: Iterable[nn.Parameter], /, lr: float = 1e-3, betas: Sequence[float] = (0.9, 0.999), weight_decay: float = 1e-2
+    parameters: Iterable[nn.Parameter],
+    /,
+    lr: float = 1e-3,
+    betas: Sequence[float] = (0.9, 0.999),
+    weight_decay: float = 1e-2,
 ) -> torch.optim.Optimizer:
     """Adam with decoupled weight decay."""
     return torch.optim.AdamW(parameters, lr, tuple(betas), weight_decay=weight_decay)
 
 
 def adam(
-    parameters: Iterable[nn.Parameter], /, lr: float = 1e-3, betas: Sequence[float] = (0.9, 0.999), weight_decay: float = 0.0
+    parameters: Iterable[nn.Parameter],
+    /,
+    lr: float = 1e-3,
+    betas: Sequence[float] = (0.9, 0.999),
+    weight_decay: float = 0.0,
 ) -> torch.optim.Optimizer:
     """Adam."""
     return torch.optim.Adam(parameters, lr, tuple(betas), weight_decay=weight_decay)
 
 
 def rmsprop(
-    parameters: Iterable[nn.Parameter], /, lr: float = 1e-3, alpha: float = 0.9, momentum: float = 0.9, weight_decay: float = 1e-4
+    parameters: Iterable[nn.Parameter],
+    /,
+    lr: float = 1e-3,
+    alpha: float = 0.9,
+    momentum: float = 0.9,
+    weight_decay: float = 1e-4,
 ) -> torch.optim.Optimizer:
     """RMSprop with momentum."""
     return torch.optim.RMSprop(parameters, lr, alpha, momentum=momentum, weight_decay=weight_decay)

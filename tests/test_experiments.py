@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lib.build import build_detector, input_size
+from lib.build import build_detector, input_size, num_classes
 from lib.config import load_config
 from lib.models.count import count_macs, count_parameters, map_sizes
 
@@ -55,7 +55,7 @@ def test_experiment_loads_and_builds(path):
     cfg, detector = build_on_meta(name)
     height, width = input_size(cfg)
     predictions = detector(torch.empty(1, 3, height, width, device="meta"))
-    assert predictions.logits.shape == (1, *predictions.priors.shape[:1], 81)
+    assert predictions.logits.shape == (1, len(predictions.priors), num_classes(cfg))
     assert predictions.deltas.shape == (1, *predictions.priors.shape)
 
 

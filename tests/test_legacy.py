@@ -1,7 +1,6 @@
 """The BMVC code's configs and checkpoints, read by lib/legacy.py, compute what that code computed."""
 
 import json
-import logging
 import math
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import torch
 
 from lib.build import build_detector
 from lib.config import load_config
-from lib.legacy import translate_config, translate_weights, vgg_row
+from lib.legacy import translate_weights
 from lib.models.count import count_macs, count_parameters
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.json"))
@@ -69,7 +68,9 @@ def test_forward_equals_the_ancestors(golden):
     image = torch.sin(0.01 * pixels + torch.arange(3)[:, None, None]).float()[None]
     with torch.no_grad():
         predictions = model(image)
-    cells = [h * w * boxes for (h, w), boxes in zip(values["feature_maps"], values["boxes_per_cell"], strict=True)]
+    cells = [
+        h * w * boxes for (h, w), boxes in zip(values["feature_maps"], values["boxes_per_cell"], strict=True)
+    ]
     for name, output in (("loc", predictions.deltas), ("conf", predictions.logits)):
         expected = values["outputs"][name]
         assert list(output.shape) == expected["shape"]
@@ -78,12 +79,16 @@ def test_forward_equals_the_ancestors(golden):
         torch.testing.assert_close(samples, torch.tensor(expected["samples"]), rtol=0, atol=tolerance)
         for level, ours in zip(values["levels"], output[0].split(cells), strict=True):
             assert ours.double().abs().sum().item() == pytest.approx(level[name]["abs_sum"], rel=1e-4)
-            assert ours.double().sum().item() == pytest.approx(level[name]["sum"], abs=1e-4 * level[name]["abs_sum"])
+            assert ours.double().sum().item() == pytest.approx(
+                level[name]["sum"], abs=1e-4 * level[name]["abs_sum"]
+            )
 
 
 def test_priors_equal_the_ancestors_to_the_bit(golden):
     values, model = golden
-    priors = model.priors.fractions([tuple(size) for size in values["feature_maps"]], tuple(values["image_size"]))
+    priors = model.priors.fractions(
+        [tuple(size) for size in values["feature_maps"]], tuple(values["image_size"])
+    )
     expected = values["priors"]
     assert len(priors) == expected["count"]
     assert torch.equal(priors[:6], torch.tensor(expected["first6"]))

@@ -96,7 +96,9 @@ class Trainer:
             self.position = self.position._replace(epoch=epoch + 1, step=0)
             self._save()
             is_last = epoch + 1 >= settings["epochs"] or self._is_out_of_time()
-            if self.evaluate and (is_last or (settings["eval_every"] and (epoch + 1) % settings["eval_every"] == 0)):
+            if self.evaluate and (
+                is_last or (settings["eval_every"] and (epoch + 1) % settings["eval_every"] == 0)
+            ):
                 values |= self._evaluate()
             self.run.log_epoch(values)
             log.info("%s", " ".join(f"{name} {_short(value)}" for name, value in values.items()))
@@ -127,7 +129,9 @@ class Trainer:
                 sums[name] = sums.get(name, 0.0) + value.detach()
             count, images = count + 1, images + len(batch.images)
             seconds = position.seconds + time.perf_counter() - started
-            self.position = Position(position.epoch, step + 1, seconds, self.position.steps + 1, position.best)
+            self.position = Position(
+                position.epoch, step + 1, seconds, self.position.steps + 1, position.best
+            )
             if self.position.steps % self.settings["log_every"] == 0:
                 self._log_step(batches, losses, rate)
             every = self.settings["save_every_steps"]
@@ -174,7 +178,9 @@ class Trainer:
         for name, value in losses.items():
             self.run.scalar(f"step/{name}", float(value), self.position.steps)
         self.run.scalar("step/lr", rate, self.position.steps)
-        bar.set_postfix_str(" ".join(f"{name} {float(value):.3f}" for name, value in losses.items()), refresh=False)
+        bar.set_postfix_str(
+            " ".join(f"{name} {float(value):.3f}" for name, value in losses.items()), refresh=False
+        )
 
     def _evaluate(self) -> dict[str, float | None]:
         metrics = dict(self.evaluate())

@@ -21,7 +21,13 @@ def setup_logging(file: Path | None = None) -> None:
     handlers: list[logging.Handler] = [_Terminal()]
     if file is not None:
         handlers.append(logging.FileHandler(file, encoding="utf-8"))
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers, force=True)
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(message)s",
+        datefmt="%H:%M:%S",
+        handlers=handlers,
+        force=True,
+    )
 
 
 def progress(iterable, description: str, total: int | None = None, initial: int = 0) -> tqdm:

@@ -24,7 +24,9 @@ def lookup(choices: Mapping[str, Any], name: Any, where: str) -> Any:
     """
     if name in choices:
         return choices[name]
-    raise ValueError(f"{where} must be one of {', '.join(map(str, choices))}; got {name!r}{suggest(name, choices)}")
+    raise ValueError(
+        f"{where} must be one of {', '.join(map(str, choices))}; got {name!r}{suggest(name, choices)}"
+    )
 
 
 def accepts(value: Any, hint: Any) -> bool:
@@ -75,7 +77,7 @@ def check_arguments(function: Any, options: Mapping[str, Any], where: str) -> No
             known = ", ".join(parameters) or "no keys"
             raise ValueError(f"{where} takes {known}; got {where}.{name}{suggest(name, parameters)}")
         if not accepts(value, hints.get(name, Any)):
-            hint = parameters[name].annotation
+            hint = getattr(hints[name], "__name__", hints[name])
             raise TypeError(f"{where}.{name} must be {hint}; got {value!r} ({type(value).__name__})")
     for name, parameter in parameters.items():
         if parameter.default is inspect.Parameter.empty and name not in options:

@@ -25,7 +25,9 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise ValueError(f"run.device must be auto, cpu, cuda or cuda:N; got {name!r}") from None
-    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+    if device.type == "cuda" and (
+        not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()
+    ):
         raise ValueError(f"run.device must be a device of this machine; got {name!r}: choose cpu or auto")
     return device
 

@@ -13,7 +13,9 @@ TABLES = {
     "mobilenet_v2": BACKBONES["mobilenet_v2"](width=0.25),
     "vgg16": BACKBONES["vgg16"](),
 }
-STRIDED = [(name, row) for name, table in TABLES.items() for row, layer in enumerate(table) if layer.stride > 1]
+STRIDED = [
+    (name, row) for name, table in TABLES.items() for row, layer in enumerate(table) if layer.stride > 1
+]
 CONVOLUTIONS = [(name, row) for name, row in STRIDED if TABLES[name][row].block is not MaxPool]
 POOLS = [(name, row) for name, row in STRIDED if TABLES[name][row].block is MaxPool]
 SIZES = [(96, 96), (101, 70), (64, 131)]
@@ -77,7 +79,9 @@ def test_max_pooled_coarse_path_is_the_unmodified_vgg(name, row, size):
     taps = taps_after(row, name)
     with torch.no_grad():
         plain = make(name)(image, taps)
-        maximum = DualPath(make(name, {row: 1}), split=row, pool="max")(image, [f"coarse.{tap}" for tap in taps])
+        maximum = DualPath(make(name, {row: 1}), split=row, pool="max")(
+            image, [f"coarse.{tap}" for tap in taps]
+        )
         subsampled = DualPath(make(name, {row: 1}), split=row)(image, [f"coarse.{tap}" for tap in taps])
     for tap in taps:
         torch.testing.assert_close(maximum[f"coarse.{tap}"], plain[tap], rtol=1e-5, atol=1e-5)

@@ -25,7 +25,9 @@ def golden_case() -> tuple[Predictions, Target]:
     priors = PriorGenerator(sizes, ratios, steps=steps)(maps, (300, 300))
     count = len(priors)
     loc = 0.5 * torch.sin(0.0137 * torch.arange(2 * count * 4, dtype=torch.float64)).reshape(2, count, 4)
-    conf = 3 * torch.sin(0.7131 * torch.arange(2 * count * 81, dtype=torch.float64) + 0.3).reshape(2, count, 81)
+    conf = 3 * torch.sin(0.7131 * torch.arange(2 * count * 81, dtype=torch.float64) + 0.3).reshape(
+        2, count, 81
+    )
     boxes, labels = torch.zeros(2, 4, 4), torch.zeros(2, 4, dtype=torch.long)
     for image, objects in enumerate(GOLDEN["targets"]):
         for row, (*box, label) in enumerate(objects):

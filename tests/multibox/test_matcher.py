@@ -15,7 +15,9 @@ def target(*images: list) -> Target:
     return Target(rows[..., :4], rows[..., 4].long())
 
 
-PRIORS = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 5], [20, 0, 40, 10], [100, 100, 104, 130], [5, 0, 15, 10]])
+PRIORS = torch.tensor(
+    [[0.0, 0, 10, 10], [0, 0, 10, 5], [20, 0, 40, 10], [100, 100, 104, 130], [5, 0, 15, 10]]
+)
 
 
 def test_priors_take_their_best_object_from_the_threshold_on():
@@ -59,9 +61,7 @@ def test_batch_equals_a_loop_over_images_priors_and_objects():
         return torch.cat([corner, corner + torch.randint(1, 40, (count, 2), generator=generator)], dim=1)
 
     priors = boxes(200)
-    images = [
-        [(*box, i % 5 + 1) for i, box in enumerate(boxes(count).tolist())] for count in (12, 0, 1, 30)
-    ]
+    images = [[(*box, i % 5 + 1) for i, box in enumerate(boxes(count).tolist())] for count in (12, 0, 1, 30)]
     matches = IoUMatcher()(priors, target(*images))
     for image, labels, matched in zip(images, *matches, strict=True):
         expected_labels, expected_boxes = slow_match(priors.tolist(), image)

@@ -1,0 +1,108 @@
+"""Several detectors beside each other: a table and a chart by size, and what each of them finds in an image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from lib.utils.draw import draw_boxes
+
+
+def _ranges(results: Mapping[str, Mapping]) -> list[str]:
+    """Names of the size ranges, smallest first, as the results list them."""
+    metrics = next(iter(results.values()))["metrics"]
+    return [key.removeprefix("AP_") for key in metrics if key.startswith("AP_")]
+
+
+def comparison_table(results: Mapping[str, Mapping]) -> str:
+    """AP over all sizes, at IoU .5 and by size: a line a detector, as text.
+
+    Args:
+        results: name -> content of a JSON file of test.py.
+    """
+    keys = ["AP", "AP50", *(f"AP_{name}" for name in _ranges(results))]
+    width = max(map(len, results)) + 2
+    lines = [" " * width + "".join(f"{key:>11}" for key in keys)]
+    for name, result in results.items():
+        values = (result["metrics"][key] for key in keys)
+        lines.append(
+            f"{name:<{width}}" + "".join(f"{'-' if v is None else format(v, '.3f'):>11}" for v in values)
+        )
+    return "\n".join(lines)
+
+
+def plot_by_size(results: Mapping[str, Mapping], file: Path) -> Path:
+    """A bar chart of AP by size range, a colour a detector, written to ``file``."""
+    names, counts = _ranges(results), next(iter(results.values()))["counts"]
+    figure, axes = plt.subplots(figsize=(1.6 + 1.9 * len(names), 3.6), layout="constrained")
+    width, places = 0.8 / len(results), np.arange(len(names))
+    for index, (detector, result) in enumerate(results.items()):
+        values = [result["metrics"][f"AP_{name}"] or 0.0 for name in names]
+        bars = axes.bar(places + (index - (len(results) - 1) / 2) * width, values, width, label=detector)
+        axes.bar_label(bars, fmt="%.3f", padding=2, fontsize=9)
+    axes.set_xticks(places, [f"{name}\n{counts.get(name, 0)} objects" for name in names])
+    axes.set_ylabel("AP (IoU .50 to .95)")
+    axes.set_title("Average precision by object size")
+    axes.margins(y=0.15)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    figure.savefig(file, dpi=130)
+    plt.close(figure)
+    return file
+
+
+def plot_images(
+    dataset: Any,
+    detections: Mapping[str, Sequence[Mapping[str, Any]]],
+    file: Path,
+    count: int = 4,
+    min_score: float = 0.4,
+) -> Path:
+    """The images with the most objects, a row each: ground truth, then what each detector finds.
+
+    Args:
+        dataset: the images that were tested, a CocoDataset.
+        detections: name -> content of a COCO results file.
+        count: rows.
+        min_score: detections below it are left out.
+    """
+    rows = np.argsort([-len(dataset.objects(index)[1]) for index in range(len(dataset))], kind="stable")[
+        :count
+    ]
+    columns = ("ground truth", *detections)
+    figure, axes = plt.subplots(
+        count, len(columns), figsize=(4.2 * len(columns), 3.8 * count), layout="constrained"
+    )
+    for line, index in zip(np.atleast_2d(axes), rows.tolist(), strict=True):
+        sample = dataset.load(index)
+        found = [(sample.boxes, sample.labels, None)]
+        found += [_of_image(results, dataset, sample.image_id, min_score) for results in detections.values()]
+        for place, title, (boxes, labels, scores) in zip(line, columns, found, strict=True):
+            enlarged = sample.image.repeat(3, axis=0).repeat(3, axis=1)
+            drawn = draw_boxes(enlarged, boxes * 3, labels, dataset.classes, scores)
+            place.imshow(drawn[..., ::-1])
+            place.set_title(f"{title}: {len(labels)} objects", fontsize=11)
+            place.set_axis_off()
+    figure.savefig(file, dpi=80)
+    plt.close(figure)
+    return file
+
+
+def _of_image(
+    results: Sequence[Mapping[str, Any]], dataset: Any, image_id: int, min_score: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes (D, 4) xyxy, labels (D,) and scores (D,) of one image, best first."""
+    label_of = {category_id: index + 1 for index, category_id in enumerate(dataset.category_ids)}
+    mine = [row for row in results if row["image_id"] == image_id and row["score"] >= min_score]
+    mine.sort(key=lambda row: -row["score"])
+    boxes = np.array([row["bbox"] for row in mine], np.float32).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    return (
+        boxes,
+        np.array([label_of[row["category_id"]] for row in mine], int),
+        np.array([r["score"] for r in mine]),
+    )

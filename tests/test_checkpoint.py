@@ -1,0 +1,99 @@
+"""Files of weights: atomic, safe, strict."""
+
+import os
+import pickle
+
+import pytest
+import torch
+
+from lib.build import build_detector
+from lib.checkpoint import load_weights, read_checkpoint, read_run, save_checkpoint
+from lib.config import load_config
+
+SMALL = {
+    "input": {"size": [64, 96]},
+    "model": {
+        "num_classes": 3,
+        "backbone": {"type": "mobilenet_v1", "width": 0.25},
+        "neck": {"extras": [[32, 2]]},
+        "priors": {"sizes": [10, 20, 40, 80], "ratios": [2]},
+    },
+}
+
+
+def detector(*overrides):
+    return build_detector(load_config(SMALL, overrides))
+
+
+def test_saved_weights_load_into_every_variant_of_the_backbone(tmp_path):
+    plain = detector()
+    save_checkpoint(tmp_path / "plain.pth", {"model": plain.state_dict()})
+    dual = detector("model.backbone.type=mobilenet_v1_S1L0", "model.dual_path={split: 0}")
+    load_weights(dual, tmp_path / "plain.pth", ["backbone"])
+    for name, value in plain.state_dict().items():
+        same = torch.equal(dual.state_dict()[name], value)
+        assert same or not name.startswith("backbone"), name
+    load_weights(dual, tmp_path / "plain.pth")  # the head's shapes are the same here, so all of it fits
+
+
+def test_failed_write_keeps_the_last_good_file(tmp_path, monkeypatch):
+    path = tmp_path / "last.pth"
+    save_checkpoint(path, {"model": {}, "number": 1})
+
+    def full_disk(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="could not be written .*No space left"):
+        save_checkpoint(path, {"model": {}, "number": 2})
+    assert read_checkpoint(path)["number"] == 1
+    assert os.listdir(tmp_path) == ["last.pth"]  # nothing half-written is left
+
+
+class Malicious:
+    def __reduce__(self):
+        return os.mkdir, ("pwned",)
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"model": Malicious()}, tmp_path / "zip.pth")
+    (tmp_path / "pickle.pth").write_bytes(pickle.dumps(Malicious()))
+    for name in ("zip.pth", "pickle.pth"):
+        with pytest.raises(
+            ValueError, match=f"{name} must hold tensors and plain values only.*was not loaded"
+        ):
+            read_checkpoint(tmp_path / name)
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path):
+    (tmp_path / "text.pth").write_text("hello")
+    (tmp_path / "empty.pth").write_bytes(b"")
+    torch.save({"model": {"weight": torch.zeros(1000)}}, tmp_path / "whole.pth")
+    (tmp_path / "half.pth").write_bytes((tmp_path / "whole.pth").read_bytes()[:2000])
+    torch.save([1, 2], tmp_path / "list.pth")
+    for name in ("text.pth", "empty.pth", "half.pth", "list.pth"):
+        with pytest.raises(ValueError, match=name):
+            read_checkpoint(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match=r"does not exist \(did you mean 'whole.pth'\?\)"):
+        read_checkpoint(tmp_path / "whol.pth")
+
+
+def test_checkpoint_of_another_model_is_refused_by_name(tmp_path):
+    save_checkpoint(tmp_path / "a.pth", {"model": detector().state_dict()})
+    with pytest.raises(ValueError, match=r"must be of this very model; .*head.*choose the config"):
+        load_weights(detector("model.num_classes=5"), tmp_path / "a.pth")
+    with pytest.raises(ValueError, match="model.weights_scope must name parts"):
+        load_weights(detector(), tmp_path / "a.pth", ["bacbone"])
+
+
+def test_checkpoint_of_strangers_needs_a_config(tmp_path):
+    torch.save({"base.0.conv.0.weight": torch.zeros(1)}, tmp_path / "theirs.pth")
+    with pytest.raises(
+        ValueError, match="must be a checkpoint of this project; it has the keys base.0.conv.0.weight"
+    ):
+        read_run(tmp_path / "theirs.pth")
+    save_checkpoint(tmp_path / "new.pth", {"model": {}, "format": 99})
+    with pytest.raises(ValueError, match="must have format 1 or older; got 99: update this project"):
+        read_run(tmp_path / "new.pth")

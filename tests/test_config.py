@@ -1,0 +1,176 @@
+"""Configs: defaults, files over bases, overrides, and errors that say what to do."""
+
+from pathlib import Path
+
+import pytest
+
+import lib.config
+from lib.build import build_detector, num_classes
+from lib.config import DEFAULTS, Maybe, dump_config, load_config, read_yaml
+
+
+def test_defaults_are_complete_and_reachable_by_attribute():
+    cfg = load_config()
+    assert cfg.train.optimizer.type == "sgd"
+    assert cfg["input"]["size"] == [300, 300]
+    assert cfg.model.dual_path is None
+    assert set(cfg) == set(DEFAULTS)
+
+
+def test_changing_a_config_leaves_the_defaults_alone():
+    cfg = load_config()
+    cfg.input.size.append(1)
+    cfg.model.neck.taps[0] = 99
+    assert load_config().input.size == [300, 300]
+    assert load_config().model.neck.taps == [11, 13]
+
+
+def test_base_files_overrides_and_types_merge(tmp_path):
+    (tmp_path / "base.yml").write_text("train: {epochs: 7, optimizer: {type: sgd, lr: 0.5, momentum: 0.8}}\n")
+    (tmp_path / "middle.yml").write_text("_base_: base.yml\ntrain: {optimizer: {lr: 1e-2}}\n")
+    (tmp_path / "top.yml").write_text("_base_: middle.yml\nmodel: {backbone: {type: mobilenet_v1_S2L0_6}}\n")
+    cfg = load_config(tmp_path / "top.yml", ["train.epochs=9", "model.backbone.width=0.5"])
+    assert cfg.train.epochs == 9
+    assert cfg.train.optimizer == {"type": "sgd", "lr": 0.01, "momentum": 0.8}
+    assert cfg.model.backbone == {"type": "mobilenet_v1", "strides": {"0": 1, "6": 1}, "width": 0.5}
+    other = load_config(tmp_path / "top.yml", ["train.optimizer={type: adamw, lr: 0.1}"])
+    assert other.train.optimizer == {"type": "adamw", "lr": 0.1}  # nothing of sgd's is left
+
+
+def test_strides_are_replaced_not_merged():
+    cfg = load_config({"model": {"backbone": {"type": "vgg16_S1L2"}}}, ["model.backbone.strides={5: 1}"])
+    assert cfg.model.backbone.strides == {"5": 1}
+
+
+def test_dumped_config_loads_to_the_same_config(tmp_path):
+    cfg = load_config(
+        {"evaluation": {"ranges": {"tiny": [0, 64], "rest": [64, float("inf")]}}},
+        ["model.backbone.type=vgg16_S1L2"],
+    )
+    (tmp_path / "dump.yml").write_text(dump_config(cfg))
+    assert load_config(tmp_path / "dump.yml") == cfg
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.epoch=3", r"got train.epoch \(did you mean 'epochs'\?\)"),
+        ("trian.epochs=3", r"got trian \(did you mean 'train'\?\)"),
+        ("train.epochs=three", "train.epochs must be int; got 'three'"),
+        ("train.epochs=2.5", "train.epochs must be int; got 2.5"),
+        ("train.epochs=true", "train.epochs must be int; got True"),
+        ("train=3", "train must hold the keys epochs, batch_size"),
+        (
+            "model.backbone.type=vgg61",
+            r"model.backbone.type must be one of .*got 'vgg61' \(did you mean 'vgg16'\?\)",
+        ),
+        ("model.backbone.widht=0.5", r"got model.backbone.widht \(did you mean 'width'\?\)"),
+        ("model.backbone.width=wide", "model.backbone.width must be float; got 'wide'"),
+        (
+            "model.backbone.type=mobilenet_v1_S2L0",
+            "S2 must be followed by L and 2 rows; got 'mobilenet_v1_S2L0'",
+        ),
+        ("train.optimizer.momentun=1", r"got train.optimizer.momentun \(did you mean 'momentum'\?\)"),
+        ("train.schedule={type: cosine, milestones: [3]}", "got train.schedule.milestones"),
+        ("loss=multibox", "loss must be a mapping with a type"),
+        ("epochs", "an override must read key=value, such as train.epochs=10; got 'epochs'"),
+        ("train.epochs=[1", "the value of train.epochs must be YAML"),
+    ],
+)
+def test_bad_override_is_named(override, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        load_config({"model": {"backbone": {"type": "mobilenet_v1"}}}, [override])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train: {epochs: 1, epochs: 2}", "key 'epochs' is given twice"),
+        ("train: [", "must be YAML"),
+        ("- 1\n- 2", "must hold keys and values; got list"),
+        ("_base_: self.yml", "must not lead back to itself"),
+        ("run: !!python/object/apply:os.system ['true']", "could not determine a constructor"),
+    ],
+)
+def test_bad_file_is_named(tmp_path, text, message):
+    (tmp_path / "self.yml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        load_config(tmp_path / "self.yml")
+
+
+def test_missing_file_suggests_a_neighbour(tmp_path):
+    (tmp_path / "S1L0.yml").write_text("{}")
+    with pytest.raises(
+        FileNotFoundError, match=r"S1LO.yml, which does not exist \(did you mean 'S1L0.yml'\?\)"
+    ):
+        load_config(tmp_path / "S1LO.yml")
+
+
+def test_numbers_in_scientific_notation_are_numbers():
+    assert read_yaml("{a: 1e-3, b: 5E2, c: 1e, d: '1e3'}", "text") == {
+        "a": 0.001,
+        "b": 500.0,
+        "c": "1e",
+        "d": "1e3",
+    }
+
+
+def test_every_default_has_a_comment():
+    source = Path(lib.config.__file__).read_text()
+    block = source[source.index("DEFAULTS:") : source.index("# Part ->")]
+    keys = [line for line in block.splitlines() if line.strip().startswith('"') and not line.endswith("{")]
+    assert len(keys) > 50
+    assert [line.strip() for line in keys if "#" not in line] == []
+
+
+def test_none_is_allowed_only_where_declared():
+    assert isinstance(DEFAULTS["model"]["weights"], Maybe)
+    assert load_config(overrides=["model.weights=null"]).model.weights is None
+    with pytest.raises(TypeError, match="train.epochs must be int; got None"):
+        load_config(overrides=["train.epochs=null"])
+
+
+def test_number_of_classes_follows_the_data(tmp_path):
+    assert num_classes(load_config()) == 81
+    assert num_classes(load_config(overrides=["data.classes=[car]"])) == 2
+    (tmp_path / "a.json").write_text('{"categories": [{"id": 1, "name": "a"}, {"id": 7, "name": "b"}]}')
+    assert num_classes(load_config(overrides=[f"data.train.annotations={tmp_path / 'a.json'}"])) == 3
+    with pytest.raises(
+        ValueError, match="model.num_classes must be 2, the data's classes and background; got 81"
+    ):
+        num_classes(load_config(overrides=["data.classes=[car]", "model.num_classes=81"]))
+    with pytest.raises(ValueError, match="must be 2 or more"):
+        num_classes(load_config(overrides=["model.num_classes=1"]))
+
+
+SMALL = {"model": {"backbone": {"type": "mobilenet_v1", "width": 0.25}, "num_classes": 3}}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("input.size=[300]", r"input.size must be \[height, width\]"),
+        ("input.size=[300, -1]", r"input.size must be \[height, width\]"),
+        ("model.neck.taps=[11, 77]", "must be rows of mobilenet_v1, 0 to 13; got 77"),
+        ("model.neck.taps=[11, last]", "must be rows such as 11 or coarse.13; got 'last'"),
+        ("model.neck.taps=[11, coarse.13]", "needs model.dual_path, which is null"),
+        ("model.priors={sizes: [10, 20], ratios: [2]}", "must have 7 entries for 6 maps"),
+        ("model.head.type=sdd", r"model.head.type must be one of .*\(did you mean 'ssd'\?\)"),
+        ("model.head.predictor=deep", "model.head.predictor must be one of dense, separable"),
+        ("model.dual_path={spilt: 0}", r"got model.dual_path.spilt \(did you mean 'split'\?\)"),
+        ("model.dual_path={pool: mean}", "model.dual_path.pool must be"),
+    ],
+)
+def test_impossible_model_is_refused_with_its_key(override, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        build_detector(load_config(SMALL, [override]))
+
+
+def test_input_too_small_for_the_pyramid_is_refused():
+    cfg = load_config(
+        SMALL, ["input.size=[64, 64]", "model.neck.extras=[[64, 2, 0], [64, 2, 0], [64, 2, 0], [64, 2, 0]]"]
+    )
+    with pytest.raises(
+        ValueError, match="input.size must leave a map for each level; got .64, 64., too small"
+    ):
+        build_detector(cfg)

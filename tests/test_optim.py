@@ -1,0 +1,63 @@
+"""Learning-rate schedules, value by value."""
+
+import math
+
+import pytest
+import torch
+
+from lib.build import build_optimizer, build_schedule
+from lib.config import load_config
+from lib.optim import constant, cosine, exponential, restarts, step, with_warmup
+
+
+def test_cosine_falls_from_one_to_the_floor():
+    factor = cosine(10.0, floor=0.1)
+    assert [factor(epoch) for epoch in (0, 5, 10, 12)] == pytest.approx([1.0, 0.55, 0.1, 0.1])
+
+
+def test_cosine_by_epoch_is_the_bmvc_schedule():
+    factor = cosine(100, by_epoch=True)
+    assert (
+        factor(0) == factor(0.99) == pytest.approx(0.99975, abs=1e-5)
+    )  # its first epoch: 0.00099975 of 0.001
+    assert factor(99.5) == pytest.approx(0.0, abs=1e-12)  # its last epoch
+    held = cosine(60, hold=5, by_epoch=True)
+    assert [held(epoch) for epoch in (0, 4.9)] == [1.0, 1.0]
+    assert held(5) == pytest.approx((1 + math.cos(math.pi / 55)) / 2)
+
+
+def test_restarts_begin_again_each_time_longer():
+    factor = restarts(100, period=2, growth=2)
+    assert [factor(epoch) for epoch in (0, 1, 2, 4, 6, 10)] == pytest.approx([1, 0.5, 1, 0.5, 1, 0.5])
+
+
+def test_step_and_exponential():
+    assert [step(9, milestones=[2, 5], gamma=0.1)(e) for e in (1.99, 2, 5)] == pytest.approx([1, 0.1, 0.01])
+    assert [exponential(9, gamma=0.5)(e) for e in (0.9, 1, 3)] == [1, 0.5, 0.125]
+
+
+def test_warmup_ramps_from_its_start_to_the_schedule():
+    factor = with_warmup(constant(10), 2.0, 0.1)
+    assert [factor(epoch) for epoch in (0, 1, 2, 7)] == pytest.approx([0.1, 0.55, 1, 1])
+
+
+def test_config_builds_schedules_and_optimizers():
+    for kind in ("sgd", "adam", "adamw", "rmsprop"):
+        cfg = load_config(overrides=[f"train.optimizer={{type: {kind}, lr: 0.5}}", "train.trainable=[head]"])
+        model = torch.nn.ModuleDict({"head": torch.nn.Linear(2, 2), "neck": torch.nn.Linear(2, 2)})
+        optimizer = build_optimizer(cfg, model)
+        assert optimizer.param_groups[0]["lr"] == 0.5
+        assert len(optimizer.param_groups[0]["params"]) == 2  # the neck is frozen
+        assert not model["neck"].weight.requires_grad
+    cfg = load_config(
+        overrides=["train.schedule={type: step, milestones: [3], gamma: 0.5}", "train.warmup_epochs=1"]
+    )
+    assert build_schedule(cfg)(4) == 0.5
+
+
+def test_nothing_to_train_is_refused():
+    cfg = load_config(overrides=["train.trainable=[nekc]"])
+    with pytest.raises(
+        ValueError, match="train.trainable must name parts such as backbone, neck, head; got .'nekc'."
+    ):
+        build_optimizer(cfg, torch.nn.ModuleDict({"head": torch.nn.Linear(2, 2)}))
