@@ -20,7 +20,7 @@ from lib.utils.log import setup_logging
 from lib.utils.runtime import choose_device, readable_errors, set_threads
 
 
-def parse() -> argparse.Namespace:
+def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -29,11 +29,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--json", help="write the metrics to this file")
     parser.add_argument("--detections", help="write the detections to this file (COCO results format)")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. evaluation.batch_size=8")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def main() -> None:
-    args = parse()
+def main(argv: list[str] | None = None) -> None:
+    args = parse(argv)
     setup_logging()
     content = read_checkpoint(args.checkpoint)
     cfg = load_config(args.cfg or read_run(args.checkpoint)["config"], args.overrides)

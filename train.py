@@ -32,7 +32,7 @@ from lib.utils.runtime import choose_device, readable_errors, seed_everything, s
 log = logging.getLogger("train")
 
 
-def parse() -> argparse.Namespace:
+def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -41,7 +41,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="e.g. train.epochs=10 run.name=mine"
     )
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def open_run(cfg: EasyDict, source: str, resume: bool) -> tuple[RunFolder, dict | None]:
@@ -61,8 +61,8 @@ def open_run(cfg: EasyDict, source: str, resume: bool) -> tuple[RunFolder, dict 
     return run, read_run(run.last) if run.last.exists() else None
 
 
-def main() -> None:
-    args = parse()
+def main(argv: list[str] | None = None) -> None:
+    args = parse(argv)
     setup_logging()
     cfg = load_config(args.cfg, args.overrides)
     device = choose_device(cfg.run.device)

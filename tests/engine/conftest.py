@@ -1,0 +1,69 @@
+"""A data set and a model small enough to train in a test."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from lib.data.synthetic import generate
+
+ROOT = Path(__file__).resolve().parents[2]
+
+CONFIG = """
+input: {{size: [64, 96]}}
+data:
+  train: {{images: {data}/train, annotations: {data}/train.json}}
+  val: {{images: {data}/val, annotations: {data}/val.json}}
+  workers: 0
+model:
+  backbone: {{type: mobilenet_v1_S1L0, width: 0.25}}
+  dual_path: {{split: 0}}
+  neck: {{taps: [5, 11], extras: [[32, 2]]}}
+  priors: {{sizes: [8, 16, 40, 80], ratios: [2], reference: 0}}
+train: {{epochs: 2, batch_size: 4, optimizer: {{type: sgd, lr: 0.01}}, log_every: 1}}
+run: {{dir: {runs}, threads: 1}}
+"""
+
+
+def load_script(name: str) -> ModuleType:
+    """train.py or test.py as a module (``import test`` would find Python's own)."""
+    spec = importlib.util.spec_from_file_location(f"script_{name}", ROOT / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    """14 training and 4 test images of 64 to 100 pixels, two classes, in COCO format."""
+    root = tmp_path_factory.mktemp("synthetic")
+    return generate(
+        root / "data", 14, 4, num_classes=2, image_sizes=(64, 100), object_sizes=(8, 40), progress=False
+    )
+
+
+@pytest.fixture
+def experiment(tmp_path, data):
+    """An experiment file on that data."""
+    path = tmp_path / "tiny.yml"
+    path.write_text(CONFIG.format(data=data, runs=tmp_path / "runs"))
+    return path
+
+
+@pytest.fixture
+def train(experiment):
+    """Runs train.py on the experiment with the given arguments; the run's folder."""
+
+    def run(*arguments: str) -> Path:
+        load_script("train").main([f"--cfg={experiment}", *arguments])
+        name = next((a.split("=")[1] for a in arguments if a.startswith("run.name=")), "tiny")
+        return experiment.parent / "runs" / name
+
+    return run
+
+
+@pytest.fixture
+def test():
+    """Runs test.py with the given arguments."""
+    return lambda *arguments: load_script("test").main(list(arguments))

@@ -1,0 +1,216 @@
+"""train.py and test.py on a small data set: what they write, exact resume, and what stops them."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from lib.checkpoint import read_checkpoint, read_run, save_checkpoint
+from lib.config import load_config
+from lib.engine.train import Trainer
+
+
+def weights(folder):
+    return read_checkpoint(folder / "last.pth")["model"]
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_run_writes_what_it_promises(train, capsys):
+    folder = train()
+    lines = [json.loads(line) for line in (folder / "epochs.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    assert {"loss_cls", "loss_box", "lr", "images_per_s", "AP", "AP_small"} <= lines[-1].keys()
+    cfg = load_config(folder / "config.yml")
+    assert cfg.data.classes == ["disc", "ring"]
+    about = json.loads((folder / "run.json").read_text())
+    assert about["seed"] == 0
+    assert re.match(r"[0-9a-f]{12}|unknown", about["commit"])
+    assert list((folder / "tensorboard").iterdir())
+    content = read_run(folder / "last.pth")
+    assert content["classes"] == ["disc", "ring"]
+    assert content["position"]["epoch"] == 2
+    assert load_config(content["config"]) == cfg
+
+
+def test_same_seed_same_weights_whatever_the_workers(train):
+    first = weights(train("train.eval_every=0"))
+    second = weights(train("train.eval_every=0", "run.name=again", "data.workers=2"))
+    other = weights(train("train.eval_every=0", "run.name=other", "run.seed=1"))
+    assert same(first, second)
+    assert not same(first, other)
+
+
+@pytest.mark.parametrize("steps_before", [1, 2, 4])
+def test_interrupted_run_resumes_to_the_same_weights(train, monkeypatch, steps_before):
+    whole = weights(train("run.name=whole", "train.eval_every=0"))
+    original, count = Trainer._step, iter(range(100))
+
+    def interrupted(self, batch):
+        if next(count) == steps_before:
+            raise KeyboardInterrupt
+        return original(self, batch)
+
+    monkeypatch.setattr(Trainer, "_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train("train.save_every_steps=1", "train.eval_every=0")
+    monkeypatch.setattr(Trainer, "_step", original)
+    torch.rand(3)  # the state of torch's generator must not matter
+    assert same(weights(train("--resume", "train.save_every_steps=1", "train.eval_every=0")), whole)
+
+
+def test_killed_run_resumes_to_the_same_weights(train, experiment):
+    whole = weights(train("run.name=whole", "train.eval_every=0", "train.epochs=3"))
+    root = os.path.dirname(sys.modules["lib"].__path__[0])
+    arguments = [f"--cfg={experiment}", "train.eval_every=0", "train.epochs=3", "train.save_every_steps=1"]
+    process = subprocess.Popen(
+        [sys.executable, "train.py", *arguments],
+        cwd=root,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    last = experiment.parent / "runs" / "tiny" / "last.pth"
+    deadline = time.monotonic() + 60
+    while not last.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    position = read_checkpoint(last)["position"]
+    assert position["steps"] < 9, "the run ended before it could be killed"
+    assert same(
+        weights(train("--resume", "train.eval_every=0", "train.epochs=3", "train.save_every_steps=1")), whole
+    )
+
+
+def test_training_learns(train):
+    folder = train(
+        "train.epochs=25",
+        "train.eval_every=0",
+        "train.optimizer={type: adamw, lr: 0.003}",
+        "data.augment=none",
+    )
+    losses = [json.loads(line)["loss_cls"] for line in (folder / "epochs.jsonl").read_text().splitlines()]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_time_limit_ends_the_run_and_its_schedule(train):
+    folder = train("train.epochs=1000", "train.time_limit_s=1.5", "train.eval_every=0")
+    lines = [json.loads(line) for line in (folder / "epochs.jsonl").read_text().splitlines()]
+    assert 1.5 <= lines[-1]["seconds"] < 4
+    assert lines[-1]["lr"] < 0.1 * lines[0]["lr"]
+
+
+def test_loss_that_is_not_finite_stops_and_names_the_images(train):
+    with pytest.raises(
+        FloatingPointError, match=r"loss_cls nan.*images \[\d+, \d+, \d+, \d+\].*lower train.optimizer.lr"
+    ):
+        train("train.optimizer.lr=1e30")
+
+
+def test_a_run_is_never_overwritten(train):
+    train("train.epochs=1", "train.eval_every=0")
+    with pytest.raises(
+        ValueError, match="must be a new run; it holds one: go on with --resume, or choose run.name="
+    ):
+        train("train.epochs=1")
+
+
+def test_testing_prints_and_writes_ap_by_size(train, test, capsys, tmp_path):
+    folder = train("train.eval_every=0")
+    capsys.readouterr()
+    test(f"--checkpoint={folder / 'last.pth'}", f"--json={tmp_path / 'result.json'}")
+    printed = capsys.readouterr().out
+    assert "small" in printed
+    assert "disc" in printed
+    result = json.loads((tmp_path / "result.json").read_text())
+    keys = {"AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large"}
+    keys |= {"AR_1", "AR_10", "AR_100", "AR_small", "AR_medium", "AR_large"}
+    assert result["metrics"].keys() == keys
+    assert result["per_class"].keys() == {"disc", "ring"}
+    assert result["per_class"]["disc"].keys() == keys
+    assert result["protocol"] == "coco"
+    assert result["metrics"]["AP_large"] is None  # no object is as large
+    detections = json.loads((folder / "detections.json").read_text())
+    assert detections[0].keys() == {"image_id", "category_id", "bbox", "score"}
+
+
+def test_own_ranges_and_engines_agree(train, test, capsys, tmp_path):
+    folder = train("train.eval_every=0")
+    results = []
+    for engine in ("hotcoco", "pycocotools"):
+        file = tmp_path / f"{engine}.json"
+        ranges = "evaluation.ranges={tiny: [0, 256], rest: [256, .inf]}"
+        test(f"--checkpoint={folder / 'last.pth'}", f"--json={file}", ranges, f"evaluation.engine={engine}")
+        results.append(json.loads(file.read_text()))
+    assert results[0] == results[1]
+    assert {"AP_tiny", "AP_rest", "AR_tiny", "AR_rest"} <= results[0]["metrics"].keys()
+
+
+def test_testing_is_deterministic_and_needs_no_config(train, test, experiment, tmp_path, capsys):
+    folder = train("train.eval_every=0")
+    for number, cfg in enumerate(([], [f"--cfg={experiment}"])):
+        test(
+            *cfg,
+            f"--checkpoint={folder / 'last.pth'}",
+            f"--detections={tmp_path / str(number)}",
+            "evaluation.batch_size=3",
+        )
+    test(
+        f"--checkpoint={folder / 'last.pth'}",
+        f"--detections={tmp_path / 'two'}",
+        "evaluation.batch_size=3",
+        "data.workers=2",
+    )
+    texts = {(tmp_path / name).read_text() for name in ("0", "1", "two")}
+    assert len(texts) == 1
+
+
+def test_other_experiments_checkpoint_is_refused(train, test, experiment):
+    folder = train("train.epochs=1", "train.eval_every=0")
+    with pytest.raises(ValueError, match="must be of this very model"):
+        test(f"--cfg={experiment}", f"--checkpoint={folder / 'last.pth'}", "model.backbone.width=0.5")
+
+
+def test_fine_tuning_takes_the_backbone_and_trains_what_is_said(train, tmp_path):
+    plain = train("run.name=plain", "train.epochs=1", "train.eval_every=0")
+    content = read_checkpoint(plain / "last.pth")
+    save_checkpoint(tmp_path / "weights.pth", {"model": content["model"]})
+    scope = [
+        f"model.weights={tmp_path / 'weights.pth'}",
+        "model.weights_scope=[backbone]",
+        "train.trainable=[neck, head]",
+    ]
+    tuned = weights(train("run.name=tuned", "train.epochs=1", "train.eval_every=0", "run.seed=5", *scope))
+    parameters = [name for name in tuned if name.startswith("backbone") and name.endswith("weight")]
+    assert parameters
+    assert all(torch.equal(tuned[name], content["model"][name]) for name in parameters)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--cfg=nowhere.yml"], "nowhere.yml, which does not exist"),
+        (["--cfg={experiment}", "train.epoch=1"], "did you mean 'epochs'"),
+        (["--cfg={experiment}", "data.train.images=/nowhere"], "/nowhere must exist"),
+        (["--cfg={experiment}", "run.device=cuda:99"], "run.device must be a device of this machine"),
+        (["--cfg={experiment}", "train.batch_size=500"], "batch_size must be at most 14"),
+    ],
+)
+def test_mistakes_end_in_one_clear_line(experiment, arguments, message):
+    root = os.path.dirname(sys.modules["lib"].__path__[0])
+    arguments = [argument.format(experiment=experiment) for argument in arguments]
+    run = subprocess.run(
+        [sys.executable, "train.py", *arguments], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 2
+    assert run.stderr.strip().splitlines()[-1].startswith("error: ")
+    assert message in run.stderr
+    assert "Traceback" not in run.stderr
