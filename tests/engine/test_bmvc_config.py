@@ -1,0 +1,92 @@
+"""A config file of the BMVC code trains and tests unchanged."""
+
+import json
+
+import torch
+import yaml
+
+from lib.build import build_detector
+from lib.checkpoint import read_checkpoint
+from lib.config import load_config
+from tests.engine.conftest import load_script
+
+CONFIG = """
+MODEL:
+  SSDS: ssd_lite_dual
+  NETS: mobilenet_v1_S1L0
+  IMAGE_SIZE: [96, 96]
+  NUM_CLASSES: 3
+  FEATURE_LAYER: [[11, 13, 'S', 'S'], [512, 1024, 512, 256]]
+  STEPS: [[8, 8], [16, 16], [64, 64], [96, 96]]
+  SIZES: [[10, 10], [20, 20], [40, 40], [60, 60], [80, 80]]
+  ASPECT_RATIOS: [[1, 2, 3], [1, 2, 3], [1, 2, 3], [1, 2]]
+TRAIN:
+  MAX_EPOCHS: 1
+  CHECKPOINTS_EPOCHS: 1
+  BATCH_SIZE: 4
+  TRAINABLE_SCOPE: 'base,norm,extras,loc,conf'
+  RESUME_SCOPE: 'base'
+  OPTIMIZER: {OPTIMIZER: sgd, LEARNING_RATE: 0.001, MOMENTUM: 0.9, WEIGHT_DECAY: 0.0001}
+  LR_SCHEDULER: {SCHEDULER: SGDR, WARM_UP_EPOCHS: 0}
+TEST: {BATCH_SIZE: 4, TEST_SCOPE: [1, 1]}
+MATCHER: {MATCHED_THRESHOLD: 0.5, UNMATCHED_THRESHOLD: 0.5, NEGPOS_RATIO: 3}
+POST_PROCESS: {SCORE_THRESHOLD: 0.01, IOU_THRESHOLD: 0.6, MAX_DETECTIONS: 100}
+DATASET:
+  DATASET: coco
+  DATASET_DIR: COCO
+  TRAIN_SETS: [['2017', 'train']]
+  TEST_SETS: [['2017', 'val']]
+  PROB: 0.6
+EXP_DIR: ./experiments/models/mine
+LOG_DIR: ./experiments/models/mine
+RESUME_CHECKPOINT: ./plain.pth
+PHASE: ['test']
+"""
+
+
+def test_bmvc_config_and_checkpoint_run_unchanged(tmp_path, data, monkeypatch, capsys):
+    root = tmp_path / "COCO"
+    (root / "images").mkdir(parents=True)
+    (root / "annotations").mkdir()
+    for split in ("train", "val"):
+        (root / "images" / f"{split}2017").symlink_to(data / split)
+        (root / "annotations" / f"instances_{split}2017.json").symlink_to(data / f"{split}.json")
+    (tmp_path / "theirs.yml").write_text(CONFIG)
+    monkeypatch.chdir(tmp_path)
+    base = base_of_theirs()
+    torch.save(base, tmp_path / "plain.pth")
+
+    load_script("train").main(["--cfg=theirs.yml", "data.workers=0", "run.threads=1"])
+    folder = tmp_path / "experiments" / "models" / "mine"
+    assert len((folder / "epochs.jsonl").read_text().splitlines()) == 1
+    started_from = read_checkpoint(folder / "last.pth")["model"]["backbone.layers.0.conv.weight"]
+    assert torch.equal(started_from, base["base.0.conv.0.weight"])  # its only epoch runs at a rate of 0
+
+    capsys.readouterr()
+    load_script("test").main(
+        ["--cfg=theirs.yml", f"--checkpoint={folder / 'last.pth'}", "--json=r.json", "data.workers=0"]
+    )
+    assert "small" in capsys.readouterr().out
+    assert json.loads((tmp_path / "r.json").read_text())["metrics"]["AP"] is not None
+
+
+def base_of_theirs() -> dict[str, torch.Tensor]:
+    """A checkpoint with the ancestor's names for the backbone: base.<row>.conv.<place>.<kind>."""
+    torch.manual_seed(7)
+    mapping = {"MODEL": yaml.safe_load(CONFIG)["MODEL"]}
+    places = {
+        "conv": 0,
+        "norm": 1,
+        "depthwise.conv": 0,
+        "depthwise.norm": 1,
+        "pointwise.conv": 3,
+        "pointwise.norm": 4,
+    }
+    state = build_detector(load_config(mapping)).state_dict()
+    theirs = {}
+    for name, tensor in state.items():
+        if name.startswith("backbone.layers."):
+            row, _, rest = name.removeprefix("backbone.layers.").partition(".")
+            module, kind = rest.rsplit(".", 1)
+            theirs[f"base.{row}.conv.{places[module]}.{kind}"] = tensor
+    return theirs
