@@ -43,8 +43,8 @@ int64_t select(std::vector<uint64_t>& candidates, int64_t num_boxes, int64_t num
             if (taken[label]++ >= limits.max_candidates) continue;
             float* box = out.boxes + 4 * found;
             out.scores[found] = box_at(place % num_boxes, label, box);
-            if (!is_finite(box) || kept[label].any_exceeds<Mode::iou>(box, limits.iou_threshold)) continue;
-            kept[label].push(box);
+            if (!is_finite(box) || kept[label].exceeds<Mode::iou>(Box<float>(box), limits.iou_threshold)) continue;
+            kept[label].push(Box<float>(box));
             out.labels[found++] = label;
         }
         chunk *= 2;

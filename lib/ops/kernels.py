@@ -33,7 +33,9 @@ def kernel_dtype(*tensors: torch.Tensor) -> torch.dtype:
 
 def as_input(tensor: torch.Tensor, dtype: torch.dtype) -> np.ndarray:
     """A CPU tensor as the contiguous array that a kernel reads; no copy where it is one already."""
-    return tensor.detach().to(dtype).contiguous().numpy()
+    if tensor.dtype != dtype:
+        tensor = tensor.to(dtype)
+    return np.ascontiguousarray(tensor.numpy(force=True))  # force: a tensor may need a gradient
 
 
 def as_tensors(*values: torch.Tensor | np.ndarray) -> list[torch.Tensor]:
@@ -59,8 +61,8 @@ def check_floating(tensor: torch.Tensor, name: str) -> None:
         raise TypeError(f"{name} must be floating; got {tensor.dtype}: convert by .float()")
 
 
-def check_same_device(**tensors: torch.Tensor | None) -> None:
+def check_same_device(*tensors: torch.Tensor | None) -> None:
     """That all tensors are on one device."""
-    devices = {name: str(tensor.device) for name, tensor in tensors.items() if tensor is not None}
-    if len(set(devices.values())) > 1:
+    devices = [tensor.device for tensor in tensors if tensor is not None]
+    if devices.count(devices[0]) != len(devices):
         raise ValueError(f"tensors must be on one device; got {devices}: move them by .to(device)")

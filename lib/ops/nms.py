@@ -88,7 +88,7 @@ def _run(boxes, scores, labels, threshold: float, mode: str) -> torch.Tensor | n
     boxes, scores, labels = kernels.as_tensors(boxes, scores, labels)
     kernels.check_boxes(boxes, "boxes")
     kernels.check_floating(scores, "scores")
-    kernels.check_same_device(boxes=boxes, scores=scores, labels=labels)
+    kernels.check_same_device(boxes, scores, labels)
     for name, values in (("scores", scores), ("labels", labels)):
         if values is not None and values.shape != boxes.shape[:1]:
             raise ValueError(f"{name} must have one value a box, ({len(boxes)},); got {tuple(values.shape)}")
@@ -111,16 +111,16 @@ def _nms(
     core = kernels.load("_nms") if boxes.is_cpu else None
     if core is None:
         return reference.nms(boxes.to(dtype), scores.to(dtype), labels, threshold, mode)
-    keep = torch.empty(len(boxes), dtype=torch.int64)
+    keep = np.empty(len(boxes), dtype=np.int64)
     count = core.nms["double" if dtype == torch.float64 else "float"](
         kernels.as_input(boxes, dtype),
         kernels.as_input(scores, dtype),
         None if labels is None else kernels.as_input(labels, torch.int64),
         threshold,
         _MODES[mode],
-        keep.numpy(),
+        keep,
     )
-    return keep[:count].clone()  # an operator must not hand out a view
+    return torch.from_numpy(keep[:count].copy())
 
 
 @torch.library.register_fake(_NMS)
@@ -167,7 +167,7 @@ def multiclass_nms(
         raise ValueError(f"boxes and scores must have the shapes (B, P, 4) and (B, P, K); got {shapes}")
     kernels.check_floating(boxes, "boxes")
     kernels.check_floating(scores, "scores")
-    kernels.check_same_device(boxes=boxes, scores=scores)
+    kernels.check_same_device(boxes, scores)
     limits = (score_threshold, iou_threshold, max_candidates, max_detections, background)
     found = torch.ops.multibox.multiclass_nms(boxes, scores, *limits)
     return PaddedDetections(*(value.numpy() if from_numpy else value for value in found))

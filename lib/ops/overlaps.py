@@ -34,7 +34,7 @@ def bbox_overlaps(
     first, second = kernels.as_tensors(boxes1, boxes2)
     kernels.check_boxes(first, "boxes1")
     kernels.check_boxes(second, "boxes2")
-    kernels.check_same_device(boxes1=first, boxes2=second)
+    kernels.check_same_device(first, second)
     if torch.is_grad_enabled() and (first.requires_grad or second.requires_grad):
         return reference.bbox_overlaps(first, second, mode)
     result = torch.ops.multibox.bbox_overlaps(first, second, mode)
