@@ -102,7 +102,7 @@ def make_ground_truth(
     image, category = (id_column(annotations, key, "annotation") for key in ("image_id", "category_id"))
     check_known(image, images, "image_id of an annotation", "images of the ground truth")
     check_known(category, np.array(list(names)), "category_id of an annotation", "categories")
-    is_region = np.isin(category, regions) | _flags(annotations, ["ignored_region"] if regions else [])
+    is_region = np.isin(category, regions) | _flags(annotations, ["ignored_region"] if protocol.region_classes else [])
     is_judged = is_region | np.isin(category, classes)
     if not is_judged.all():
         log.info("left_out_objects %d (of classes that are not judged)", np.count_nonzero(~is_judged))

@@ -197,6 +197,23 @@ def make_protocol(
     return made if made.headline in made.metrics() else made._replace(headline=next(iter(made.metrics())))
 
 
+def parse_ranges(texts: Sequence[str]) -> dict[str, list[float | None]]:
+    """Ranges of a command line: ``tiny=0:256``, ``rest=256:`` in px^2."""
+    ranges = {}
+    for text in texts:
+        name, _, bounds = text.partition("=")
+        low, colon, high = bounds.partition(":")
+        try:
+            ranges[name] = [float(low), float(high) if high else None]
+        except ValueError:
+            colon = ""
+        if not colon:
+            raise ValueError(
+                f"a range must be written NAME=LOWEST:HIGHEST in px^2; got {text!r}: write tiny=0:256"
+            )
+    return ranges
+
+
 def _check_range(name: str, bounds: Sequence[float | None], headline: str) -> tuple[float, float]:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(name)) or name == headline:
         raise ValueError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +12,7 @@ import numpy as np
 from lib.evaluation.arrays import GroundTruth
 from lib.evaluation.engines import Curves
 from lib.evaluation.protocols import Metric, Protocol
-from lib.evaluation.tables import align, class_rows, limit_line, size_rows
+from lib.evaluation.tables import align, class_rows, limit_line, long_rows, size_rows
 
 Numbers = dict[str, float | None]
 
@@ -73,6 +75,12 @@ class Result:
             "protocol": self.protocol.name,
             "counts": self.counts,
         }
+
+    def to_csv(self) -> str:
+        """One line a class and range; empty where there is no object."""
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(long_rows(self))
+        return text.getvalue()
 
     def table(self) -> str:
         """Two tables to read: by size, and by class. A dash stands where there is no object."""

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lib.evaluation.protocols import HUGE, Metric
 
 if TYPE_CHECKING:
@@ -29,8 +31,10 @@ def cell_text(value: object) -> str:
 
 
 def side_text(bounds: tuple[float, float]) -> str:
-    """A range of areas as sides of squares: ``16 to 32``, ``from 96``."""
+    """A range of areas as sides of squares: ``16 to 32``, ``from 96``, ``any``."""
     low, high = (math.sqrt(value) for value in bounds)
+    if bounds == (0, HUGE):
+        return "any"
     return f"from {low:.3g}" if bounds[1] >= HUGE else f"{low:.3g} to {high:.3g}"
 
 
@@ -57,10 +61,23 @@ def class_rows(result: Result) -> list[Row]:
     return rows
 
 
+def long_rows(result: Result) -> list[Row]:
+    """Header, and one row a class and range, for other programs: bounds in px^2, None where there is no object."""
+    columns = _columns(result)
+    rows: list[Row] = [("class", "range", "lowest_px2", "highest_px2", "objects", *columns)]
+    counts = np.vstack([result.objects.sum(0), result.objects])
+    for index, name in enumerate(("(all)", *result.names)):
+        for area, (range_name, (low, high)) in enumerate(result.protocol.ranges.items()):
+            category = index - 1 if index else None
+            values = [result.value(metric._replace(area=area), category) for metric in columns.values()]
+            rows.append((name, range_name, low, high, int(counts[index, area]), *values))
+    return rows
+
+
 def limit_line(result: Result) -> str:
     """Recall by the number of detections an image."""
     found = {key: metric for key, metric in result.protocol.metrics().items() if metric.kind == "AR"}
-    return "   ".join(
+    return ", ".join(
         f"{key} {cell_text(result.value(metric))}" for key, metric in found.items() if metric.area == 0
     )
 

@@ -1,0 +1,122 @@
+"""YOLO's text files: ``class cx cy width height`` in fractions of the image, one file an image.
+
+``labels/a/b.txt`` belongs to ``images/a/b.jpg``. An image without a text file is one without objects. A line of
+more numbers is a polygon, as segmentation sets have it: its box counts.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lib.data.files import annotations_by_image, image_size, images_by_stem, output_files, read_lines
+
+log = logging.getLogger(__name__)
+
+
+def read_yolo(folder: Path, images: Path | None = None) -> dict[str, Any]:
+    """A folder with ``labels`` and ``images``, or the labels' own, in COCO form.
+
+    Class names come from ``data.yaml``, another ``*.yaml`` with ``names``, or ``classes.txt`` beside or above the
+    labels; without one they are the numbers.
+    """
+    labels = folder / "labels" if (folder / "labels").is_dir() else folder
+    if images is None:  # the last "labels" of the path becomes "images"
+        parts = list(labels.absolute().parts)
+        places = [index for index, part in enumerate(parts) if part == "labels"]
+        images = Path(*parts[: places[-1]], "images", *parts[places[-1] + 1 :]) if places else labels
+    files = images_by_stem(images)
+    texts = {
+        path.relative_to(labels).with_suffix("").as_posix(): path for path in sorted(labels.rglob("*.txt"))
+    }
+    texts.pop("classes", None)
+    stray = [str(path) for stem, path in texts.items() if stem not in files]
+    if stray:
+        raise FileNotFoundError(
+            f"each label file must have its image in {images}; {len(stray)} have none, such as {stray[0]}: "
+            "name the folder by --images"
+        )
+    records, annotations = [], []
+    for image_id, (stem, path) in enumerate(files.items(), 1):
+        height, width = image_size(path)
+        name = path.relative_to(images).as_posix()
+        records.append({"id": image_id, "file_name": name, "height": height, "width": width})
+        for where, numbers in read_lines(texts[stem], None, range(5, 10**6)) if stem in texts else ():
+            annotation = {"id": len(annotations) + 1, "image_id": image_id, "iscrowd": 0}
+            annotations.append(annotation | _box(where, numbers, height, width))
+    names = _names(labels) or {}
+    used = {annotation["category_id"] - 1 for annotation in annotations}
+    unnamed = used - set(names)
+    if names and unnamed:
+        raise ValueError(
+            f"each class of {labels} must have a name; {sorted(unnamed)[:5]} have none: add them"
+        )
+    names = names or {index: str(index) for index in sorted(used)}
+    categories = [{"id": index + 1, "name": name} for index, name in sorted(names.items())]
+    return {"images": records, "annotations": annotations, "categories": categories}
+
+
+def _box(where: str, numbers: list[float], height: int, width: int) -> dict[str, Any]:
+    """Category, box and area of one line."""
+    number, *values = numbers
+    if number < 0 or number % 1 or (len(values) > 4 and (len(values) % 2 or len(values) < 6)):
+        raise ValueError(
+            f"{where} must be a class number from 0 and cx cy width height, or the corners of a polygon; got "
+            f"{len(numbers)} numbers, class {number:g}: mend the line (detections have a score more)"
+        )
+    if len(values) == 4:
+        x, y, w, h = values
+        box = [(x - w / 2) * width, (y - h / 2) * height, w * width, h * height]
+    else:
+        xs, ys = [x * width for x in values[::2]], [y * height for y in values[1::2]]
+        box = [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
+    return {"category_id": int(number) + 1, "bbox": box, "area": box[2] * box[3]}
+
+
+def _names(labels: Path) -> dict[int, str] | None:
+    """Class number -> name, from the first file that tells."""
+    for folder in (labels, labels.parent, labels.parent.parent):
+        for path in sorted(folder.glob("*.yaml"), key=lambda path: (path.name != "data.yaml", path.name)):
+            try:
+                content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            except yaml.YAMLError as error:
+                raise ValueError(f"{path} must be a YAML file; it is broken ({error}): mend it") from None
+            names = content.get("names") if isinstance(content, Mapping) else None
+            if names:
+                pairs = names.items() if isinstance(names, Mapping) else enumerate(names)
+                return {int(number): str(name) for number, name in pairs}
+        if (folder / "classes.txt").is_file():
+            lines = (folder / "classes.txt").read_text(encoding="utf-8-sig").splitlines()
+            return dict(enumerate(line.strip() for line in lines if line.strip()))
+    return None
+
+
+def write_yolo(coco: Mapping[str, Any], folder: Path) -> None:
+    """``labels/*.txt`` and ``data.yaml``. What YOLO cannot say (crowds, difficult objects) is counted and warned of."""
+    grouped = annotations_by_image(coco)
+    categories = sorted(coco["categories"], key=lambda category: category["id"])
+    number = {category["id"]: index for index, category in enumerate(categories)}
+    for record, path in output_files(folder / "labels", coco["images"], ".txt"):
+        if not record.get("height") or not record.get("width"):
+            raise ValueError(
+                f"image {record['file_name']} must have height and width for YOLO; got none: add them"
+            )
+        lines = []
+        for annotation in grouped[record["id"]]:
+            x, y, w, h = annotation["bbox"]
+            size = record["width"], record["height"]
+            values = ((x + w / 2) / size[0], (y + h / 2) / size[1], w / size[0], h / size[1])
+            lines.append(" ".join([str(number[annotation["category_id"]]), *map(repr, values)]) + "\n")
+        path.write_text("".join(lines), encoding="utf-8")
+    names = {index: str(category["name"]) for index, category in enumerate(categories)}
+    text = yaml.safe_dump({"path": ".", "train": "images", "val": "images", "names": names}, sort_keys=False)
+    (folder / "data.yaml").write_text(text, encoding="utf-8")
+    flags = [a for a in coco["annotations"] if a.get("iscrowd") or a.get("ignore") or a.get("difficult")]
+    if flags:
+        log.warning(
+            "flags_lost %d boxes that were crowds, ignored or difficult are plain boxes in YOLO", len(flags)
+        )

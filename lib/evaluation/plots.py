@@ -1,0 +1,139 @@
+"""Figures of a report, as SVG text. No global state of matplotlib is touched, and none needs a display."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
+
+from lib.evaluation.analysis import IOU, Calibration, SizeCurve
+from lib.evaluation.errors import KINDS, Errors
+from lib.evaluation.protocols import Protocol
+from lib.evaluation.result import Result
+
+BLUE, ORANGE, GREY = "#2166ac", "#d95f02", "#888888"
+_KIND_COLOURS = ("#1b9e77", "#d95f02", "#7570b3", "#e7298a", "#666666", "#a6761d")
+_STYLE = matplotlib.rc_context(
+    {
+        "font.size": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "grid.color": "#e4e4e4",
+        "axes.axisbelow": True,
+        "legend.frameon": False,
+        "svg.hashsalt": "report",  # the same figure gives the same bytes
+    }
+)
+_MOST_CELLS = 40  # classes up to which a confusion matrix names its rows
+
+
+def _canvas(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    figure = Figure((width, height), layout="constrained")
+    return figure, list(np.atleast_1d(figure.subplots(1, columns, sharex=True, sharey=True)))
+
+
+def _svg(figure: Figure) -> str:
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()[text.getvalue().index("<svg") :]
+
+
+@_STYLE
+def size_figure(curve: SizeCurve, protocol: Protocol) -> str:
+    """AP and recall along object size; dotted lines are the bounds of the protocol's ranges."""
+    figure, (axes,) = _canvas(7.2, 3.4)
+    middle = np.sqrt(np.maximum(curve.edges[:-1], 0.5) * np.maximum(curve.edges[1:], 0.5))
+    for values, label, colour in ((curve.ap, "AP", BLUE), (curve.recall, "recall (AR)", ORANGE)):
+        axes.stairs(values, curve.edges, baseline=None, color=colour, alpha=0.35)
+        axes.plot(middle, values, "o-", color=colour, label=label, markersize=4)
+    axes.set_xscale("log", base=2)
+    ticks = [2**power for power in range(11) if curve.edges[0] <= 2**power <= curve.edges[-1]]
+    axes.set_xticks(ticks, ticks)
+    axes.set(xlabel="object size: square root of area, px of the original image", ylim=(0, 1))
+    for bound in sorted({np.sqrt(low) for low, _ in protocol.ranges.values()}):
+        if curve.edges[0] < bound < curve.edges[-1]:
+            axes.axvline(bound, color=GREY, linestyle=":", linewidth=1)
+    axes.legend(loc="upper left")
+    return _svg(figure)
+
+
+@_STYLE
+def precision_recall_figure(result: Result) -> str:
+    """Precision over recall at IoU .5 (or the lowest threshold), the mean of the classes, for every range."""
+    figure, (axes,) = _canvas(5.2, 3.8)
+    thresholds = np.array(result.protocol.iou_thresholds)
+    index = int(np.argmin(np.abs(thresholds - IOU)))
+    names = list(result.protocol.ranges)
+    colours = ["black", *matplotlib.colormaps["viridis"](np.linspace(0, 0.9, max(len(names) - 1, 1)))]
+    for area, (name, colour) in enumerate(zip(names, colours, strict=False)):
+        precision = result.curves.precision[index, :, :, area, -1]  # (R, K)
+        precision = precision[:, precision[0] > -1]
+        if precision.shape[1]:
+            mean = precision.mean(axis=1)
+            label = f"{name} ({result.counts[name]})"
+            axes.plot(result.protocol.recall_levels, mean, color=colour, label=label, linewidth=1.6)
+    axes.set(xlabel="recall", ylabel=f"precision at IoU {thresholds[index]:g}", xlim=(0, 1), ylim=(0, 1.02))
+    if axes.lines:
+        axes.legend(title="range (objects)")
+    return _svg(figure)
+
+
+@_STYLE
+def error_figure(errors: Mapping[str, Errors]) -> str:
+    """What each kind of error costs in AP50, one panel a range that has objects."""
+    shown = {name: found for name, found in errors.items() if found.ap50 is not None}
+    figure, panels = _canvas(1.2 + 2.1 * len(shown), 2.6, max(len(shown), 1))
+    for axes, (name, found) in zip(panels, shown.items(), strict=False):
+        costs = [found.cost[kind] for kind in KINDS]
+        bars = axes.barh(KINDS, costs, color=_KIND_COLOURS)
+        axes.bar_label(bars, [f"{cost:.3f}" for cost in costs], padding=2, fontsize=8)
+        axes.set(title=f"{name}: AP50 {found.ap50:.3f}", xlabel="cost in AP50")
+        axes.margins(x=0.25)
+        axes.grid(axis="y", visible=False)
+    panels[0].invert_yaxis()
+    return _svg(figure)
+
+
+@_STYLE
+def confusion_figure(table: np.ndarray, names: Sequence[str]) -> str:
+    """Confusion matrix: rows are true classes and show shares of the row, cells show counts."""
+    size = len(names) + 1
+    side = min(2.2 + 0.42 * size, 11)
+    figure, (axes,) = _canvas(side + 0.6, side)
+    share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    share[-1] = 0  # background has no total to be a share of
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    axes.grid(visible=False)
+    if size <= _MOST_CELLS:
+        axes.set_xticks(range(size), [*names, "missed"], rotation=60, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(size), [*names, "background"])
+        for (row, column), count in np.ndenumerate(table):
+            if count:
+                colour = "white" if share[row, column] > 0.55 else "black"
+                axes.text(column, row, count, ha="center", va="center", color=colour, fontsize=7)
+    axes.set(xlabel="detected as", ylabel="true class")
+    return _svg(figure)
+
+
+@_STYLE
+def calibration_figure(calibration: Calibration) -> str:
+    """Share of hits over score, with the number of detections below."""
+    figure = Figure((4.6, 4.0), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    upper.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="perfect")
+    filled = calibration.count > 0
+    upper.plot(calibration.score[filled], calibration.precision[filled], "o-", color=BLUE, label="detections")
+    upper.set(ylabel=f"share of hits (IoU {IOU:g})", ylim=(0, 1))
+    upper.legend(loc="upper left", title=f"mean error {calibration.error:.3f}")
+    lower.bar(np.arange(10) / 10 + 0.05, calibration.count, width=0.09, color=GREY)
+    lower.set(
+        xlabel="score", ylabel="count", xlim=(0, 1), yscale="log" if calibration.count.any() else "linear"
+    )
+    lower.yaxis.set_minor_formatter(NullFormatter())
+    return _svg(figure)

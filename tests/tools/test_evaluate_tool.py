@@ -1,0 +1,91 @@
+"""tools/evaluate.py: the numbers, the files, and one clear line for bad input."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+import evaluate  # noqa: E402
+
+BOX = [10.0, 10.0, 20.0, 20.0]
+COCO = {
+    "images": [
+        {"id": 1, "file_name": "a.jpg", "height": 60, "width": 90},
+        {"id": 2, "file_name": "b.jpg", "height": 60, "width": 90},
+    ],
+    "annotations": [{"id": 5, "image_id": 1, "category_id": 3, "bbox": BOX, "area": 400, "iscrowd": 0}],
+    "categories": [{"id": 3, "name": "cat"}],
+}
+FOUND = {"image_id": 1, "category_id": 3, "bbox": BOX, "score": 0.9}
+
+
+def run(tmp_path, coco, results, *options):
+    for name, content in (("gt.json", coco), ("dt.json", results)):
+        text = content if isinstance(content, str) else json.dumps(content)
+        (tmp_path / name).write_text(text)
+    evaluate.main(["--gt", str(tmp_path / "gt.json"), "--dt", str(tmp_path / "dt.json"), *options])
+
+
+def test_numbers_go_to_screen_json_and_csv(tmp_path, capsys):
+    run(tmp_path, COCO, [FOUND], "--json", str(tmp_path / "o.json"), "--csv", str(tmp_path / "o.csv"))
+    found = json.loads((tmp_path / "o.json").read_text())
+    assert found["metrics"]["AP_small"] == pytest.approx(1)
+    assert found["metrics"]["AP_large"] is None
+    assert found["counts"] == {"all": 1, "small": 1, "medium": 0, "large": 0}
+    assert list(found["per_class"]) == ["cat"]
+    rows = list(csv.DictReader((tmp_path / "o.csv").open()))
+    assert [row["range"] for row in rows] == ["all", "small", "medium", "large"] * 2
+    assert [float(row["AP"]) for row in rows[:2]] == pytest.approx([1, 1])
+    assert [row["AP"] for row in rows[2:4]] == ["", ""]
+    assert "small" in capsys.readouterr().out
+
+
+def test_own_ranges_and_limits_from_the_command_line(tmp_path):
+    options = ("--ranges", "dot=0:100", "blob=100:", "--iou", ".5", "--max-detections", "7")
+    run(tmp_path, COCO, [FOUND], *options, "--json", str(tmp_path / "o.json"))
+    metrics = json.loads((tmp_path / "o.json").read_text())["metrics"]
+    assert list(metrics) == ["AP", "AP50", "AP_dot", "AP_blob", "AR_7", "AR_dot", "AR_blob"]
+
+
+def with_annotation(**change):
+    return {**COCO, "annotations": [{**COCO["annotations"][0], **change}]}
+
+
+@pytest.mark.parametrize(
+    ("coco", "results", "message"),
+    [
+        (COCO, [{**FOUND, "image_id": 9}], r"image_id of a detection must be among the 2 images .*; got \[9\] \(1 t"),
+        (COCO, [{**FOUND, "category_id": 4}], r"category_id of a detection must be among the 1 .*; got \[4\]"),
+        (COCO, [{**FOUND, "score": float("nan")}], "score of a detection must be finite; got .nan. of image 1"),
+        (COCO, [{**FOUND, "score": "high"}], "score of each detection must be a number; got .*high.*number 0: mend"),
+        (COCO, [{**FOUND, "bbox": [1, 2]}], r"bbox of each detection must be \[x, y, width, height\]; got .*1, 2"),
+        (COCO, [{**FOUND, "bbox": [9, 9, 5, -4]}], "width and height at least 0; got .9.0, 9.0, 5.0, -4.0."),
+        (COCO, [{"image_id": 1, "category_id": 3, "bbox": BOX}], "score of each detection must be a number"),
+        (COCO, COCO, "detections must be a list of COCO results; got an object with keys .'images'"),
+        (COCO, [1, 2], "image_id of each detection must be a whole number; got 1 as detection number 0"),
+        (COCO, "[{", "dt.json must be a JSON file; it is broken"),
+        ([FOUND], [FOUND], "gt.json must be a COCO file, .*; it is a list"),
+        (with_annotation(image_id=7), [], "unknown image_id .7."),
+        (with_annotation(bbox=[0, 0, float("inf"), 5]), [], "bbox of an annotation must be finite"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_clear_line(coco, results, message, tmp_path):
+    with pytest.raises(SystemExit, match=message) as error:
+        run(tmp_path, coco, results)
+    assert "\n" not in str(error.value)
+
+
+def test_ground_truth_without_area_is_measured_by_its_boxes_with_a_warning(tmp_path, caplog):
+    bare = {key: value for key, value in COCO["annotations"][0].items() if key not in ("area", "iscrowd")}
+    run(tmp_path, {**COCO, "annotations": [bare]}, [FOUND], "--json", str(tmp_path / "o.json"))
+    assert json.loads((tmp_path / "o.json").read_text())["metrics"]["AP_small"] == pytest.approx(1)
+    assert "missing_area 1 of 1 annotations" in caplog.text
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(SystemExit, match="nothing.json"):
+        evaluate.main(["--gt", str(tmp_path / "nothing.json"), "--dt", "x"])
