@@ -1,4 +1,4 @@
-"""Python face of nms.hpp and multiclass.hpp. Shapes, types and ranges are checked by lib/ops/nms.py."""
+"""Python face of nms.hpp, multiclass.hpp and postprocess.hpp. lib/ops checks shapes, types and ranges."""
 
 from libc.stdint cimport int64_t
 
@@ -14,7 +14,7 @@ cdef extern from "nms.hpp" namespace "kernels" nogil:
     ) except +
 
 
-cdef extern from "multiclass.hpp" namespace "kernels" nogil:
+cdef extern from "postprocess.hpp" namespace "kernels" nogil:
     cdef struct Limits:
         float score_threshold
         float iou_threshold
@@ -28,7 +28,22 @@ cdef extern from "multiclass.hpp" namespace "kernels" nogil:
         int64_t* labels
 
     int64_t best_of_classes(
-        const float* boxes, const float* scores, int64_t num_boxes, int64_t num_classes, const Limits& limits, Found out
+        const float* boxes, const float* scores, int64_t num_boxes, int64_t num_classes, const Limits& limits,
+        Found found
+    ) except +
+
+    cdef struct Decoding:
+        const float* priors
+        float centre_variance
+        float size_variance
+        float max_log_ratio
+        float height
+        float width
+
+    void _postprocess "kernels::postprocess"(
+        const float* logits, const float* deltas, const int64_t* sizes, int64_t images, int64_t num_boxes,
+        int64_t num_classes, const Decoding& decoding, bint is_sigmoid, const Limits& limits, int threads,
+        Found found, int64_t* counts
     ) except +
 
 
@@ -64,11 +79,46 @@ def multiclass_nms(
     int64_t[:, ::1] out_labels,  # OUT (B, D), -1 likewise
     int64_t[::1] counts,  # OUT (B,)
 ):
-    cdef Limits limits = Limits(score_threshold, iou_threshold, max_candidates, out_boxes.shape[1], background)
-    cdef int64_t image
-    for image in range(boxes.shape[0]):
+    cdef int64_t images = boxes.shape[0], num_boxes = boxes.shape[1], num_classes = scores.shape[2]
+    cdef int64_t most = out_boxes.shape[1], image
+    cdef Limits limits = Limits(score_threshold, iou_threshold, max_candidates, most, background)
+    for image in range(images):
         with nogil:
             counts[image] = best_of_classes(
-                &boxes[image, 0, 0], &scores[image, 0, 0], boxes.shape[1], scores.shape[2], limits,
+                &boxes[image, 0, 0], &scores[image, 0, 0], num_boxes, num_classes, limits,
                 Found(&out_boxes[image, 0, 0], &out_scores[image, 0], &out_labels[image, 0]),
             )
+
+
+def postprocess(
+    const float[:, :, ::1] logits,  # IN (B, P, K)
+    const float[:, :, ::1] deltas,  # IN (B, P, 4)
+    const float[:, ::1] priors,  # IN (P, 4)
+    const int64_t[:, ::1] sizes,  # IN (B, 2), height and width of the original images
+    float height,  # of the network's frame
+    float width,
+    float centre_variance,
+    float size_variance,
+    float max_log_ratio,
+    bint is_sigmoid,
+    float score_threshold,
+    float iou_threshold,
+    int64_t max_candidates,
+    int threads,
+    float[:, :, ::1] out_boxes,  # OUT (B, D, 4), zeros where there are fewer
+    float[:, ::1] out_scores,  # OUT (B, D), likewise
+    int64_t[:, ::1] out_labels,  # OUT (B, D), -1 likewise
+    int64_t[::1] counts,  # OUT (B,)
+):
+    if logits.shape[0] == 0:
+        return
+    cdef Limits limits = Limits(score_threshold, iou_threshold, max_candidates, out_boxes.shape[1], 0)
+    cdef Decoding decoding = Decoding(
+        &priors[0, 0], centre_variance, size_variance, max_log_ratio, height, width
+    )
+    with nogil:
+        _postprocess(
+            &logits[0, 0, 0], &deltas[0, 0, 0], &sizes[0, 0], logits.shape[0], logits.shape[1], logits.shape[2],
+            decoding, is_sigmoid, limits, threads, Found(&out_boxes[0, 0, 0], &out_scores[0, 0], &out_labels[0, 0]),
+            &counts[0],
+        )

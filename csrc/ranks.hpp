@@ -31,6 +31,15 @@ inline typename KeyOf<T>::type rank_key(T score) {
     return bits & sign ? bits : ~(bits | sign);
 }
 
+// The score of a key.
+inline float score_of(uint32_t key) {
+    constexpr uint32_t sign = 1u << 31;
+    const uint32_t bits = key & sign ? key : ~(key | sign);
+    float score;
+    std::memcpy(&score, &bits, sizeof score);
+    return score;
+}
+
 template <typename Key>
 struct Ranked {
     Key key;

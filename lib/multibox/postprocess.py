@@ -6,8 +6,8 @@ from typing import Literal
 
 import torch
 
-from lib.multibox.coder import BoxCoder
-from lib.ops import PaddedDetections, multiclass_nms
+from lib.multibox.coder import MAX_LOG_RATIO, BoxCoder
+from lib.ops import PaddedDetections, fused, multiclass_nms
 from lib.ops.boxes import clip_boxes, scale_boxes
 from lib.structures import BACKGROUND, Detections, Predictions
 from lib.utils.lookup import lookup
@@ -16,17 +16,18 @@ ACTIVATIONS = {"softmax": lambda logits: logits.softmax(-1), "sigmoid": torch.si
 
 
 class PostProcess:
-    """Scores, decodes and selects: threshold, best candidates a class, NMS within each class, best of the
-    image.
+    """Scores, decodes and selects: threshold, best candidates a class, NMS within each class, best of the image.
 
     Boxes are cut to the network's frame before NMS, so that IoU is measured on what can be seen. Both
-    activations take logits of K columns; column 0, the background, is never detected, and a sigmoid ignores
-    it.
+    activations take logits of K columns; column 0, the background, is never detected, and a sigmoid ignores it.
+    What is not finite is dropped: scores, and boxes with a coordinate that is NaN.
+
+    On the CPU all of it is one compiled pass; elsewhere the steps are queued on the device one after another.
 
     Args:
         coder: turns deltas into boxes.
-        score_threshold: a detection's score is greater.
-        iou_threshold: of two boxes of a class whose IoU is greater, the lower score goes.
+        score_threshold: a detection's score is greater; 0 .. 1.
+        iou_threshold: of two boxes of a class whose IoU is greater, the lower score goes; 0 .. 1.
         max_candidates: best scores of a class that take part, an image.
         max_detections: most detections of an image.
         activation: ``softmax`` or ``sigmoid``.
@@ -41,9 +42,16 @@ class PostProcess:
         max_detections: int = 100,
         activation: Literal["softmax", "sigmoid"] = "softmax",
     ):
+        lookup(ACTIVATIONS, activation, "activation")
+        for name, value in (("score_threshold", score_threshold), ("iou_threshold", iou_threshold)):
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} must be in 0 .. 1; got {value}")
+        for name, value in (("max_candidates", max_candidates), ("max_detections", max_detections)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1; got {value}")
         self.coder = coder
-        self.limits = (score_threshold, iou_threshold, max_candidates, max_detections, BACKGROUND)
-        self.activate = lookup(ACTIVATIONS, activation, "activation")
+        self.activation = activation
+        self.limits = (score_threshold, iou_threshold, max_candidates, max_detections)
 
     def __call__(self, predictions: Predictions, sizes: torch.Tensor) -> list[Detections]:
         """The detections of each image, by falling score; waits for the device once.
@@ -59,11 +67,22 @@ class PostProcess:
         ]
 
     def padded(self, predictions: Predictions, sizes: torch.Tensor) -> PaddedDetections:
-        """The same in fixed shapes, boxes in the frames of the original images; nothing waits for the
-        device."""
+        """The same in fixed shapes, boxes in the frames of the original images; nothing waits for the device.
+
+        This is what torch.compile and torch.export go through.
+        """
+        logits, deltas, priors, image_size = predictions
+        if not fused.is_usable(logits):
+            return self.stepwise(predictions, sizes)
+        is_sigmoid = self.activation == "sigmoid"
+        decoding = (list(image_size), list(self.coder.variances), MAX_LOG_RATIO, is_sigmoid)
+        return fused.postprocess(logits, deltas, priors, sizes, *decoding, *self.limits)
+
+    def stepwise(self, predictions: Predictions, sizes: torch.Tensor) -> PaddedDetections:
+        """The same as ``padded``, an operation at a time: for the GPU, and the oracle of the compiled pass."""
         boxes = clip_boxes(self.coder.decode(predictions.deltas, predictions.priors), predictions.image_size)
-        scores = self.activate(predictions.logits.float())  # (B, P, K)
-        found = multiclass_nms(boxes, scores, *self.limits)
+        scores = ACTIVATIONS[self.activation](predictions.logits.float())  # (B, P, K)
+        found = multiclass_nms(boxes, scores, *self.limits, BACKGROUND)
         sizes = sizes.to(boxes)[:, None]  # (B, 1, 2)
         boxes = scale_boxes(found.boxes, predictions.image_size, sizes)
         return found._replace(boxes=clip_boxes(boxes, sizes))

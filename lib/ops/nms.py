@@ -189,7 +189,7 @@ def _multiclass_nms(
     core = kernels.load("_nms") if boxes.is_cpu else None
     if core is None:
         return reference.multiclass_nms(boxes.float(), scores.float(), *limits)
-    out = _empty(boxes, max_detections)
+    out = empty_detections(boxes, max_detections)
     core.multiclass_nms(
         kernels.as_input(boxes, torch.float32),
         kernels.as_input(scores, torch.float32),
@@ -204,10 +204,11 @@ def _multiclass_nms(
 
 @torch.library.register_fake(_MULTICLASS)
 def _(boxes, scores, score_threshold, iou_threshold, max_candidates, max_detections, background):
-    return tuple(_empty(boxes, max_detections))
+    return tuple(empty_detections(boxes, max_detections))
 
 
-def _empty(boxes: torch.Tensor, max_detections: int) -> PaddedDetections:
+def empty_detections(boxes: torch.Tensor, max_detections: int) -> PaddedDetections:
+    """Memory for the detections of the images of ``boxes`` (B, ...)."""
     size = (boxes.shape[0], max_detections)
     return PaddedDetections(
         boxes.new_empty(*size, 4, dtype=torch.float32),

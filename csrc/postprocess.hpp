@@ -1,0 +1,128 @@
+// From the raw output of a network to detections in one pass an image: activation, threshold, decoding of those boxes
+// alone whose turn comes, NMS within each class, and the way back to the original frame.
+#pragma once
+
+#include <cmath>
+#include <utility>
+
+#include "exp.hpp"
+#include "multiclass.hpp"
+
+namespace kernels {
+
+// The arguments that a batch shares. lib/multibox/coder.py says what the variances and the limit mean.
+struct Decoding {
+    const float* priors;  // (num_boxes, 4) in the network's frame
+    float centre_variance, size_variance, max_log_ratio;
+    float height, width;  // of the network's frame
+};
+
+inline float clamp(float value, float most) { return value < 0 ? 0 : (value > most ? most : value); }  // keeps NaN
+
+// The box that `delta` makes of prior `index`, cut to the network's frame.
+inline void decode(const Decoding& decoding, const float* delta, int64_t index, float* corners) {
+    const float* prior = decoding.priors + 4 * index;
+    for (int axis = 0; axis < 2; ++axis) {
+        const float low = prior[axis], high = prior[axis + 2], side = high - low;
+        const float centre = (low + high) / 2 + delta[axis] * decoding.centre_variance * side;
+        const float log_ratio = delta[axis + 2] * decoding.size_variance;
+        const float most = decoding.max_log_ratio;
+        const float half = side * std::exp(log_ratio > most ? most : log_ratio) / 2;
+        const float limit = axis == 0 ? decoding.width : decoding.height;
+        corners[axis] = clamp(centre - half, limit);
+        corners[axis + 2] = clamp(centre + half, limit);
+    }
+}
+
+// Turns rows of logits into candidates. Column 0 is the background.
+class Activation {
+public:
+    Activation(int64_t num_classes, bool is_sigmoid, float threshold)
+        : num_classes(num_classes), is_sigmoid(is_sigmoid), threshold(threshold) {
+        padded = (num_classes + lanes - 1) / lanes * lanes;
+        row.resize(padded), passes.resize(padded);
+        // The least logit that can pass, beside the row's greatest where the scores are a softmax.
+        const float odds = is_sigmoid ? std::log(threshold) - std::log1p(-threshold) : std::log(threshold);
+        least = threshold > 0 && threshold < 1 ? odds - slack : nothing;
+    }
+
+    void collect(const float* logits, int64_t num_boxes, std::vector<uint64_t>& candidates) {
+        for (int64_t i = 0; i < num_boxes; ++i) {
+            std::copy_n(logits + i * num_classes, num_classes, row.begin());
+            std::fill(row.begin() + num_classes, row.end(), nothing);
+            const float background = std::exchange(row[0], nothing);
+            const float top = greatest(), most = std::max(top, background);
+            if (!(top >= (is_sigmoid ? least : most + least))) continue;  // NaN scores nothing
+            if (is_sigmoid)
+                sigmoid();
+            else
+                softmax(most, background);
+            for (int64_t k = 0; k < padded; k += 8) {
+                uint64_t word;  // eight flags at once, for most are 0
+                std::memcpy(&word, &passes[k], sizeof word);
+                for (int64_t label = k; word; word >>= 8, ++label)
+                    if (word & 1) candidates.push_back(candidate(row[label], i, label, num_boxes));
+            }
+        }
+    }
+
+private:
+    static constexpr int lanes = 16;
+    static constexpr float nothing = -std::numeric_limits<float>::infinity();  // the logit of what scores 0
+    static constexpr float slack = 1e-3f;  // more than the rounding of logarithm and exponential
+
+    float greatest() const {
+        float tops[lanes];
+        std::fill_n(tops, lanes, nothing);
+        for (int64_t k = 0; k < padded; k += lanes)
+            for (int lane = 0; lane < lanes; ++lane) tops[lane] = std::max(tops[lane], row[k + lane]);  // not NaN
+        return *std::max_element(tops, tops + lanes);
+    }
+
+    void softmax(float most, float background) {
+        float sums[lanes] = {simd_exp(background - most)};
+        for (int64_t k = 0; k < padded; k += lanes)
+            for (int lane = 0; lane < lanes; ++lane) sums[lane] += row[k + lane] = simd_exp(row[k + lane] - most);
+        float sum = 0;
+        for (float part : sums) sum += part;
+        for (int64_t k = 0; k < padded; ++k) row[k] /= sum, passes[k] = row[k] > threshold;
+    }
+
+    void sigmoid() {
+        for (int64_t k = 0; k < padded; ++k) row[k] = 1 / (1 + simd_exp(-row[k])), passes[k] = row[k] > threshold;
+    }
+
+    int64_t num_classes, padded;
+    bool is_sigmoid;
+    float threshold, least;
+    std::vector<float> row;  // logits, then scores; background and padding score 0
+    std::vector<char> passes;
+};
+
+// logits (images, num_boxes, num_classes), deltas (images, num_boxes, 4), sizes (images, 2) as (height, width) ->
+// found: of the first image, the others follow; counts (images)
+inline void postprocess(const float* logits, const float* deltas, const int64_t* sizes, int64_t images,
+                        int64_t num_boxes, int64_t num_classes, const Decoding& decoding, bool is_sigmoid,
+                        const Limits& limits, int threads, Found found, int64_t* counts) {
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (int64_t image = 0; image < images; ++image) {
+        std::vector<uint64_t> candidates;
+        Activation(num_classes, is_sigmoid, limits.score_threshold)
+            .collect(logits + image * num_boxes * num_classes, num_boxes, candidates);
+        const float* image_deltas = deltas + image * num_boxes * 4;
+        const auto box_at = [&](int64_t index, float* corners) {
+            decode(decoding, image_deltas + 4 * index, index, corners);
+        };
+        const int64_t first = image * limits.max_detections;
+        float* boxes = found.boxes + 4 * first;
+        const Found mine = {boxes, found.scores + first, found.labels + first};
+        counts[image] = select(candidates, num_boxes, num_classes, limits, box_at, mine);
+        const float height = sizes[2 * image], width = sizes[2 * image + 1];
+        for (int64_t i = 0; i < 2 * counts[image]; ++i) {
+            boxes[2 * i] = clamp(boxes[2 * i] * (width / decoding.width), width);
+            boxes[2 * i + 1] = clamp(boxes[2 * i + 1] * (height / decoding.height), height);
+        }
+    }
+}
+
+}  // namespace kernels
