@@ -126,7 +126,7 @@ class Trainer:
             rate = self._set_rate(self._epochs_done(step, steps))
             losses = self._step(batch)
             for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + value.detach()
+                sums[name] = sums.get(name, 0.0) + value
             count, images = count + 1, images + len(batch.images)
             seconds = position.seconds + time.perf_counter() - started
             self.position = Position(
@@ -162,12 +162,12 @@ class Trainer:
         if self.settings["clip_norm"] is not None:
             nn.utils.clip_grad_norm_(learner.model.parameters(), self.settings["clip_norm"])
         learner.optimizer.step()
-        return losses
+        return {name: value.detach() for name, value in losses.items()}
 
     def _check_finite(self, total: torch.Tensor, losses: Mapping[str, torch.Tensor], batch: Batch) -> None:
         if math.isfinite(total.item()):
             return
-        parts = ", ".join(f"{name} {float(value)}" for name, value in losses.items())
+        parts = ", ".join(f"{name} {value.item()}" for name, value in losses.items())
         raise FloatingPointError(
             f"the loss must be finite; got {parts} in epoch {self.position.epoch + 1}, step {self.position.step}, "
             f"images {batch.image_ids.tolist()}: lower train.optimizer.lr, set train.clip_norm, or look at these "
