@@ -40,6 +40,18 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
         ) from None
 
 
+def save_weights(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes what of a run's checkpoint is needed to use the model, its weights in half precision.
+
+    Args:
+        content: as ``read_run`` gives it.
+    """
+    model = {name: x.half() if x.is_floating_point() else x for name, x in content["model"].items()}
+    save_checkpoint(
+        path, {"model": model, **{key: content[key] for key in ("config", "classes", "category_ids")}}
+    )
+
+
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """The content of a checkpoint file, ours or another repository's, on the CPU. No code of it runs.
 

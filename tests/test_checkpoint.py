@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lib.build import build_detector
-from lib.checkpoint import load_weights, read_checkpoint, read_run, save_checkpoint
+from lib.checkpoint import load_weights, read_checkpoint, read_run, save_checkpoint, save_weights
 from lib.config import load_config
 
 SMALL = {
@@ -48,6 +48,31 @@ def test_failed_write_keeps_the_last_good_file(tmp_path, monkeypatch):
         save_checkpoint(path, {"model": {}, "number": 2})
     assert read_checkpoint(path)["number"] == 1
     assert os.listdir(tmp_path) == ["last.pth"]  # nothing half-written is left
+
+
+def test_weights_alone_are_half_as_large_and_load(tmp_path):
+    model = detector()
+    content = {
+        "model": model.state_dict(),
+        "config": SMALL,
+        "classes": ["a", "b"],
+        "category_ids": [1, 2],
+        "optimizer": {},
+    }
+    save_checkpoint(tmp_path / "run.pth", content)
+    save_weights(tmp_path / "weights.pth", content)
+    assert (tmp_path / "weights.pth").stat().st_size < 0.6 * (tmp_path / "run.pth").stat().st_size
+    other = detector()
+    load_weights(other, tmp_path / "weights.pth")
+    for name, value in other.state_dict().items():
+        torch.testing.assert_close(value, model.state_dict()[name], rtol=1e-3, atol=1e-4)
+    assert read_run(tmp_path / "weights.pth").keys() == {
+        "format",
+        "model",
+        "config",
+        "classes",
+        "category_ids",
+    }
 
 
 class Malicious:

@@ -8,15 +8,19 @@ import argparse
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from lib.checkpoint import read_run, save_checkpoint  # noqa: E402
+from lib.checkpoint import read_run, save_weights  # noqa: E402
+from lib.config import load_config  # noqa: E402
 from lib.data.coco import CocoDataset  # noqa: E402
 from lib.data.synthetic import generate  # noqa: E402
 from lib.evaluation.side_by_side import comparison_table, plot_by_size, plot_images  # noqa: E402
+from lib.utils.log import progress  # noqa: E402
 from lib.utils.runtime import readable_errors  # noqa: E402
 
 OUT = ROOT / "runs" / "demo"
@@ -24,18 +28,30 @@ WEIGHTS = ROOT / "experiments" / "demo" / "plain.pth"
 NAMES = ("plain", "S1L0_dual")
 
 
-def run(*command: str) -> None:
-    """Runs a script of this project as a user would, shown first."""
-    print("\n$ python", *command, flush=True)
-    subprocess.run([sys.executable, *command], cwd=ROOT, check=True)
+def script(*command: str) -> list[str]:
+    """A script of this project with its arguments, as a user would type it; shown."""
+    print("$ python", *command, flush=True)
+    return [sys.executable, *command]
 
 
-def train(name: str) -> Path:
-    """Trains experiments/demo/<name>.yml anew; its last checkpoint."""
-    folder = OUT / name
-    (folder / "last.pth").unlink(missing_ok=True)
-    run("train.py", f"--cfg=experiments/demo/{name}.yml", f"run.dir={OUT}", f"run.name={name}")
-    return folder / "last.pth"
+def train(names: Sequence[str]) -> None:
+    """Trains experiments/demo/<name>.yml anew, all at once, so that what else the machine does slows them alike."""
+    running = {}
+    for name in names:
+        for old in ("last.pth", "best.pth", "epochs.jsonl"):
+            (OUT / name / old).unlink(missing_ok=True)
+        command = script(
+            "train.py", f"--cfg=experiments/demo/{name}.yml", f"run.dir={OUT}", f"run.name={name}"
+        )
+        running[name] = subprocess.Popen(command, cwd=ROOT, stderr=(OUT / f"{name}.log").open("w"))
+    limit = load_config(ROOT / "experiments" / "demo" / f"{names[0]}.yml").train.time_limit_s or 0
+    for _ in progress(range(int(limit)), f"training {' and '.join(names)}, seconds"):
+        if any(process.poll() for process in running.values()):
+            break
+        time.sleep(1)
+    for name, process in running.items():
+        if process.wait():
+            sys.exit((OUT / f"{name}.log").read_text()[-2000:])
 
 
 def main() -> None:
@@ -46,19 +62,21 @@ def main() -> None:
     args = parser.parse_args()
     generate(OUT / "data", 1200, 200, num_classes=6, image_sizes=(180, 260), object_sizes=(6, 80))
     if args.weights_only:
-        run_content = read_run(train("pretrain"))
-        save_checkpoint(
-            WEIGHTS, {key: run_content[key] for key in ("model", "config", "classes", "category_ids")}
-        )
-        print(f"{WEIGHTS}: {WEIGHTS.stat().st_size / 1e6:.2f} MB")
+        train(["pretrain"])
+        save_weights(WEIGHTS, read_run(OUT / "pretrain" / "last.pth"))
+        print(f"{WEIGHTS.relative_to(ROOT)}: {WEIGHTS.stat().st_size / 1e6:.2f} MB")
         return
+    train(NAMES)
     results, detections = {}, {}
     for name in NAMES:
-        checkpoint = str(train(name))
-        run("test.py", f"--checkpoint={checkpoint}", f"--json={OUT / name}.json")
+        subprocess.run(
+            script("test.py", f"--checkpoint={OUT / name / 'last.pth'}", f"--json={OUT / name}.json"),
+            cwd=ROOT,
+            check=True,
+        )
         results[name] = json.loads((OUT / f"{name}.json").read_text())
         detections[name] = json.loads((OUT / name / "detections.json").read_text())
-    print(f"\n{comparison_table(results)}")
+    print(f"\n{comparison_table(results)}\n")
     dataset = CocoDataset(OUT / "data" / "val", OUT / "data" / "val.json")
     for figure in (
         plot_by_size(results, OUT / "by_size.png"),

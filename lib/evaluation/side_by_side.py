@@ -59,8 +59,8 @@ def plot_images(
     dataset: Any,
     detections: Mapping[str, Sequence[Mapping[str, Any]]],
     file: Path,
-    count: int = 4,
-    min_score: float = 0.4,
+    count: int = 3,
+    min_score: float = 0.3,
 ) -> Path:
     """The images with the most objects, a row each: ground truth, then what each detector finds.
 
@@ -75,19 +75,19 @@ def plot_images(
     ]
     columns = ("ground truth", *detections)
     figure, axes = plt.subplots(
-        count, len(columns), figsize=(4.2 * len(columns), 3.8 * count), layout="constrained"
+        count, len(columns), figsize=(4.6 * len(columns), 4.6 * count), layout="constrained"
     )
     for line, index in zip(np.atleast_2d(axes), rows.tolist(), strict=True):
         sample = dataset.load(index)
         found = [(sample.boxes, sample.labels, None)]
         found += [_of_image(results, dataset, sample.image_id, min_score) for results in detections.values()]
         for place, title, (boxes, labels, scores) in zip(line, columns, found, strict=True):
-            enlarged = sample.image.repeat(3, axis=0).repeat(3, axis=1)
-            drawn = draw_boxes(enlarged, boxes * 3, labels, dataset.classes, scores)
+            enlarged = sample.image.repeat(2, axis=0).repeat(2, axis=1)
+            drawn = draw_boxes(enlarged, boxes * 2, labels, dataset.classes, scores)
             place.imshow(drawn[..., ::-1])
             place.set_title(f"{title}: {len(labels)} objects", fontsize=11)
             place.set_axis_off()
-    figure.savefig(file, dpi=80)
+    figure.savefig(file, dpi=100)
     plt.close(figure)
     return file
 
