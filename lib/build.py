@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,12 @@ from lib.data.loader import Loader
 from lib.data.transforms import build_transform
 from lib.evaluation.protocols import Protocol, make_protocol
 from lib.models.backbones import BACKBONES
-from lib.models.backbones.base import Backbone, tap_row, with_strides
+from lib.models.backbones.base import Backbone, tap_channels, tap_row, with_strides
 from lib.models.count import map_sizes
 from lib.models.detector import Detector, Normalizer
 from lib.models.dual_path import DualPath
-from lib.models.head import HEADS, PREDICTORS, MultiBoxHead
-from lib.models.neck import ExtraLayers
+from lib.models.head import HEADS, PREDICTORS, MultiBoxHead, Recipe
+from lib.models.neck import Taps
 from lib.multibox.coder import BoxCoder
 from lib.multibox.losses import LOSSES
 from lib.multibox.matcher import MATCHERS
@@ -65,37 +67,66 @@ def input_size(cfg: Mapping[str, Any]) -> tuple[int, int]:
 def build_detector(cfg: Mapping[str, Any]) -> Detector:
     """The detector that ``model`` describes, its weights at random (torch's generator)."""
     model = cfg["model"]
-    taps, source = neck_taps(model)
-    backbone = _build_backbone(model, taps + [source])
+    names, source = neck_taps(model)
+    backbone = _build_backbone(model, [part for tap in (*names, source) for part in tap.split("+")])
+    channels = {
+        tap: sum(tap_channels(backbone.layers, backbone.channels, part) for part in tap.split("+"))
+        for tap in (*names, source)
+    }
     recipe = lookup(HEADS, model["head"]["type"], "model.head.type")
-    channels = [backbone.channels[tap_row(tap)] for tap in (*taps, source)]
-    extras = model["neck"]["extras"]
-    neck = ExtraLayers(taps, source, channels, extras, recipe.extra, model["neck"]["l2norm"])
+    neck = _build_neck(model["neck"], recipe, Taps(names, source, channels))
     priors = PriorGenerator(**model["priors"])
     levels = len(neck.out_channels)
     if levels != len(priors.boxes_per_cell):
         raise ValueError(
-            f"model.priors.sizes must have {levels + 1} entries for {levels} maps ({len(taps)} taps and "
-            f"{len(extras)} extra layers), one a map and one more; got {len(priors.sizes)}"
+            f"model.priors.sizes must have {levels + 1} entries for {levels} maps ({len(names)} taps and "
+            f"{levels - len(names)} more levels), one a map and one more; got {len(priors.sizes)}"
         )
     predictor = lookup(PREDICTORS, model["head"]["predictor"] or recipe.predictor, "model.head.predictor")
-    head = MultiBoxHead(neck.out_channels, priors.boxes_per_cell, num_classes(cfg), predictor)
+    initial_score = model["head"]["initial_score"]
+    head = MultiBoxHead(neck.out_channels, priors.boxes_per_cell, num_classes(cfg), predictor, initial_score)
     detector = Detector(backbone, neck, head, priors)
+    for module in detector.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps, module.momentum = model["norm"]["eps"], model["norm"]["momentum"]
     _check_maps(detector, input_size(cfg))
     layout = torch.channels_last if cfg["run"]["channels_last"] else torch.contiguous_format
     return detector.to(memory_format=layout)
 
 
 def neck_taps(model: Mapping[str, Any]) -> tuple[list[str], str]:
-    """The taps that heads read, and the one from which extra layers start, as the backbone names them."""
+    """The taps that heads read, and the one from which extra layers start, as the neck names them."""
     taps = [str(tap) for tap in model["neck"]["taps"]]
-    source = model["neck"]["source"] or ("coarse." if model["dual_path"] else "") + taps[-1].removeprefix("coarse.")
+    is_single = model["dual_path"] and "+" not in taps[-1]
+    source = model["neck"]["source"] or ("coarse." if is_single else "") + taps[-1].removeprefix("coarse.")
     for tap in (*taps, source):
-        if not tap.removeprefix("coarse.").isdigit():
-            raise ValueError(f"model.neck.taps must be rows such as 11 or coarse.13; got {tap!r}")
-        if tap.startswith("coarse.") and not model["dual_path"]:
-            raise ValueError(f"{tap!r} of model.neck needs model.dual_path, which is null: name it, or a plain row")
+        if not all(re.fullmatch(r"(coarse\.)?\d+(\.[a-z]+)?", part) for part in tap.split("+")):
+            raise ValueError(
+                f"model.neck.taps must be rows such as 11 or coarse.13; got {tap!r}: a stage inside a row reads "
+                "13.expand, and taps are joined by +, such as 13+coarse.11"
+            )
+        if "coarse." in tap and not model["dual_path"]:
+            raise ValueError(
+                f"{tap!r} of model.neck needs model.dual_path, which is null: name it, or a plain row"
+            )
     return taps, source
+
+
+def _build_neck(neck: Mapping[str, Any], recipe: Recipe, taps: Taps) -> nn.Module:
+    """The recipe's neck; keys that it has no use for are refused."""
+    default = {**recipe.extra, **(neck["extra"] or {})}
+    if neck["extra"] and neck["extra"].get("type", recipe.extra["type"]) != recipe.extra["type"]:
+        default = neck["extra"]
+    options = {key: neck[key] for key in ("pyramid", "width") if neck[key] is not None} | dict(recipe.options)
+    if recipe.norm and neck["l2norm"]:
+        options["norm"] = recipe.norm
+    given = inspect.signature(recipe.neck).parameters
+    for key in options:
+        if key not in given:
+            raise ValueError(f"model.neck.{key} must be null for this model.head.type; got {options[key]!r}")
+    if "pyramid" in given and "pyramid" not in options:
+        raise ValueError("model.neck.pyramid must be given for fssd, such as [[256, 1], [256, 2]]; got null")
+    return recipe.neck(taps, neck["extras"], default, **options)
 
 
 def _build_backbone(model: Mapping[str, Any], taps: Iterable[str]) -> nn.Module:
@@ -104,7 +135,9 @@ def _build_backbone(model: Mapping[str, Any], taps: Iterable[str]) -> nn.Module:
     table = with_strides(build(BACKBONES, options, "model.backbone"), strides)
     last = max(tap_row(tap) for tap in taps)
     if last >= len(table):
-        raise ValueError(f"model.neck.taps must be rows of {options['type']}, 0 to {len(table) - 1}; got {last}")
+        raise ValueError(
+            f"model.neck.taps must be rows of {options['type']}, 0 to {len(table) - 1}; got {last}"
+        )
     backbone = Backbone(table[: last + 1])  # rows after the last tap would only cost
     if not model["dual_path"]:
         return backbone
@@ -171,9 +204,14 @@ def build_dataset(cfg: Mapping[str, Any], split: str, classes: Iterable[str] | N
     files = cfg["data"][split]
     for key in ("images", "annotations"):
         if not files[key]:
-            raise ValueError(f"data.{split}.{key} must be given: the images' folder, and a COCO JSON file; got null")
+            raise ValueError(
+                f"data.{split}.{key} must be given: the images' folder, and a COCO JSON file; got null"
+            )
     return CocoDataset(
-        files["images"], files["annotations"], classes or cfg["data"]["classes"], bad_boxes=cfg["data"]["bad_boxes"]
+        files["images"],
+        files["annotations"],
+        classes or cfg["data"]["classes"],
+        bad_boxes=cfg["data"]["bad_boxes"],
     )
 
 

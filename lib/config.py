@@ -47,19 +47,30 @@ DEFAULTS: dict[str, Any] = {
             "taps": [11, 13],  # rows whose outputs are maps, finest first
             "source": Maybe(str),  # start of the extra layers; null: the last tap, of the coarse path if any
             "extras": [[512, 2], [256, 2], [256, 2], [128, 2]],  # [channels, stride] or with [..., padding]
-            "l2norm": True,  # whether the first map is normalised
+            "extra": Maybe(dict),  # {type, options} of the extra layers; null: the head's own kind
+            "l2norm": True,  # whether the first map is normalised (rfb: goes through its finest block)
+            "pyramid": Maybe(list),  # fssd: [channels, stride] of each map
+            "width": Maybe(
+                int
+            ),  # fssd, fpn_lite: channels of the levels that are joined; null: the neck's own
         },
         "head": {
             "type": "ssd_lite",  # a recipe of lib/models/head.py
-            "predictor": Maybe(str),  # dense | separable; null: the recipe's
+            "predictor": Maybe(str),  # dense | separable | separable_biased | shared; null: the recipe's
+            "initial_score": Maybe(float),  # of every class before training, for sigmoid losses: such as 0.01
         },
         "priors": {
             "sizes": [45, 90, 135, 180, 225, 270, 315],  # side of each level's first square, and one more
             "ratios": [[2, 3], [2, 3], [2, 3], [2, 3], [2, 3], [2]],  # a list a level, or one for all
             "reference": 300.0,  # side of the square input that sizes are for: they follow another input; 0: they don't
             "steps": Maybe(list),  # pixels between centres, at each level; null: the cells tile the image
+            "boxes": Maybe(
+                list
+            ),  # own [width, height] pairs of a cell for each level; null there: those of sizes
             "clip": True,  # centre, width and height clipped to the image
+            "clip_centres": True,  # with clip: false leaves the centres alone
         },
+        "norm": {"eps": 1e-5, "momentum": 0.1},  # of every BatchNorm
         "variances": [0.1, 0.2],  # scale of the offsets of centre and size
         "weights": Maybe(str),  # a checkpoint to start from
         "weights_scope": Maybe(list),  # parts to take from it, such as [backbone]; null: all

@@ -6,17 +6,24 @@ stride changes no parameter's name or shape: stride surgery relies on it.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6}
+ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6, "hard_swish": nn.Hardswish, "swish": nn.SiLU}
+GATES = {"sigmoid": nn.Sigmoid, "hard_sigmoid": nn.Hardsigmoid}
 
 
 class Conv(nn.Module):
-    """Convolution, then BatchNorm unless ``norm`` is off (then a bias), then the activation.
+    """Convolution, then BatchNorm unless ``norm`` is off, then the activation.
 
     Args:
+        kernel: side, or (height, width).
         padding: pixels on each side; by default what keeps the map's size at stride 1.
+        same: pads as TensorFlow does instead; see SameConv2d.
+        bias: whether the convolution has one; by default if there is no BatchNorm.
     """
 
     def __init__(
@@ -25,17 +32,28 @@ class Conv(nn.Module):
         out_channels: int,
         stride: int = 1,
         *,
-        kernel: int = 3,
+        kernel: int | tuple[int, int] = 3,
         groups: int = 1,
         dilation: int = 1,
         padding: int | None = None,
+        same: bool = False,
         norm: bool = True,
+        bias: bool | None = None,
         act: str | None = "relu",
     ):
         super().__init__()
-        padding = dilation * (kernel - 1) // 2 if padding is None else padding
-        self.conv = nn.Conv2d(
-            in_channels, out_channels, kernel, stride, padding, dilation, groups, bias=not norm
+        sides = (kernel, kernel) if isinstance(kernel, int) else kernel
+        keeping = tuple(dilation * (side - 1) // 2 for side in sides)
+        layer = SameConv2d if same else nn.Conv2d
+        self.conv = layer(
+            in_channels,
+            out_channels,
+            sides,
+            stride,
+            keeping if padding is None else padding,
+            dilation,
+            groups,
+            bias=not norm if bias is None else bias,
         )
         self.norm = nn.BatchNorm2d(out_channels) if norm else nn.Identity()
         self.act = nn.Identity() if act is None else ACTIVATIONS[act](inplace=True)
@@ -45,69 +63,100 @@ class Conv(nn.Module):
         return self.act(self.norm(self.conv(x)))
 
 
+class SameConv2d(nn.Conv2d):
+    """A convolution padded as TensorFlow's "SAME": to ceil(size / stride), the odd pixel right and below.
+
+    On a map of even size at stride 2 the windows are centred on the odd pixels, not on the even ones as with
+    equal padding: there the law of the dual path does not hold.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, in_channels, h, w) -> (B, out_channels, ceil(h / stride), ceil(w / stride))."""
+        pads: list[int] = []
+        for axis in (1, 0):  # F.pad wants the last axis first
+            reach = self.dilation[axis] * (self.kernel_size[axis] - 1) + 1
+            size, stride = x.shape[2 + axis], self.stride[axis]
+            total = max((-(-size // stride) - 1) * stride + reach - size, 0)
+            pads += [total // 2, total - total // 2]
+        return F.conv2d(F.pad(x, pads), self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
+
+class Chain(nn.Module):
+    """Named stages, each run on the output of the one before; a tap can read any of them (``13.expand``).
+
+    Attributes:
+        residual: whether the input is added to the output. Part of the table, not derived from the stride: a
+            row whose stride is taken out must compute what it computed before, only denser.
+    """
+
+    residual = False
+
+    def run(
+        self, x: torch.Tensor, stages: Collection[str] = ()
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The block's output, and that of each of the ``stages``."""
+        y, kept = x, {}
+        for name, stage in self.named_children():
+            y = stage(y)
+            if name in stages:
+                kept[name] = y
+        return x + y if self.residual else y, kept
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, in_channels, h, w) -> (B, out_channels, h', w')."""
+        return self.run(x)[0]
+
+
 class MaxPool(nn.Module):
     """Max pooling. An even kernel at stride 1 becomes the identity: no padding could keep the map's size.
 
     Args:
         ceil: whether a last, incomplete window counts.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 2, *, kernel: int = 2, ceil: bool = False):
-        super().__init__()
-        assert in_channels == out_channels, f"a pool keeps its channels, got {in_channels} -> {out_channels}"
-        kernel = 1 if kernel % 2 == 0 and stride == 1 else kernel
-        self.pool = nn.MaxPool2d(kernel, stride, padding=max(0, (kernel - stride) // 2), ceil_mode=ceil)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, h, w) -> (B, C, h', w')."""
-        return self.pool(x)
-
-
-class DepthwiseSeparable(nn.Module):
-    """3x3 depthwise, then 1x1 convolution, each with BatchNorm and activation (MobileNetV1, section 3.1)."""
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, *, act: str | None = "relu"):
-        super().__init__()
-        self.depthwise = Conv(in_channels, in_channels, stride, groups=in_channels, act=act)
-        self.pointwise = Conv(in_channels, out_channels, kernel=1, act=act)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, in_channels, h, w) -> (B, out_channels, h', w')."""
-        return self.pointwise(self.depthwise(x))
-
-
-class InvertedResidual(nn.Module):
-    """1x1 expansion, 3x3 depthwise, linear 1x1 projection (MobileNetV2, section 3.3).
-
-    Args:
-        expansion: channels of the depthwise convolution per channel of the input.
-        expand: whether the 1x1 expansion is there; without it ``expansion`` is 1.
-        residual: whether the input is added to the output. Part of the table, not derived from the stride:
-            a row whose stride is taken out must compute what it computed before, only denser.
+        padding: pixels on each side; by default what keeps the map's size at stride 1, less at others.
     """
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        stride: int = 1,
+        stride: int = 2,
         *,
-        expansion: int = 6,
-        expand: bool = True,
-        residual: bool = False,
-        act: str | None = "relu6",
+        kernel: int = 2,
+        ceil: bool = False,
+        padding: int | None = None,
     ):
         super().__init__()
-        hidden = in_channels * expansion
-        self.expand = Conv(in_channels, hidden, kernel=1, act=act) if expand else nn.Identity()
-        self.depthwise = Conv(hidden, hidden, stride, groups=hidden, act=act)
-        self.project = Conv(hidden, out_channels, kernel=1, act=None)
-        self.residual = residual
+        assert in_channels == out_channels, f"a pool keeps its channels, got {in_channels} -> {out_channels}"
+        kernel = 1 if kernel % 2 == 0 and stride == 1 else kernel
+        padding = max(0, (kernel - stride) // 2) if padding is None else padding
+        self.pool = nn.MaxPool2d(kernel, stride, padding=padding, ceil_mode=ceil)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, in_channels, h, w) -> (B, out_channels, h', w')."""
-        y = self.project(self.depthwise(self.expand(x)))
-        return x + y if self.residual else y
+        """(B, C, h, w) -> (B, C, h', w')."""
+        return self.pool(x)
+
+
+class SqueezeExcite(nn.Module):
+    """Scales each channel by a gate computed from the map's average (Hu et al. 2018, section 3).
+
+    Args:
+        channels: of the map.
+        squeezed: of the hidden layer.
+        act: the hidden layer's activation.
+        gate: ``sigmoid`` or ``hard_sigmoid``.
+    """
+
+    def __init__(self, channels: int, squeezed: int, act: str = "relu", gate: str = "hard_sigmoid"):
+        super().__init__()
+        self.reduce = nn.Conv2d(channels, squeezed, 1)
+        self.act = ACTIVATIONS[act](inplace=True)
+        self.expand = nn.Conv2d(squeezed, channels, 1)
+        self.gate = GATES[gate]()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, h, w) -> (B, C, h, w)."""
+        average = x.mean(dim=(2, 3), keepdim=True)  # (B, C, 1, 1)
+        return x * self.gate(self.expand(self.act(self.reduce(average))))
 
 
 class L2Norm(nn.Module):
@@ -121,45 +170,3 @@ class L2Norm(nn.Module):
         """(B, C, h, w) -> (B, C, h, w); the square is summed in float32 whatever the precision of x."""
         length = x.float().square().sum(dim=1, keepdim=True).sqrt() + 1e-10  # (B, 1, h, w)
         return (x / length).to(x.dtype) * self.weight.to(x.dtype)[:, None, None]
-
-
-class ExtraConv(nn.Module):
-    """An extra level of SSD: 1x1 to half the channels, then 3x3, biases and ReLU, no BatchNorm."""
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int, padding: int):
-        super().__init__()
-        self.reduce = Conv(in_channels, out_channels // 2, kernel=1, norm=False)
-        self.conv = Conv(out_channels // 2, out_channels, stride, padding=padding, norm=False)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, in_channels, h, w) -> (B, out_channels, h', w')."""
-        return self.conv(self.reduce(x))
-
-
-class ExtraSeparable(nn.Module):
-    """An extra level of SSDLite: 1x1, 3x3 depthwise, 1x1, with BatchNorm; ReLU6 inside and ReLU after."""
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int, padding: int):
-        super().__init__()
-        self.reduce = Conv(in_channels, out_channels, kernel=1, act="relu6")
-        self.depthwise = Conv(
-            out_channels, out_channels, stride, groups=out_channels, padding=padding, act="relu6"
-        )
-        self.project = Conv(out_channels, out_channels, kernel=1, act="relu")
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, in_channels, h, w) -> (B, out_channels, h', w')."""
-        return self.project(self.depthwise(self.reduce(x)))
-
-
-def dense_predictor(in_channels: int, out_channels: int) -> nn.Module:
-    """A 3x3 convolution with bias: the ancestor's predictor, in its "lite" variants too."""
-    return nn.Conv2d(in_channels, out_channels, 3, padding=1)
-
-
-def separable_predictor(in_channels: int, out_channels: int) -> nn.Module:
-    """3x3 depthwise with BatchNorm and ReLU6, then 1x1 with bias: a tenth of the dense one's cost."""
-    return nn.Sequential(
-        Conv(in_channels, in_channels, groups=in_channels, act="relu6"),
-        nn.Conv2d(in_channels, out_channels, 1),
-    )

@@ -26,10 +26,14 @@ class DualPath(nn.Module):
             ``max`` takes the maximum of 2x2, which restores the law where row ``split`` was a 2x2 max pool.
     """
 
-    def __init__(self, backbone: Backbone, /, split: int = 0, pool: Literal["subsample", "max"] = "subsample"):
+    def __init__(
+        self, backbone: Backbone, /, split: int = 0, pool: Literal["subsample", "max"] = "subsample"
+    ):
         super().__init__()
         if not 0 <= split < len(backbone.layers) - 1:
-            raise ValueError(f"model.dual_path.split must be a row from 0 to {len(backbone.layers) - 2}; got {split}")
+            raise ValueError(
+                f"model.dual_path.split must be a row from 0 to {len(backbone.layers) - 2}; got {split}"
+            )
         self.layers, self.channels, self.reductions = backbone.layers, backbone.channels, backbone.reductions
         self.split, self.pool = split, pool
 

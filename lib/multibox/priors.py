@@ -27,7 +27,10 @@ class PriorGenerator(nn.Module):
         reference: side of the square input that ``sizes`` and ``steps`` are meant for. Sizes scale with the
             geometric mean of the input's sides. None: they are pixels whatever the input.
         steps: distance of the centres in pixels at each level. None: the cells tile the image exactly.
+        boxes: own ``[width, height]`` pairs of a cell for each level, as large as ``sizes``, instead of those
+            that ``sizes`` and ``ratios`` give; None for a level, or for all: those.
         clip: whether centre, width and height are each clipped to the image, as SSD's published code does.
+        clip_centres: with ``clip``, whether the centre is; torchvision's default boxes keep it.
     """
 
     def __init__(
@@ -36,7 +39,9 @@ class PriorGenerator(nn.Module):
         ratios: Sequence,
         reference: float | None = None,
         steps: Sequence[float] | None = None,
+        boxes: Sequence[Sequence | None] | None = None,
         clip: bool = True,
+        clip_centres: bool = True,
     ):
         super().__init__()
         num_levels = len(sizes) - 1
@@ -50,14 +55,22 @@ class PriorGenerator(nn.Module):
         if min(sizes) <= 0 or list(sizes) != sorted(sizes):
             raise ValueError(f"model.priors.sizes must be positive and rising; got {list(sizes)}")
         if steps is not None and len(steps) != num_levels:
-            raise ValueError(f"model.priors.steps must have {num_levels} entries, one a level; got {len(steps)}")
-        self.sizes, self.reference, self.steps, self.clip = list(sizes), reference, steps, clip
+            raise ValueError(
+                f"model.priors.steps must have {num_levels} entries, one a level; got {len(steps)}"
+            )
+        if boxes is not None and len(boxes) != num_levels:
+            raise ValueError(
+                f"model.priors.boxes must have {num_levels} entries, one a level; got {len(boxes)}"
+            )
+        self.boxes = list(boxes) if boxes else [None] * num_levels
+        self.sizes, self.reference, self.steps = list(sizes), reference, steps
+        self.clip, self.clip_centres = clip, clip_centres
         self._cache: dict[tuple, torch.Tensor] = {}
 
     @property
     def boxes_per_cell(self) -> list[int]:
         """Priors of a cell, for each level."""
-        return [2 + 2 * len(ratios) for ratios in self.ratios]
+        return [len(self._sides(level)) for level in range(len(self.ratios))]
 
     def fractions(self, maps: Sequence[Size], image_size: Size) -> torch.Tensor:
         """Priors as fractions of the image, in centre form: the form of the published code.
@@ -82,6 +95,8 @@ class PriorGenerator(nn.Module):
             pairs = (centres[:, None].expand(cells, boxes, 2), sides[None].expand(cells, boxes, 2))
             levels.append(torch.cat(pairs, dim=-1).flatten(0, 1))  # (cells * A, 4)
         priors = torch.cat(levels).float()
+        if self.clip and not self.clip_centres:
+            return torch.cat([priors[:, :2], priors[:, 2:].clamp(max=1)], dim=-1)
         outside = int((priors[:, :2].amax(dim=1) > 1).sum()) if priors.device.type != "meta" else 0
         if outside:
             log.warning(
@@ -97,11 +112,15 @@ class PriorGenerator(nn.Module):
         return self.steps[level] * scale, self.steps[level] * scale
 
     def _sides(self, level: int) -> list[tuple[float, float]]:
+        if self.boxes[level] is not None:
+            return [(width, height) for width, height in self.boxes[level]]
         side, larger = self.sizes[level], math.sqrt(self.sizes[level] * self.sizes[level + 1])
         pairs = [(side * math.sqrt(r), side / math.sqrt(r)) for r in self.ratios[level]]
         return [(side, side), (larger, larger), *(box for w, h in pairs for box in ((w, h), (h, w)))]
 
-    def forward(self, maps: Sequence[Size], image_size: Size, device: torch.device | str = "cpu") -> torch.Tensor:
+    def forward(
+        self, maps: Sequence[Size], image_size: Size, device: torch.device | str = "cpu"
+    ) -> torch.Tensor:
         """Priors in pixels of the network's input: (P, 4) float32 xyxy. Computed once a size and device."""
         key = (tuple(maps), tuple(image_size), str(device))
         if key not in self._cache:

@@ -68,16 +68,16 @@ def check_arguments(function: Any, options: Mapping[str, Any], where: str) -> No
     """
     parameters = {
         name: parameter
-        for name, parameter in inspect.signature(function).parameters.items()
+        for name, parameter in inspect.signature(function, eval_str=True).parameters.items()
         if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
     }
-    hints = typing.get_type_hints(function.__init__ if inspect.isclass(function) else function)
     for name, value in options.items():
         if name not in parameters:
             known = ", ".join(parameters) or "no keys"
             raise ValueError(f"{where} takes {known}; got {where}.{name}{suggest(name, parameters)}")
-        if not accepts(value, hints.get(name, Any)):
-            hint = getattr(hints[name], "__name__", hints[name])
+        if not accepts(value, parameters[name].annotation):
+            hint = parameters[name].annotation
+            hint = hint.__name__ if inspect.isclass(hint) else hint
             raise TypeError(f"{where}.{name} must be {hint}; got {value!r} ({type(value).__name__})")
     for name, parameter in parameters.items():
         if parameter.default is inspect.Parameter.empty and name not in options:

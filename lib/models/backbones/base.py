@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from lib.models.blocks import Chain, Conv
+from lib.utils.lookup import lookup
+
 
 class Layer(NamedTuple):
     """One row of a backbone's table.
@@ -40,9 +43,12 @@ def with_strides(table: Table, strides: Mapping[int | str, int]) -> Table:
     rows = list(table)
     for row, stride in strides.items():
         if not str(row).isdigit() or int(row) >= len(rows):
-            strided = ", ".join(f"{i} (stride {layer.stride})" for i, layer in enumerate(table) if layer.stride > 1)
+            strided = ", ".join(
+                f"{i} (stride {layer.stride})" for i, layer in enumerate(table) if layer.stride > 1
+            )
             raise ValueError(
-                f"model.backbone.strides must name rows 0 to {len(rows) - 1}; got {row!r}; rows with a stride: {strided}"
+                f"model.backbone.strides must name rows 0 to {len(rows) - 1}; got {row!r}; "
+                f"rows with a stride: {strided}"
             )
         if not isinstance(stride, int) or stride < 1:
             raise ValueError(f"model.backbone.strides[{row}] must be a whole number from 1; got {stride!r}")
@@ -53,16 +59,23 @@ def with_strides(table: Table, strides: Mapping[int | str, int]) -> Table:
 def run_rows(
     layers: nn.ModuleList, x: torch.Tensor, rows: range, taps: Iterable[str], prefix: str = ""
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Sends ``x`` through some rows and keeps the outputs that ``taps`` names, as ``prefix + row``.
+    """Sends ``x`` through some rows and keeps what ``taps`` names: outputs of rows as ``prefix + row``, and of
+    stages inside them as ``prefix + row.stage``.
 
     Returns:
         The last row's output, and tap name -> (B, C, h, w).
     """
     kept = {}
     for row in rows:
-        x = layers[row](x)
-        if f"{prefix}{row}" in taps:
-            kept[f"{prefix}{row}"] = x
+        name = f"{prefix}{row}"
+        stages = {tap.removeprefix(f"{name}."): tap for tap in taps if tap.startswith(f"{name}.")}
+        if stages:
+            x, inside = layers[row].run(x, stages)
+            kept |= {stages[stage]: y for stage, y in inside.items()}
+        else:
+            x = layers[row](x)
+        if name in taps:
+            kept[name] = x
     return x, kept
 
 
@@ -100,5 +113,27 @@ class Backbone(nn.Module):
 
 
 def tap_row(tap: str) -> int:
-    """The row of a tap's name: ``"13"`` and ``"coarse.13"`` are row 13."""
-    return int(tap.removeprefix("coarse."))
+    """The row of a single tap's name: ``"13"``, ``"coarse.13"`` and ``"13.expand"`` are row 13."""
+    return int(tap.removeprefix("coarse.").partition(".")[0])
+
+
+def tap_channels(layers: nn.ModuleList, channels: Sequence[int], tap: str) -> int:
+    """Channels of a single tap: a row's, or those of a stage inside it.
+
+    Raises:
+        ValueError: the row has no such stage.
+    """
+    row = tap_row(tap)
+    stage = tap.removeprefix("coarse.").partition(".")[2]
+    if not stage:
+        return channels[row]
+    stages = (
+        {
+            name: child.conv.out_channels
+            for name, child in layers[row].named_children()
+            if isinstance(child, Conv)
+        }
+        if isinstance(layers[row], Chain)
+        else {}
+    )
+    return lookup(stages, stage, f"the stage of row {row} in the tap {tap!r}")
