@@ -54,7 +54,8 @@ class IouCrop:
         min_ious: the bounds.
         rule: whether ``any`` object inside must reach the bound, or ``every`` object of the image.
         tries: crops to try for a mode.
-        min_scale: least side of the crop, in sides of the image.
+        min_scale, max_scale: least and greatest side of the crop, in sides of the image. Small crops enlarge
+            small objects.
         max_aspect: greatest ratio of the crop's longer side to its shorter.
     """
 
@@ -66,15 +67,18 @@ class IouCrop:
         rule: Literal["any", "every"] = "any",
         tries: int = 40,
         min_scale: float = 0.3,
+        max_scale: float = 1.0,
         max_aspect: float = 2.0,
     ):
         for value in min_ious:
             check_range("iou_crop.min_ious", value, 0, 1)
         check_range("iou_crop.tries", tries, 1, 10_000)
-        check_range("iou_crop.min_scale", min_scale, 0.01, 1)
+        check_range("iou_crop.min_scale", min_scale, 0.01, max_scale)
+        check_range("iou_crop.max_scale", max_scale, min_scale, 1)
         check_range("iou_crop.max_aspect", max_aspect, 1, 100)
         self.modes = (KEEP, 0.0, *min_ious)
-        self.rule, self.tries, self.min_scale, self.max_aspect = rule, tries, min_scale, max_aspect
+        self.rule, self.tries, self.max_aspect = rule, tries, max_aspect
+        self.scales = (min_scale, max_scale)
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         objects = sample.boxes[sample.labels != IGNORE]
@@ -90,7 +94,7 @@ class IouCrop:
     def _draw(self, canvas: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
         """(T, 4) xyxy crops of the canvas, of a permitted aspect ratio."""
         whole = np.array([canvas[1], canvas[0]])
-        sides = rng.uniform(self.min_scale, 1, (self.tries, 2)) * whole
+        sides = rng.uniform(*self.scales, (self.tries, 2)) * whole
         corner = rng.uniform(0, 1, (self.tries, 2)) * (whole - sides)
         is_permitted = sides.max(axis=1) <= self.max_aspect * sides.min(axis=1)
         return np.concatenate([corner, corner + sides], axis=1)[is_permitted]
