@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from lib.evaluation.analysis import IOU, Calibration, SizeCurve
+from lib.evaluation.compare import Difference
 from lib.evaluation.errors import KINDS, Errors
 from lib.evaluation.protocols import Protocol
 from lib.evaluation.result import Result
@@ -136,4 +137,19 @@ def calibration_figure(calibration: Calibration) -> str:
         xlabel="score", ylabel="count", xlim=(0, 1), yscale="log" if calibration.count.any() else "linear"
     )
     lower.yaxis.set_minor_formatter(NullFormatter())
+    return _svg(figure)
+
+
+@_STYLE
+def difference_figure(differences: Sequence[Difference]) -> str:
+    """Differences with their 95 % intervals; grey where the interval holds 0."""
+    shown = [found for found in differences if found.low is not None]
+    figure, (axes,) = _canvas(6.4, 0.9 + 0.27 * len(shown))
+    for place, found in enumerate(shown):
+        colour = GREY if found.verdict == "within noise" else BLUE if found.change > 0 else ORANGE
+        axes.plot([found.low, found.high], [place, place], color=colour, linewidth=2)
+        axes.plot(found.change, place, "o", color=colour, markersize=5)
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_yticks(range(len(shown)), [found.name for found in shown])
+    axes.set(xlabel="second minus first, with 95 % interval", ylim=(len(shown) - 0.5, -0.5))
     return _svg(figure)
