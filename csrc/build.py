@@ -39,8 +39,8 @@ class Kernel(NamedTuple):
 
 
 KERNELS = (
-    Kernel("_overlaps", "overlaps.pyx", ("overlaps.hpp", "pair.hpp", "exp.hpp")),
-    Kernel("_nms", "nms.pyx", ("nms.hpp", "multiclass.hpp", "postprocess.hpp", "grid.hpp", "kept.hpp", "pair.hpp", "exp.hpp", "ranks.hpp")),
+    Kernel("_overlaps", "overlaps.pyx", ("overlaps.hpp", "pair.hpp", "simd.hpp")),
+    Kernel("_nms", "nms.pyx", ("nms.hpp", "multiclass.hpp", "postprocess.hpp", "grid.hpp", "kept.hpp", "pair.hpp", "simd.hpp", "ranks.hpp")),
 )
 CUDA_KERNEL = Kernel(
     "_cuda", "cuda/faces.pyx", ("cuda/overlaps.cu", "cuda/nms.cu", "cuda/kernels.hpp", "pair.hpp")

@@ -24,18 +24,31 @@ inline uint64_t candidate(float score, int64_t box, int64_t label, int64_t num_b
     return uint64_t(rank_key(score)) << 32 | uint64_t(label * num_boxes + box);
 }
 
+using Candidates = std::vector<uint64_t>;
+
+// Moves the best of [begin, end), some `count` or more, to the front, and gives their end.
+inline Candidates::iterator best_of(Candidates::iterator begin, Candidates::iterator end, int64_t count) {
+    constexpr int64_t num_samples = 1024;
+    const int64_t size = end - begin;
+    if (size < 4 * std::max(count, num_samples)) return end;
+    uint64_t samples[num_samples];
+    for (int64_t i = 0; i < num_samples; ++i) samples[i] = begin[i * size / num_samples];
+    uint64_t* pivot = samples + 8 + 2 * count * num_samples / size;
+    std::nth_element(samples, pivot, samples + num_samples);
+    return std::partition(begin, end, [pivot](uint64_t key) { return key < *pivot; });
+}
+
 // Takes candidates by rank, in chunks that double, since the best few hundred usually fill the detections.
 // `box_at(index, corners)` writes box `index`; it is called only for candidates whose turn comes.
 template <typename BoxAt>
-int64_t select(std::vector<uint64_t>& candidates, int64_t num_boxes, int64_t num_classes, const Limits& limits,
+int64_t select(Candidates& candidates, int64_t num_boxes, int64_t num_classes, const Limits& limits,
                const BoxAt& box_at, Found out) {
     std::vector<Kept<float>> kept(num_classes);
     std::vector<int64_t> taken(num_classes);
     int64_t found = 0;
     auto begin = candidates.begin();
-    for (int64_t chunk = 4 * limits.max_detections; begin < candidates.end(); chunk *= 2) {
-        const auto end = candidates.end() - begin > chunk ? begin + chunk : candidates.end();
-        if (end < candidates.end()) std::nth_element(begin, end, candidates.end());
+    for (int64_t chunk = 2 * limits.max_detections; begin < candidates.end(); chunk *= 2) {
+        const auto end = best_of(begin, candidates.end(), chunk);
         std::sort(begin, end);
         for (; begin < end && found < limits.max_detections; ++begin) {
             const int64_t place = *begin & 0xffffffff, label = place / num_boxes;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "pair.hpp"
+#include "simd.hpp"
 
 namespace kernels {
 
@@ -34,21 +35,19 @@ struct Columns {
 
 constexpr int run = 16;  // rows that are computed together
 
-// The least of `run` values, negated where the greatest is asked for.
+// The greatest of `run` values times `sign`.
 template <int sign, typename T>
 inline T extreme(const T* values) {
-    T least[run];
-    for (int k = 0; k < run; ++k) least[k] = sign * values[k];
-    for (int half = run / 2; half > 0; half /= 2)
-        for (int k = 0; k < half; ++k) least[k] = std::min(least[k], least[k + half]);
-    return sign * least[0];
+    T signed_values[run];
+    for (int k = 0; k < run; ++k) signed_values[k] = sign * values[k];
+    return sign * greatest_of<run>(signed_values);
 }
 
 // Whether each column of `b` meets the hull of `run` rows of `a`; the result is how many do.
 template <typename T>
 int64_t find_near(const Columns<T>& a, int64_t begin, const Columns<T>& b, char* __restrict meets) {
-    const T ax1 = extreme<1>(&a.x1[begin]), ay1 = extreme<1>(&a.y1[begin]);
-    const T ax2 = extreme<-1>(&a.x2[begin]), ay2 = extreme<-1>(&a.y2[begin]);
+    const T ax1 = extreme<-1>(&a.x1[begin]), ay1 = extreme<-1>(&a.y1[begin]);
+    const T ax2 = extreme<1>(&a.x2[begin]), ay2 = extreme<1>(&a.y2[begin]);
     const T *x1 = b.x1.data(), *y1 = b.y1.data(), *x2 = b.x2.data(), *y2 = b.y2.data();
     for (int64_t j = 0, columns = b.size(); j < columns; ++j)
         meets[j] = (x1[j] < ax2) & (x2[j] > ax1) & (y1[j] < ay2) & (y2[j] > ay1);

@@ -9,7 +9,7 @@
 #ifdef __CUDACC__
 #define ANYWHERE __device__ inline
 #else
-#include "exp.hpp"
+#include "simd.hpp"
 #define ANYWHERE inline
 #endif
 

@@ -3,10 +3,9 @@
 #pragma once
 
 #include <cmath>
-#include <utility>
 
-#include "exp.hpp"
 #include "multiclass.hpp"
+#include "simd.hpp"
 
 namespace kernels {
 
@@ -40,43 +39,55 @@ public:
     Activation(int64_t num_classes, bool is_sigmoid, float threshold)
         : num_classes(num_classes), is_sigmoid(is_sigmoid), threshold(threshold) {
         padded = (num_classes + lanes - 1) / lanes * lanes;
-        row.resize(padded), passes.resize(padded);
+        row.resize(padded), passes.resize((num_classes + 63) / 64 * 64);
         // The least logit that can pass, beside the row's greatest where the scores are a softmax.
         const float odds = is_sigmoid ? std::log(threshold) - std::log1p(-threshold) : std::log(threshold);
         least = threshold > 0 && threshold < 1 ? odds - slack : nothing;
     }
 
     void collect(const float* logits, int64_t num_boxes, std::vector<uint64_t>& candidates) {
-        for (int64_t i = 0; i < num_boxes; ++i) {
-            std::copy_n(logits + i * num_classes, num_classes, row.begin());
-            std::fill(row.begin() + num_classes, row.end(), nothing);
-            const float background = std::exchange(row[0], nothing);
-            const float top = greatest(), most = std::max(top, background);
+        for (int64_t i = 0; i < num_boxes; ++i, logits += num_classes) {
+            const float background = logits[0], top = greatest(logits + 1, num_classes - 1);
+            const float most = std::max(top, background);
             if (!(top >= (is_sigmoid ? least : most + least))) continue;  // NaN scores nothing
+            std::copy_n(logits, num_classes, row.begin());
+            std::fill(row.begin() + num_classes, row.end(), nothing);
+            row[0] = nothing;
             if (is_sigmoid)
                 sigmoid();
             else
                 softmax(most, background);
-            for (int64_t k = 0; k < padded; k += 8) {
-                uint64_t word;  // eight flags at once, for most are 0
-                std::memcpy(&word, &passes[k], sizeof word);
-                for (int64_t label = k; word; word >>= 8, ++label)
-                    if (word & 1) candidates.push_back(candidate(row[label], i, label, num_boxes));
-            }
+            for (int64_t k = 0; k < num_classes; k += 64)
+                for (uint64_t bits = bits_of(&passes[k]); bits; bits &= bits - 1) {
+                    const int64_t label = k + __builtin_ctzll(bits);
+                    candidates.push_back(candidate(row[label], i, label, num_boxes));
+                }
         }
     }
 
 private:
+    // 64 flags, each a byte of 0 or 1, as bits.
+    static uint64_t bits_of(const char* flags) {
+        uint64_t bits = 0;
+        for (int i = 0; i < 64; i += 8) {
+            uint64_t eight;
+            std::memcpy(&eight, flags + i, sizeof eight);
+            bits |= eight * 0x0102040810204080 >> 56 << i;  // byte j of the eight is bit j of the product's top byte
+        }
+        return bits;
+    }
+
     static constexpr int lanes = 16;
     static constexpr float nothing = -std::numeric_limits<float>::infinity();  // the logit of what scores 0
     static constexpr float slack = 1e-3f;  // more than the rounding of logarithm and exponential
 
-    float greatest() const {
+    float greatest(const float* values, int64_t count) const {
         float tops[lanes];
         std::fill_n(tops, lanes, nothing);
-        for (int64_t k = 0; k < padded; k += lanes)
-            for (int lane = 0; lane < lanes; ++lane) tops[lane] = std::max(tops[lane], row[k + lane]);  // not NaN
-        return *std::max_element(tops, tops + lanes);
+        for (int64_t i = 0; i < count % lanes; ++i) tops[i] = std::max(tops[i], values[i]);
+        for (int64_t i = count % lanes; i < count; i += lanes)
+            for (int lane = 0; lane < lanes; ++lane) tops[lane] = std::max(tops[lane], values[i + lane]);
+        return greatest_of<lanes>(tops);
     }
 
     void softmax(float most, float background) {
@@ -106,7 +117,8 @@ inline void postprocess(const float* logits, const float* deltas, const int64_t*
                         const Limits& limits, int threads, Found found, int64_t* counts) {
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (int64_t image = 0; image < images; ++image) {
-        std::vector<uint64_t> candidates;
+        thread_local std::vector<uint64_t> candidates;  // kept, for new memory is slow to come by
+        candidates.clear();
         Activation(num_classes, is_sigmoid, limits.score_threshold)
             .collect(logits + image * num_boxes * num_classes, num_boxes, candidates);
         const float* image_deltas = deltas + image * num_boxes * 4;

@@ -1,13 +1,14 @@
-// e to the x in single precision, of which the compiler makes SIMD; within 1 unit in the last place
-// from e^-87 to e^88; beyond, 0 and infinity.
+// Small loops written so that the compiler makes SIMD of them.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <limits>
 
 namespace kernels {
 
+// e to the x within 1 unit in the last place from e^-87 to e^88; beyond, 0 and infinity.
 inline float simd_exp(float x) {
     constexpr float least = -87.0f, most = 88.0f, log2_e = 1.44269504f;
     constexpr float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;  // their sum is ln 2; the first is exact
@@ -28,6 +29,14 @@ inline float simd_exp(float x) {
     float scale;
     std::memcpy(&scale, &bits, sizeof scale);
     return x < least ? 0.0f : (x > most ? std::numeric_limits<float>::infinity() : sum * scale);
+}
+
+// The greatest of `count` values, a power of two; it overwrites them. NaN is not greater than anything.
+template <int count, typename T>
+inline T greatest_of(T* values) {
+    for (int half = count / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; ++i) values[i] = std::max(values[i], values[i + half]);
+    return values[0];
 }
 
 }  // namespace kernels
