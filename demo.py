@@ -1,0 +1,85 @@
+"""Find objects in images or a video, draw them, and write them down.
+
+    python demo.py photos/ --checkpoint=runs/demo/S1L0_dual/best.pth
+    python demo.py street.mp4 --checkpoint=...          a video; also a URL, or 0 for the first camera
+    python demo.py aerial.jpg --checkpoint=... --tiles=512
+
+SOURCE is an image, a folder, a pattern such as 'photos/*.jpg', a video, a URL or the index of a camera. Pictures
+(or the video), detections.json and detections.csv go to --out. Where there is a display a window shows each
+frame; q closes it. The exit status is 1 if something of the source could not be read.
+"""
+
+import argparse
+import itertools
+import logging
+import sys
+from pathlib import Path
+
+from lib.inference import Predictor
+from lib.inference.outputs import Output, check_folder, has_display
+from lib.inference.sources import open_source
+from lib.inference.tiles import parse_tiles
+from lib.utils.log import progress, setup_logging
+from lib.utils.runtime import readable_errors, set_threads
+
+log = logging.getLogger("demo")
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", metavar="SOURCE", help="image, folder, pattern, video, URL or camera index")
+    parser.add_argument("--checkpoint", required=True, help="file of train.py, or .onnx of tools/export.py")
+    parser.add_argument(
+        "--out", default="runs/detections", help="folder for the results (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--score", type=float, default=0.3, help="least score of what is shown (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--tiles", help="SIDE[,OVERLAP[,nms|fusion]] of tiles for large images, such as 512,0.25"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
+    parser.add_argument("--backend", default="torch", help="torch or onnxruntime, which is faster on a CPU")
+    parser.add_argument("--batch-size", type=int, default=8, help="images at once; a camera has 1")
+    parser.add_argument(
+        "--threads", type=int, default=0, help="of torch and ONNX Runtime; 0: their own choice"
+    )
+    parser.add_argument("--no-show", action="store_true", help="no window, even where there is a display")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="e.g. postprocess.iou_threshold=0.5"
+    )
+    return parser.parse_intermixed_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse(argv)
+    setup_logging()
+    set_threads(args.threads)
+    check_folder(Path(args.out), args.source)
+    source = open_source(args.source)
+    predictor = Predictor(
+        args.checkpoint,
+        args.device,
+        overrides=args.overrides,
+        backend=args.backend,
+        batch_size=1 if source.is_live else args.batch_size,
+        tiles=parse_tiles(args.tiles) if args.tiles else None,
+    )
+    frames, again = itertools.tee(source)  # holds one batch
+    detections = predictor.stream(frame.image for frame in again)
+    is_shown = has_display() and not args.no_show
+    with Output(Path(args.out), predictor.classes, source.fps, args.score, is_shown) as output:
+        pairs = zip(frames, detections, strict=False)
+        for frame, found in progress(pairs, "detecting", total=len(source) or None):
+            if not output.write(frame, found):
+                break
+    if source.skipped:
+        log.warning("%d skipped: %s", len(source.skipped), ", ".join(map(str, source.skipped)))
+    return 1 if source.skipped else 0
+
+
+if __name__ == "__main__":
+    with readable_errors():
+        sys.exit(main())

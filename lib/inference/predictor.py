@@ -1,0 +1,163 @@
+"""Predictor: from a checkpoint alone to the objects in images."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from lib.build import build_postprocess, input_size
+from lib.data.image import read_image
+from lib.data.transforms import build_transform
+from lib.inference.model_file import Loaded, OnnxModel, load_detector
+from lib.inference.network import Network
+from lib.inference.tiles import Tiles, detect_in_tiles
+from lib.ops import PaddedDetections
+from lib.ops.boxes import clip_boxes, scale_boxes
+from lib.structures import Detections, Predictions, Sample
+from lib.utils.lookup import lookup
+from lib.utils.runtime import choose_device
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+BACKENDS = ("torch", "onnxruntime")
+Image = np.ndarray | str | Path
+
+
+class Predictor:
+    """Finds objects in images; the same ones, in whatever batches the images come.
+
+    Images are resized as in evaluation. One predictor may be called from several threads.
+
+    Args:
+        checkpoint: a file of train.py, or a model (.onnx) of tools/export.py; also a checkpoint of another
+            repository, with its ``cfg``.
+        device: auto, cpu, cuda, cuda:1 ...
+        cfg: an experiment to use instead of the config inside the checkpoint.
+        overrides: ``key=value`` texts over the config, such as ``postprocess.score_threshold=0.3``.
+        backend: what runs the network: ``torch``; or ``onnxruntime``, about twice as fast on a CPU.
+        dtype: of weights and maps in torch: float32, bfloat16, float16.
+        compiled: whether torch.compile builds the network, which takes a minute at the first call of each
+            batch size.
+        batch_size: images that pass the network at once.
+        tiles: for images much larger than the network's input: overlapping tiles, and the whole image.
+        threads: of ONNX Runtime; 0: as many as torch has.
+
+    Attributes:
+        classes: names of label 1, 2, ...
+        cfg: the resolved config.
+        size: (height, width) of the network's input.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | Path,
+        device: str | torch.device = "auto",
+        *,
+        cfg: str | Path | Mapping | None = None,
+        overrides: Sequence[str] = (),
+        backend: Literal["torch", "onnxruntime"] = "torch",
+        dtype: Literal["float32", "bfloat16", "float16"] = "float32",
+        compiled: bool = False,
+        batch_size: int = 8,
+        tiles: Tiles | None = None,
+        threads: int = 0,
+    ):
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be 1 or more; got {batch_size}")
+        lookup(dict.fromkeys(BACKENDS), backend, "backend")
+        self._dtype, self._compiled = lookup(DTYPES, dtype, "dtype"), compiled
+        self.batch_size, self.tiles = batch_size, tiles
+        self._threads = threads or torch.get_num_threads()
+        if Path(checkpoint).suffix == ".onnx":
+            model = OnnxModel(checkpoint, self._threads)
+            self.network, self.cfg, self.classes = model, model.cfg, model.classes
+        else:
+            loaded = load_detector(checkpoint, cfg, tuple(overrides))
+            self.cfg, self.classes = loaded.cfg, loaded.classes
+            self.network = self._load_network(loaded, choose_device(str(device)), backend)
+        self.size = input_size(self.cfg)
+        self.postprocess = build_postprocess(self.cfg)
+        self._resize = build_transform("none", self.size)
+
+    def _load_network(self, loaded: Loaded, device: torch.device, backend: str) -> Callable:
+        """What turns prepared images (B, H, W, 3) uint8 into Predictions."""
+        if backend == "onnxruntime":
+            from lib.inference.export import onnx_bytes  # needs ONNX, which the torch backend does not
+
+            return OnnxModel(onnx_bytes(loaded, heads=True, resize=False), self._threads)
+        network = Network(loaded.cfg, loaded.detector, self._dtype).to(device)
+        run = torch.compile(network) if self._compiled else network
+        return lambda images: run(torch.from_numpy(images).to(device, non_blocking=True))
+
+    def __call__(self, images: Image | Sequence[Image] | np.ndarray) -> Detections | list[Detections]:
+        """The objects of an image, or of each of several.
+
+        Args:
+            images: (H, W, 3) uint8 BGR, or the path of a file; or a list of those, or (B, H, W, 3).
+
+        Returns:
+            Detections on the CPU, boxes in pixels of the image as it was given; a list for several images.
+        """
+        is_one = isinstance(images, (str, Path)) or (isinstance(images, np.ndarray) and images.ndim < 4)
+        found = list(self.stream([images] if is_one else images))
+        return found[0] if is_one else found
+
+    def stream(self, images: Iterable[Image]) -> Iterator[Detections]:
+        """The objects of image after image, for as many as come; ``batch_size`` of them are read ahead."""
+        arrays = (_as_image(image) for image in images)
+        if self.tiles is not None:
+            yield from (detect_in_tiles(self.detect, image, self.tiles) for image in arrays)
+        else:
+            yield from self.detect(arrays)
+
+    def detect(self, images: Iterable[np.ndarray]) -> Iterator[Detections]:
+        """The objects of images (H, W, 3) uint8 BGR, of any sizes, each seen as a whole."""
+        images = iter(images)
+        while batch := list(itertools.islice(images, self.batch_size)):
+            prepared, sizes = self.prepare(batch)
+            yield from self.select(self.forward(prepared), sizes)
+
+    def prepare(self, images: Sequence[np.ndarray]) -> tuple[np.ndarray, torch.Tensor]:
+        """Images of any size -> (B, H, W, 3) uint8 of the network's, and (B, 2) sizes of the originals."""
+        no_boxes, no_labels = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+        samples = [Sample(image, no_boxes, no_labels, 0, image.shape[:2]) for image in images]
+        rng = np.random.default_rng(0)  # nothing is drawn from it
+        prepared = np.stack([self._resize(sample, rng).image for sample in samples])
+        return prepared, torch.tensor([sample.size for sample in samples])
+
+    @torch.inference_mode()
+    def forward(self, prepared: np.ndarray) -> Predictions | PaddedDetections:
+        """What the network says to (B, H, W, 3) uint8 images of its size."""
+        return self.network(prepared)
+
+    @torch.inference_mode()
+    def select(self, output: Predictions | PaddedDetections, sizes: torch.Tensor) -> list[Detections]:
+        """Detections on the CPU in the frames of the original images, whose (B, 2) sizes are given."""
+        if isinstance(output, Predictions):
+            found = self.postprocess.padded(output, sizes)
+        else:
+            frames = sizes[:, None].float()  # (B, 1, 2)
+            found = output._replace(boxes=clip_boxes(scale_boxes(output.boxes, self.size, frames), frames))
+        boxes, scores, labels, counts = (value.cpu() for value in found)
+        rows = zip(boxes, scores, labels, counts.tolist(), strict=True)
+        return [Detections(box[:count], score[:count], label[:count]) for box, score, label, count in rows]
+
+
+def _as_image(image: Image) -> np.ndarray:
+    """An image as (H, W, 3) uint8 BGR, read where it is a path."""
+    if isinstance(image, (str, Path)):
+        return read_image(image)
+    if not isinstance(image, np.ndarray):
+        raise TypeError(
+            f"an image must be an array or a path; got {type(image).__name__}: convert by np.asarray"
+        )
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+        raise ValueError(
+            f"an image must be (H, W, 3) uint8 in BGR; got {image.shape} {image.dtype}: convert a grey one by "
+            "cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)"
+        )
+    return image
