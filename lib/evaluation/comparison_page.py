@@ -20,8 +20,9 @@ def build_comparison(comparison: Comparison, names: tuple[str, str]) -> str:
     """
     text = (
         f"{comparison.num_resamples:,} resamples of {comparison.num_images:,} images, drawn with replacement and the "
-        "same for both detectors. An interval that holds 0 is within noise. Of twenty differences that are none, one "
-        "is expected to look like one at 95 %: read the rows of many classes with that in mind."
+        f"same for both detectors. To the right of 0, {html.escape(names[1])} is better. An interval that holds 0 is "
+        "within noise. Of twenty differences that are none, one is expected to look like one at 95 %: read the rows "
+        "of many classes with that in mind."
     )
     classes = [found for found in comparison.classes if found.change is not None]
     largest = sorted(classes, key=lambda found: -abs(found.change))[:_MOST_CLASSES]

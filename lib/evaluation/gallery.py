@@ -53,5 +53,6 @@ def draw_miss(path: Path, ground_truth: GroundTruth, shown: DetectionTable, thin
 
 def _write(picture: np.ndarray, text: str, x: int, y: int) -> None:
     """Small text on a light rim, so that it can be read on any image."""
-    for colour, thickness in (((255, 255, 255), 3), (FOUND, 1)):
-        cv2.putText(picture, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.38, colour, thickness, cv2.LINE_AA)
+    rim = [(x + dx, y + dy, (255, 255, 255)) for dx in (-1, 0, 1) for dy in (-1, 0, 1)]
+    for left, base, colour in [*rim, (x, y, FOUND)]:
+        cv2.putText(picture, text, (left, base), cv2.FONT_HERSHEY_SIMPLEX, 0.38, colour, 1, cv2.LINE_AA)

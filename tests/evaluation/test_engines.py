@@ -33,11 +33,8 @@ def test_engines_agree_to_the_bit(protocol, seed, capfd):
     assert capfd.readouterr().out == ""  # neither engine prints
 
 
-@pytest.mark.parametrize("seed", range(10, 20))
-def test_coco_is_plain_pycocotools_to_the_bit(seed):
-    coco, results = random_set(seed)
-    truth = make_ground_truth(coco, COCO_PROTOCOL)
-    ours = run_hotcoco(truth, make_detections(results, truth), COCO_PROTOCOL)
+def plain_pycocotools(coco, results):
+    """The arrays of a script that knows nothing of this project."""
     with contextlib.redirect_stdout(io.StringIO()):
         plain = COCO()
         plain.dataset = coco
@@ -45,8 +42,31 @@ def test_coco_is_plain_pycocotools_to_the_bit(seed):
         evaluation = COCOeval(plain, plain.loadRes(results) if results else COCO(), "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
-    for name in ("precision", "recall", "scores"):
-        assert getattr(ours, name).tobytes() == evaluation.eval[name].tobytes()
+    return evaluation.eval
+
+
+@pytest.mark.parametrize("block", range(40))
+def test_coco_is_plain_pycocotools_to_the_bit_on_a_thousand_sets(block):
+    for seed in range(1000 + 25 * block, 1025 + 25 * block):
+        coco, results = random_set(seed)
+        truth = make_ground_truth(coco, COCO_PROTOCOL)
+        ours = run_hotcoco(truth, make_detections(results, truth), COCO_PROTOCOL)
+        plain = plain_pycocotools(coco, results)
+        for name in ("precision", "recall", "scores"):
+            assert getattr(ours, name).tobytes() == plain[name].tobytes(), (seed, name)
+
+
+def test_random_sets_meet_the_corners():
+    sets = [random_set(seed) for seed in range(1000, 1100)]
+    annotations = [entry for coco, _ in sets for entry in coco["annotations"]]
+    assert any(entry["iscrowd"] for entry in annotations)
+    assert {32.0**2, 96.0**2} <= {entry["area"] for entry in annotations}
+    used = [{entry["category_id"] for entry in coco["annotations"]} for coco, _ in sets]
+    assert any(len(ids) < len(coco["categories"]) for ids, (coco, _) in zip(used, sets, strict=True))
+    shown = [{entry["image_id"] for entry in coco["annotations"]} for coco, _ in sets]
+    assert any(len(ids) < len(coco["images"]) for ids, (coco, _) in zip(shown, sets, strict=True))
+    scores = [[entry["score"] for entry in results] for _, results in sets]
+    assert any(len(set(values)) < len(values) for values in scores)
 
 
 @pytest.mark.parametrize("run", [run_hotcoco, run_pycocotools])
