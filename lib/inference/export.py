@@ -105,7 +105,7 @@ def make_program(loaded: Loaded, heads: bool = False, resize: bool = True) -> to
     model, example = make_model(loaded, heads, resize)
     free = {0: torch.export.Dim("batch", min=1, max=1024)}
     if resize and not heads:
-        free |= {axis: torch.export.Dim.DYNAMIC for axis in (1, 2)}
+        free |= dict.fromkeys((1, 2), torch.export.Dim.DYNAMIC)
     with torch.no_grad():
         return torch.export.export(model, (example,), dynamic_shapes=({**free},), strict=False)
 

@@ -11,6 +11,12 @@ import numpy as np
 from lib.structures import Detections
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
+TEXT_SIZE, LINE_SIDE = 0.38, 900  # of OpenCV's font; shorter side of an image from which lines get thicker
+ENLARGED_SIDE = 640  # pixels: pictures whose shorter side is under half of it are enlarged to about it
+DARK = 110  # luminance of 255 up to which a colour needs white text
+MOST_HIDDEN = (
+    0.6  # share of a label that may lie on boxes and other labels; one that would hide more is left out
+)
 
 
 def class_color(label: int) -> tuple[int, int, int]:
@@ -28,37 +34,82 @@ def draw_boxes(
 ) -> np.ndarray:
     """A copy of the image with a thin box around each object, one pixel off it so as not to hide it.
 
+    Names stand beside the boxes where they hide least. In a crowd, where there is no such place, a box goes
+    without: its colour tells the class.
+
     Args:
         image: (H, W, 3) uint8 BGR.
         boxes: (D, 4) xyxy in its pixels.
         labels: (D,) from 1 on.
         names: of label 1, 2, ...
-        scores: (D,); written behind the name if given.
+        scores: (D,); written behind the name if given. The first of the boxes choose their places first.
     """
     canvas = np.ascontiguousarray(image).copy()
-    for row in range(len(boxes)):
-        x1, y1, x2, y2 = boxes[row]
-        low, high = (int(x1) - 2, int(y1) - 2), (int(np.ceil(x2)) + 1, int(np.ceil(y2)) + 1)
-        color = class_color(int(labels[row]))
-        cv2.rectangle(canvas, low, high, color, 1)
-        text = names[int(labels[row]) - 1] + ("" if scores is None else f" {scores[row]:.2f}")
-        _label(canvas, text, low, high, color)
+    thickness = max(1, round(min(canvas.shape[:2]) / LINE_SIDE))
+    frames = np.array([_frame(box, thickness) for box in boxes], int).reshape(-1, 4)
+    for frame, label in zip(frames, labels, strict=True):
+        cv2.rectangle(canvas, frame[:2].tolist(), frame[2:].tolist(), class_color(int(label)), thickness)
+    taken = frames.astype(float)
+    for row, (frame, label) in enumerate(zip(frames, labels, strict=True)):
+        text = names[int(label) - 1] + ("" if scores is None else f" {scores[row]:.2f}")
+        plate = _place(text, frame, taken, canvas.shape, thickness)
+        if plate is not None:
+            _write(canvas, text, plate, class_color(int(label)), thickness)
+            taken = np.vstack([taken, plate])
     return canvas
 
 
-def _label(canvas: np.ndarray, text: str, low: tuple[int, int], high: tuple[int, int], color: tuple) -> None:
-    """Writes above the box, or below it where there is no room; inside the image in any case."""
-    (width, height), _ = cv2.getTextSize(text, FONT, 0.32, 1)
-    x = max(0, min(low[0], canvas.shape[1] - width))
-    y = low[1] - 3 if low[1] - 3 - height >= 0 else min(high[1] + height + 3, canvas.shape[0] - 1)
-    cv2.putText(canvas, text, (x, y), FONT, 0.32, (0, 0, 0), 2, cv2.LINE_AA)
-    cv2.putText(canvas, text, (x, y), FONT, 0.32, color, 1, cv2.LINE_AA)
+def _frame(box: np.ndarray, thickness: int) -> tuple[int, int, int, int]:
+    """Corners of the line around a box."""
+    x1, y1, x2, y2 = box
+    return (
+        int(x1) - 1 - thickness,
+        int(y1) - 1 - thickness,
+        int(np.ceil(x2)) + thickness,
+        int(np.ceil(y2)) + thickness,
+    )
+
+
+def _place(
+    text: str, frame: np.ndarray, taken: np.ndarray, shape: tuple, thickness: int
+) -> np.ndarray | None:
+    """(4,) xyxy of the plate of a label, above, below or beside its box, inside the image; None: no room."""
+    (width, height), below = cv2.getTextSize(text, FONT, TEXT_SIZE * thickness, thickness)
+    width, height = width + 2, height + below
+    x1, y1, x2, y2 = frame.tolist()
+    corners = [
+        (x1, y1 - height),
+        (x1, y2),
+        (x2 - width, y1 - height),
+        (x2 - width, y2),
+        (x2, y1),
+        (x1 - width, y1),
+    ]
+    limits = np.maximum([shape[1] - width, shape[0] - height], 0)
+    low = np.clip(corners, 0, limits)  # (6, 2)
+    plates = np.concatenate([low, low + [width, height]], axis=1)
+    shared = np.minimum(plates[:, None, 2:], taken[:, 2:]) - np.maximum(plates[:, None, :2], taken[:, :2])
+    hidden = shared.clip(0).prod(axis=2).sum(axis=1) / (width * height)
+    best = int(hidden.argmin())
+    return plates[best] if hidden[best] <= MOST_HIDDEN else None
+
+
+def _write(canvas: np.ndarray, text: str, plate: np.ndarray, color: tuple, thickness: int) -> None:
+    """Black or white, whichever stands out, on a plate of the class's colour."""
+    ink = (0, 0, 0) if np.dot(color, (0.114, 0.587, 0.299)) > DARK else (255, 255, 255)
+    x1, y1, x2, y2 = plate.tolist()
+    cv2.rectangle(canvas, (x1, y1), (x2 - 1, y2 - 1), color, cv2.FILLED)
+    (_, _), below = cv2.getTextSize(text, FONT, TEXT_SIZE * thickness, thickness)
+    cv2.putText(canvas, text, (x1 + 1, y2 - below), FONT, TEXT_SIZE * thickness, ink, thickness, cv2.LINE_AA)
 
 
 def draw_detections(
     image: np.ndarray, detections: Detections, names: Sequence[str], min_score: float = 0.3
 ) -> np.ndarray:
-    """The image with the detections whose score is ``min_score`` or more."""
+    """The image with the detections whose score is ``min_score`` or more; a small image is enlarged for them."""
     boxes, scores, labels = (value.cpu().numpy() for value in detections)
     keep = scores >= min_score
-    return draw_boxes(image, boxes[keep], labels[keep], names, scores[keep])
+    zoom = max(1, round(ENLARGED_SIDE / min(image.shape[:2])))
+    if zoom > 1:
+        image = image.repeat(zoom, axis=0).repeat(zoom, axis=1)
+    return draw_boxes(image, boxes[keep] * zoom, labels[keep], names, scores[keep])

@@ -1,0 +1,87 @@
+"""Writes a checkpoint as ONNX, or as an archive of torch.export, that runs without this project.
+
+python tools/export.py --checkpoint=runs/demo/S1L0_dual/best.pth --out=model.onnx --check photos/
+python tools/export.py --checkpoint=... --out=heads.onnx --heads          logits and deltas, for other NMS
+python tools/export.py --checkpoint=... --out=small.onnx --int8 photos/   8-bit network, calibrated on photos/
+python tools/export.py --checkpoint=... --out=model.pt2
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from lib.inference import Predictor  # noqa: E402
+from lib.inference.compare import compare  # noqa: E402
+from lib.inference.export import onnx_bytes, write_archive  # noqa: E402
+from lib.inference.model_file import load_detector  # noqa: E402
+from lib.inference.sources import open_source  # noqa: E402
+from lib.utils.log import setup_logging  # noqa: E402
+from lib.utils.runtime import readable_errors  # noqa: E402
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--checkpoint", required=True, help="weights (.pth)")
+    parser.add_argument("--cfg", help="experiment file; by default the config inside the checkpoint")
+    parser.add_argument("--out", required=True, help="file to write: .onnx, or .pt2 for torch.export")
+    parser.add_argument(
+        "--heads", action="store_true", help="end with logits, deltas and priors: no decoding, no NMS"
+    )
+    parser.add_argument("--no-resize", action="store_true", help="take images of the network's size only")
+    parser.add_argument(
+        "--int8", metavar="IMAGES", help="quantise the network, calibrated on a folder of images"
+    )
+    parser.add_argument(
+        "--check", metavar="IMAGES", help="compare the detections of checkpoint and ONNX on images"
+    )
+    parser.add_argument(
+        "--limit", type=int, default=50, help="images for --int8 and --check (default: %(default)s)"
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="e.g. postprocess.score_threshold=0.3"
+    )
+    return parser.parse_intermixed_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exports, and compares where asked to."""
+    args = parse(argv)
+    setup_logging()
+    out = Path(args.out)
+    if out.suffix not in (".onnx", ".pt2"):
+        raise ValueError(f"--out must end in .onnx or .pt2; got {out}")
+    if out.suffix == ".pt2" and (args.int8 or args.check):
+        raise ValueError("--int8 and --check need --out to end in .onnx; got .pt2")
+    loaded = load_detector(args.checkpoint, args.cfg, tuple(args.overrides))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    predictor = Predictor(args.checkpoint, "cpu", cfg=args.cfg, overrides=args.overrides)
+    if out.suffix == ".pt2":
+        write_archive(out, loaded, args.heads, not args.no_resize)
+    else:
+        content = onnx_bytes(loaded, args.heads, not args.no_resize)
+        if args.int8:
+            from lib.inference.quantize import quantize  # needs ONNX Runtime's tools
+
+            frames = itertools.islice(open_source(args.int8), args.limit)
+            content = quantize(content, (predictor.prepare([frame.image])[0] for frame in frames))
+        out.write_bytes(content)
+    print(f"{out}: {out.stat().st_size / 1e6:.2f} MB")
+    if not args.check:
+        return 0
+    frames = itertools.islice(open_source(args.check), args.limit)
+    agreement = compare(predictor, Predictor(out), (frame.image for frame in frames))
+    print(f"checkpoint and {out.name}: {agreement}")
+    return 1 if agreement.unequal and not args.int8 else 0
+
+
+if __name__ == "__main__":
+    with readable_errors():
+        sys.exit(main())
