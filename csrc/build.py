@@ -38,12 +38,16 @@ class Kernel(NamedTuple):
     cores: tuple[str, ...]
 
 
+SHARED = ("pair.hpp", "ranks.hpp", "simd.hpp")
 KERNELS = (
-    Kernel("_overlaps", "overlaps.pyx", ("overlaps.hpp", "pair.hpp", "simd.hpp")),
-    Kernel("_nms", "nms.pyx", ("nms.hpp", "multiclass.hpp", "postprocess.hpp", "grid.hpp", "kept.hpp", "pair.hpp", "simd.hpp", "ranks.hpp")),
+    Kernel("_overlaps", "overlaps.pyx", ("overlaps.hpp", *SHARED)),
+    Kernel(
+        "_nms", "nms.pyx", ("nms.hpp", "multiclass.hpp", "postprocess.hpp", "grid.hpp", "kept.hpp", *SHARED)
+    ),
+    Kernel("_fusion", "fusion.pyx", ("fusion.hpp", "overlaps.hpp", *SHARED)),
 )
 CUDA_KERNEL = Kernel(
-    "_cuda", "cuda/faces.pyx", ("cuda/overlaps.cu", "cuda/nms.cu", "cuda/kernels.hpp", "pair.hpp")
+    "_cuda", "cuda/faces.pyx", ("cuda/overlaps.cu", "cuda/nms.cu", "cuda/kernels.hpp", *SHARED)
 )
 
 

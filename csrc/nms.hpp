@@ -7,21 +7,9 @@
 
 namespace kernels {
 
-// The finite boxes by rank.
-template <typename T>
-std::vector<Ranked<typename KeyOf<T>::type>> rank_boxes(const T* boxes, const T* scores, int64_t count) {
-    std::vector<Ranked<typename KeyOf<T>::type>> ranked;
-    ranked.reserve(count);
-    for (int64_t i = 0; i < count; ++i)
-        if (scores[i] - scores[i] == T(0) && is_finite(boxes + 4 * i))
-            ranked.push_back({rank_key(scores[i]), uint32_t(i)});
-    sort_ranked(ranked);
-    return ranked;
-}
-
 // Walks `count` boxes by rank; box_at(i) gives the corners of the i-th, stays(i) is told which stay.
 template <Mode mode, typename T, typename BoxAt, typename Stays>
-void suppress(size_t count, T threshold, const BoxAt& box_at, const Stays& stays) {
+void suppress(size_t count, T threshold, size_t grid_from, const BoxAt& box_at, const Stays& stays) {
     const auto walk = [&](auto& kept, const auto& exceeds) {
         for (size_t i = 0; i < count; ++i) {
             const Box<T> box(box_at(i));
@@ -30,8 +18,7 @@ void suppress(size_t count, T threshold, const BoxAt& box_at, const Stays& stays
             stays(i);
         }
     };
-    constexpr size_t many = 1024;  // from here on the grid is faster, by measurement
-    if (mode == Mode::iou && count >= many && threshold >= T(Grid<T>::least_threshold)) {
+    if (mode == Mode::iou && count >= grid_from && threshold >= T(Grid<T>::least_threshold)) {
         Grid<T> grid(threshold, count);
         walk(grid, [&](const Grid<T>& kept, const Box<T>& box) { return kept.exceeds(box); });
     } else {
@@ -45,7 +32,7 @@ void suppress(size_t count, T threshold, const BoxAt& box_at, const Stays& stays
 // boxes (count, 4), scores (count), labels (count) or null -> keep (count), of which the first `result` are set
 template <Mode mode, typename T>
 int64_t mode_nms(const T* boxes, const T* scores, const int64_t* labels, int64_t count, T threshold,
-                 int64_t* keep) {
+                 size_t grid_from, int64_t* keep) {
     const auto ranked = rank_boxes(boxes, scores, count);
     std::vector<uint32_t> ranks(ranked.size());
     for (uint32_t rank = 0; rank < ranks.size(); ++rank) ranks[rank] = rank;
@@ -59,7 +46,7 @@ int64_t mode_nms(const T* boxes, const T* scores, const int64_t* labels, int64_t
         end = labels ? begin + 1 : ranks.size();
         while (end < ranks.size() && label_at(end) == label_at(begin)) ++end;
         suppress<mode>(
-            end - begin, threshold, [&](size_t i) { return boxes + 4 * int64_t(ranked[ranks[begin + i]].index); },
+            end - begin, threshold, grid_from, [&](size_t i) { return boxes + 4 * int64_t(ranked[ranks[begin + i]].index); },
             [&](size_t i) { stays[ranks[begin + i]] = 1; });
     }
     int64_t found = 0;
@@ -70,9 +57,9 @@ int64_t mode_nms(const T* boxes, const T* scores, const int64_t* labels, int64_t
 
 template <typename T>
 int64_t greedy_nms(const T* boxes, const T* scores, const int64_t* labels, int64_t count, T threshold, bool is_iof,
-                   int64_t* keep) {
-    return is_iof ? mode_nms<Mode::iof>(boxes, scores, labels, count, threshold, keep)
-                  : mode_nms<Mode::iou>(boxes, scores, labels, count, threshold, keep);
+                   size_t grid_from, int64_t* keep) {
+    return is_iof ? mode_nms<Mode::iof>(boxes, scores, labels, count, threshold, grid_from, keep)
+                  : mode_nms<Mode::iou>(boxes, scores, labels, count, threshold, grid_from, keep);
 }
 
 }  // namespace kernels

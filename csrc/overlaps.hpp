@@ -45,17 +45,14 @@ inline T extreme(const T* values) {
 
 // Whether each column of `b` meets the hull of `run` rows of `a`; the result is how many do.
 template <typename T>
-int64_t find_near(const Columns<T>& a, int64_t begin, const Columns<T>& b, char* __restrict meets) {
+int find_near(const Columns<T>& a, int64_t begin, const Columns<T>& b, int* __restrict meets) {
     const T ax1 = extreme<-1>(&a.x1[begin]), ay1 = extreme<-1>(&a.y1[begin]);
     const T ax2 = extreme<1>(&a.x2[begin]), ay2 = extreme<1>(&a.y2[begin]);
     const T *x1 = b.x1.data(), *y1 = b.y1.data(), *x2 = b.x2.data(), *y2 = b.y2.data();
-    for (int64_t j = 0, columns = b.size(); j < columns; ++j)
+    int count = 0;
+    for (int64_t j = 0, columns = b.size(); j < columns; ++j) {
         meets[j] = (x1[j] < ax2) & (x2[j] > ax1) & (y1[j] < ay2) & (y2[j] > ay1);
-    int64_t count = 0;
-    for (int64_t j = 0; j < b.size(); j += 8) {
-        uint64_t word;
-        std::memcpy(&word, &meets[j], sizeof word);
-        count += __builtin_popcountll(word);
+        count += meets[j];
     }
     return count;
 }
@@ -84,7 +81,7 @@ void fill_overlaps(const Columns<T>& a, const Columns<T>& b, T nwd_constant, flo
     // Priors come in rows of their feature map, so a run of them meets few boxes: only those columns are computed.
     constexpr bool is_sparse = mode == Mode::iou || mode == Mode::iof;
     const int64_t rows = a.size(), columns = b.size();
-    std::vector<char> meets(columns + 8);
+    std::vector<int> meets(columns);
     bool was_local = true;
     for (int64_t begin = 0; begin < rows; begin += run) {
         const bool may_be_local = is_sparse && begin + run <= rows && (was_local || begin % (8 * run) == 0);
@@ -92,12 +89,8 @@ void fill_overlaps(const Columns<T>& a, const Columns<T>& b, T nwd_constant, flo
         was_local = 2 * count < columns;
         if (was_local) {
             std::fill_n(out + begin * columns, run * columns, 0.0f);
-            for (int64_t j = 0; j < columns; j += 8) {
-                uint64_t word;  // eight of them at once, for most are 0
-                std::memcpy(&word, &meets[j], sizeof word);
-                for (int64_t k = j; word; word >>= 8, ++k)
-                    if (word & 1) fill_column<mode>(a, begin, b, k, nwd_constant, out);
-            }
+            for (int64_t j = 0; count > 0 && j < columns; ++j)
+                if (meets[j]) fill_column<mode>(a, begin, b, j, nwd_constant, out);
         } else {
             for (int64_t i = begin; i < std::min(begin + run, rows); ++i)
                 fill_row<mode>(a, i, b, nwd_constant, out + i * columns);

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "pair.hpp"
+
 namespace kernels {
 
 template <typename T>
@@ -66,6 +68,18 @@ void sort_ranked(std::vector<Ranked<Key>>& ranked) {
         for (const auto& item : ranked) other[starts[(item.key >> shift) & (buckets - 1)]++] = item;
         ranked.swap(other);
     }
+}
+
+// The finite boxes by rank.
+template <typename T>
+std::vector<Ranked<typename KeyOf<T>::type>> rank_boxes(const T* boxes, const T* scores, int64_t count) {
+    std::vector<Ranked<typename KeyOf<T>::type>> ranked;
+    ranked.reserve(count);
+    for (int64_t i = 0; i < count; ++i)
+        if (scores[i] - scores[i] == T(0) && is_finite(boxes + 4 * i))
+            ranked.push_back({rank_key(scores[i]), uint32_t(i)});
+    sort_ranked(ranked);
+    return ranked;
 }
 
 }  // namespace kernels

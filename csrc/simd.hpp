@@ -34,9 +34,11 @@ inline float simd_exp(float x) {
 // The greatest of `count` values, a power of two; it overwrites them. NaN is not greater than anything.
 template <int count, typename T>
 inline T greatest_of(T* values) {
-    for (int half = count / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; ++i) values[i] = std::max(values[i], values[i + half]);
-    return values[0];
+    if constexpr (count == 1) return values[0];
+    else {
+        for (int i = 0; i < count / 2; ++i) values[i] = std::max(values[i], values[i + count / 2]);
+        return greatest_of<count / 2>(values);
+    }
 }
 
 }  // namespace kernels

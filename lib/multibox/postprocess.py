@@ -9,6 +9,7 @@ import torch
 from lib.multibox.coder import MAX_LOG_RATIO, BoxCoder
 from lib.ops import PaddedDetections, fused, multiclass_nms
 from lib.ops.boxes import clip_boxes, scale_boxes
+from lib.ops.checks import check_fraction, check_positive
 from lib.structures import BACKGROUND, Detections, Predictions
 from lib.utils.lookup import lookup
 
@@ -43,12 +44,10 @@ class PostProcess:
         activation: Literal["softmax", "sigmoid"] = "softmax",
     ):
         lookup(ACTIVATIONS, activation, "activation")
-        for name, value in (("score_threshold", score_threshold), ("iou_threshold", iou_threshold)):
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name} must be in 0 .. 1; got {value}")
-        for name, value in (("max_candidates", max_candidates), ("max_detections", max_detections)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1; got {value}")
+        check_fraction(score_threshold, "score_threshold")
+        check_fraction(iou_threshold, "iou_threshold")
+        check_positive(max_candidates, "max_candidates")
+        check_positive(max_detections, "max_detections")
         self.coder = coder
         self.activation = activation
         self.limits = (score_threshold, iou_threshold, max_candidates, max_detections)

@@ -1,10 +1,11 @@
-"""Finds the compiled kernels that ``make`` put beside this file, and prepares tensors for them."""
+"""Finds the compiled kernels that ``make`` put beside this file, and prepares tensors and arrays for them."""
 
 from __future__ import annotations
 
 import functools
 import importlib
 import logging
+from collections.abc import Iterable
 from types import ModuleType
 
 import numpy as np
@@ -38,31 +39,18 @@ def as_input(tensor: torch.Tensor, dtype: torch.dtype) -> np.ndarray:
     return np.ascontiguousarray(tensor.numpy(force=True))  # force: a tensor may need a gradient
 
 
-def as_tensors(*values: torch.Tensor | np.ndarray) -> list[torch.Tensor]:
-    """NumPy arrays as tensors; tensors as they are."""
-    return [
-        torch.from_numpy(np.ascontiguousarray(value)) if isinstance(value, np.ndarray) else value
-        for value in values
-    ]
+def as_tensors(*values: torch.Tensor | np.ndarray | None) -> list[torch.Tensor | None]:
+    """NumPy arrays as tensors; tensors and None as they are."""
+    return [_as_tensor(value) if isinstance(value, np.ndarray) else value for value in values]
 
 
-def check_boxes(boxes: torch.Tensor, name: str) -> None:
-    """That ``boxes`` is a floating (N, 4) tensor."""
-    if boxes.ndim != 2 or boxes.shape[1] != 4:
-        raise ValueError(
-            f"{name} must have the shape (N, 4); got {tuple(boxes.shape)}: pass one image's xyxy boxes"
-        )
-    check_floating(boxes, name)
+def _as_tensor(array: np.ndarray) -> torch.Tensor:
+    array = np.ascontiguousarray(array)
+    return torch.from_numpy(
+        array if array.flags.writeable else array.copy()
+    )  # torch warns of what it may not write
 
 
-def check_floating(tensor: torch.Tensor, name: str) -> None:
-    """That a tensor is of a floating type."""
-    if not tensor.is_floating_point():
-        raise TypeError(f"{name} must be floating; got {tensor.dtype}: convert by .float()")
-
-
-def check_same_device(*tensors: torch.Tensor | None) -> None:
-    """That all tensors are on one device."""
-    devices = [tensor.device for tensor in tensors if tensor is not None]
-    if devices.count(devices[0]) != len(devices):
-        raise ValueError(f"tensors must be on one device; got {devices}: move them by .to(device)")
+def as_given(tensors: Iterable[torch.Tensor], given: torch.Tensor | np.ndarray) -> tuple:
+    """Results in the form of the input: arrays if it was one."""
+    return tuple(tensor.numpy() for tensor in tensors) if isinstance(given, np.ndarray) else tuple(tensors)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from lib.ops import cuda, kernels, ranked, reference
+from lib.ops.checks import check_fraction, check_positive, check_scored_boxes, check_tensors
 from lib.utils.lookup import lookup
 
 _NMS, _MULTICLASS = f"{kernels.NAMESPACE}::nms", f"{kernels.NAMESPACE}::multiclass_nms"
@@ -83,22 +84,11 @@ def batched_nms(
 
 def _run(boxes, scores, labels, threshold: float, mode: str) -> torch.Tensor | np.ndarray:
     lookup(_MODES, mode, "mode")
-    _check_fraction(threshold, "iou_threshold")
-    from_numpy = isinstance(boxes, np.ndarray)
-    boxes, scores, labels = kernels.as_tensors(boxes, scores, labels)
-    kernels.check_boxes(boxes, "boxes")
-    kernels.check_floating(scores, "scores")
-    kernels.check_same_device(boxes, scores, labels)
-    for name, values in (("scores", scores), ("labels", labels)):
-        if values is not None and values.shape != boxes.shape[:1]:
-            raise ValueError(f"{name} must have one value a box, ({len(boxes)},); got {tuple(values.shape)}")
-    keep = torch.ops.multibox.nms(boxes, scores, labels, threshold, mode)
-    return keep.numpy() if from_numpy else keep
-
-
-def _check_fraction(value: float, name: str) -> None:
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name} must be in 0 .. 1; got {value}")
+    check_fraction(threshold, "iou_threshold")
+    tensors = kernels.as_tensors(boxes, scores, labels)
+    check_scored_boxes(*tensors)
+    (keep,) = kernels.as_given([torch.ops.multibox.nms(*tensors, threshold, mode)], boxes)
+    return keep
 
 
 @torch.library.impl(_NMS, "default")
@@ -156,21 +146,17 @@ def multiclass_nms(
     Returns:
         PaddedDetections, on the boxes' device; of arrays if the boxes are an array.
     """
-    _check_fraction(iou_threshold, "iou_threshold")
-    for name, value in (("max_candidates", max_candidates), ("max_detections", max_detections)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1; got {value}")
-    from_numpy = isinstance(boxes, np.ndarray)
-    boxes, scores = kernels.as_tensors(boxes, scores)
+    check_fraction(iou_threshold, "iou_threshold")
+    check_positive(max_candidates, "max_candidates")
+    check_positive(max_detections, "max_detections")
+    tensors = kernels.as_tensors(boxes, scores)
+    check_tensors(boxes=tensors[0], scores=tensors[1])
     if boxes.ndim != 3 or scores.ndim != 3 or boxes.shape != (*scores.shape[:2], 4):
         shapes = f"{tuple(boxes.shape)} and {tuple(scores.shape)}"
         raise ValueError(f"boxes and scores must have the shapes (B, P, 4) and (B, P, K); got {shapes}")
-    kernels.check_floating(boxes, "boxes")
-    kernels.check_floating(scores, "scores")
-    kernels.check_same_device(boxes, scores)
     limits = (score_threshold, iou_threshold, max_candidates, max_detections, background)
-    found = torch.ops.multibox.multiclass_nms(boxes, scores, *limits)
-    return PaddedDetections(*(value.numpy() if from_numpy else value for value in found))
+    found = torch.ops.multibox.multiclass_nms(*tensors, *limits)
+    return PaddedDetections(*kernels.as_given(found, boxes))
 
 
 @torch.library.impl(_MULTICLASS, "default")

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from lib.ops import cuda, kernels, reference
+from lib.ops.checks import check_boxes, check_tensors
 from lib.utils.lookup import lookup
 
 _OP = f"{kernels.NAMESPACE}::bbox_overlaps"
@@ -32,13 +33,13 @@ def bbox_overlaps(
     """
     lookup(reference.LOWEST, mode, "mode")
     first, second = kernels.as_tensors(boxes1, boxes2)
-    kernels.check_boxes(first, "boxes1")
-    kernels.check_boxes(second, "boxes2")
-    kernels.check_same_device(first, second)
+    check_tensors(boxes1=first, boxes2=second)
+    check_boxes(first, "boxes1")
+    check_boxes(second, "boxes2")
     if torch.is_grad_enabled() and (first.requires_grad or second.requires_grad):
         return reference.bbox_overlaps(first, second, mode)
-    result = torch.ops.multibox.bbox_overlaps(first, second, mode)
-    return result.numpy() if isinstance(boxes1, np.ndarray) else result
+    (result,) = kernels.as_given([torch.ops.multibox.bbox_overlaps(first, second, mode)], boxes1)
+    return result
 
 
 @torch.library.impl(_OP, "default")
@@ -49,15 +50,15 @@ def _bbox_overlaps(boxes1: torch.Tensor, boxes2: torch.Tensor, mode: str) -> tor
     core = kernels.load("_overlaps") if boxes1.is_cpu else None
     if core is None:
         return reference.bbox_overlaps(boxes1.to(dtype), boxes2.to(dtype), mode)
-    out = torch.empty(len(boxes1), len(boxes2))
-    core.bbox_overlaps(
+    out = np.empty((len(boxes1), len(boxes2)), dtype=np.float32)
+    core.bbox_overlaps["double" if dtype == torch.float64 else "float"](
         kernels.as_input(boxes1, dtype),
         kernels.as_input(boxes2, dtype),
         core.MODES[mode],
         reference.NWD_CONSTANT,
-        out.numpy(),
+        out,
     )
-    return out
+    return torch.from_numpy(out)
 
 
 @torch.library.register_fake(_OP)

@@ -128,3 +128,64 @@ def _stack(images, boxes: torch.Tensor, max_detections: int):
         for whole, part in zip(padded, found, strict=True):
             whole[image, : len(part)] = part
     return *padded, counts
+
+
+def soft_nms(
+    boxes: torch.Tensor,
+    scores: torch.Tensor,
+    labels: torch.Tensor | None,
+    method: str,
+    iou_threshold: float,
+    sigma: float,
+    score_threshold: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """See ``lib.ops.soft_nms``; boxes and scores are float32."""
+    scores = torch.where(boxes.isfinite().all(-1) & scores.isfinite(), scores, -torch.inf)
+    keep, new_scores = [], []
+    while len(scores) and scores.max() > score_threshold:
+        best = int(scores.argmax())  # the first of equal ones
+        keep.append(best)
+        new_scores.append(float(scores[best]))
+        iou = pairwise(boxes, boxes[best])
+        if method == "linear":
+            factor = torch.where(iou > iou_threshold, 1 - iou, 1)
+        else:
+            sigma = torch.tensor(sigma, dtype=torch.float32)
+            factor = torch.exp(-iou.double() * iou.double() / sigma.double()).float()
+        if labels is not None:
+            factor = torch.where(labels == labels[best], factor, 1)
+        scores = torch.where(scores > score_threshold, scores * factor, -torch.inf)
+        scores[best] = -torch.inf
+    return torch.tensor(keep, dtype=torch.int64), torch.tensor(new_scores, dtype=torch.float32)
+
+
+def weighted_box_fusion(
+    boxes: torch.Tensor,
+    scores: torch.Tensor,
+    labels: torch.Tensor | None,
+    iou_threshold: float,
+    num_sources: int,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """See ``lib.ops.weighted_box_fusion``; boxes and scores are float32."""
+    labels = torch.zeros(len(boxes), dtype=torch.int64) if labels is None else labels
+    finite = boxes.isfinite().all(-1) & scores.isfinite() & (scores > 0)
+    order = scores.argsort(descending=True, stable=True)
+    clusters: list[list[int]] = []  # of indices
+    fused = boxes.new_zeros(len(boxes), 4)  # the mean box of each cluster
+    for i in order[finite[order]].tolist():
+        iou = pairwise(fused[: len(clusters)], boxes[i])
+        same = [bool(labels[members[0]] == labels[i]) for members in clusters]
+        iou = torch.where(torch.tensor(same, dtype=torch.bool), iou, 0)
+        nearest = int(iou.argmax()) if clusters and iou.max() > iou_threshold else len(clusters)
+        clusters[nearest:] = clusters[nearest:] or [[]]
+        clusters[nearest].append(i)
+        weights = scores[clusters[nearest]].double()
+        sums = (weights[:, None] * boxes[clusters[nearest]].double()).cumsum(0)[-1]  # one after another
+        fused[nearest] = (sums / weights.cumsum(0)[-1]).float()
+    new_scores = torch.zeros(len(clusters))
+    for i, members in enumerate(clusters):
+        mean = scores[members].double().cumsum(0)[-1] / len(members)
+        new_scores[i] = float(mean * (min(len(members), num_sources) / num_sources))
+    new_labels = labels[[members[0] for members in clusters]]
+    rank = new_scores.argsort(descending=True, stable=True)
+    return fused[: len(clusters)][rank], new_scores[rank], new_labels[rank]

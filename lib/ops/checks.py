@@ -1,0 +1,60 @@
+"""What the operators ask of their arguments; each message says what must hold, what came and what to choose."""
+
+from __future__ import annotations
+
+import torch
+
+
+def check_tensors(**tensors: torch.Tensor) -> None:
+    """That all are floating tensors on one device."""
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, torch.Tensor):
+            raise TypeError(f"{name} must be a tensor or a NumPy array; got {type(tensor).__name__}")
+        if not tensor.is_floating_point():
+            raise TypeError(f"{name} must be floating; got {tensor.dtype}: convert by .float()")
+    check_one_device(*tensors.values())
+
+
+def check_one_device(*tensors: torch.Tensor) -> None:
+    """That all tensors are on one device."""
+    devices = [tensor.device for tensor in tensors]
+    if devices.count(devices[0]) != len(devices):
+        raise ValueError(f"tensors must be on one device; got {devices}: move them by .to(device)")
+
+
+def check_boxes(boxes: torch.Tensor, name: str) -> None:
+    """That boxes have the shape (N, 4)."""
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        shape = tuple(boxes.shape)
+        raise ValueError(f"{name} must have the shape (N, 4); got {shape}: pass one image's xyxy boxes")
+
+
+def check_scored_boxes(boxes: torch.Tensor, scores: torch.Tensor, labels: torch.Tensor | None) -> None:
+    """That boxes (N, 4) have a score each and, if any, an integer label each."""
+    check_tensors(boxes=boxes, scores=scores)
+    check_boxes(boxes, "boxes")
+    _check_one_each(scores, "scores", boxes)
+    if labels is None:
+        return
+    if not isinstance(labels, torch.Tensor) or labels.is_floating_point() or labels.is_complex():
+        kind = labels.dtype if isinstance(labels, torch.Tensor) else type(labels).__name__
+        raise TypeError(f"labels must be integers in a tensor or a NumPy array; got {kind}")
+    check_one_device(boxes, labels)
+    _check_one_each(labels, "labels", boxes)
+
+
+def _check_one_each(values: torch.Tensor, name: str, boxes: torch.Tensor) -> None:
+    if values.shape != boxes.shape[:1]:
+        raise ValueError(f"{name} must have one value a box, ({len(boxes)},); got {tuple(values.shape)}")
+
+
+def check_fraction(value: float, name: str) -> None:
+    """That a threshold is in 0 .. 1."""
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must be in 0 .. 1; got {value}")
+
+
+def check_positive(value: int, name: str) -> None:
+    """That a count is at least 1."""
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1; got {value}")
