@@ -20,8 +20,9 @@ from lib.build import (
     build_normalizer,
     build_optimizer,
     build_schedule,
+    load_initial_weights,
 )
-from lib.checkpoint import load_weights, read_run
+from lib.checkpoint import read_run
 from lib.config import EasyDict, load_config
 from lib.engine.evaluate import Evaluation
 from lib.engine.run import RunFolder
@@ -77,7 +78,7 @@ def main(argv: list[str] | None = None) -> None:
     setup_logging(run.path / "log.txt")
     log.info("%s\n%s", run.path, dataset.report())
     if cfg.model.weights and checkpoint is None:
-        load_weights(model, cfg.model.weights, cfg.model.weights_scope)
+        load_initial_weights(cfg, model, dataset.classes)
     optimizer, schedule = build_optimizer(cfg, model), build_schedule(cfg)
     learner = Learner(model, build_normalizer(cfg).to(device), build_loss(cfg), optimizer, schedule, device)
     about = {"classes": list(dataset.classes), "category_ids": list(dataset.category_ids)}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from lib.checkpoint import load_weights
 from lib.data.coco import CocoDataset
 from lib.data.loader import Loader
 from lib.data.transforms import build_transform
@@ -156,6 +157,25 @@ def _check_maps(detector: Detector, size: tuple[int, int]) -> None:
         ) from None
 
 
+def load_initial_weights(
+    cfg: Mapping[str, Any], model: nn.Module, names: Sequence[str] | None = None
+) -> None:
+    """Gives the model the weights that ``model.weights`` names.
+
+    Args:
+        names: the model's classes, without background; None: told by their number.
+    """
+    options = cfg["model"]
+    load_weights(
+        model,
+        options["weights"],
+        options["weights_scope"],
+        sha256=options["weights_sha256"],
+        classes=options["weights_classes"],
+        names=names,
+    )
+
+
 def build_normalizer(cfg: Mapping[str, Any]) -> Normalizer:
     """uint8 images -> what the detector takes."""
     return Normalizer(cfg["input"]["mean"], cfg["input"]["std"])
@@ -174,7 +194,8 @@ def build_loss(cfg: Mapping[str, Any]) -> Any:
 
 def build_postprocess(cfg: Mapping[str, Any]) -> PostProcess:
     """Predictions -> detections in the original images."""
-    return PostProcess(coder=build_coder(cfg), **cfg["postprocess"])
+    activation = lookup(LOSSES, cfg["loss"]["type"], "loss.type").activation
+    return PostProcess(coder=build_coder(cfg), activation=activation, **cfg["postprocess"])
 
 
 def build_optimizer(cfg: Mapping[str, Any], model: nn.Module) -> torch.optim.Optimizer:

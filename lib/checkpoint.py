@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from lib.legacy import PARTS, translate_weights
+from lib.legacy import translate_weights
+from lib.legacy.classes import ClassRows, class_names
+from lib.utils.download import fetch
 from lib.utils.lookup import suggest
 
 log = logging.getLogger(__name__)
@@ -101,34 +103,70 @@ def read_run(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def load_weights(model: nn.Module, path: str | Path, scope: Sequence[str] | None = None) -> None:
+def load_weights(
+    model: nn.Module,
+    source: str | Path,
+    scope: Sequence[str] | None = None,
+    *,
+    sha256: str | None = None,
+    classes: str = "same",
+    names: Sequence[str] | None = None,
+) -> None:
     """Loads a checkpoint's weights into the model, strictly: every tensor of the scope, or an error.
 
     Args:
         model: changed in place.
-        path: a checkpoint of ours, or of the BMVC code.
+        source: a checkpoint, or its address: ours, or of a family of lib/legacy/families.py.
         scope: prefixes of the parameters to take, such as ``["backbone"]``; None: all.
+        sha256: the file's digest, or its first hex digits.
+        classes: what becomes of class predictors for other classes: see ``ClassRows``.
+        names: the model's classes, without background; None: told by their number.
 
     Raises:
         FileNotFoundError, ValueError: naming the file and the tensors that do not fit.
     """
+    path = fetch(source, sha256)
     content = read_checkpoint(path)
-    tensors = content["model"] if is_ours(content) else content.get("state_dict", content)
     wanted = tuple(scope) if scope else ("",)
     own = {name: value for name, value in model.state_dict().items() if name.startswith(wanted)}
     if not own:
         raise ValueError(
             f"model.weights_scope must name parts such as backbone, neck.extras, head; got {scope}"
         )
+    fit = ClassRows(
+        model,
+        classes,
+        names or class_names(model.head.num_classes),
+        content.get("classes") if is_ours(content) else None,
+    )
     if is_ours(content):
-        given = {name: value for name, value in tensors.items() if name.startswith(wanted)}
-    elif all(str(name).removeprefix("module.").split(".")[0] in PARTS for name in tensors):
-        given = translate_weights(tensors, model, scope)
+        given = {name: value for name, value in content["model"].items() if name.startswith(wanted)}
+        given |= {
+            name: fitted
+            for name in own
+            if name in given and (fitted := fit(name, given[name], own[name])) is not None
+        }
+        _check_fit(path, given, own)
     else:
-        raise ValueError(f"{path} holds tensors of an unknown family, such as {list(tensors)[:3]}")
-    _check_fit(path, given, own)
+        try:
+            given = translate_weights(_tensors(content), model, scope, fit)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
     model.load_state_dict(given, strict=False)
     log.info("weights %s tensors %d of %d", path, len(given), len(model.state_dict()))
+
+
+def _tensors(content: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """The tensors of another repository's checkpoint, which may lie beside the optimizer's state."""
+    for key in ("state_dict", "model", "model_state_dict"):
+        if isinstance(content.get(key), Mapping):
+            content = content[key]
+    others = [name for name, value in content.items() if not isinstance(value, torch.Tensor)]
+    if others:
+        raise ValueError(
+            f"a checkpoint must hold tensors by name; got {', '.join(map(str, others[:3]))} among them"
+        )
+    return dict(content)
 
 
 def _check_fit(path: str | Path, given: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]) -> None:

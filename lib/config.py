@@ -50,9 +50,7 @@ DEFAULTS: dict[str, Any] = {
             "extra": Maybe(dict),  # {type, options} of the extra layers; null: the head's own kind
             "l2norm": True,  # whether the first map is normalised (rfb: goes through its finest block)
             "pyramid": Maybe(list),  # fssd: [channels, stride] of each map
-            "width": Maybe(
-                int
-            ),  # fssd, fpn_lite: channels of the levels that are joined; null: the neck's own
+            "width": Maybe(int),  # fssd, fpn_lite: channels of each level; null: the neck's own
         },
         "head": {
             "type": "ssd_lite",  # a recipe of lib/models/head.py
@@ -64,16 +62,16 @@ DEFAULTS: dict[str, Any] = {
             "ratios": [[2, 3], [2, 3], [2, 3], [2, 3], [2, 3], [2]],  # a list a level, or one for all
             "reference": 300.0,  # side of the square input that sizes are for: they follow another input; 0: they don't
             "steps": Maybe(list),  # pixels between centres, at each level; null: the cells tile the image
-            "boxes": Maybe(
-                list
-            ),  # own [width, height] pairs of a cell for each level; null there: those of sizes
+            "boxes": Maybe(list),  # own [[width, height], ...] of each level; null for one: those of sizes
             "clip": True,  # centre, width and height clipped to the image
             "clip_centres": True,  # with clip: false leaves the centres alone
         },
         "norm": {"eps": 1e-5, "momentum": 0.1},  # of every BatchNorm
         "variances": [0.1, 0.2],  # scale of the offsets of centre and size
-        "weights": Maybe(str),  # a checkpoint to start from
+        "weights": Maybe(str),  # a checkpoint to start from: a path or an address
         "weights_scope": Maybe(list),  # parts to take from it, such as [backbone]; null: all
+        "weights_sha256": Maybe(str),  # its digest, or the first 8 hex digits or more; null: not checked
+        "weights_classes": "same",  # same | reset | by_name | shifted: what becomes of heads for other classes
     },
     "matcher": {"type": "iou"},  # a rule of lib/multibox/matcher.py and its options
     "loss": {"type": "multibox"},  # a criterion of lib/multibox/losses.py and its options

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 
+from lib.multibox.box_losses import BOX_LOSSES, iou
 from lib.multibox.coder import BoxCoder
 from lib.multibox.matcher import Matches
 from lib.structures import BACKGROUND, IGNORE, Predictions, Target
+from lib.utils.lookup import lookup
 
 Matcher = Callable[[torch.Tensor, Target], Matches]
 
@@ -32,38 +35,44 @@ def hard_negatives(
     wanted = (num_positives * ratio).clamp(min=min_negatives)
     loss = background_loss.masked_fill(labels != BACKGROUND, -torch.inf)
     order = loss.argsort(dim=1, descending=True, stable=True)
-    rank = torch.empty_like(order).scatter_(1, order, torch.arange(labels.shape[1], device=labels.device).expand_as(order))
+    rank = torch.empty_like(order).scatter_(
+        1, order, torch.arange(labels.shape[1], device=labels.device).expand_as(order)
+    )
     return (rank < wanted) & (labels == BACKGROUND)
 
 
-class MultiBoxLoss:
-    """Softmax cross-entropy with hard negatives, and SmoothL1 on the offsets of the positives (SSD, eq. 1 to 3).
+class Criterion:
+    """What all losses share: matching, the box loss on the positives, and division by their number.
 
-    Both are sums divided by the number of positives of the batch, or by one if there is none.
+    Both parts are sums over the batch, divided by the number of its positives, or by one if there is none.
 
     Args:
         matcher: gives each prior its label and box.
-        coder: turns boxes into offsets.
-        negative_ratio: negatives mined per positive of an image.
-        min_negatives: negatives mined in an image with fewer positives than would give as many. 0 is SSD's
-            rule, by which an image without objects teaches nothing.
+        coder: turns boxes into offsets and back.
+        box: a name of BOX_LOSSES.
         box_weight: weight of the box loss.
-        beta: where SmoothL1 turns from quadratic to linear.
+        beta: where SmoothL1 and balanced L1 turn linear; None: 1. The other box losses have none.
+
+    Attributes:
+        activation: what turns the logits that it trains into scores.
     """
+
+    activation = "softmax"
 
     def __init__(
         self,
         matcher: Matcher,
         coder: BoxCoder,
         /,
-        negative_ratio: float = 3.0,
-        min_negatives: int = 3,
+        box: str = "smooth_l1",
         box_weight: float = 1.0,
-        beta: float = 1.0,
+        beta: float | None = None,
     ):
-        self.matcher, self.coder = matcher, coder
-        self.negative_ratio, self.min_negatives = negative_ratio, min_negatives
-        self.box_weight, self.beta = box_weight, beta
+        self.matcher, self.coder, self.box_weight = matcher, coder, box_weight
+        self.box = lookup(BOX_LOSSES, box, "loss.box")
+        if beta is not None and not self.box.on_offsets:
+            raise ValueError(f"loss.beta must be null for loss.box={box}, which has none; got {beta}")
+        self.options = {} if beta is None else {"beta": beta}
 
     def __call__(self, predictions: Predictions, target: Target) -> dict[str, torch.Tensor]:
         """``{"loss_cls": (), "loss_box": ()}`` float32, on the predictions' device, whatever their precision.
@@ -73,20 +82,135 @@ class MultiBoxLoss:
             target: boxes (B, G, 4) in pixels of the network's input, and labels (B, G).
         """
         labels, boxes = self.matcher(predictions.priors, target)  # (B, P), (B, P, 4)
+        positive = (labels != BACKGROUND) & (labels != IGNORE)
+        priors = predictions.priors.expand_as(boxes)
+        loss_cls = self.classify(predictions, labels, boxes)
+        deltas = predictions.deltas[positive].float()
+        loss_box = self.regress(deltas, boxes[positive], priors[positive]).sum()
+        num_positives = positive.sum().clamp(min=1)
+        return {"loss_cls": loss_cls / num_positives, "loss_box": self.box_weight * loss_box / num_positives}
+
+    def regress(self, deltas: torch.Tensor, boxes: torch.Tensor, priors: torch.Tensor) -> torch.Tensor:
+        """The box loss of each positive: deltas, boxes and priors (N, 4) -> (N,)."""
+        if self.box.on_offsets:
+            return self.box.function(deltas, self.coder.encode(boxes, priors), **self.options)
+        return self.box.function(self.coder.decode(deltas, priors), boxes)
+
+    def classify(self, predictions: Predictions, labels: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+        """The class loss of the batch, a sum: labels (B, P) and boxes (B, P, 4) from the matcher -> ()."""
+        raise NotImplementedError
+
+
+class MultiBoxLoss(Criterion):
+    """Softmax cross-entropy on the positives and on hard negatives (SSD, eq. 1 to 3).
+
+    Args:
+        negative_ratio: negatives mined per positive of an image.
+        min_negatives: negatives mined in an image with fewer positives than would give as many. 0 is SSD's
+            rule, by which an image without objects teaches nothing.
+        box, box_weight, beta: see ``Criterion``.
+    """
+
+    def __init__(
+        self,
+        matcher: Matcher,
+        coder: BoxCoder,
+        /,
+        negative_ratio: float = 3.0,
+        min_negatives: int = 3,
+        box: str = "smooth_l1",
+        box_weight: float = 1.0,
+        beta: float | None = None,
+    ):
+        super().__init__(matcher, coder, box, box_weight, beta)
+        self.negative_ratio, self.min_negatives = negative_ratio, min_negatives
+
+    def classify(self, predictions: Predictions, labels: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
         log_probs = F.log_softmax(predictions.logits.float(), dim=-1)  # (B, P, K)
         with torch.no_grad():
             negative = hard_negatives(
                 -log_probs[..., BACKGROUND], labels, self.negative_ratio, self.min_negatives
             )
-        positive = (labels != BACKGROUND) & (labels != IGNORE)
-        counted = positive | negative
-        loss_cls = F.nll_loss(log_probs[counted], labels[counted], reduction="sum")
-        priors = predictions.priors.expand_as(boxes)
-        offsets = self.coder.encode(boxes[positive], priors[positive])
-        deltas = predictions.deltas[positive].float()
-        loss_box = F.smooth_l1_loss(deltas, offsets, reduction="sum", beta=self.beta)
-        num_positives = positive.sum().clamp(min=1)
-        return {"loss_cls": loss_cls / num_positives, "loss_box": self.box_weight * loss_box / num_positives}
+        counted = (labels > BACKGROUND) | negative
+        return F.nll_loss(log_probs[counted], labels[counted], reduction="sum")
 
 
-LOSSES = {"multibox": MultiBoxLoss}
+class FocalLoss(Criterion):
+    """A sigmoid a class, easy priors weighed down (RetinaNet, section 3, eq. 5). Column 0 is not used.
+
+    Args:
+        alpha: weight of a prior's own class; of all others 1 - alpha.
+        gamma: how much easy ones weigh down; 0 is plain cross-entropy.
+        cls_weight: weight of the class loss.
+        box, box_weight, beta: see ``Criterion``.
+    """
+
+    activation = "sigmoid"
+
+    def __init__(
+        self,
+        matcher: Matcher,
+        coder: BoxCoder,
+        /,
+        alpha: float = 0.25,
+        gamma: float = 2.0,
+        cls_weight: float = 1.0,
+        box: str = "smooth_l1",
+        box_weight: float = 1.0,
+        beta: float | None = None,
+    ):
+        super().__init__(matcher, coder, box, box_weight, beta)
+        self.alpha, self.gamma, self.cls_weight = alpha, gamma, cls_weight
+
+    def classify(self, predictions: Predictions, labels: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+        quality = torch.zeros_like(labels, dtype=torch.float32)  # (B, P)
+        positive = labels > BACKGROUND
+        priors = predictions.priors.expand_as(boxes)[positive]
+        quality[positive] = self.quality(predictions.deltas[positive].float(), boxes[positive], priors)
+        logits = predictions.logits[..., BACKGROUND + 1 :].float()  # (B, P, K - 1)
+        is_class = F.one_hot(labels.clamp(min=0), predictions.logits.shape[-1])[..., BACKGROUND + 1 :]
+        wanted = is_class * quality[..., None]
+        weight = torch.where(is_class > 0, self.alpha, 1 - self.alpha)
+        distance = (wanted - logits.sigmoid()).abs()
+        loss = (
+            weight
+            * distance**self.gamma
+            * F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+        )
+        return self.cls_weight * (loss * (labels != IGNORE)[..., None]).sum()
+
+    def quality(self, deltas: torch.Tensor, boxes: torch.Tensor, priors: torch.Tensor) -> torch.Tensor:
+        """The score that each positive's own class is to have: deltas, boxes, priors (N, 4) -> (N,) in 0 .. 1."""
+        return torch.ones_like(deltas[:, 0])
+
+
+class QualityFocalLoss(FocalLoss):
+    """A focal loss whose wanted score is the box's IoU with its object (Li et al. 2020, section 3.1, eq. 2).
+
+    Args:
+        of: whose IoU it is: the ``prediction``'s, as in the paper, or the ``prior``'s.
+        alpha, gamma, cls_weight, box, box_weight, beta: see ``FocalLoss``.
+    """
+
+    def __init__(
+        self,
+        matcher: Matcher,
+        coder: BoxCoder,
+        /,
+        of: Literal["prediction", "prior"] = "prediction",
+        alpha: float = 0.5,
+        gamma: float = 2.0,
+        cls_weight: float = 1.0,
+        box: str = "smooth_l1",
+        box_weight: float = 1.0,
+        beta: float | None = None,
+    ):
+        super().__init__(matcher, coder, alpha, gamma, cls_weight, box, box_weight, beta)
+        self.of = of
+
+    @torch.no_grad()
+    def quality(self, deltas: torch.Tensor, boxes: torch.Tensor, priors: torch.Tensor) -> torch.Tensor:
+        return iou(priors if self.of == "prior" else self.coder.decode(deltas, priors), boxes)
+
+
+LOSSES = {"multibox": MultiBoxLoss, "focal": FocalLoss, "quality_focal": QualityFocalLoss}

@@ -1,4 +1,4 @@
-"""Which prior is to find which object: SSD's rule (SSD, section 2.2, matching strategy)."""
+"""Which prior is to find which object: SSD's rule, and two that suit small objects better."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from lib.ops.boxes import box_area
+from lib.ops.boxes import box_area, cxcywh_to_xyxy, xyxy_to_cxcywh
 from lib.structures import BACKGROUND, IGNORE, Target
 
 
@@ -30,6 +30,50 @@ def intersection(priors: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
     return width * height
 
 
+def pairwise_iou(priors: torch.Tensor, target: Target) -> torch.Tensor:
+    """IoU of priors (P, 4) with each image's objects: (B, P, G); -1 for what is no object."""
+    shared, area = intersection(priors, target.boxes), box_area(priors)[None, :, None]
+    iou = shared / (area + box_area(target.boxes)[:, None] - shared).clamp(min=1e-12)
+    return iou.masked_fill(~(target.labels > BACKGROUND)[:, None], -1.0)
+
+
+def pairwise_nwd(priors: torch.Tensor, target: Target, constant: float) -> torch.Tensor:
+    """Normalised Wasserstein distance of priors (P, 4) to each image's objects: (B, P, G); -1 for no object."""
+    first, second = xyxy_to_cxcywh(priors)[None, :, None], xyxy_to_cxcywh(target.boxes)[:, None]
+    apart = (first - second) * first.new_tensor([1.0, 1.0, 0.5, 0.5])  # centres, half sides
+    nwd = torch.exp(-apart.square().sum(-1).sqrt() / constant)
+    return nwd.masked_fill(~(target.labels > BACKGROUND)[:, None], -1.0)
+
+
+def make_matches(
+    priors: torch.Tensor, target: Target, scores: torch.Tensor, is_match: torch.Tensor, ignore_overlap: float
+) -> Matches:
+    """Gives each prior the best of the objects that it matches.
+
+    Args:
+        scores: (B, P, G).
+        is_match: (B, P, G) bool.
+        ignore_overlap: unmatched priors with this share of their area in an IGNORE region are ignored.
+    """
+    boxes, labels = target
+    best, index = scores.masked_fill(~is_match, -1.0).max(dim=2)  # (B, P)
+    is_ignored = torch.zeros_like(best, dtype=torch.bool)
+    if bool((labels == IGNORE).any()):
+        inside = intersection(priors, boxes) / box_area(priors)[None, :, None].clamp(min=1e-12)
+        is_ignored = (inside * (labels == IGNORE)[:, None]).amax(dim=2) > ignore_overlap
+    unmatched = torch.where(is_ignored, IGNORE, BACKGROUND)
+    return Matches(
+        torch.where(best >= 0, labels.gather(1, index), unmatched),
+        boxes.gather(1, index[..., None].expand(-1, -1, 4)),
+    )
+
+
+def nothing_to_match(priors: torch.Tensor, target: Target) -> Matches:
+    """The matches of a batch without any object."""
+    empty = target.labels.new_full((len(target.labels), len(priors)), BACKGROUND)
+    return Matches(empty, priors.expand(len(target.labels), -1, -1))
+
+
 class IoUMatcher:
     """Every prior takes the object that it overlaps most, if by ``threshold`` or more; every object takes the
     prior that it overlaps most, whatever the overlap, so none goes without.
@@ -41,9 +85,17 @@ class IoUMatcher:
         threshold: least IoU of a match.
         negative_threshold: priors whose best IoU lies between this and ``threshold`` are ignored. Equal: none.
         ignore_overlap: unmatched priors with this share of their area in an IGNORE region are ignored.
+        best_prior: whether every object takes its best prior, whatever the overlap.
     """
 
-    def __init__(self, threshold: float = 0.5, negative_threshold: float | None = None, ignore_overlap: float = 0.5):
+    def __init__(
+        self,
+        threshold: float = 0.5,
+        negative_threshold: float | None = None,
+        ignore_overlap: float = 0.5,
+        best_prior: bool = True,
+    ):
+        self.best_prior = best_prior
         self.threshold = threshold
         self.negative_threshold = threshold if negative_threshold is None else negative_threshold
         self.ignore_overlap = ignore_overlap
@@ -63,27 +115,24 @@ class IoUMatcher:
         """
         boxes, labels = target
         if boxes.shape[1] == 0:
-            empty = labels.new_full((len(labels), len(priors)), BACKGROUND)
-            return Matches(empty, priors.expand(len(labels), -1, -1))
-        shared, prior_area = intersection(priors, boxes), box_area(priors)[None, :, None]  # (B, P, G)
-        is_object = (labels > BACKGROUND)[:, None]  # (B, 1, G)
-        iou = shared / (prior_area + box_area(boxes)[:, None] - shared).clamp(min=1e-12)
-        iou = iou.masked_fill(~is_object, -1.0)
+            return nothing_to_match(priors, target)
+        iou = pairwise_iou(priors, target)
         best_iou, best_object = iou.max(dim=2)  # (B, P)
 
         # Object g claims its best prior. amax makes the later object win, deterministically on every device.
         num_objects = labels.shape[1]
-        claims = torch.arange(1, num_objects + 1, device=labels.device) * is_object[:, 0]  # (B, G)
+        claims = torch.arange(1, num_objects + 1, device=labels.device) * (labels > BACKGROUND)  # (B, G)
         claimed = torch.zeros_like(best_object)
-        claimed.scatter_reduce_(1, iou.argmax(dim=1), claims, reduce="amax")  # (B, P)
+        if self.best_prior:
+            claimed.scatter_reduce_(1, iou.argmax(dim=1), claims, reduce="amax")  # (B, P)
         best_object = torch.where(claimed > 0, claimed - 1, best_object)
 
         matched = labels.gather(1, best_object)  # (B, P)
         is_positive = (best_iou >= self.threshold) | (claimed > 0)
         is_ignored = (best_iou >= self.negative_threshold) & (best_iou < self.threshold)
         if bool((labels == IGNORE).any()):
-            inside = shared / prior_area.clamp(min=1e-12) * (labels == IGNORE)[:, None]
-            is_ignored |= inside.amax(dim=2) > self.ignore_overlap
+            inside = intersection(priors, boxes) / box_area(priors)[None, :, None].clamp(min=1e-12)
+            is_ignored |= (inside * (labels == IGNORE)[:, None]).amax(dim=2) > self.ignore_overlap
         unmatched = torch.where(is_ignored, IGNORE, BACKGROUND)
         return Matches(
             torch.where(is_positive, matched, unmatched),
@@ -91,4 +140,100 @@ class IoUMatcher:
         )
 
 
-MATCHERS = {"iou": IoUMatcher}
+class ATSSMatcher:
+    """Each object sets its own threshold: the mean plus the standard deviation of the IoU of its candidates, which
+    are the priors nearest to its centre on every level (Zhang et al. 2020, algorithm 1).
+
+    A prior matches if its IoU reaches that and its centre lies in the object; of several objects it takes the one
+    it overlaps most. An object may go without.
+
+    Args:
+        top_k: candidates of a level, in cells; each cell's priors count together (section 3.3).
+        ignore_overlap: unmatched priors with this share of their area in an IGNORE region are ignored.
+    """
+
+    def __init__(self, top_k: int = 9, ignore_overlap: float = 0.5):
+        self.top_k, self.ignore_overlap = top_k, ignore_overlap
+
+    @torch.no_grad()
+    def __call__(self, priors: torch.Tensor, target: Target) -> Matches:
+        """Matches a batch on the priors' device; arguments as of ``IoUMatcher``."""
+        if target.boxes.shape[1] == 0:
+            return nothing_to_match(priors, target)
+        iou = pairwise_iou(priors, target)  # (B, P, G)
+        centres = xyxy_to_cxcywh(priors)[:, :2]
+        apart = torch.cdist(
+            centres.expand(len(iou), -1, -1), xyxy_to_cxcywh(target.boxes)[..., :2]
+        )  # (B, P, G)
+        nearest = []
+        for first, last, boxes_per_cell in levels_of(centres):
+            count = min(self.top_k * boxes_per_cell, last - first)
+            nearest.append(apart[:, first:last].topk(count, dim=1, largest=False).indices + first)
+        candidates = torch.cat(nearest, dim=1)  # (B, C, G)
+        of_candidates = iou.gather(1, candidates)
+        threshold = of_candidates.mean(dim=1) + of_candidates.std(dim=1)  # (B, G)
+        is_candidate = torch.zeros_like(iou, dtype=torch.bool).scatter_(1, candidates, True)
+        low, high = target.boxes[:, None, :, :2], target.boxes[:, None, :, 2:]
+        is_inside = ((centres[None, :, None] > low) & (centres[None, :, None] < high)).all(-1)
+        is_match = is_candidate & is_inside & (iou >= threshold[:, None]) & (iou >= 0)
+        return make_matches(priors, target, iou, is_match, self.ignore_overlap)
+
+
+def levels_of(centres: torch.Tensor) -> list[tuple[int, int, int]]:
+    """(first prior, one past the last, priors of a cell) of each level: a level ends where the row-wise order of
+    the centres (P, 2) goes back to the top.
+    """
+    x, y = centres.double().cpu().unbind(-1)
+    down, right = y.diff(), x.diff()
+    goes_back = (down < -1e-3) | ((down.abs() <= 1e-3) & (right < -1e-3))
+    starts = [0, *(goes_back.nonzero()[:, 0] + 1).tolist(), len(centres)]
+    levels = []
+    for first, last in zip(starts[:-1], starts[1:], strict=True):
+        is_first_cell = (x[first:last] - x[first]).abs().add((y[first:last] - y[first]).abs()) <= 1e-3
+        levels.append((first, last, int(is_first_cell.sum())))
+    return levels
+
+
+class GaussianMatcher:
+    """Each object takes the priors nearest to it as Gaussians, so that a tiny one that no prior overlaps gets as
+    many as a large one (RFLA, Xu et al. 2022, section 3.3: hierarchical label assignment).
+
+    First every object takes its ``top_k`` priors by normalised Wasserstein distance (Wang et al. 2021, eq. 9);
+    then one more of those still free, with all priors made smaller by ``shrink``. A prior that several want goes
+    to the nearest. The priors stand for RFLA's receptive fields.
+
+    Args:
+        top_k: priors of an object in the first step.
+        shrink: factor of the priors' sides in the second; 0: no second step.
+        constant: scale of the distance in pixels.
+        ignore_overlap: unmatched priors with this share of their area in an IGNORE region are ignored.
+    """
+
+    def __init__(
+        self, top_k: int = 3, shrink: float = 0.9, constant: float = 12.8, ignore_overlap: float = 0.5
+    ):
+        self.top_k, self.shrink, self.constant, self.ignore_overlap = top_k, shrink, constant, ignore_overlap
+
+    @torch.no_grad()
+    def __call__(self, priors: torch.Tensor, target: Target) -> Matches:
+        """Matches a batch on the priors' device; arguments as of ``IoUMatcher``."""
+        if target.boxes.shape[1] == 0:
+            return nothing_to_match(priors, target)
+        scores = pairwise_nwd(priors, target, self.constant)  # (B, P, G)
+        is_match = self._best(scores, self.top_k)
+        if self.shrink:
+            form = xyxy_to_cxcywh(priors) * priors.new_tensor([1.0, 1.0, self.shrink, self.shrink])
+            is_taken = is_match.any(dim=2, keepdim=True)
+            smaller = pairwise_nwd(cxcywh_to_xyxy(form), target, self.constant).masked_fill(is_taken, -1.0)
+            second = self._best(smaller, 1)
+            scores, is_match = torch.where(second, smaller, scores), is_match | second
+        return make_matches(priors, target, scores, is_match, self.ignore_overlap)
+
+    @staticmethod
+    def _best(scores: torch.Tensor, count: int) -> torch.Tensor:
+        """Whether a prior is among an object's ``count`` best: (B, P, G) -> (B, P, G) bool."""
+        best = scores.topk(min(count, scores.shape[1]), dim=1).indices
+        return torch.zeros_like(scores, dtype=torch.bool).scatter_(1, best, True) & (scores >= 0)
+
+
+MATCHERS = {"iou": IoUMatcher, "atss": ATSSMatcher, "gaussian": GaussianMatcher}

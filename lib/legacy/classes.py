@@ -1,0 +1,111 @@
+"""Class names of public checkpoints, and their heads' rows for other classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from lib.data.voc import NAMES as VOC
+from lib.legacy.weights import same_shape
+from lib.utils.lookup import lookup
+
+# COCO's categories by their id from 1 on; "" where COCO has no category of that id
+_BY_ID = (
+    "person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,,stop sign,"
+    "parking meter,bench,bird,cat,dog,horse,sheep,cow,elephant,bear,zebra,giraffe,,backpack,umbrella,,,handbag,"
+    "tie,suitcase,frisbee,skis,snowboard,sports ball,kite,baseball bat,baseball glove,skateboard,surfboard,"
+    "tennis racket,bottle,,wine glass,cup,fork,knife,spoon,bowl,banana,apple,sandwich,orange,broccoli,carrot,"
+    "hot dog,pizza,donut,cake,chair,couch,potted plant,bed,,dining table,,,toilet,,tv,laptop,mouse,remote,"
+    "keyboard,cell phone,microwave,oven,toaster,sink,refrigerator,,book,clock,vase,scissors,teddy bear,"
+    "hair drier,toothbrush"
+)
+COCO_IDS = tuple(name.strip() for name in _BY_ID.split(","))
+COCO = tuple(name for name in COCO_IDS if name)
+# VOC's names of COCO's classes
+SYNONYMS = {
+    "aeroplane": "airplane",
+    "diningtable": "dining table",
+    "motorbike": "motorcycle",
+    "pottedplant": "potted plant",
+    "sofa": "couch",
+    "tvmonitor": "tv",
+}
+BACKGROUND = "background"
+# Columns of a head -> what they stand for
+COLUMNS = {
+    81: (BACKGROUND, *COCO),
+    80: COCO,
+    91: (BACKGROUND, *COCO_IDS),
+    90: COCO_IDS,
+    21: (BACKGROUND, *VOC),
+    20: VOC,
+}
+
+
+def class_names(num_classes: int) -> list[str]:
+    """Names of the K - 1 classes of a model of K columns: COCO's or VOC's by their count, else numbers."""
+    columns = COLUMNS.get(num_classes, ())
+    if columns and columns[0] == BACKGROUND:
+        return [name or f"unused {label}" for label, name in enumerate(columns[1:], start=1)]
+    return [f"class {label}" for label in range(1, num_classes)]
+
+
+class ClassRows:
+    """Fits the class predictors of a checkpoint to a model of other classes.
+
+    Args:
+        model: the detector that is to take them.
+        mode: ``same``: the classes must be the model's; ``reset``: class predictors stay as they are in the
+            model; ``by_name``: each class takes the row of its name, and stays as it is where there is none;
+            ``shifted``: the same for checkpoints whose column k stands for class k + 1, the last for nothing
+            (the focal loss of the SSDLite code).
+        names: the model's classes, without background.
+        source: the checkpoint's classes, without background; None: told by the number of its columns.
+    """
+
+    def __init__(
+        self, model: nn.Module, mode: str, names: Sequence[str], source: Sequence[str] | None = None
+    ):
+        modes = ("same", "reset", "by_name", "shifted")
+        self.mode = lookup({key: key for key in modes}, mode, "model.weights_classes")
+        self.names = [_canonical(name) for name in (BACKGROUND, *names)]
+        self.source = source
+        self.outputs = {
+            f"head.cls.{name}.{kind}"
+            for name, module in model.head.cls.named_modules()
+            if isinstance(module, nn.Conv2d) and module.groups == 1
+            for kind in ("weight", "bias")
+        }
+
+    def __call__(self, name: str, theirs: torch.Tensor, ours: torch.Tensor) -> torch.Tensor | None:
+        """The tensor to take under our ``name``; None: theirs does not fit."""
+        if self.mode == "same" or name not in self.outputs:
+            return same_shape(name, theirs, ours)
+        if self.mode == "reset":
+            return ours
+        boxes, rest = divmod(len(ours), len(self.names))
+        if rest or len(theirs) % boxes or theirs.shape[1:] != ours.shape[1:]:
+            return None
+        columns = self._columns(len(theirs) // boxes)
+        rows = [columns.index(wanted) if wanted in columns else -1 for wanted in self.names]
+        theirs, ours = theirs.unflatten(0, (boxes, -1)), ours.unflatten(0, (boxes, -1)).clone()
+        taken = [row for row, column in enumerate(rows) if column >= 0]
+        ours[:, taken] = theirs[:, [rows[row] for row in taken]].to(ours)
+        return ours.flatten(0, 1)
+
+    def _columns(self, count: int) -> list[str]:
+        named = (BACKGROUND, *self.source) if self.source else COLUMNS.get(count)
+        if named is None or len(named) != count:
+            raise ValueError(
+                "model.weights_classes=by_name needs a checkpoint with class names, or of COCO or VOC "
+                f"({', '.join(map(str, COLUMNS))} columns); got {count} columns: choose model.weights_classes=reset"
+            )
+        if self.mode == "shifted":
+            named = (*(name for name in named if name != BACKGROUND), BACKGROUND)[:count]
+        return [_canonical(name) for name in named]
+
+
+def _canonical(name: str) -> str:
+    return SYNONYMS.get(name.lower(), name.lower())

@@ -1,0 +1,99 @@
+"""How far a predicted box is from the one it should be: a value a pair, each loss a function of the same form.
+
+Every function takes predicted offsets and wanted offsets (N, 4), or boxes (N, 4) xyxy, and gives (N,) float32.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+NWD_CONSTANT = 12.8  # pixels: the mean size of AI-TOD's objects (Wang et al. 2021, section 3.2)
+TINY = 1e-7
+
+
+def smooth_l1(deltas: torch.Tensor, wanted: torch.Tensor, beta: float = 1.0) -> torch.Tensor:
+    """Quadratic up to ``beta``, then linear (Fast R-CNN, eq. 3)."""
+    return F.smooth_l1_loss(deltas, wanted, reduction="none", beta=beta).sum(-1)
+
+
+def balanced_l1(
+    deltas: torch.Tensor, wanted: torch.Tensor, beta: float = 1.0, alpha: float = 0.5, gamma: float = 1.5
+):
+    """Inliers weigh more than with SmoothL1 (Libra R-CNN, section 3.3, eq. 10): its gradient is
+    ``alpha * log(b * |x| / beta + 1)``, and ``gamma`` from ``beta`` on, where b makes the two meet.
+    """
+    b = math.expm1(gamma / alpha)
+    x = (deltas - wanted).abs()
+    inside = alpha / b * (b * x + beta) * torch.log1p(b * x / beta) - alpha * x
+    outside = gamma * (x - beta) + alpha / b * (b + 1) * beta * math.log1p(b) - alpha * beta
+    return torch.where(x < beta, inside, outside).sum(-1)
+
+
+def _iou(boxes: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """IoU (N,), union (N,), and the sides (N, 2) of the smallest box around both."""
+    sides = (torch.minimum(boxes[:, 2:], wanted[:, 2:]) - torch.maximum(boxes[:, :2], wanted[:, :2])).clamp(
+        min=0
+    )
+    shared = sides.prod(-1)
+    union = (boxes[:, 2:] - boxes[:, :2]).prod(-1) + (wanted[:, 2:] - wanted[:, :2]).prod(-1) - shared
+    hull = torch.maximum(boxes[:, 2:], wanted[:, 2:]) - torch.minimum(boxes[:, :2], wanted[:, :2])
+    return shared / union.clamp(min=TINY), union, hull
+
+
+def iou(boxes: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """IoU of each pair."""
+    return _iou(boxes, wanted)[0]
+
+
+def giou(boxes: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """1 - IoU, and the share of the surrounding box that neither fills (Rezatofighi et al. 2019, algorithm 1)."""
+    overlap, union, hull = _iou(boxes, wanted)
+    area = hull.prod(-1).clamp(min=TINY)
+    return 1 - overlap + (area - union) / area
+
+
+def diou(boxes: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """1 - IoU, and the centres' distance by the surrounding box's diagonal, squared (Zheng et al. 2020, eq. 7)."""
+    overlap, _, hull = _iou(boxes, wanted)
+    apart = (boxes[:, :2] + boxes[:, 2:] - wanted[:, :2] - wanted[:, 2:]) / 2
+    return 1 - overlap + apart.square().sum(-1) / hull.square().sum(-1).clamp(min=TINY)
+
+
+def ciou(boxes: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """DIoU, and how much the aspect ratios differ (Zheng et al. 2020, eq. 8 to 11)."""
+    angles = [torch.atan((b[:, 2] - b[:, 0]) / (b[:, 3] - b[:, 1]).clamp(min=TINY)) for b in (boxes, wanted)]
+    v = 4 / math.pi**2 * (angles[1] - angles[0]).square()
+    with torch.no_grad():
+        weight = v / (1 - _iou(boxes, wanted)[0] + v).clamp(min=TINY)
+    return diou(boxes, wanted) + weight * v
+
+
+def nwd(boxes: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """1 - the normalised Wasserstein distance of the boxes as Gaussians (Wang et al. 2021, eq. 7 to 9): it still
+    tells near from far where tiny boxes do not overlap.
+    """
+    low, high = boxes[:, :2] - wanted[:, :2], boxes[:, 2:] - wanted[:, 2:]
+    squared = ((low + high) / 2).square().sum(-1) + ((high - low) / 2).square().sum(-1)
+    return 1 - torch.exp(-torch.sqrt(squared.clamp(min=TINY)) / NWD_CONSTANT)
+
+
+class BoxLoss(NamedTuple):
+    """A function of this file, and whether it compares offsets or decoded boxes."""
+
+    function: Callable[..., torch.Tensor]
+    on_offsets: bool = False
+
+
+BOX_LOSSES = {
+    "smooth_l1": BoxLoss(smooth_l1, True),
+    "balanced_l1": BoxLoss(balanced_l1, True),
+    "giou": BoxLoss(giou),
+    "diou": BoxLoss(diou),
+    "ciou": BoxLoss(ciou),
+    "nwd": BoxLoss(nwd),
+}

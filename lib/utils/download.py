@@ -1,0 +1,68 @@
+"""Files that may lie elsewhere: fetched once, checked by digest."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import urllib.request
+from pathlib import Path
+from urllib.error import URLError
+from urllib.parse import urlparse
+
+import torch
+
+from lib.utils.log import progress
+
+CHUNK = 1 << 20
+SCHEMES = ("http", "https", "file")
+
+
+def fetch(source: str | Path, sha256: str | None = None) -> Path:
+    """A file on this machine: ``source`` itself, or a copy of what lies at that address.
+
+    Copies are kept where torch keeps its own (TORCH_HOME or ~/.cache/torch), so each is fetched once.
+
+    Args:
+        source: a path, or an http, https or file address.
+        sha256: the digest, or at least its first 8 hex digits.
+
+    Raises:
+        ValueError: the digest differs, or the address cannot be read.
+    """
+    if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{8,64}", sha256):
+        raise ValueError(f"a SHA-256 must have 8 to 64 hex digits; got {sha256!r}")
+    address = urlparse(str(source))
+    if address.scheme not in SCHEMES:
+        path = Path(source)
+    else:
+        path = Path(torch.hub.get_dir()) / "checkpoints" / Path(address.path).name
+        if not path.is_file():
+            _download(str(source), path)
+    if sha256 is not None and path.is_file():
+        digest = _digest(path)
+        if not digest.startswith(sha256.lower()):
+            raise ValueError(f"{path} must have the SHA-256 {sha256}; it has {digest}: it was not loaded")
+    return path
+
+
+def _download(source: str, path: Path) -> None:
+    """Copies what lies at an address to ``path``; a failure leaves nothing there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.tmp{os.getpid()}")
+    try:
+        with urllib.request.urlopen(source, timeout=60) as answer, temporary.open("wb") as file:  # noqa: S310
+            total = -(-int(answer.headers.get("Content-Length") or 0) // CHUNK) or None
+            for chunk in progress(iter(lambda: answer.read(CHUNK), b""), path.name, total=total):
+                file.write(chunk)
+        temporary.replace(path)
+    except (URLError, OSError) as error:
+        temporary.unlink(missing_ok=True)
+        raise ValueError(
+            f"{source} could not be fetched ({error}): fetch it by hand and give its path"
+        ) from None
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
