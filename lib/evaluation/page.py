@@ -24,6 +24,7 @@ th:first-child, td:first-child { text-align: left; } .wide { overflow: auto; max
 svg, img { max-width: 100%; height: auto; } figure { margin: 0; width: 245px; }
 figcaption { font-size: .82em; line-height: 1.35; color: #444; overflow-wrap: anywhere; }
 .row { display: flex; flex-wrap: wrap; gap: 1em 1.5em; } .note { color: #777; }
+pre { background: #f5f5f5; padding: .7em 1em; overflow: auto; }
 .orange { color: #b8560a; } .green { color: #2f7d2f; } .blue { color: #1464a8; }
 """
 

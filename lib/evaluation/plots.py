@@ -1,73 +1,44 @@
-"""Figures of a report, as SVG text. No global state of matplotlib is touched, and none needs a display."""
+"""The figures of reports on detectors, as SVG text."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from lib.evaluation.analysis import IOU, Calibration, SizeCurve
 from lib.evaluation.compare import Difference
 from lib.evaluation.errors import KINDS, Errors
+from lib.evaluation.figures import BLUE, GREY, ORANGE, STYLE, canvas, mark_bounds, scale_sizes, to_svg
 from lib.evaluation.protocols import Protocol
 from lib.evaluation.result import Result
 
-BLUE, ORANGE, GREY = "#2166ac", "#d95f02", "#888888"
 _KIND_COLOURS = ("#1b9e77", "#d95f02", "#7570b3", "#e7298a", "#666666", "#a6761d")
-_STYLE = matplotlib.rc_context(
-    {
-        "font.size": 9,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": True,
-        "grid.color": "#e4e4e4",
-        "axes.axisbelow": True,
-        "legend.frameon": False,
-        "svg.hashsalt": "report",  # the same figure gives the same bytes
-    }
-)
 _MOST_CELLS = 40  # classes up to which a confusion matrix names its rows
 
 
-def _canvas(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
-    figure = Figure((width, height), layout="constrained")
-    return figure, list(np.atleast_1d(figure.subplots(1, columns, sharex=True, sharey=True)))
-
-
-def _svg(figure: Figure) -> str:
-    text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()[text.getvalue().index("<svg") :]
-
-
-@_STYLE
+@STYLE
 def size_figure(curve: SizeCurve, protocol: Protocol) -> str:
     """AP and recall along object size; dotted lines are the bounds of the protocol's ranges."""
-    figure, (axes,) = _canvas(7.2, 3.4)
+    figure, (axes,) = canvas(7.2, 3.4)
     middle = np.sqrt(np.maximum(curve.edges[:-1], 0.5) * np.maximum(curve.edges[1:], 0.5))
     for values, label, colour in ((curve.ap, "AP", BLUE), (curve.recall, "recall (AR)", ORANGE)):
         axes.stairs(values, curve.edges, baseline=None, color=colour, alpha=0.35)
         axes.plot(middle, values, "o-", color=colour, label=label, markersize=4)
-    axes.set_xscale("log", base=2)
-    ticks = [2**power for power in range(11) if curve.edges[0] <= 2**power <= curve.edges[-1]]
-    axes.set_xticks(ticks, ticks)
-    axes.set(xlabel="object size: square root of area, px of the original image", ylim=(0, 1))
-    for bound in sorted({np.sqrt(low) for low, _ in protocol.ranges.values()}):
-        if curve.edges[0] < bound < curve.edges[-1]:
-            axes.axvline(bound, color=GREY, linestyle=":", linewidth=1)
+    scale_sizes(axes, curve.edges[0], curve.edges[-1])
+    axes.set_ylim(0, 1)
+    mark_bounds(axes, protocol)
     axes.legend(loc="upper left")
-    return _svg(figure)
+    return to_svg(figure)
 
 
-@_STYLE
+@STYLE
 def precision_recall_figure(result: Result) -> str:
     """Precision over recall at IoU .5 (or the lowest threshold), the mean of the classes, for every range."""
-    figure, (axes,) = _canvas(5.2, 3.8)
+    figure, (axes,) = canvas(5.2, 3.8)
     thresholds = np.array(result.protocol.iou_thresholds)
     index = int(np.argmin(np.abs(thresholds - IOU)))
     names = list(result.protocol.ranges)
@@ -82,14 +53,14 @@ def precision_recall_figure(result: Result) -> str:
     axes.set(xlabel="recall", ylabel=f"precision at IoU {thresholds[index]:g}", xlim=(0, 1), ylim=(0, 1.02))
     if axes.lines:
         axes.legend(title="range (objects)")
-    return _svg(figure)
+    return to_svg(figure)
 
 
-@_STYLE
+@STYLE
 def error_figure(errors: Mapping[str, Errors]) -> str:
     """What each kind of error costs in AP50, one panel a range that has objects."""
     shown = {name: found for name, found in errors.items() if found.ap50 is not None}
-    figure, panels = _canvas(1.2 + 2.1 * len(shown), 2.6, max(len(shown), 1))
+    figure, panels = canvas(1.2 + 2.1 * len(shown), 2.6, max(len(shown), 1))
     for axes, (name, found) in zip(panels, shown.items(), strict=False):
         costs = [found.cost[kind] for kind in KINDS]
         bars = axes.barh(KINDS, costs, color=_KIND_COLOURS)
@@ -98,15 +69,15 @@ def error_figure(errors: Mapping[str, Errors]) -> str:
         axes.margins(x=0.25)
         axes.grid(axis="y", visible=False)
     panels[0].invert_yaxis()
-    return _svg(figure)
+    return to_svg(figure)
 
 
-@_STYLE
+@STYLE
 def confusion_figure(table: np.ndarray, names: Sequence[str]) -> str:
     """Confusion matrix: rows are true classes and show shares of the row, cells show counts."""
     size = len(names) + 1
     side = min(2.2 + 0.42 * size, 11)
-    figure, (axes,) = _canvas(side + 0.6, side)
+    figure, (axes,) = canvas(side + 0.6, side)
     share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     share[-1] = 0  # background has no total to be a share of
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
@@ -119,10 +90,10 @@ def confusion_figure(table: np.ndarray, names: Sequence[str]) -> str:
                 colour = "white" if share[row, column] > 0.55 else "black"
                 axes.text(column, row, count, ha="center", va="center", color=colour, fontsize=7)
     axes.set(xlabel="detected as", ylabel="true class")
-    return _svg(figure)
+    return to_svg(figure)
 
 
-@_STYLE
+@STYLE
 def calibration_figure(calibration: Calibration) -> str:
     """Share of hits over score, with the number of detections below."""
     figure = Figure((4.6, 4.0), layout="constrained")
@@ -136,14 +107,14 @@ def calibration_figure(calibration: Calibration) -> str:
     lower.set(xlabel="score", ylabel="count", xlim=(0, 1), yscale="log")
     lower.set_ylim(0.8, max(12, 1.5 * calibration.count.max()))
     lower.yaxis.set_minor_formatter(NullFormatter())
-    return _svg(figure)
+    return to_svg(figure)
 
 
-@_STYLE
+@STYLE
 def difference_figure(differences: Sequence[Difference]) -> str:
     """Differences with their 95 % intervals; grey where the interval holds 0."""
     shown = [found for found in differences if found.low is not None]
-    figure, (axes,) = _canvas(6.4, 0.9 + 0.27 * len(shown))
+    figure, (axes,) = canvas(6.4, 0.9 + 0.27 * len(shown))
     for place, found in enumerate(shown):
         colour = GREY if found.verdict == "within noise" else BLUE if found.change > 0 else ORANGE
         axes.plot([found.low, found.high], [place, place], color=colour, linewidth=2)
@@ -151,4 +122,4 @@ def difference_figure(differences: Sequence[Difference]) -> str:
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(shown)), [found.name for found in shown])
     axes.set(xlabel="second minus first, with 95 % interval", ylim=(len(shown) - 0.5, -0.5))
-    return _svg(figure)
+    return to_svg(figure)

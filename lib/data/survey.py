@@ -1,0 +1,142 @@
+"""What is in a data set and what is wrong with it, before anything is trained."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lib.data.annotations import Problems, box_fault
+from lib.data.files import image_size
+from lib.data.image import read_image
+
+_TOLERANCE = 1.0  # pixels by which rounding may lead a box out of its image
+
+
+class Survey(NamedTuple):
+    """What was found.
+
+    Attributes:
+        num_images: images listed. num_empty: of them without an object.
+        problems: kind -> things; empty if all is well.
+        classes: name -> objects.
+        boxes: (G, 4) float64 xyxy of the usable objects, clipped to their images, px of the original image.
+        sizes: (G, 2) float64 (height, width) of the image of each.
+        areas: (G,) float64, px^2, that decide the size range: the annotation's, else the box's.
+    """
+
+    num_images: int
+    num_empty: int
+    problems: Problems
+    classes: dict[str, int]
+    boxes: np.ndarray
+    sizes: np.ndarray
+    areas: np.ndarray
+
+
+def survey(coco: Mapping[str, Any], folder: Path | None = None, open_images: bool = False) -> Survey:
+    """Looks at every image record and annotation.
+
+    Args:
+        coco: a data set in COCO's form, with its lists.
+        folder: of the images; None leaves the files unchecked.
+        open_images: decode every image, which finds truncated ones, instead of reading headers only.
+    """
+    problems = Problems()
+    images = {record["id"]: record for record in coco["images"]}
+    names = {category["id"]: str(category["name"]) for category in coco["categories"]}
+    for name, number in Counter(record["file_name"] for record in coco["images"]).items():
+        if number > 1:
+            problems.add("file names of several images", name)
+    if folder is not None:
+        for record in coco["images"]:
+            _check_file(record, folder, open_images, problems)
+    _check_ids(coco["annotations"], problems)
+    seen: set[tuple] = set()
+    rows, owners, classes = [], set(), Counter()
+    for annotation in coco["annotations"]:
+        box = _usable_box(annotation, images, names, problems)
+        if box is None:
+            continue
+        key = (annotation["image_id"], annotation["category_id"], *annotation["bbox"])
+        if key in seen:
+            problems.add("boxes given twice", _name(annotation, images))
+        seen.add(key)
+        if not (annotation.get("iscrowd") or annotation.get("ignore")):
+            owners.add(annotation["image_id"])
+            classes[names[annotation["category_id"]]] += 1
+            rows.append(box)
+    for name in names.values():
+        if not classes[name]:
+            problems.add("classes without an object", name)
+    table = np.array(rows, np.float64).reshape(-1, 7)
+    counts = {name: classes[name] for name in names.values()}
+    return Survey(
+        len(images), len(images) - len(owners), problems, counts, table[:, :4], table[:, 4:6], table[:, 6]
+    )
+
+
+def _check_file(record: Mapping[str, Any], folder: Path, open_images: bool, problems: Problems) -> None:
+    path = folder / record["file_name"]
+    try:
+        height, width = read_image(path).shape[:2] if open_images else image_size(path)
+    except FileNotFoundError:
+        problems.add("image files that are missing", record["file_name"])
+    except ValueError as error:
+        problems.add("image files that cannot be read", str(error))
+    else:
+        told = record.get("height"), record.get("width")
+        if told not in ((None, None), (height, width)):
+            told = f"{record['file_name']}: {told[1]}x{told[0]} told, {width}x{height} stored"
+            problems.add("images of another size than told (width x height)", told)
+
+
+def _check_ids(annotations: list[Mapping[str, Any]], problems: Problems) -> None:
+    """Ids matter to pycocotools, which takes 0 for unmatched."""
+    for value, number in Counter(str(annotation.get("id")) for annotation in annotations).items():
+        if number > 1 or value in ("0", "None"):
+            problems.add("annotation ids that are missing, 0 or double", f"{value} ({number} times)")
+
+
+def _name(annotation: Mapping[str, Any], images: Mapping[int, Mapping[str, Any]]) -> str:
+    file = images.get(annotation.get("image_id"), {}).get("file_name", "an unknown image")
+    return f"{annotation.get('id')} in {file}: {annotation.get('bbox')}"
+
+
+def _usable_box(
+    annotation: Mapping[str, Any],
+    images: Mapping[int, Mapping[str, Any]],
+    names: Mapping[int, str],
+    problems: Problems,
+) -> tuple[float, ...] | None:
+    """x1, y1, x2, y2 inside the image, its height and width, area; None where the box is of no use."""
+    for key, known in (("image_id", images), ("category_id", names)):
+        if annotation[key] not in known:
+            problems.add(f"annotations of an unknown {key}", f"{annotation.get('id')}: {annotation[key]}")
+            return None
+    record, thing = images[annotation["image_id"]], _name(annotation, images)
+    height, width = record.get("height") or np.inf, record.get("width") or np.inf
+    fault = box_fault(annotation.get("bbox"), height, width)
+    if fault:
+        problems.add(fault, thing)
+        return None
+    x, y, w, h = annotation["bbox"]
+    if max(-x, -y, x + w - width, y + h - height) > _TOLERANCE:
+        problems.add("boxes partly outside their image", thing)
+    area = annotation.get("area")
+    if area is None:
+        problems.add("annotations without area (the box's is taken)", thing)
+    elif area > 1.01 * w * h + 1:
+        problems.add("areas larger than their box", f"{thing}, area {area}")
+    return (
+        max(x, 0),
+        max(y, 0),
+        min(x + w, width),
+        min(y + h, height),
+        height,
+        width,
+        w * h if area is None else area,
+    )

@@ -1,0 +1,56 @@
+"""What all figures share: style, canvas, the axis of object sizes. None needs a display or changes global state."""
+
+from __future__ import annotations
+
+import io
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lib.evaluation.protocols import Protocol
+
+BLUE, ORANGE, GREY = "#2166ac", "#d95f02", "#888888"
+STYLE = matplotlib.rc_context(  # a decorator of every function that draws
+    {
+        "font.size": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "grid.color": "#e4e4e4",
+        "axes.axisbelow": True,
+        "legend.frameon": False,
+        "svg.hashsalt": "report",  # the same figure gives the same bytes
+    }
+)
+
+
+def canvas(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure of so many inches, with panels beside each other that share their axes."""
+    figure = Figure((width, height), layout="constrained")
+    return figure, list(np.atleast_1d(figure.subplots(1, columns, sharex=True, sharey=True)))
+
+
+def to_svg(figure: Figure) -> str:
+    """The figure as an SVG element."""
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()[text.getvalue().index("<svg") :]
+
+
+def scale_sizes(axes: Axes, smallest: float, largest: float) -> None:
+    """Makes x a logarithmic axis of object sizes with ticks at powers of two."""
+    axes.set_xscale("log", base=2)
+    ticks = [2**power for power in range(14) if smallest <= 2**power <= largest]
+    axes.set_xticks(ticks, ticks)
+    axes.set_xlim(0.9 * smallest, 1.1 * largest)
+    axes.set_xlabel("object size: square root of area, px of the original image")
+
+
+def mark_bounds(axes: Axes, protocol: Protocol) -> None:
+    """Dotted lines at the bounds of the protocol's ranges, where they are in view."""
+    left, right = axes.get_xlim()
+    for bound in {np.sqrt(low) for low, _ in protocol.ranges.values()}:
+        if left < bound < right:
+            axes.axvline(bound, color=GREY, linestyle=":", linewidth=1)

@@ -1,0 +1,96 @@
+"""tools/convert_dataset.py, check_dataset.py and compare.py from the command line."""
+
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+import check_dataset  # noqa: E402
+import compare  # noqa: E402
+import convert_dataset  # noqa: E402
+
+CONFIG = str(ROOT / "experiments" / "mobilenet_v1" / "plain.yml")
+
+
+@pytest.fixture
+def files(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "images").mkdir()
+    images = [
+        {"id": index, "file_name": f"{index}.png", "height": 120, "width": 160} for index in range(1, 5)
+    ]
+    for record in images:
+        cv2.imwrite(str(tmp_path / "images" / record["file_name"]), np.zeros((120, 160, 3), np.uint8))
+    annotations = []
+    for index in range(24):
+        x, y, side = rng.integers(0, 90), rng.integers(0, 60), int(rng.integers(6, 60))
+        annotations.append(
+            {
+                "id": index + 1,
+                "image_id": 1 + index % 3,
+                "category_id": 1,
+                "bbox": [int(x), int(y), side, side],
+            }
+            | {"area": side * side, "iscrowd": 0}
+        )
+    coco = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "cat"}]}
+    (tmp_path / "gt.json").write_text(json.dumps(coco))
+    for name, kept in (("a.json", annotations[:8]), ("b.json", annotations)):
+        (tmp_path / name).write_text(json.dumps([{**entry, "score": 0.5} for entry in kept]))
+    return tmp_path
+
+
+def test_conversion_there_and_back_keeps_every_box(files, capsys):
+    convert_dataset.main([str(files / "gt.json"), str(files / "voc"), "--to", "voc"])
+    convert_dataset.main([str(files / "voc"), str(files / "again.json"), "--to", "coco"])
+    assert capsys.readouterr().out.count("4 images, 24 boxes") == 2
+    again, first = (json.loads((files / name).read_text()) for name in ("again.json", "gt.json"))
+    boxes = [sorted(entry["bbox"] for entry in found["annotations"]) for found in (again, first)]
+    assert boxes[0] == boxes[1]
+
+
+def test_conversion_does_not_overwrite(files):
+    with pytest.raises(
+        SystemExit, match="OUT must be new or an empty folder; .*gt.json is there: choose another"
+    ):
+        convert_dataset.main([str(files / "gt.json"), str(files / "gt.json"), "--to", "coco"])
+
+
+def test_check_reports_problems_and_priors(files, capsys):
+    coco = json.loads((files / "gt.json").read_text())
+    coco["annotations"].append({"id": 99, "image_id": 1, "category_id": 1, "bbox": [1, 1, 0, 5], "area": 0})
+    (files / "gt.json").write_text(json.dumps(coco))
+    arguments = ["--gt", str(files / "gt.json"), "--images", str(files / "images"), "--cfg", CONFIG]
+    check_dataset.main([*arguments, "--json", str(files / "o.json"), "--html", str(files / "o.html")])
+    report = json.loads((files / "o.json").read_text())
+    assert list(report["problems"]) == ["boxes of no area"]
+    assert (report["images"], report["images_without_objects"], report["classes"]) == (4, 1, {"cat": 24})
+    assert (
+        0 <= report["ranges"]["all"]["without_fitted_prior"] <= report["ranges"]["all"]["without_prior"] <= 24
+    )
+    shown = capsys.readouterr().out
+    assert "boxes of no area: 1 (99 in 1.png" in shown
+    assert "model:\n  priors:\n    boxes:" in shown
+    assert (files / "o.html").read_text().count("<svg") == 2
+
+
+def test_compare_says_which_is_better_and_writes_both_files(files, capsys):
+    names = [str(files / "a.json"), str(files / "b.json")]
+    options = ["--gt", str(files / "gt.json"), "--resamples", "100"]
+    compare.main([*names, *options, "--json", str(files / "o.json"), "--html", str(files / "o.html")])
+    found = json.loads((files / "o.json").read_text())
+    assert (found["metrics"][0]["name"], found["metrics"][0]["verdict"]) == ("AP", "second is better")
+    assert "b.json is better: AP differs by +0." in capsys.readouterr().out
+    assert (files / "o.html").read_text().count("<svg") == 2
+
+
+def test_bad_files_are_one_line(files):
+    with pytest.raises(SystemExit, match="error: annotation file .*nothing.json must exist"):
+        compare.main([str(files / "nothing.json"), str(files / "a.json"), "--gt", str(files / "gt.json")])
+    with pytest.raises(SystemExit, match="error: --images must be a folder; .*nowhere is none"):
+        check_dataset.main(["--gt", str(files / "gt.json"), "--images", str(files / "nowhere")])
