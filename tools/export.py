@@ -26,28 +26,17 @@ from lib.utils.runtime import readable_errors  # noqa: E402
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--checkpoint", required=True, help="weights (.pth)")
-    parser.add_argument("--cfg", help="experiment file; by default the config inside the checkpoint")
-    parser.add_argument("--out", required=True, help="file to write: .onnx, or .pt2 for torch.export")
-    parser.add_argument(
-        "--heads", action="store_true", help="end with logits, deltas and priors: no decoding, no NMS"
-    )
-    parser.add_argument("--no-resize", action="store_true", help="take images of the network's size only")
-    parser.add_argument(
-        "--int8", metavar="IMAGES", help="quantise the network, calibrated on a folder of images"
-    )
-    parser.add_argument(
-        "--check", metavar="IMAGES", help="compare the detections of checkpoint and ONNX on images"
-    )
-    parser.add_argument(
-        "--limit", type=int, default=50, help="images for --int8 and --check (default: %(default)s)"
-    )
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="e.g. postprocess.score_threshold=0.3"
-    )
+    parser = argparse.ArgumentParser(usage=__doc__)
+    add = parser.add_argument
+    add("--checkpoint", required=True, help="weights (.pth)")
+    add("--cfg", help="experiment file; by default the config inside the checkpoint")
+    add("--out", required=True, help="file to write: .onnx, or .pt2 for torch.export")
+    add("--heads", action="store_true", help="end with logits, deltas and priors: no decoding, no NMS")
+    add("--no-resize", action="store_true", help="take images of the network's size only")
+    add("--int8", metavar="IMAGES", help="quantise the network, calibrated on a folder of images")
+    add("--check", metavar="IMAGES", help="compare the detections of checkpoint and ONNX on images")
+    add("--limit", type=int, default=50, help="images for --int8 and --check (default: %(default)s)")
+    add("overrides", nargs="*", metavar="key=value", help="e.g. postprocess.score_threshold=0.3")
     return parser.parse_intermixed_args(argv)
 
 
@@ -61,8 +50,8 @@ def main(argv: list[str] | None = None) -> int:
     if out.suffix == ".pt2" and (args.int8 or args.check):
         raise ValueError("--int8 and --check need --out to end in .onnx; got .pt2")
     loaded = load_detector(args.checkpoint, args.cfg, tuple(args.overrides))
+    predictor = Predictor(loaded, "cpu")
     out.parent.mkdir(parents=True, exist_ok=True)
-    predictor = Predictor(args.checkpoint, "cpu", cfg=args.cfg, overrides=args.overrides)
     if out.suffix == ".pt2":
         write_archive(out, loaded, args.heads, not args.no_resize)
     else:

@@ -34,7 +34,7 @@ class Predictor:
 
     Args:
         checkpoint: a file of train.py, or a model (.onnx) of tools/export.py; also a checkpoint of another
-            repository, with its ``cfg``.
+            repository, with its ``cfg``; or a detector that ``load_detector`` gave.
         device: auto, cpu, cuda, cuda:1 ...
         cfg: an experiment to use instead of the config inside the checkpoint.
         overrides: ``key=value`` texts over the config, such as ``postprocess.score_threshold=0.3``.
@@ -54,7 +54,7 @@ class Predictor:
 
     def __init__(
         self,
-        checkpoint: str | Path,
+        checkpoint: str | Path | Loaded,
         device: str | torch.device = "auto",
         *,
         cfg: str | Path | Mapping | None = None,
@@ -72,11 +72,12 @@ class Predictor:
         self._dtype, self._compiled = lookup(DTYPES, dtype, "dtype"), compiled
         self.batch_size, self.tiles = batch_size, tiles
         self._threads = threads or torch.get_num_threads()
-        if Path(checkpoint).suffix == ".onnx":
+        if not isinstance(checkpoint, Loaded) and Path(checkpoint).suffix == ".onnx":
             model = OnnxModel(checkpoint, self._threads)
             self.network, self.cfg, self.classes = model, model.cfg, model.classes
         else:
-            loaded = load_detector(checkpoint, cfg, tuple(overrides))
+            is_loaded = isinstance(checkpoint, Loaded)
+            loaded = checkpoint if is_loaded else load_detector(checkpoint, cfg, tuple(overrides))
             self.cfg, self.classes = loaded.cfg, loaded.classes
             self.network = self._load_network(loaded, choose_device(str(device)), backend)
         self.size = input_size(self.cfg)

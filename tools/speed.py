@@ -1,0 +1,79 @@
+"""What a detector costs and how long each stage takes, alone or against others in the same run.
+
+    python tools/speed.py --cfg=experiments/mobilenet_v1/S1L0.yml --threads=1
+    python tools/speed.py --checkpoint=runs/.../best.pth --images photos/ --backend=onnxruntime
+    python tools/speed.py --cfg=A.yml --against B.yml C.yml --json=speed.json
+    python tools/speed.py --sweep 'experiments/**/*.yml' --plot=speed.png
+
+Weights from --cfg are random: then nearly every score passes the threshold, the worst case for NMS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from lib.inference.speed_report import plot_time_against_ap, speed_table  # noqa: E402
+from lib.inference.speed_run import make_images, run_speed  # noqa: E402
+from lib.utils.log import setup_logging  # noqa: E402
+from lib.utils.runtime import choose_device, readable_errors, seed_everything, set_threads  # noqa: E402
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(usage=__doc__)
+    add = parser.add_argument
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--cfg", help="experiment file (.yml)")
+    what.add_argument("--checkpoint", help="weights (.pth), or an exported model (.onnx)")
+    what.add_argument("--sweep", metavar="PATTERN", help="experiment files, all of them in one run")
+    add("--against", nargs="+", default=[], metavar="OTHER", help="configs or checkpoints to compare")
+    add("--images", help="image, folder or video whose first images are used; otherwise noise")
+    add("--size", type=int, nargs=2, default=(480, 640), help="height and width of the noise")
+    add("--batch", type=int, default=1, help="images at once (default: %(default)s)")
+    add("--seconds", type=float, default=10, help="to measure for, all together (default: 10)")
+    add("--threads", type=int, default=0, help="of torch and ONNX Runtime; 0: their own choice")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
+    add("--backend", default="torch", help="torch or onnxruntime")
+    add("--dtype", default="float32", help="float32, bfloat16 or float16, of the torch backend")
+    add("--compile", action="store_true", help="build the network by torch.compile")
+    add("--seed", type=int, default=0, help="of weights and noise")
+    add("--json", help="write all figures to this file")
+    add("--plot", help="draw time against AP of small objects into this file")
+    add("overrides", nargs="*", metavar="key=value", help="over every config")
+    return parser.parse_intermixed_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measures, prints, writes."""
+    args = parse(argv)
+    setup_logging()
+    set_threads(args.threads)
+    seed_everything(args.seed)
+    sources = sorted(glob.glob(args.sweep, recursive=True)) if args.sweep else [args.cfg or args.checkpoint]
+    images = make_images(args.images, tuple(args.size), args.batch, np.random.default_rng(args.seed))
+    options = {
+        "backend": args.backend,
+        "dtype": args.dtype,
+        "compiled": args.compile,
+        "batch_size": args.batch,
+    }
+    device = choose_device(args.device)
+    report = run_speed([*sources, *args.against], images, args.seconds, device, options, args.overrides)
+    print(speed_table(report))
+    if args.json:
+        Path(args.json).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    if args.plot and not plot_time_against_ap(report, Path(args.plot)):
+        print(f"{args.plot}: not drawn, for no experiment notes its AP of small objects")
+
+
+if __name__ == "__main__":
+    with readable_errors():
+        main()
