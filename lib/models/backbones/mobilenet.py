@@ -61,9 +61,9 @@ NEXT = (
 
 
 def scale_channels(channels: float, width: float, round_to: int = 8) -> int:
-    """``channels * width`` rounded to a multiple of ``round_to``, never more than a tenth below it."""
+    """``channels * width`` rounded to a multiple of ``round_to``: 8 or more, never more than a tenth below it."""
     exact = channels * width
-    rounded = max(round_to, int(exact + round_to / 2) // round_to * round_to)
+    rounded = max(8, int(exact + round_to / 2) // round_to * round_to)
     return rounded if rounded >= 0.9 * exact else rounded + round_to
 
 
