@@ -10,10 +10,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import torch  # noqa: E402
+
 from lib.data.annotations import read_json  # noqa: E402
 from lib.data.formats import read_dataset  # noqa: E402
 from lib.evaluation.arrays import make_detections, make_ground_truth  # noqa: E402
-from lib.evaluation.compare import compare, comparison_rows, summary  # noqa: E402
+from lib.evaluation.compare import compare, comparison_rows, short_names, summary  # noqa: E402
 from lib.evaluation.protocols import PROTOCOLS, make_protocol, parse_ranges  # noqa: E402
 from lib.evaluation.tables import align  # noqa: E402
 
@@ -42,8 +44,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Reads, compares, prints and writes."""
     protocol = make_protocol(arguments.protocol, parse_ranges(arguments.ranges) if arguments.ranges else None)
     truth = make_ground_truth(read_dataset(arguments.gt, arguments.images), protocol)
-    names = arguments.first, arguments.second
-    tables = [make_detections(read_json(name), truth) for name in names]
+    tables = [make_detections(read_json(path), truth) for path in (arguments.first, arguments.second)]
+    names = short_names(arguments.first, arguments.second)
     comparison = compare(truth, *tables, protocol, arguments.resamples, arguments.seed)
     print(f"{align(comparison_rows(comparison, names))}\n\n{summary(comparison, names)}")
     if arguments.json:
@@ -60,6 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
 def main(argv: list[str] | None = None) -> None:
     """Runs, with one line for what a user can get wrong."""
     logging.basicConfig(format="%(message)s")
+    torch.set_num_threads(1)  # the work is many small steps: threads would only wait for each other
     try:
         run(parse_arguments(argv))
     except (ValueError, OSError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -130,6 +131,18 @@ def _mean(samples: np.ndarray, metric: Metric, category: int | None) -> np.ndarr
     count = is_there.sum(axis=(0, 1))
     total = np.where(is_there, values, 0).sum(axis=(0, 1), dtype=np.float64)
     return np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
+
+
+def short_names(first: str, second: str) -> tuple[str, str]:
+    """The parts in which two paths differ: ``runs/a/x.json`` and ``runs/b/x.json`` are ``a`` and ``b``."""
+    paths = [list(Path(text).parts) for text in (first, second)]
+    if paths[0] == paths[1]:
+        return "first", "second"
+    for end in (0, -1):
+        while len(paths[0]) > 1 < len(paths[1]) and paths[0][end] == paths[1][end]:
+            for path in paths:
+                path.pop(end)
+    return str(Path(*paths[0])), str(Path(*paths[1]))
 
 
 def comparison_rows(comparison: Comparison, names: tuple[str, str]) -> list[Row]:

@@ -6,7 +6,7 @@ from random_sets import random_set
 
 from lib.evaluation import evaluate, make_protocol
 from lib.evaluation.arrays import make_detections, make_ground_truth
-from lib.evaluation.compare import compare, comparison_rows, summary
+from lib.evaluation.compare import compare, comparison_rows, short_names, summary
 from lib.evaluation.protocols import Metric
 from lib.evaluation.resample import resample_ap
 
@@ -113,3 +113,17 @@ def test_too_few_images_are_refused():
         ValueError, match="at least 1 resample of at least 2 images; got 300 of 1: choose more"
     ):
         compared((1, 1), (0, 1), num_images=1)
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (("runs/a/x.json", "runs/b/x.json"), ("a", "b")),
+        (("a.json", "b.json"), ("a.json", "b.json")),
+        (("runs/a.json", "runs/b.json"), ("a.json", "b.json")),
+        (("x.json", "x.json"), ("first", "second")),
+        (("x.json", "old/x.json"), ("x.json", "old/x.json")),
+    ],
+)
+def test_names_are_the_parts_in_which_paths_differ(paths, names):
+    assert short_names(*paths) == names
