@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -17,15 +18,18 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 from large_set import PLAIN_SCRIPT, make_set, to_results  # noqa: E402
 
-from lib.evaluation import Result, evaluate, make_protocol  # noqa: E402
+from lib.evaluation import evaluate, make_protocol  # noqa: E402
 from lib.evaluation.arrays import detection_table, make_ground_truth  # noqa: E402
 
 
-def seconds(call: Callable[[], object]) -> float:
-    """Wall-clock time of a call."""
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
+def seconds(call: Callable[[], object], repeats: int = 1) -> float:
+    """Median wall-clock time of a call."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
 
 
 def bench_arrays(coco: dict, columns: tuple, repeats: int) -> None:
@@ -33,15 +37,14 @@ def bench_arrays(coco: dict, columns: tuple, repeats: int) -> None:
     protocol, results = make_protocol("coco"), {}
     truth = make_ground_truth(coco, protocol)
 
-    def run(engine: str, rows: slice = slice(None)) -> Result:
-        results[engine] = evaluate(
-            truth, detection_table(*(c[rows] for c in columns), truth), protocol, engine
-        )
+    def run(engine: str, rows: slice = slice(None)) -> None:
+        found = detection_table(*(column[rows] for column in columns), truth)
+        results[engine] = evaluate(truth, found, protocol, engine)
         results[engine].table()
 
     run("hotcoco", slice(9))  # imports
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    ours = sorted(seconds(lambda: run("hotcoco")) for _ in range(repeats))[repeats // 2]
+    ours = seconds(lambda: run("hotcoco"), repeats)
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     theirs = seconds(lambda: run("pycocotools"))
     curves = [results[engine].curves[:3] for engine in ("hotcoco", "pycocotools")]
@@ -53,25 +56,14 @@ def bench_arrays(coco: dict, columns: tuple, repeats: int) -> None:
 def bench_files(coco: dict, columns: tuple, repeats: int) -> None:
     """From JSON files, start-up included, each in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        truth, found = Path(folder, "gt.json"), Path(folder, "dt.json")
-        truth.write_text(json.dumps(coco))
-        found.write_text(json.dumps(to_results(columns)))
-        commands = (
-            [str(ROOT / "tools/evaluate.py"), "--gt", truth, "--dt", found],
-            ["-c", PLAIN_SCRIPT, truth, found],
-        )
-        ours, theirs = (
-            lambda command=command: subprocess.run(
-                [sys.executable, *command], stdout=subprocess.DEVNULL, check=True
-            )
-            for command in commands
-        )
-        pair = sorted(seconds(ours) for _ in range(repeats))[repeats // 2], seconds(theirs)
-    print(
-        "files to tables: median {:.2f} s, plain pycocotools {:.1f} s, ratio {:.0f}".format(
-            *pair, pair[1] / pair[0]
-        )
-    )
+        paths = Path(folder, "gt.json"), Path(folder, "dt.json")
+        for path, content in zip(paths, (coco, to_results(columns)), strict=True):
+            path.write_text(json.dumps(content))
+        ours = [ROOT / "tools/evaluate.py", "--gt", paths[0], "--dt", paths[1]]
+        run, quiet = subprocess.run, {"stdout": subprocess.DEVNULL, "check": True}
+        fast = seconds(lambda: run([sys.executable, *ours], **quiet), repeats)
+        slow = seconds(lambda: run([sys.executable, "-c", PLAIN_SCRIPT, *paths], **quiet))
+    print(f"files to tables: median {fast:.2f} s, plain pycocotools {slow:.1f} s, ratio {slow / fast:.0f}")
 
 
 if __name__ == "__main__":

@@ -60,7 +60,9 @@ def _reason(ground_truth: GroundTruth, shown: DetectionTable, judged: Judgement,
         detection = pairs.detection[other.argmax()]
         return f"taken for {ground_truth.names[shown.category[detection]]} ({shown.score[detection]:.2f})"
     if is_same.any():
-        return f"box off, IoU {pairs.iou[is_same].max():.2f}"
+        best = pairs.iou[is_same].max()
+        other_found = "its detection finds another object"  # that overlaps it
+        return other_found if best >= IOU else f"box off, IoU {np.floor(100 * best) / 100:.2f}"
     if np.isfinite(judged.found[row]):
         return f"found, but only with {judged.found[row]:.2f}"
     return "nothing near"

@@ -92,6 +92,12 @@ def test_misses_say_what_came_instead_and_start_with_the_largest():
     ]
 
 
+def test_a_miss_whose_detection_finds_another_object_says_so():
+    truth, found = tables([(0, 0, 10, 1), (1, 0, 10, 1)], [(0, 0, 10, 1, 0.9)])
+    misses = worst_misses(truth, found, judge(truth, found, COCO), 0.3, side=32)
+    assert [(miss.object, miss.reason) for miss in misses] == [(1, "its detection finds another object")]
+
+
 def test_misses_of_one_image_do_not_fill_the_gallery():
     truth, found = tables(OBJECTS, [])
     assert len(worst_misses(truth, found, judge(truth, found, COCO), 0.3, side=32, per_image=2)) == 2
