@@ -34,7 +34,7 @@ ANYWHERE T area_of(T x1, T y1, T x2, T y2) {
 
 template <typename T>
 ANYWHERE T divide(T part, T whole) {
-    return whole > T(0) ? part / whole : T(0);
+    return positive(part / whole);  // 0 where the whole is 0, or where an area overflows and the quotient is NaN
 }
 
 template <typename T>

@@ -50,6 +50,7 @@ class PostProcess:
         check_positive(max_detections, "max_detections")
         self.coder = coder
         self.activation = activation
+        self.is_fused = fused.is_built()
         self.limits = (score_threshold, iou_threshold, max_candidates, max_detections)
 
     def __call__(self, predictions: Predictions, sizes: torch.Tensor) -> list[Detections]:
@@ -71,7 +72,7 @@ class PostProcess:
         This is what torch.compile and torch.export go through.
         """
         logits, deltas, priors, image_size = predictions
-        if not fused.is_usable(logits):
+        if not (self.is_fused and logits.is_cpu):
             return self.stepwise(predictions, sizes)
         is_sigmoid = self.activation == "sigmoid"
         decoding = (list(image_size), list(self.coder.variances), MAX_LOG_RATIO, is_sigmoid)
@@ -82,6 +83,6 @@ class PostProcess:
         boxes = clip_boxes(self.coder.decode(predictions.deltas, predictions.priors), predictions.image_size)
         scores = ACTIVATIONS[self.activation](predictions.logits.float())  # (B, P, K)
         found = multiclass_nms(boxes, scores, *self.limits, BACKGROUND)
-        sizes = sizes.to(boxes)[:, None]  # (B, 1, 2)
+        sizes = sizes[:, None]  # (B, 1, 2)
         boxes = scale_boxes(found.boxes, predictions.image_size, sizes)
         return found._replace(boxes=clip_boxes(boxes, sizes))

@@ -31,9 +31,12 @@ def scale_boxes(
 
 
 def _corner_pair(size: tuple[int, int] | torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
-    """(height, width) -> (width, height, width, height) in the boxes' type."""
-    size = torch.as_tensor(size, dtype=boxes.dtype, device=boxes.device)
-    return size[..., [1, 0, 1, 0]]
+    """(height, width) -> (width, height, width, height) in the boxes' type, without waiting for the device."""
+    if isinstance(size, torch.Tensor):
+        height, width = size.to(boxes.device, boxes.dtype, non_blocking=True).unbind(-1)
+    else:
+        height, width = (boxes.new_full((), side) for side in size)
+    return torch.stack([width, height, width, height], dim=-1)
 
 
 def xyxy_to_cxcywh(boxes: torch.Tensor) -> torch.Tensor:

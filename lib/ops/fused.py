@@ -16,9 +16,9 @@ torch.library.define(
 )
 
 
-def is_usable(logits: torch.Tensor) -> bool:
-    """Whether the operator is there for such a tensor."""
-    return logits.is_cpu and kernels.load("_nms") is not None
+def is_built() -> bool:
+    """Whether the operator is there."""
+    return kernels.load("_nms") is not None
 
 
 def postprocess(logits: torch.Tensor, deltas: torch.Tensor, *arguments) -> PaddedDetections:

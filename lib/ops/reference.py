@@ -1,9 +1,8 @@
-"""What the kernels compute, in obvious torch: the oracle of their tests and the fallback where they are not
-built.
+"""What the kernels compute, in obvious torch: their oracle in tests, and the fallback where they are not built.
 
-Shared rules. Boxes are xyxy; an area is 0 where a side is not positive; the IoU of an empty union is 0. Ranks
-fall by score, equal scores rise by index. A box with a coordinate or score that is NaN or infinite is dropped
-before anything else: it is never returned and suppresses nothing.
+Shared rules. Boxes are xyxy; an area is 0 where a side is not positive; an overlap is 0 where what it divides by
+is 0 or overflows. Ranks fall by score, equal scores rise by index. A box with a coordinate or score that is NaN or
+infinite is dropped before anything else: it is never returned and suppresses nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +20,9 @@ def _areas(boxes: torch.Tensor) -> torch.Tensor:
 
 
 def _divide(part: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
-    return torch.where(whole > 0, part / whole, torch.zeros_like(whole))
+    """part / whole; 0 where the whole is 0 or overflows. Its gradient is finite there, too."""
+    defined = (whole > 0) & whole.isfinite()
+    return torch.where(defined, part.clamp(min=0) / torch.where(defined, whole, 1), 0)
 
 
 def _nwd(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
@@ -141,6 +142,7 @@ def soft_nms(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """See ``lib.ops.soft_nms``; boxes and scores are float32."""
     scores = torch.where(boxes.isfinite().all(-1) & scores.isfinite(), scores, -torch.inf)
+    variance = torch.tensor(sigma, dtype=torch.float32).double()
     keep, new_scores = [], []
     while len(scores) and scores.max() > score_threshold:
         best = int(scores.argmax())  # the first of equal ones
@@ -150,8 +152,7 @@ def soft_nms(
         if method == "linear":
             factor = torch.where(iou > iou_threshold, 1 - iou, 1)
         else:
-            sigma = torch.tensor(sigma, dtype=torch.float32)
-            factor = torch.exp(-iou.double() * iou.double() / sigma.double()).float()
+            factor = torch.exp(-iou.double() * iou.double() / variance).float()
         if labels is not None:
             factor = torch.where(labels == labels[best], factor, 1)
         scores = torch.where(scores > score_threshold, scores * factor, -torch.inf)

@@ -113,6 +113,18 @@ def test_nms_takes_strided_boxes(generator):
     assert torch.equal(nms(boxes, scores, 0.3), nms(boxes.contiguous(), scores.contiguous(), 0.3))
 
 
+def test_nms_of_more_boxes_than_16_bits_count():
+    place = torch.arange(70000)
+    corner = torch.stack([place % 300 * 20.0, place // 300 * 20.0], dim=1)
+    boxes = torch.cat([corner, corner + 10], dim=1)
+    pairs = torch.cat([boxes, boxes + torch.tensor([1.0, 0, 1, 0])])  # IoU of a box and its copy: 9 / 11
+    scores = (place * 7919 % 70001) / 70001
+    keep = nms(pairs, torch.cat([scores, scores.roll(1)]), 0.5)
+    copy_wins = scores.roll(1) > scores
+    assert sorted(keep.tolist()) == torch.where(copy_wins, place + 70000, place).sort().values.tolist()
+    assert len(nms(pairs, torch.cat([scores, scores.roll(1)]), 0.9)) == 140000
+
+
 def test_nms_takes_tensors_that_need_a_gradient(generator):
     boxes = random_boxes(9, generator)
     assert torch.equal(

@@ -1,0 +1,92 @@
+"""Hard inputs for the box operators, made from a seed: what the fuzz run and the property tests feed on."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+THRESHOLDS = (0.0, 0.1, 0.2, 0.25, 0.3, 0.45, 0.5, 0.6, 0.7, 0.9, 0.99, 1.0)
+TYPES = (np.float32, np.float32, np.float64, np.float16)
+
+
+class Case(NamedTuple):
+    """boxes (N, 4), scores (N,), labels (N,), a threshold, and the kind of boxes for the message of a
+    failure."""
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+    threshold: float
+    kind: str
+
+
+def _uniform(rng, count):
+    corner = rng.uniform(0, 100, (count, 2))
+    return np.hstack([corner, corner + rng.uniform(0, 40, (count, 2))])
+
+
+def _whole_pixels(rng, count):
+    """IoUs that equal a threshold are frequent among these."""
+    corner = rng.integers(0, 6, (count, 2))
+    return np.hstack([corner, corner + rng.integers(0, 8, (count, 2))]).astype(float)
+
+
+def _duplicates(rng, count):
+    few = _uniform(rng, max(1, count // 4))
+    return few[rng.integers(0, len(few), count)]
+
+
+def _nested(rng, count):
+    shrink = np.sort(rng.uniform(0, 50, count))[:, None]
+    return np.hstack([shrink, shrink, 100 - shrink, 100 - shrink])
+
+
+def _no_area(rng, count):
+    return rng.normal(0, 20, (count, 4))  # three of four have a side that is not positive
+
+
+def _long(rng, count):
+    boxes = _uniform(rng, count)
+    axis = rng.integers(0, 2)
+    boxes[:, axis + 2] = boxes[:, axis] + 10.0 ** rng.uniform(0, 7, count)
+    return boxes
+
+
+def _many_scales(rng, count):
+    return _uniform(rng, count) * 10.0 ** rng.integers(-20, 20, (count, 1))
+
+
+def _near_copies(rng, count):
+    return _duplicates(rng, count) + rng.normal(0, 1, (count, 4)) * 10.0 ** rng.integers(-7, 1)
+
+
+def _far_away(rng, count):
+    return _uniform(rng, count) + rng.choice([-1, 1]) * 10.0 ** rng.uniform(2, 9)
+
+
+KINDS = {
+    function.__name__.strip("_"): function
+    for function in (
+        *(_uniform, _whole_pixels, _duplicates, _nested, _no_area, _long, _many_scales, _near_copies),
+        _far_away,
+    )
+}
+
+
+def make_case(seed: int) -> Case:
+    """The case of a seed."""
+    rng = np.random.default_rng(seed)
+    kind = rng.choice(list(KINDS))
+    count = int(rng.choice([0, 1, 2, 3, 8, 20, 45]))
+    boxes, scores = KINDS[kind](rng, count), rng.uniform(0, 1, count)
+    if rng.random() < 0.5:
+        scores = np.round(scores * 4) / 4 - 0.5  # many ties, and both zeros
+        scores[scores == 0] *= rng.choice([-1, 1], (scores == 0).sum())
+    if rng.random() < 0.3:
+        for values in (boxes, scores):
+            values[rng.random(values.shape) < 0.05] = rng.choice([np.nan, np.inf, -np.inf])
+    threshold = float(rng.choice(THRESHOLDS)) if rng.random() < 0.8 else float(rng.random())
+    with np.errstate(over="ignore"):  # of float16: a coordinate that overflows is infinite
+        boxes, scores = boxes.astype(rng.choice(TYPES)), scores.astype(rng.choice(TYPES))
+    return Case(boxes, scores, rng.integers(0, 3, count), threshold, str(kind))

@@ -1,0 +1,75 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from lib.ops import soft_nms, weighted_box_fusion
+
+BOXES = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 5], [50, 0, 60, 10], [0, 0, 10, 9]])
+SCORES = torch.tensor([0.9, 0.8, 0.7, 0.6])
+
+
+def test_linear_soft_nms_by_hand():
+    keep, scores = soft_nms(BOXES, SCORES, method="linear", iou_threshold=0.3, score_threshold=0.01)
+    # IoUs with box 0: 0.5, 0, 0.9; of boxes 1 and 3: 5 / 9
+    assert keep.tolist() == [0, 2, 1, 3]
+    assert scores.tolist() == pytest.approx([0.9, 0.7, 0.8 * 0.5, 0.6 * 0.1 * 4 / 9])
+
+
+def test_gaussian_soft_nms_by_hand():
+    keep, scores = soft_nms(BOXES[:2], SCORES[:2], sigma=0.5)
+    assert keep.tolist() == [0, 1]
+    assert scores.tolist() == pytest.approx([0.9, 0.8 * math.exp(-0.25 / 0.5)])
+
+
+def test_soft_nms_drops_what_falls_to_the_threshold():
+    keep, _ = soft_nms(BOXES, SCORES, method="linear", iou_threshold=0.3, score_threshold=0.4)
+    assert keep.tolist() == [0, 2]
+
+
+def test_soft_nms_keeps_labels_apart_and_the_lower_index_first():
+    keep, scores = soft_nms(
+        BOXES[:1].expand(3, 4), torch.full((3,), 0.5), torch.tensor([1, 2, 1]), "linear", 0.3
+    )
+    assert keep.tolist() == [0, 1] and scores.tolist() == [0.5, 0.5]
+
+
+def test_weighted_box_fusion_by_hand():
+    boxes, scores, labels = weighted_box_fusion(BOXES, SCORES, iou_threshold=0.55)
+    # box 1 founds a cluster of its own (IoU .5); box 3 overlaps box 0 more (.9) than box 1 (5 / 9)
+    assert scores.tolist() == pytest.approx([0.8, 0.75, 0.7])
+    assert boxes[:, 3].tolist() == pytest.approx([5, (0.9 * 10 + 0.6 * 9) / 1.5, 10])
+    assert labels.tolist() == [0, 0, 0]
+
+
+def test_weighted_box_fusion_trusts_what_more_sources_see():
+    _, scores, labels = weighted_box_fusion(BOXES, SCORES, torch.tensor([3, 3, 4, 3]), 0.55, num_sources=2)
+    assert scores.tolist() == pytest.approx([0.75, 0.4, 0.35])
+    assert labels.tolist() == [3, 3, 4]
+
+
+def test_weighted_box_fusion_drops_scores_that_are_not_positive():
+    boxes, scores, _ = weighted_box_fusion(BOXES, torch.tensor([0.0, -1, float("nan"), float("inf")]))
+    assert boxes.shape == (0, 4) and scores.shape == (0,)
+
+
+@pytest.mark.parametrize("function", [soft_nms, weighted_box_fusion])
+def test_fusion_of_nothing_is_nothing(function):
+    assert all(len(value) == 0 for value in function(torch.zeros(0, 4), torch.zeros(0)))
+
+
+def test_fusion_takes_and_gives_numpy():
+    keep, scores = soft_nms(BOXES.numpy(), SCORES.numpy().astype(np.float16))
+    assert keep.dtype == np.int64 and scores.dtype == np.float32
+    boxes, _, labels = weighted_box_fusion(BOXES.numpy().astype(float), SCORES.numpy(), np.zeros(4, np.int32))
+    assert boxes.dtype == np.float32 and labels.dtype == np.int64
+
+
+def test_fusion_says_what_is_wrong():
+    with pytest.raises(ValueError, match="method must be one of linear, gaussian; got 'gausian'"):
+        soft_nms(BOXES, SCORES, method="gausian")
+    with pytest.raises(ValueError, match="sigma must be greater than 0; got 0"):
+        soft_nms(BOXES, SCORES, sigma=0)
+    with pytest.raises(ValueError, match="num_sources must be at least 1; got 0"):
+        weighted_box_fusion(BOXES, SCORES, num_sources=0)
