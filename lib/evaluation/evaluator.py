@@ -99,6 +99,16 @@ class Evaluator:
         for image_id, rows in state.items():
             self._rows.setdefault(image_id, rows)
 
+    def gather_(self) -> None:
+        """Takes in what every rank of a distributed run collected; in a single process it does nothing."""
+        from torch import distributed  # here, for this module serves programs that need no torch
+
+        if distributed.is_available() and distributed.is_initialized():
+            states: list[Any] = [None] * distributed.get_world_size()
+            distributed.all_gather_object(states, self.state())
+            for state in states:
+                self.merge(state)
+
     def results(self) -> list[dict[str, Any]]:
         """The detections as a COCO results list, by image id."""
         return [
