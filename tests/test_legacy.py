@@ -1,18 +1,16 @@
 """The BMVC code's configs and checkpoints, read by lib/legacy.py, compute what that code computed."""
 
-import json
-import math
-from pathlib import Path
-
 import pytest
 import torch
+from golden_models import FILES, assert_outputs, assert_priors, formula_image, formula_weights
 
 from lib.build import build_detector
 from lib.config import load_config
 from lib.legacy import translate_weights, vgg_row
 from lib.models.count import count_macs, count_parameters
 
-GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.json"))
+BMVC = {name: golden for name, golden in FILES.items() if "nets" in golden}
+FIRST, LAST = BMVC["ssd_lite_mobilenetv1_train_coco"], BMVC["ssd_vgg16_train_coco"]
 
 
 def bmvc_mapping(golden: dict) -> dict:
@@ -30,31 +28,9 @@ def bmvc_mapping(golden: dict) -> dict:
     return {"MODEL": model, "PHASE": ["test"]}
 
 
-def formula_weights(entries: list) -> dict[str, torch.Tensor]:
-    """The golden files' weights: see golden/README.md."""
-    tensors = {}
-    for i, (name, shape) in enumerate(entries):
-        j = torch.arange(math.prod(shape), dtype=torch.float64)
-        s = torch.sin(0.37 * (j % 1009) + 0.11 * (i % 97))
-        if name.endswith("num_batches_tracked"):
-            values = torch.zeros(1)
-        elif name == "norm.weight":
-            values = torch.full_like(j, 20.0)
-        elif len(shape) > 1:
-            values = math.sqrt(2 / math.prod(shape[1:])) * s
-        elif name.endswith("running_var"):
-            values = 1 + 0.1 * torch.sin(j + i).abs()
-        elif name.endswith("weight"):
-            values = 1 + 0.1 * torch.sin(j + i)
-        else:
-            values = 0.05 * s
-        tensors[name] = values.reshape(shape).float()
-    return tensors
-
-
-@pytest.fixture(params=GOLDEN, ids=lambda path: path.stem, scope="module")
+@pytest.fixture(params=BMVC, scope="module")
 def golden(request):
-    values = json.loads(request.param.read_text())
+    values = BMVC[request.param]
     torch.manual_seed(0)
     model = build_detector(load_config(bmvc_mapping(values))).eval()
     return values, model
@@ -63,20 +39,14 @@ def golden(request):
 def test_forward_equals_the_ancestors(golden):
     values, model = golden
     model.load_state_dict(translate_weights(formula_weights(values["state_dict"]), model))
-    height, width = values["image_size"]
-    pixels = torch.arange(height * width, dtype=torch.float64).reshape(height, width)
-    image = torch.sin(0.01 * pixels + torch.arange(3)[:, None, None]).float()[None]
     with torch.no_grad():
-        predictions = model(image)
+        predictions = model(formula_image(*values["image_size"]))
+    outputs = {"loc": predictions.deltas, "conf": predictions.logits}
+    assert_outputs(outputs, values["outputs"])
     cells = [
         h * w * boxes for (h, w), boxes in zip(values["feature_maps"], values["boxes_per_cell"], strict=True)
     ]
-    for name, output in (("loc", predictions.deltas), ("conf", predictions.logits)):
-        expected = values["outputs"][name]
-        assert list(output.shape) == expected["shape"]
-        samples = output.flatten()[torch.tensor(expected["idx"])]
-        tolerance = 1e-4 * expected["max_abs"]
-        torch.testing.assert_close(samples, torch.tensor(expected["samples"]), rtol=0, atol=tolerance)
+    for name, output in outputs.items():
         for level, ours in zip(values["levels"], output[0].split(cells), strict=True):
             assert ours.double().abs().sum().item() == pytest.approx(level[name]["abs_sum"], rel=1e-4)
             assert ours.double().sum().item() == pytest.approx(
@@ -86,27 +56,29 @@ def test_forward_equals_the_ancestors(golden):
 
 def test_priors_equal_the_ancestors_to_the_bit(golden):
     values, model = golden
-    priors = model.priors.fractions(
-        [tuple(size) for size in values["feature_maps"]], tuple(values["image_size"])
-    )
-    expected = values["priors"]
-    assert len(priors) == expected["count"]
-    assert torch.equal(priors[:6], torch.tensor(expected["first6"]))
-    assert torch.equal(priors[-6:], torch.tensor(expected["last6"]))
-    assert priors.double().sum(0).tolist() == pytest.approx(expected["col_sums"], rel=1e-12)
+    maps = [tuple(size) for size in values["feature_maps"]]
+    assert_priors(model.priors.fractions(maps, tuple(values["image_size"])), values["priors"])
 
 
 def test_parameters_and_multiply_accumulates_equal_the_ancestors(golden):
     values, model = golden
-    parts = {"base": model.backbone, "norm": model.neck.norm, "extras": model.neck.extras}
-    parts |= {"loc": model.head.box, "conf": model.head.cls}
-    assert {name: count_parameters(part) for name, part in parts.items()} == values["params_by"]
+    neck, head = model.neck, model.head
+    parts = {
+        "base": model.backbone,
+        "norm": neck.norm,
+        "extras": neck.extras,
+        "loc": head.box,
+        "conf": head.cls,
+    }
+    parts |= {name: getattr(neck, name) for name in ("transforms", "pyramids") if hasattr(neck, name)}
+    counts = {name: count_parameters(part) for name, part in parts.items()}
+    assert {name: count for name, count in counts.items() if count} == values["params_by"]
     assert count_parameters(model) == values["params_total"]
     assert sum(count_macs(model, tuple(values["image_size"])).values()) == values["madds_total"]
 
 
 def test_unknown_keys_and_values_of_a_bmvc_config_are_named():
-    good = bmvc_mapping(json.loads(GOLDEN[0].read_text()))
+    good = bmvc_mapping(FIRST)
     for section, key, value, message in (
         ("MODEL", "STEP", [], r"MODEL of a BMVC config must hold .*; got STEP \(did you mean 'STEPS'\?\)"),
         ("MODEL", "NETS", "vgg19", "MODEL.NETS must be one of"),
@@ -122,7 +94,7 @@ def test_unknown_keys_and_values_of_a_bmvc_config_are_named():
 
 def test_recipe_of_a_bmvc_config_is_taken_over(caplog):
     caplog.set_level("INFO")
-    mapping = bmvc_mapping(json.loads(GOLDEN[0].read_text())) | {
+    mapping = bmvc_mapping(FIRST) | {
         "TRAIN": {
             "MAX_EPOCHS": 60,
             "CHECKPOINTS_EPOCHS": 1,
@@ -173,7 +145,7 @@ def test_numbers_of_vgg_modules_become_rows():
 
 
 def test_s2l2_5_takes_pool5_in_steps_of_three():
-    mapping = bmvc_mapping(json.loads(GOLDEN[-1].read_text()))
+    mapping = bmvc_mapping(LAST)
     mapping["MODEL"]["NETS"] = "vgg16_S2L2_5"
     assert load_config(mapping).model.backbone.strides == {"2": 1, "5": 1, "17": 3}
 

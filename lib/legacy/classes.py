@@ -52,6 +52,13 @@ def class_names(num_classes: int) -> list[str]:
     return [f"class {label}" for label in range(1, num_classes)]
 
 
+def category_ids(names: Sequence[str]) -> list[int]:
+    """COCO's ids of its own classes; 1, 2, ... for any others."""
+    if list(names) == list(COCO):
+        return [COCO_IDS.index(name) + 1 for name in names]
+    return list(range(1, len(names) + 1))
+
+
 class ClassRows:
     """Fits the class predictors of a checkpoint to a model of other classes.
 
