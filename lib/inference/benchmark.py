@@ -56,15 +56,15 @@ def measure(
     samples: dict[str, list[list[float]]] = {name: [] for name in predictors}
     for _ in range(warm_up):
         for predictor in predictors.values():
-            _run(predictor, images)
+            time_stages(predictor, images)
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(next(iter(samples.values()))) < LEAST_ROUNDS:
         for name, predictor in predictors.items():
-            samples[name].append(_run(predictor, images))
+            samples[name].append(time_stages(predictor, images))
     return {name: np.array(rounds) * 1000 / len(images) for name, rounds in samples.items()}
 
 
-def _run(predictor: Predictor, images: Sequence[np.ndarray]) -> list[float]:
+def time_stages(predictor: Predictor, images: Sequence[np.ndarray]) -> list[float]:
     """Seconds of each stage of one batch; the device is waited for at the end of each."""
     wait = torch.cuda.synchronize if torch.cuda.is_available() else (lambda: None)
     wait()
