@@ -12,8 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch  # noqa: E402
 
-from lib.data.annotations import read_json  # noqa: E402
-from lib.data.formats import read_dataset  # noqa: E402
+from lib.data.formats import read_dataset, read_results  # noqa: E402
 from lib.evaluation.arrays import make_detections, make_ground_truth  # noqa: E402
 from lib.evaluation.compare import compare, comparison_rows, short_names, summary  # noqa: E402
 from lib.evaluation.protocols import PROTOCOLS, make_protocol, parse_ranges  # noqa: E402
@@ -43,9 +42,11 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def run(arguments: argparse.Namespace) -> None:
     """Reads, compares, prints and writes."""
     protocol = make_protocol(arguments.protocol, parse_ranges(arguments.ranges) if arguments.ranges else None)
-    truth = make_ground_truth(read_dataset(arguments.gt, arguments.images), protocol)
-    tables = [make_detections(read_json(path), truth) for path in (arguments.first, arguments.second)]
-    names = short_names(arguments.first, arguments.second)
+    dataset = read_dataset(arguments.gt, arguments.images)
+    truth = make_ground_truth(dataset, protocol)
+    paths = arguments.first, arguments.second
+    tables = [make_detections(read_results(path, dataset), truth) for path in paths]
+    names = short_names(*paths)
     comparison = compare(truth, *tables, protocol, arguments.resamples, arguments.seed)
     print(f"{align(comparison_rows(comparison, names))}\n\n{summary(comparison, names)}")
     if arguments.json:

@@ -10,8 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lib.data.annotations import read_json  # noqa: E402
-from lib.data.formats import read_dataset  # noqa: E402
+from lib.data.formats import read_dataset, read_results  # noqa: E402
 from lib.evaluation.arrays import make_detections, make_ground_truth  # noqa: E402
 from lib.evaluation.engines import ENGINES  # noqa: E402
 from lib.evaluation.evaluator import evaluate  # noqa: E402
@@ -43,7 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
     protocol = make_protocol(arguments.protocol, ranges, arguments.iou, arguments.max_detections)
     dataset = read_dataset(arguments.gt, arguments.images)
     ground_truth = make_ground_truth(dataset, protocol)
-    detections = make_detections(read_json(arguments.dt), ground_truth)
+    detections = make_detections(read_results(arguments.dt, dataset), ground_truth)
     result = evaluate(ground_truth, detections, protocol, arguments.engine)
     print(result.table())
     outputs = {arguments.json: lambda: json.dumps(result.to_json(), indent=1), arguments.csv: result.to_csv}

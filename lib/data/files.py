@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -40,6 +40,14 @@ def images_by_stem(folder: Path) -> dict[str, Path]:
             raise ValueError(f"images must have different names; got {found[stem]} and {path}: rename one")
         found[stem] = path
     return found
+
+
+def image_ids(stems: Sequence[str]) -> list[int]:
+    """Ids of images from their names: the numbers that they are, such as VOC's 000001, else 1, 2, ..."""
+    names = [stem.rsplit("/", 1)[-1] for stem in stems]
+    if all(name.isdecimal() for name in names) and len({int(name) for name in names}) == len(names):
+        return [int(name) for name in names]
+    return list(range(1, len(names) + 1))
 
 
 def output_files(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from lib.data.annotations import check_references, check_structure, read_json
@@ -81,3 +81,36 @@ def read_dataset(
 def write_dataset(coco: Mapping[str, Any], path: str | Path, name: str) -> None:
     """Writes a data set in COCO's form as a file (coco) or a folder (voc, yolo, visdrone)."""
     lookup(FORMATS, name, "format").write(coco, Path(path))
+
+
+def read_results(path: str | Path, coco: Mapping[str, Any]) -> Any:
+    """The content of a file of detections; images that it names instead of numbering them get their ids.
+
+    Args:
+        path: a JSON file, a list of COCO results as a rule.
+        coco: the data set; ``image_id`` may be the name of one of its files, with its suffix or without.
+    """
+    results = read_json(path)
+    if not isinstance(results, list) or not any(_names_image(entry) for entry in results):
+        return results
+    named: dict[str, set[int]] = {}
+    for record in coco["images"]:
+        name = PurePosixPath(str(record["file_name"]))
+        for key in (str(name), name.name, str(name.parent / name.stem), name.stem):
+            named.setdefault(key, set()).add(record["id"])
+    ids = {
+        key: min(found) for key, found in named.items() if len(found) == 1
+    }  # a name of two images names none
+    unknown = sorted({entry["image_id"] for entry in results if _names_image(entry)} - set(ids))
+    if unknown:
+        raise ValueError(
+            f"image_id of each detection in {path} must be the number or file name of an image of the ground truth; "
+            f"got {', '.join(unknown[:5])} ({len(unknown)} such): choose the file of the same data set and split"
+        )
+    return [
+        {**entry, "image_id": ids[entry["image_id"]]} if _names_image(entry) else entry for entry in results
+    ]
+
+
+def _names_image(entry: Any) -> bool:
+    return isinstance(entry, Mapping) and isinstance(entry.get("image_id"), str)

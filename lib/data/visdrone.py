@@ -13,6 +13,7 @@ from typing import Any
 
 from lib.data.files import (
     annotations_by_image,
+    image_ids,
     image_size,
     images_by_stem,
     number_text,
@@ -37,7 +38,8 @@ def read_visdrone(folder: Path, images: Path | None = None) -> dict[str, Any]:
         "annotations": [],
         "categories": [{"id": index, "name": name} for index, name in enumerate(NAMES, 1)],
     }
-    for image_id, path in enumerate(sorted(texts.rglob("*.txt")), 1):
+    paths = sorted(texts.rglob("*.txt"))
+    for image_id, path in zip(image_ids([path.stem for path in paths]), paths, strict=True):
         file = files.get(path.relative_to(texts).with_suffix("").as_posix())
         if file is None:
             raise FileNotFoundError(

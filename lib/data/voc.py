@@ -12,7 +12,7 @@ from typing import Any
 from xml.etree import ElementTree
 from xml.parsers import expat
 
-from lib.data.files import annotations_by_image, number_text, output_files
+from lib.data.files import annotations_by_image, image_ids, number_text, output_files
 
 NAMES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -60,7 +60,8 @@ def read_voc(folder: Path, images: Path | None = None) -> dict[str, Any]:
     """
     folder = folder / "Annotations" if (folder / "Annotations").is_dir() else folder
     records, annotations, names = [], [], []
-    for image_id, path in enumerate(sorted(folder.rglob("*.xml")), 1):
+    paths = sorted(folder.rglob("*.xml"))
+    for image_id, path in zip(image_ids([path.stem for path in paths]), paths, strict=True):
         root = parse_xml(path)
         height, width = (_number(root, f"size/{key}", path) for key in ("height", "width"))
         name = root.findtext("filename") or f"{path.stem}.jpg"

@@ -13,7 +13,14 @@ from typing import Any
 
 import yaml
 
-from lib.data.files import annotations_by_image, image_size, images_by_stem, output_files, read_lines
+from lib.data.files import (
+    annotations_by_image,
+    image_ids,
+    image_size,
+    images_by_stem,
+    output_files,
+    read_lines,
+)
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +48,7 @@ def read_yolo(folder: Path, images: Path | None = None) -> dict[str, Any]:
             "name the folder by --images"
         )
     records, annotations = [], []
-    for image_id, (stem, path) in enumerate(files.items(), 1):
+    for image_id, (stem, path) in zip(image_ids(list(files)), files.items(), strict=True):
         height, width = image_size(path)
         name = path.relative_to(images).as_posix()
         records.append({"id": image_id, "file_name": name, "height": height, "width": width})

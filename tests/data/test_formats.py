@@ -1,11 +1,13 @@
 """Data sets of others, read and written without losing a box."""
 
+import json
+
 import cv2
 import numpy as np
 import pytest
 
-from lib.data.files import image_size
-from lib.data.formats import guess_format, read_dataset, write_dataset
+from lib.data.files import image_ids, image_size
+from lib.data.formats import guess_format, read_dataset, read_results, write_dataset
 from lib.data.voc import parse_xml
 
 CLASSES = ["pedestrian", "people", "bicycle", "car"]
@@ -190,3 +192,21 @@ def test_classes_that_visdrone_does_not_have_are_refused(tmp_path):
     coco["annotations"][0]["category_id"] = 1
     with pytest.raises(ValueError, match="classes of VisDrone are .*; got whale"):
         write_dataset(coco, tmp_path, "visdrone")
+
+
+def test_ids_are_the_numbers_that_names_are():
+    assert image_ids(["000007", "a/000003"]) == [7, 3]
+    assert image_ids(["000007", "a/7"]) == [1, 2]
+    assert image_ids(["b", "000003"]) == [1, 2]
+
+
+def test_detections_may_name_images(tmp_path):
+    coco = {"images": [{"id": 4, "file_name": "a/b.jpg"}, {"id": 5, "file_name": "c.png"}]}
+    names = ["a/b.jpg", "b", "b.jpg", "c", 5]
+    (tmp_path / "dt.json").write_text(json.dumps([{"image_id": name} for name in names]))
+    assert [entry["image_id"] for entry in read_results(tmp_path / "dt.json", coco)] == [4, 4, 4, 5, 5]
+    coco["images"].append({"id": 6, "file_name": "d/c.png"})
+    for name in ("x", "c"):  # unknown, and the name of two images
+        (tmp_path / "dt.json").write_text(json.dumps([{"image_id": name}]))
+        with pytest.raises(ValueError, match=rf"or file name of an image .*; got {name} \(1 such\): choose"):
+            read_results(tmp_path / "dt.json", coco)
