@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -84,33 +85,42 @@ def write_dataset(coco: Mapping[str, Any], path: str | Path, name: str) -> None:
 
 
 def read_results(path: str | Path, coco: Mapping[str, Any]) -> Any:
-    """The content of a file of detections; images that it names instead of numbering them get their ids.
+    """The content of a file of detections; images and classes that it names instead of numbering get their ids.
 
     Args:
         path: a JSON file, a list of COCO results as a rule.
-        coco: the data set; ``image_id`` may be the name of one of its files, with its suffix or without.
+        coco: the data set. ``image_id`` may be the name of an image file, with or without folder and suffix,
+            ``category_id`` the name of a class.
     """
     results = read_json(path)
-    if not isinstance(results, list) or not any(_names_image(entry) for entry in results):
+    if not isinstance(results, list):
         return results
-    named: dict[str, set[int]] = {}
-    for record in coco["images"]:
-        name = PurePosixPath(str(record["file_name"]))
-        for key in (str(name), name.name, str(name.parent / name.stem), name.stem):
-            named.setdefault(key, set()).add(record["id"])
-    ids = {
-        key: min(found) for key, found in named.items() if len(found) == 1
-    }  # a name of two images names none
-    unknown = sorted({entry["image_id"] for entry in results if _names_image(entry)} - set(ids))
+    files = [(record["id"], PurePosixPath(str(record["file_name"]))) for record in coco["images"]]
+    names = {
+        "image_id": [(key, {str(n), n.name, str(n.parent / n.stem), n.stem}) for key, n in files],
+        "category_id": [(category["id"], {str(category["name"])}) for category in coco["categories"]],
+    }
+    for key, named in names.items():
+        if any(_is_named(entry, key) for entry in results):
+            results = _with_ids(results, key, named, path)
+    return results
+
+
+def _with_ids(results: list[Any], key: str, named: list[tuple[int, set[str]]], path: str | Path) -> list[Any]:
+    """The results with a number for each name at ``key``; a name of two things names none."""
+    counts = Counter(name for _, names in named for name in names)
+    ids = {name: number for number, names in named for name in names if counts[name] == 1}
+    given = {
+        entry[key] for entry in results if isinstance(entry, Mapping) and isinstance(entry.get(key), str)
+    }
+    unknown = sorted(given - set(ids))
     if unknown:
         raise ValueError(
-            f"image_id of each detection in {path} must be the number or file name of an image of the ground truth; "
-            f"got {', '.join(unknown[:5])} ({len(unknown)} such): choose the file of the same data set and split"
+            f"{key} of each detection in {path} must be a number or a name of the ground truth; got "
+            f"{', '.join(unknown[:5])} ({len(unknown)} unknown names): choose the file of the same data set and split"
         )
-    return [
-        {**entry, "image_id": ids[entry["image_id"]]} if _names_image(entry) else entry for entry in results
-    ]
+    return [{**entry, key: ids[entry[key]]} if _is_named(entry, key) else entry for entry in results]
 
 
-def _names_image(entry: Any) -> bool:
-    return isinstance(entry, Mapping) and isinstance(entry.get("image_id"), str)
+def _is_named(entry: Any, key: str) -> bool:
+    return isinstance(entry, Mapping) and isinstance(entry.get(key), str)

@@ -104,9 +104,10 @@ def calibration_figure(calibration: Calibration) -> str:
     upper.set(ylabel=f"share of hits (IoU {IOU:g})", ylim=(0, 1))
     upper.legend(loc="upper left", title=f"mean error {calibration.error:.3f}")
     lower.bar(np.arange(10) / 10 + 0.05, calibration.count, width=0.09, color=GREY)
-    lower.set(xlabel="score", ylabel="count", xlim=(0, 1), yscale="log")
-    lower.set_ylim(0.8, max(12, 1.5 * calibration.count.max()))
-    lower.yaxis.set_minor_formatter(NullFormatter())
+    lower.set(xlabel="score", ylabel="count", xlim=(0, 1))
+    if calibration.count.any():
+        lower.set(yscale="log", ylim=(0.8, max(12, 1.5 * calibration.count.max())))
+        lower.yaxis.set_minor_formatter(NullFormatter())
     return to_svg(figure)
 
 

@@ -200,13 +200,21 @@ def test_ids_are_the_numbers_that_names_are():
     assert image_ids(["b", "000003"]) == [1, 2]
 
 
-def test_detections_may_name_images(tmp_path):
+def test_detections_may_name_images_and_classes(tmp_path):
     coco = {"images": [{"id": 4, "file_name": "a/b.jpg"}, {"id": 5, "file_name": "c.png"}]}
+    coco["categories"] = [{"id": 8, "name": "cat"}]
     names = ["a/b.jpg", "b", "b.jpg", "c", 5]
     (tmp_path / "dt.json").write_text(json.dumps([{"image_id": name} for name in names]))
     assert [entry["image_id"] for entry in read_results(tmp_path / "dt.json", coco)] == [4, 4, 4, 5, 5]
     coco["images"].append({"id": 6, "file_name": "d/c.png"})
     for name in ("x", "c"):  # unknown, and the name of two images
         (tmp_path / "dt.json").write_text(json.dumps([{"image_id": name}]))
-        with pytest.raises(ValueError, match=rf"or file name of an image .*; got {name} \(1 such\): choose"):
+        with pytest.raises(
+            ValueError, match=rf"image_id .* a name of the ground truth; got {name} \(1 unknown"
+        ):
             read_results(tmp_path / "dt.json", coco)
+    (tmp_path / "dt.json").write_text(
+        '[{"image_id": "b", "category_id": "cat"}, {"image_id": 5, "category_id": 8}]'
+    )
+    expected = [{"image_id": 4, "category_id": 8}, {"image_id": 5, "category_id": 8}]
+    assert read_results(tmp_path / "dt.json", coco) == expected
