@@ -6,6 +6,7 @@ import torch
 from lib.models.backbones import BACKBONES
 from lib.models.backbones.base import Backbone, with_strides
 from lib.models.blocks import MaxPool
+from lib.models.bottlenecks import Residual
 from lib.models.dual_path import DualPath
 
 TABLES = {
@@ -13,17 +14,36 @@ TABLES = {
     "mobilenet_v2": BACKBONES["mobilenet_v2"](width=0.25),
     "vgg16": BACKBONES["vgg16"](),
 }
+ZOO = {
+    name: make(width=0.125 if name.startswith("resnet") else 0.25)
+    for name, make in BACKBONES.items()
+    if name not in TABLES
+}
 STRIDED = [
     (name, row) for name, table in TABLES.items() for row, layer in enumerate(table) if layer.stride > 1
 ]
 CONVOLUTIONS = [(name, row) for name, row in STRIDED if TABLES[name][row].block is not MaxPool]
 POOLS = [(name, row) for name, row in STRIDED if TABLES[name][row].block is MaxPool]
+ZOO_STRIDED = [
+    (name, row) for name, table in ZOO.items() for row, layer in enumerate(table) if layer.stride > 1
+]
 SIZES = [(96, 96), (101, 70), (64, 131)]
+
+
+def keeps_the_law(layer) -> bool:
+    """Whether every second pixel of the row at stride 1 is the row as it was.
+
+    It is not where something after the strided convolution, still in the row, looks at other pixels: the average
+    of a squeeze-and-excite stage, which is then the dense map's, or ResNet's second 3x3 convolution.
+    """
+    return not layer.options.get("squeeze") and not (
+        layer.block is Residual and not layer.options["bottleneck"]
+    )
 
 
 def rows_until(name: str) -> int:
     """VGG16's wide last rows add nothing to its laws but time."""
-    return 17 if name == "vgg16" else len(TABLES[name])
+    return 17 if name == "vgg16" else len(TABLES[name] if name in TABLES else ZOO[name])
 
 
 def shrink(table):
@@ -33,14 +53,29 @@ def shrink(table):
 
 def make(name: str, strides: dict | None = None) -> Backbone:
     """A variant with the weights that every variant of this backbone gets here."""
-    table = TABLES[name] if name != "vgg16" else shrink(TABLES[name])
+    table = TABLES[name] if name in TABLES else ZOO[name]
+    table = shrink(table) if name == "vgg16" else table
     torch.manual_seed(0)
     backbone = Backbone(with_strides(table[: rows_until(name)], strides or {})).eval()
-    for module in backbone.modules():  # statistics that differ from BatchNorm's defaults
+    return wake(backbone)
+
+
+def wake(backbone: Backbone) -> Backbone:
+    """Gives it values that reach the last row, and statistics that differ from BatchNorm's defaults."""
+    for module in backbone.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(module.weight)
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.uniform_(-0.1, 0.1)
             module.running_var.uniform_(0.5, 1.5)
     return backbone
+
+
+def is_same(found: torch.Tensor, expected: torch.Tensor) -> bool:
+    """To 1e-4 of the largest value, however small that is."""
+    scale = expected.abs().max().item()
+    assert scale > 1e-6, "a map of zeros would prove nothing"
+    return found.shape == expected.shape and torch.allclose(found, expected, rtol=0, atol=1e-4 * scale)
 
 
 def taps_after(row: int, name: str) -> list[str]:
@@ -48,7 +83,7 @@ def taps_after(row: int, name: str) -> list[str]:
     return [str(tap) for tap in dict.fromkeys([min(row + 1, last), (row + last + 1) // 2, last])]
 
 
-@pytest.mark.parametrize(("name", "row"), STRIDED)
+@pytest.mark.parametrize(("name", "row"), STRIDED + ZOO_STRIDED)
 def test_surgery_keeps_every_parameters_name_and_shape(name, row):
     plain, changed = make(name), make(name, {row: 1})
     shapes = {key: value.shape for key, value in plain.state_dict().items()}
@@ -67,7 +102,63 @@ def test_coarse_path_is_the_unmodified_backbone(name, row, size):
         plain = make(name)(image, taps)
         coarse = dual(image, [f"coarse.{tap}" for tap in taps])
     for tap in taps:
-        torch.testing.assert_close(coarse[f"coarse.{tap}"], plain[tap], rtol=1e-5, atol=1e-5)
+        assert is_same(coarse[f"coarse.{tap}"], plain[tap])
+
+
+@pytest.mark.parametrize(("name", "row"), ZOO_STRIDED)
+def test_law_of_the_dual_path_holds_but_where_a_row_looks_around_after_its_stride(name, row):
+    image = torch.randn(1, 3, 101, 70, generator=torch.Generator().manual_seed(1))
+    taps = [str(row), *taps_after(row, name)] if row + 1 < len(ZOO[name]) else []
+    dual = DualPath(make(name, {row: 1}), split=row)
+    with torch.no_grad():
+        plain = make(name)(image, taps)
+        found = dual(image, [str(row), *(f"coarse.{tap}" for tap in taps[1:])])
+    coarse = {str(row): found[str(row)][..., ::2, ::2]} | {tap: found[f"coarse.{tap}"] for tap in taps[1:]}
+    for tap in taps:
+        assert coarse[tap].shape == plain[tap].shape
+        assert is_same(coarse[tap], plain[tap]) is keeps_the_law(ZOO[name][row]), tap
+
+
+def test_rows_that_break_the_law_are_these():
+    broken = [(name, row) for name, row in ZOO_STRIDED if not keeps_the_law(ZOO[name][row])]
+    assert [row for name, row in broken if name == "mobilenet_v3_large"] == [4, 13]
+    assert [row for name, row in broken if name == "mobilenet_v3_small"] == [1, 4, 9]
+    assert [row for name, row in broken if name == "resnet18"] == [4, 6, 8]
+    assert {name for name, _ in broken} == {
+        *("mobilenet_v3_large", "mobilenet_v3_small", "mobiledet_cpu", "resnet18", "resnet34"),
+        *("efficientnet_b0", "efficientnet_b1", "efficientnet_b2", "efficientnet_b3"),
+    }
+    assert not [name for name, row in broken if row == 0]  # S1L0 keeps it on every backbone
+
+
+def test_average_of_squeeze_and_excite_differs_by_nothing_else():
+    # where the row's average is that of every second pixel, the law holds there too
+    row = 4
+    plain, modified = make("mobilenet_v3_large"), make("mobilenet_v3_large", {row: 1})
+    squeeze = modified.layers[row].squeeze
+    squeeze.forward = lambda x: (
+        x
+        * squeeze.gate(
+            squeeze.expand(squeeze.act(squeeze.reduce(x[..., ::2, ::2].mean(dim=(2, 3), keepdim=True))))
+        )
+    )
+    image = torch.randn(1, 3, 101, 70)
+    with torch.no_grad():
+        coarse = DualPath(modified, split=row)(image, ["coarse.16"])["coarse.16"]
+        assert is_same(coarse, plain(image, ["16"])["16"])
+
+
+@pytest.mark.parametrize(("size", "holds"), [((101, 71), True), ((96, 96), False)])
+def test_padding_of_tensorflow_keeps_the_law_where_the_rows_map_is_odd(size, holds):
+    table = BACKBONES["efficientnet_b0"](width=0.25, same_padding=True)
+    image = torch.randn(1, 3, *size)
+    torch.manual_seed(0)
+    plain = wake(Backbone(table).eval())
+    dual = DualPath(Backbone(with_strides(table, {0: 1})), split=0).eval()
+    dual.load_state_dict(plain.state_dict())
+    with torch.no_grad():
+        coarse, expected = dual(image, ["coarse.16"])["coarse.16"], plain(image, ["16"])["16"]
+    assert is_same(coarse, expected) is holds
 
 
 @pytest.mark.parametrize("size", [(96, 96), (100, 70)])
@@ -84,7 +175,7 @@ def test_max_pooled_coarse_path_is_the_unmodified_vgg(name, row, size):
         )
         subsampled = DualPath(make(name, {row: 1}), split=row)(image, [f"coarse.{tap}" for tap in taps])
     for tap in taps:
-        torch.testing.assert_close(maximum[f"coarse.{tap}"], plain[tap], rtol=1e-5, atol=1e-5)
+        assert is_same(maximum[f"coarse.{tap}"], plain[tap])
         assert not torch.equal(subsampled[f"coarse.{tap}"], plain[tap])
 
 
