@@ -51,13 +51,13 @@ def run(arguments: argparse.Namespace) -> None:
         raise FileNotFoundError(f"--images must be a folder; {arguments.images} is none: check the path")
     found = survey(coco, arguments.images, arguments.open)
     coverage = cover(found, arguments.cfg) if arguments.cfg else None
-    print(text_report(found, protocol, coverage))
     if arguments.json:
         arguments.json.write_text(
             json.dumps(json_report(found, protocol, coverage), indent=1), encoding="utf-8"
         )
     if arguments.html:
         arguments.html.write_text(html_report(str(arguments.gt), found, protocol, coverage), encoding="utf-8")
+    print(text_report(found, protocol, coverage))
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -48,7 +48,6 @@ def run(arguments: argparse.Namespace) -> None:
     tables = [make_detections(read_results(path, dataset), truth) for path in paths]
     names = short_names(*paths)
     comparison = compare(truth, *tables, protocol, arguments.resamples, arguments.seed)
-    print(f"{align(comparison_rows(comparison, names))}\n\n{summary(comparison, names)}")
     if arguments.json:
         parts = {
             key: [found.to_json() for found in getattr(comparison, key)] for key in ("metrics", "classes")
@@ -58,6 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
         from lib.evaluation.comparison_page import build_comparison  # plots take a second to import
 
         arguments.html.write_text(build_comparison(comparison, names), encoding="utf-8")
+    print(f"{align(comparison_rows(comparison, names))}\n\n{summary(comparison, names)}")
 
 
 def main(argv: list[str] | None = None) -> None:

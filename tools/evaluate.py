@@ -37,14 +37,13 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Reads, evaluates, prints and writes."""
+    """Reads, evaluates, writes and prints."""
     ranges = parse_ranges(arguments.ranges) if arguments.ranges else None
     protocol = make_protocol(arguments.protocol, ranges, arguments.iou, arguments.max_detections)
     dataset = read_dataset(arguments.gt, arguments.images)
     ground_truth = make_ground_truth(dataset, protocol)
     detections = make_detections(read_results(arguments.dt, dataset), ground_truth)
     result = evaluate(ground_truth, detections, protocol, arguments.engine)
-    print(result.table())
     outputs = {arguments.json: lambda: json.dumps(result.to_json(), indent=1), arguments.csv: result.to_csv}
     if arguments.html:
         from lib.evaluation.report import build_report  # plots take a second to import
@@ -56,6 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(write(), encoding="utf-8")
+    print(result.table())
 
 
 def main(argv: list[str] | None = None) -> None:
