@@ -7,15 +7,22 @@ from pathlib import Path
 import pytest
 import torch
 
-from lib.build import build_loss
+from lib.build import build_loss, build_postprocess
 from lib.config import load_config
 from lib.multibox.coder import BoxCoder
-from lib.multibox.losses import MultiBoxLoss, hard_negatives
+from lib.multibox.losses import FocalLoss, MultiBoxLoss, QualityFocalLoss, hard_negatives
 from lib.multibox.matcher import IoUMatcher
 from lib.multibox.priors import PriorGenerator
 from lib.structures import IGNORE, Predictions, Target
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "loss" / "ssd_lite_mobilenetv1.json").read_text())
+
+
+def formula_outputs(count: int, columns: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The golden files' offsets (2, count, 4) and logits (2, count, columns)."""
+    loc = 0.5 * torch.sin(0.0137 * torch.arange(2 * count * 4, dtype=torch.float64))
+    conf = 3 * torch.sin(0.7131 * torch.arange(2 * count * columns, dtype=torch.float64) + 0.3)
+    return loc.reshape(2, count, 4).float(), conf.reshape(2, count, columns).float()
 
 
 def golden_case() -> tuple[Predictions, Target]:
@@ -33,7 +40,7 @@ def golden_case() -> tuple[Predictions, Target]:
         for row, (*box, label) in enumerate(objects):
             boxes[image, row] = torch.tensor(box) * 300
             labels[image, row] = int(label)
-    return Predictions(conf.float(), loc.float(), priors, (300, 300)), Target(boxes, labels)
+    return Predictions(conf, loc, priors, (300, 300)), Target(boxes, labels)
 
 
 def test_matches_are_the_ancestors():
@@ -96,3 +103,83 @@ def test_half_precision_predictions_are_judged_in_float32():
 def test_config_builds_the_loss():
     loss = build_loss(load_config({"loss": {"type": "multibox", "negative_ratio": 2.0}}))
     assert (loss.negative_ratio, loss.coder.variances) == (2.0, (0.1, 0.2))
+
+
+def one_positive(**changes) -> tuple[Predictions, Target]:
+    """Prior 0 is the object's, 1 is background, 2 lies in a crowd; 2 classes and background."""
+    priors = torch.tensor([[0.0, 0, 10, 10], [20, 0, 40, 10], [50, 50, 60, 60]])
+    logits = torch.tensor([[[9.0, 0.0, math.log(3.0)], [9.0, 0.0, 0.0], [9.0, 5.0, 5.0]]])
+    values = {"logits": logits, "deltas": torch.zeros(1, 3, 4), **changes}
+    target = Target(torch.tensor([[[0.0, 0, 10, 10], [45, 45, 65, 65]]]), torch.tensor([[2, IGNORE]]))
+    return Predictions(values["logits"], values["deltas"], priors, (70, 70)), target
+
+
+def test_focal_loss_by_hand():
+    # sigmoids .5 and .75 for prior 0, .5 twice for prior 1; the crowd's prior and column 0 do not count
+    losses = FocalLoss(IoUMatcher(), BoxCoder(), alpha=0.25, gamma=2.0)(*one_positive())
+    own = 0.25 * 0.25**2 * math.log(4 / 3)
+    others = 3 * 0.75 * 0.5**2 * math.log(2)
+    assert losses["loss_cls"].item() == pytest.approx(own + others)
+    assert losses["loss_box"].item() == 0
+    plain = FocalLoss(IoUMatcher(), BoxCoder(), alpha=0.5, gamma=0.0, cls_weight=2.0)(*one_positive())
+    assert plain["loss_cls"].item() == pytest.approx(math.log(4 / 3) + 3 * math.log(2))
+
+
+def test_quality_focal_loss_wants_the_boxs_iou():
+    # the predicted box is twice as wide as the object: IoU 1/2; sigmoid .75 -> |.5 - .75|^2 * cross-entropy
+    deltas = torch.zeros(1, 3, 4)
+    deltas[0, 0, 2] = math.log(2) / 0.2
+    case = one_positive(deltas=deltas)
+    entropy = -(0.5 * math.log(0.75) + 0.5 * math.log(0.25))
+    others = 3 * 0.5 * 0.5**2 * math.log(2)
+    losses = QualityFocalLoss(IoUMatcher(), BoxCoder())(*case)
+    assert losses["loss_cls"].item() == pytest.approx(0.5 * 0.25**2 * entropy + others)
+    of_prior = QualityFocalLoss(IoUMatcher(), BoxCoder(), of="prior")(*case)  # the prior is the object: IoU 1
+    assert of_prior["loss_cls"].item() == pytest.approx(0.5 * 0.25**2 * math.log(4 / 3) + others)
+
+
+@pytest.mark.parametrize("box", ["smooth_l1", "balanced_l1", "giou", "diou", "ciou", "nwd"])
+@pytest.mark.parametrize("kind", ["multibox", "focal", "quality_focal"])
+def test_every_loss_by_config_teaches_both_outputs(kind, box):
+    loss = build_loss(load_config({"loss": {"type": kind, "box": box}}))
+    logits = torch.zeros(1, 3, 3, requires_grad=True)
+    deltas = torch.full((1, 3, 4), 0.5, requires_grad=True)
+    losses = loss(*one_positive(logits=logits, deltas=deltas))
+    sum(losses.values()).backward()
+    assert logits.grad[0, 0].abs().sum() > 0
+    assert deltas.grad[0, 0].abs().sum() > 0
+    assert deltas.grad[0, 1:].abs().sum() == 0
+
+
+def test_beta_of_a_loss_without_one_is_refused():
+    with pytest.raises(ValueError, match="loss.beta must be null for loss.box=giou"):
+        build_loss(load_config({"loss": {"type": "focal", "box": "giou", "beta": 0.5}}))
+    with pytest.raises(ValueError, match="loss.box must be one of .*did you mean 'ciou'"):
+        build_loss(load_config({"loss": {"type": "multibox", "box": "cio"}}))
+
+
+def test_scores_follow_the_loss():
+    assert build_postprocess(load_config({})).activation == "softmax"
+    assert build_postprocess(load_config({"loss": {"type": "focal"}})).activation == "sigmoid"
+
+
+def test_loss_is_torchvisions():
+    # torchvision's SSD300 default boxes; later objects take a box that two want, as in its matcher
+    config = load_config("experiments/vgg16/torchvision300_c91.yml", ["loss.min_negatives=0"])
+    golden = json.loads(
+        (Path(__file__).parents[1] / "golden" / "loss" / "ssd300_vgg16_torchvision.json").read_text()
+    )
+    priors = PriorGenerator(**config.model.priors)(
+        [(side, side) for side in (38, 19, 10, 5, 3, 1)], (300, 300)
+    )
+    count = len(priors)
+    loc, conf = formula_outputs(count, 91)
+    boxes, labels = torch.zeros(2, 4, 4), torch.zeros(2, 4, dtype=torch.long)
+    for image, (rows, classes) in enumerate(zip(golden["boxes"], golden["labels"], strict=True)):
+        boxes[image, : len(rows)], labels[image, : len(rows)] = torch.tensor(rows), torch.tensor(classes)
+    predictions, target = Predictions(conf, loc, priors, (300, 300)), Target(boxes, labels)
+    losses = build_loss(config)(predictions, target)
+    found = IoUMatcher()(priors, target).labels
+    assert [(image > 0).nonzero()[:, 0].tolist() for image in found] == golden["pos_idx"]
+    assert losses["loss_box"].item() == pytest.approx(golden["reg"], rel=1e-4)
+    assert losses["loss_cls"].item() == pytest.approx(golden["cls"], rel=1e-4)
