@@ -26,10 +26,15 @@ STYLE = matplotlib.rc_context(  # a decorator of every function that draws
 )
 
 
-def canvas(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
-    """A figure of so many inches, with panels beside each other that share their axes."""
-    figure = Figure((width, height), layout="constrained")
-    return figure, list(np.atleast_1d(figure.subplots(1, columns, sharex=True, sharey=True)))
+def canvas(width: float, height: float, panels: int = 1, columns: int = 4) -> tuple[Figure, list[Axes]]:
+    """A figure of panels that share their axes, so many in a row; width and height are a panel's, in inches."""
+    columns = min(columns, panels)
+    rows = -(-panels // columns)
+    figure = Figure((width * columns, height * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
+    for axes in grid[panels:]:
+        axes.remove()
+    return figure, list(grid[:panels])
 
 
 def to_svg(figure: Figure) -> str:

@@ -17,7 +17,6 @@ from lib.evaluation.protocols import Protocol
 from lib.evaluation.result import Result
 
 _KIND_COLOURS = ("#1b9e77", "#d95f02", "#7570b3", "#e7298a", "#666666", "#a6761d")
-_MOST_CELLS = 40  # classes up to which a confusion matrix names its rows
 
 
 @STYLE
@@ -60,13 +59,14 @@ def precision_recall_figure(result: Result) -> str:
 def error_figure(errors: Mapping[str, Errors]) -> str:
     """What each kind of error costs in AP50, one panel a range that has objects."""
     shown = {name: found for name, found in errors.items() if found.ap50 is not None}
-    figure, panels = canvas(1.2 + 2.1 * len(shown), 2.6, max(len(shown), 1))
+    figure, panels = canvas(2.4, 2.5, max(len(shown), 1))
     for axes, (name, found) in zip(panels, shown.items(), strict=False):
         costs = [found.cost[kind] for kind in KINDS]
         bars = axes.barh(KINDS, costs, color=_KIND_COLOURS)
         axes.bar_label(bars, [f"{cost:.3f}" for cost in costs], padding=2, fontsize=8)
         axes.set(title=f"{name}: AP50 {found.ap50:.3f}", xlabel="cost in AP50")
         axes.margins(x=0.25)
+        axes.tick_params(labelbottom=True)
         axes.grid(axis="y", visible=False)
     panels[0].invert_yaxis()
     return to_svg(figure)
@@ -76,19 +76,18 @@ def error_figure(errors: Mapping[str, Errors]) -> str:
 def confusion_figure(table: np.ndarray, names: Sequence[str]) -> str:
     """Confusion matrix: rows are true classes and show shares of the row, cells show counts."""
     size = len(names) + 1
-    side = min(2.2 + 0.42 * size, 11)
+    side = 2.2 + 0.34 * size
     figure, (axes,) = canvas(side + 0.6, side)
     share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     share[-1] = 0  # background has no total to be a share of
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     axes.grid(visible=False)
-    if size <= _MOST_CELLS:
-        axes.set_xticks(range(size), [*names, "missed"], rotation=60, ha="right", rotation_mode="anchor")
-        axes.set_yticks(range(size), [*names, "background"])
-        for (row, column), count in np.ndenumerate(table):
-            if count:
-                colour = "white" if share[row, column] > 0.55 else "black"
-                axes.text(column, row, count, ha="center", va="center", color=colour, fontsize=7)
+    axes.set_xticks(range(size), [*names, "missed"], rotation=60, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(size), [*names, "background"])
+    for (row, column), count in np.ndenumerate(table):
+        if count:
+            colour = "white" if share[row, column] > 0.55 else "black"
+            axes.text(column, row, count, ha="center", va="center", color=colour, fontsize=7)
     axes.set(xlabel="detected as", ylabel="true class")
     return to_svg(figure)
 

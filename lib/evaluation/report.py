@@ -21,6 +21,7 @@ from lib.evaluation.tables import Row, cell_text, class_rows, limit_line, side_t
 
 _SMALL = 32.0  # px of side: what the field calls small
 _MOST_CONFUSIONS = 12
+_MOST_CLASSES = 25  # of the confusion matrix
 
 _SIZE_TEXT = (
     "Ranges sort objects by their area in the original image; the table gives the sides of squares of "
@@ -156,9 +157,14 @@ def _count_rows(result: Result) -> list[Row]:
 
 
 def _confusion_section(ground_truth: GroundTruth, detections: DetectionTable, score: float) -> str:
-    """The matrix, and the pairs of classes that are confused most."""
+    """The matrix of the most frequent classes, and the pairs of classes that are confused most."""
     names = ground_truth.names
     counts = confusion(ground_truth, detections, score)
+    frequency = counts[:-1].sum(axis=1) + counts[:, :-1].sum(axis=0)
+    chosen = np.sort(np.argsort(-frequency, kind="stable")[:_MOST_CLASSES])
+    chosen = chosen[frequency[chosen] > 0]
+    cells = np.append(chosen, len(names))
+    figure = plots.confusion_figure(counts[np.ix_(cells, cells)], [names[index] for index in chosen])
     between = counts[:-1, :-1] * (1 - np.eye(len(names), dtype=np.int64))
     order = np.argsort(-between, axis=None, kind="stable")[:_MOST_CONFUSIONS]
     pairs = [np.unravel_index(place, between.shape) for place in order if between.flat[place]]
@@ -166,7 +172,11 @@ def _confusion_section(ground_truth: GroundTruth, detections: DetectionTable, sc
     rows += [(names[true], names[found], int(between[true, found])) for true, found in pairs]
     listed = table(rows) if pairs else note("No class is taken for another.")
     text = _CONFUSION_TEXT.format(score=score)
-    return section("Confusion of classes", text, row([plots.confusion_figure(counts, names), listed]))
+    if len(chosen) < len(names):
+        text += (
+            f" Shown are {len(chosen)} of {len(names)} classes, those with the most objects and detections."
+        )
+    return section("Confusion of classes", text, row([figure, listed]))
 
 
 def _gallery(
