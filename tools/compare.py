@@ -15,7 +15,8 @@ import torch  # noqa: E402
 from lib.data.formats import read_dataset, read_results  # noqa: E402
 from lib.evaluation.arrays import make_detections, make_ground_truth  # noqa: E402
 from lib.evaluation.compare import compare, comparison_rows, short_names, summary  # noqa: E402
-from lib.evaluation.protocols import PROTOCOLS, make_protocol, parse_ranges  # noqa: E402
+from lib.evaluation.options import parse_ranges  # noqa: E402
+from lib.evaluation.protocols import PROTOCOLS, make_protocol  # noqa: E402
 from lib.evaluation.tables import align  # noqa: E402
 
 

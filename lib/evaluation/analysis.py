@@ -9,7 +9,8 @@ import numpy as np
 from lib.evaluation.arrays import DetectionTable, GroundTruth
 from lib.evaluation.evaluator import evaluate
 from lib.evaluation.matching import NONE, match
-from lib.evaluation.protocols import HUGE, Metric, Protocol
+from lib.evaluation.options import HUGE
+from lib.evaluation.protocols import Metric, Protocol
 
 IOU = 0.5
 

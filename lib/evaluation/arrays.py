@@ -91,18 +91,14 @@ def make_ground_truth(
     """
     images, names = _check_lists(coco)
     annotations = coco["annotations"]
-    regions, dropped = (
-        [key for key, name in names.items() if re.sub("[-_]", " ", name.lower()) in classes]
-        for classes in (protocol.region_classes, protocol.dropped_classes)
-    )
-    wanted = np.unique(list(names if category_ids is None else category_ids))
-    check_known(wanted, np.array(list(names)), "category id to judge", "categories of the ground truth")
-    classes = wanted[~np.isin(wanted, regions + dropped)].astype(np.int64)
+    classes, regions, dropped = _choose_classes(names, protocol, category_ids)
     chosen = images if image_ids is None else np.unique(list(image_ids))
     image, category = (id_column(annotations, key, "annotation") for key in ("image_id", "category_id"))
     check_known(image, images, "image_id of an annotation", "images of the ground truth")
     check_known(category, np.array(list(names)), "category_id of an annotation", "categories")
-    is_region = np.isin(category, regions) | _flags(annotations, ["ignored_region"] if protocol.region_classes else [])
+    is_region = np.isin(category, regions) | _flags(
+        annotations, ["ignored_region"] if protocol.region_classes else []
+    )
     is_judged = is_region | np.isin(category, classes)
     if not is_judged.all():
         log.info("left_out_objects %d (of classes that are not judged)", np.count_nonzero(~is_judged))
@@ -163,6 +159,14 @@ def detection_table(
     check_known(
         category_id, ground_truth.category_ids, "category_id of a detection", "classes that are judged"
     )
+    _check_values(image_id, xywh, score)
+    image = np.searchsorted(ground_truth.image_ids, image_id)
+    table = DetectionTable(image, np.searchsorted(ground_truth.category_ids, category_id), xywh, score)
+    return table.select(np.argsort(image, kind="stable"))
+
+
+def _check_values(image_id: np.ndarray, xywh: np.ndarray, score: np.ndarray) -> None:
+    """Raises ValueError for a score or box that is not finite, and for a negative width or height."""
     for name, values in (("score", score[:, None]), ("bbox", xywh)):
         bad = np.flatnonzero(~np.isfinite(values).all(1))
         if len(bad):
@@ -177,9 +181,6 @@ def detection_table(
             f"got {xywh[bad[0]].tolist()} of image {image_id[bad[0]]}, {len(bad)} such in all: "
             "convert [x1, y1, x2, y2] first"
         )
-    image = np.searchsorted(ground_truth.image_ids, image_id)
-    table = DetectionTable(image, np.searchsorted(ground_truth.category_ids, category_id), xywh, score)
-    return table.select(np.argsort(image, kind="stable"))
 
 
 def _check_lists(coco: Mapping[str, Any]) -> tuple[np.ndarray, dict[int, str]]:
@@ -197,6 +198,19 @@ def _check_lists(coco: Mapping[str, Any]) -> tuple[np.ndarray, dict[int, str]]:
             raise ValueError(f"ids of {key} must differ; got {ids[times > 1][0]} twice: renumber them")
         found.append(ids)
     return found[0], {int(entry["id"]): str(entry.get("name", entry["id"])) for entry in coco["categories"]}
+
+
+def _choose_classes(
+    names: Mapping[int, str], protocol: Protocol, category_ids: Iterable[int] | None
+) -> tuple[np.ndarray, list[int], list[int]]:
+    """Category ids that are judged, those of regions of no class, and those whose detections are dropped."""
+    regions, dropped = (
+        [key for key, name in names.items() if re.sub("[-_]", " ", name.lower()) in kind]
+        for kind in (protocol.region_classes, protocol.dropped_classes)
+    )
+    wanted = np.unique(list(names if category_ids is None else category_ids)).astype(np.int64)
+    check_known(wanted, np.array(list(names)), "category id to judge", "categories of the ground truth")
+    return wanted[~np.isin(wanted, regions + dropped)], regions, dropped
 
 
 def _flags(annotations: Sequence[Mapping[str, Any]], flags: Sequence[str]) -> np.ndarray:

@@ -12,6 +12,7 @@ from lib.evaluation.evaluator import evaluate
 from lib.evaluation.kits import drop_regions
 from lib.evaluation.protocols import Metric, Protocol
 from lib.evaluation.resample import resample_ap
+from lib.evaluation.result import Result
 from lib.evaluation.tables import Row
 
 
@@ -89,37 +90,41 @@ def compare(
             f"a bootstrap must have at least 1 resample of at least 2 images; got {num_resamples} of {num_images}: "
             "choose more"
         )
-    rng = np.random.default_rng(seed)
-    drawn = [
-        np.bincount(rng.integers(0, num_images, num_images), minlength=num_images)
-        for _ in range(num_resamples)
-    ]
-    weights = np.stack(drawn, axis=1).astype(np.float32)  # (I, B)
-    results, samples = [], []
-    for table in (first, second):
-        truth, kept = drop_regions(ground_truth, table)
-        results.append(evaluate(truth, kept, protocol))
-        samples.append(resample_ap(truth, kept, protocol, weights))
-    headline = protocol.metrics()[protocol.headline]
-
-    def difference(name: str, metric: Metric, category: int | None = None) -> Difference:
-        values = [result.value(metric, category) for result in results]
-        means = [_mean(sample, metric, category) for sample in samples]
-        change = means[1] - means[0]
-        change = change[np.isfinite(change)]
-        if None in values or not len(change):
-            return Difference(name, *values, None, None, None)
-        tail = min(int((change <= 0).sum()), int((change >= 0).sum()))
-        low, high = np.quantile(change, [0.025, 0.975]).tolist()
-        return Difference(name, *values, low, high, min(1.0, 2 * (tail + 1) / (len(change) + 1)))
-
+    weights = _draw(num_images, num_resamples, np.random.default_rng(seed))
+    pairs = [drop_regions(ground_truth, table) for table in (first, second)]
+    results = [evaluate(*pair, protocol) for pair in pairs]
+    samples = [resample_ap(*pair, protocol, weights) for pair in pairs]
     keys = {key: metric for key, metric in protocol.metrics().items() if metric.kind == "AP"}
+    over_all = protocol.metrics()[protocol.headline]._replace(area=0)
     return Comparison(
-        [difference(key, metric) for key, metric in keys.items()],
-        [difference(name, headline._replace(area=0), index) for index, name in enumerate(ground_truth.names)],
+        [_difference(key, results, samples, metric) for key, metric in keys.items()],
+        [
+            _difference(name, results, samples, over_all, index)
+            for index, name in enumerate(ground_truth.names)
+        ],
         num_resamples,
         num_images,
     )
+
+
+def _draw(num_images: int, num_resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """(I, B) float32, how often each resample holds each image."""
+    drawn = (rng.integers(0, num_images, num_images) for _ in range(num_resamples))
+    return np.stack([np.bincount(rows, minlength=num_images) for rows in drawn], axis=1).astype(np.float32)
+
+
+def _difference(
+    name: str, results: list[Result], samples: list[np.ndarray], metric: Metric, category: int | None = None
+) -> Difference:
+    """One number of both detectors, from the whole set and from the resamples."""
+    values = [result.value(metric, category) for result in results]
+    change = _mean(samples[1], metric, category) - _mean(samples[0], metric, category)
+    change = change[np.isfinite(change)]
+    if None in values or not len(change):
+        return Difference(name, *values, None, None, None)
+    tail = min(int((change <= 0).sum()), int((change >= 0).sum()))
+    low, high = np.quantile(change, [0.025, 0.975]).tolist()
+    return Difference(name, *values, low, high, min(1.0, 2 * (tail + 1) / (len(change) + 1)))
 
 
 def _mean(samples: np.ndarray, metric: Metric, category: int | None) -> np.ndarray:

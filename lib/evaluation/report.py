@@ -77,41 +77,28 @@ def build_report(
     judged = judge(ground_truth, detections, result.protocol)
     score = best_score(detections, judged)
     curve = size_curve(ground_truth, detections, result.protocol)
+    calibration = plots.calibration_figure(calibrate(detections, judged))
+    along = note("There is no object.") if curve is None else plots.size_figure(curve, result.protocol)
+    limits = f"<p>Recall by the number of detections an image: {limit_line(result)}.</p>"
+    costs = plots.error_figure(errors), table(_error_rows(errors))
     sections = [
-        section(
-            "By size",
-            _SIZE_TEXT,
-            table(size_rows(result)),
-            f"<p>Recall by the number of detections an image: {limit_line(result)}.</p>",
-        ),
-        section(
-            "Along object size",
-            _CURVE_TEXT,
-            note("There is no object.") if curve is None else plots.size_figure(curve, result.protocol),
-        ),
+        section("By size", _SIZE_TEXT, table(size_rows(result)), limits),
+        section("Along object size", _CURVE_TEXT, along),
         section(
             "Precision, recall and scores",
             _CURVES_TEXT,
-            row(
-                [
-                    plots.precision_recall_figure(result),
-                    plots.calibration_figure(calibrate(detections, judged)),
-                ]
-            ),
+            row([plots.precision_recall_figure(result), calibration]),
         ),
-        section(
-            "Errors by kind and size", _ERROR_TEXT, plots.error_figure(errors), table(_error_rows(errors))
-        ),
+        section("Errors by kind and size", _ERROR_TEXT, *costs),
         _confusion_section(ground_truth, detections, score),
         section("By class", "AP with the name of a range is AP within it.", table(class_rows(result))),
         section("Objects by class and size", "", table(_count_rows(result))),
     ]
     if image_folder is not None:
-        side = small_side(result)
-        misses = worst_misses(ground_truth, detections, judged, score, side)
         files = {int(record["id"]): str(record.get("file_name", "")) for record in images}
+        misses = worst_misses(ground_truth, detections, judged, score, small_side(result))
         shown = detections.select(detections.score >= score)
-        text = _GALLERY_TEXT.format(side=side, score=score)
+        text = _GALLERY_TEXT.format(side=small_side(result), score=score)
         gallery = _gallery(ground_truth, shown, misses, files, image_folder)
         sections.append(section("Small objects that were missed", text, gallery))
     return page(title, _lead(result, errors, ground_truth, detections), sections)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lib.evaluation.protocols import HUGE, Metric
+from lib.evaluation.options import HUGE
+from lib.evaluation.protocols import Metric
 
 if TYPE_CHECKING:
     from lib.evaluation.result import Result
