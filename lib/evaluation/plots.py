@@ -28,7 +28,8 @@ def size_figure(curve: SizeCurve, protocol: Protocol) -> str:
         axes.stairs(values, curve.edges, baseline=None, color=colour, alpha=0.35)
         axes.plot(middle, values, "o-", color=colour, label=label, markersize=4)
     scale_sizes(axes, curve.edges[0], curve.edges[-1])
-    axes.set_ylim(0, 1)
+    top = np.nanmax([curve.ap, curve.recall], initial=0.1)
+    axes.set_ylim(0, min(1.25 * top, 1))  # room for the legend
     mark_bounds(axes, protocol)
     axes.legend(loc="upper left")
     return to_svg(figure)
