@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -54,3 +55,56 @@ def map_sizes(detector: nn.Module, image_size: tuple[int, int]) -> list[tuple[in
 def _shadow(model: nn.Module) -> nn.Module:
     """A copy on the meta device, where a forward pass gives shapes and computes nothing."""
     return copy.deepcopy(model).to("meta").eval()
+
+
+class Cost(NamedTuple):
+    """What a detector costs on one image.
+
+    Attributes:
+        maps: (height, width) of each map that the head reads.
+        num_priors: priors of the image.
+        macs: multiply-accumulates.
+        parameters: learnable values.
+    """
+
+    maps: list[tuple[int, int]]
+    num_priors: int
+    macs: int
+    parameters: int
+
+
+def cost_of(detector: nn.Module, image_size: tuple[int, int]) -> Cost:
+    """Counts a detector for an input of (height, width)."""
+    maps = map_sizes(detector, image_size)
+    priors = sum(h * w * boxes for (h, w), boxes in zip(maps, detector.priors.boxes_per_cell, strict=True))
+    return Cost(maps, priors, sum(count_macs(detector, image_size).values()), count_parameters(detector))
+
+
+def row_lines(detector: nn.Module, image_size: tuple[int, int]) -> list[str]:
+    """A table of the backbone's rows and the detector's other parts, to print."""
+    macs, backbone = count_macs(detector, image_size), detector.backbone
+    modules = {f"backbone.layers.{row}": layer for row, layer in enumerate(backbone.layers)}
+    rows = list(modules)
+    modules |= {"neck": detector.neck, "head.box": detector.head.box, "head.cls": detector.head.cls}
+    lines = [
+        f"{'part':20}{'block':20}{'stride':>8}{'in all':>8}{'channels':>10}{'parameters':>14}{'10^6 MAC':>12}"
+    ]
+    before, strided = 1, []
+    for name, module in modules.items():
+        about = f"{'':8}{'':8}{'':10}"
+        if name in rows:
+            row = rows.index(name)
+            reduction, stride = backbone.reductions[row], backbone.reductions[row] // before
+            about, before = f"{stride:8}{reduction:8}{backbone.channels[row]:10}", reduction
+            strided += [str(row)] if stride > 1 else []
+        mine = sum(value for layer, value in macs.items() if f"{layer}.".startswith(f"{name}."))
+        kind = type(module).__name__
+        lines.append(f"{name:20}{kind:20}{about}{count_parameters(module):14,}{mine / 1e6:12.2f}")
+    cost = cost_of(detector, image_size)
+    maps = ", ".join(f"{h}x{w}" for h, w in cost.maps)
+    lines.append(f"{'all':20}{'':46}{cost.parameters:14,}{cost.macs / 1e6:12.2f}")
+    lines.append(f"maps {maps}; {cost.num_priors:,} priors; 1 MAC = 2 FLOPs, biases not counted")
+    lines.append(
+        f"rows with a stride to take out (model.backbone.strides={{row: 1}}): {', '.join(strided) or 'none'}"
+    )
+    return lines

@@ -1,0 +1,73 @@
+"""What a detector is made of and what it costs: rows, strides, channels, parameters, multiply-accumulates.
+
+    python tools/count.py --cfg=experiments/mobilenet_v3/large320.yml [model.backbone.strides={0: 1} ...]
+    python tools/count.py --all --out=docs/models.md          the table of all experiments, between its two marks
+
+Nothing is computed or downloaded: the networks are built without memory for their weights. 1 MAC = 2 FLOPs.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import torch  # noqa: E402
+
+from lib.build import build_detector, input_size  # noqa: E402
+from lib.config import load_config  # noqa: E402
+from lib.models.count import cost_of, row_lines  # noqa: E402
+from lib.utils.runtime import readable_errors  # noqa: E402
+
+START, END = "<!-- table: python tools/count.py --all --out=docs/models.md -->", "<!-- end of the table -->"
+HEADER = "| experiment | input | maps | strides | priors | 10^9 MAC | 10^6 parameters |\n|---|---|---|---|---|---|---|"
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--cfg", help="experiment file")
+    what.add_argument("--all", action="store_true", help="every experiment, a line each")
+    parser.add_argument("--out", help="with --all: the Markdown file whose table is to be renewed")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. input.size=[512,512]")
+    return parser.parse_intermixed_args(argv)
+
+
+def experiment_line(path: Path) -> str:
+    """The table's line of one experiment."""
+    cfg = load_config(path)
+    with torch.device("meta"):
+        cost = cost_of(build_detector(cfg), input_size(cfg))
+    name, (height, width) = f"{path.parent.name}/{path.stem}", input_size(cfg)
+    maps = ", ".join(str(rows) if rows == columns else f"{rows}x{columns}" for rows, columns in cost.maps)
+    strides = ", ".join(f"{width / columns:.0f}" for _, columns in cost.maps)
+    counts = f"{cost.num_priors:,} | {cost.macs / 1e9:.2f} | {cost.parameters / 1e6:.2f}"
+    return f"| [{name}](../experiments/{name}.yml) | {height}x{width} | {maps} | {strides} | {counts} |"
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Prints the count, or renews the table."""
+    args = parse(argv)
+    if args.cfg:
+        cfg = load_config(args.cfg, args.overrides)
+        with torch.device("meta"):
+            print("\n".join(row_lines(build_detector(cfg), input_size(cfg))))
+        return
+    files = sorted(path for path in (ROOT / "experiments").glob("*/*.yml") if path.parent.name != "_base_")
+    table = "\n".join([HEADER, *map(experiment_line, files)])
+    if not args.out:
+        print(table)
+        return
+    before, start, rest = Path(args.out).read_text(encoding="utf-8").partition(START)
+    if not start or END not in rest:
+        raise ValueError(f"{args.out} must have the marks {START} and {END}; it has not both: add them")
+    Path(args.out).write_text(f"{before}{START}\n{table}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    with readable_errors():
+        main()
