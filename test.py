@@ -3,6 +3,8 @@
     python test.py --checkpoint=runs/mobilenet_v1/S1L0_dual/best.pth
     python test.py --cfg=experiments/... --checkpoint=... --json=result.json data.val.annotations=FILE.json
     python test.py --checkpoint=... 'evaluation.ranges={tiny: [0, 256], rest: [256, .inf]}'
+    python test.py --checkpoint=... --tiles=512              large images in overlapping tiles, as demo.py does
+    python test.py --checkpoint=model.onnx                   also --backend=onnxruntime, --dtype=bfloat16
 
 Without --cfg the checkpoint's own config counts. The detections are written in COCO's results format beside the
 checkpoint, as detections.json, or where --detections says.
@@ -16,6 +18,10 @@ from lib.build import build_dataset, build_detector
 from lib.checkpoint import is_ours, load_weights, read_checkpoint, read_run
 from lib.config import load_config
 from lib.engine.evaluate import Evaluation
+from lib.evaluation.evaluator import Evaluator
+from lib.inference import Predictor
+from lib.inference.evaluate import evaluate_predictor
+from lib.inference.tiles import parse_tiles
 from lib.utils.log import setup_logging
 from lib.utils.runtime import choose_device, readable_errors, set_threads
 
@@ -28,13 +34,15 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--checkpoint", required=True, help="weights (.pth), ours or of the BMVC 2019 code")
     parser.add_argument("--json", help="write the metrics to this file")
     parser.add_argument("--detections", help="write the detections to this file (COCO results format)")
+    parser.add_argument("--tiles", help="SIDE[,OVERLAP[,nms|fusion]] of tiles, such as 512,0.25")
+    parser.add_argument("--backend", help="torch or onnxruntime: test the model as Predictor runs it")
+    parser.add_argument("--dtype", help="float32, bfloat16 or float16: the same")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. evaluation.batch_size=8")
     return parser.parse_args(argv)
 
 
-def main(argv: list[str] | None = None) -> None:
-    args = parse(argv)
-    setup_logging()
+def detect(args: argparse.Namespace) -> Evaluator:
+    """What the checkpoint's model finds in the data set."""
     content = read_checkpoint(args.checkpoint)
     cfg = load_config(args.cfg or read_run(args.checkpoint)["config"], args.overrides)
     device = choose_device(cfg.run.device)
@@ -43,7 +51,22 @@ def main(argv: list[str] | None = None) -> None:
     cfg.data.classes = list(dataset.classes)
     model = build_detector(cfg).to(device)
     load_weights(model, args.checkpoint)
-    evaluator = Evaluation(cfg, dataset, device)(model)
+    return Evaluation(cfg, dataset, device)(model)
+
+
+def detect_as_deployed(args: argparse.Namespace) -> Evaluator:
+    """The same through Predictor: tiles, exported models, other backends and precisions."""
+    options = {key: value for key in ("backend", "dtype") if (value := getattr(args, key))}
+    tiles = parse_tiles(args.tiles) if args.tiles else None
+    predictor = Predictor(args.checkpoint, cfg=args.cfg, overrides=args.overrides, tiles=tiles, **options)
+    return evaluate_predictor(predictor, build_dataset(predictor.cfg, "val", predictor.classes))
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse(argv)
+    setup_logging()
+    is_deployed = args.tiles or args.backend or args.dtype or args.checkpoint.endswith(".onnx")
+    evaluator = (detect_as_deployed if is_deployed else detect)(args)
     result = evaluator.evaluate()
     print(result.table())
     detections = Path(args.detections or Path(args.checkpoint).with_name("detections.json"))

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from lib.build import build_postprocess, input_size
+from lib.config import load_config
 from lib.data.image import read_image
 from lib.data.transforms import build_transform
 from lib.inference.model_file import Loaded, OnnxModel, load_detector
@@ -37,7 +38,8 @@ class Predictor:
             repository, with its ``cfg``; or a detector that ``load_detector`` gave.
         device: auto, cpu, cuda, cuda:1 ...
         cfg: an experiment to use instead of the config inside the checkpoint.
-        overrides: ``key=value`` texts over the config, such as ``postprocess.score_threshold=0.3``.
+        overrides: ``key=value`` texts over the config, such as ``postprocess.score_threshold=0.3``; what is baked
+            into an exported model stays.
         backend: what runs the network: ``torch``; or ``onnxruntime``, about twice as fast on a CPU.
         dtype: of weights and maps in torch: float32, bfloat16, float16.
         compiled: whether torch.compile builds the network, which takes a minute at the first call of each
@@ -74,7 +76,7 @@ class Predictor:
         self._threads = threads or torch.get_num_threads()
         if not isinstance(checkpoint, Loaded) and Path(checkpoint).suffix == ".onnx":
             model = OnnxModel(checkpoint, self._threads)
-            self.network, self.cfg, self.classes = model, model.cfg, model.classes
+            self.network, self.cfg, self.classes = model, load_config(model.cfg, overrides), model.classes
         else:
             is_loaded = isinstance(checkpoint, Loaded)
             loaded = checkpoint if is_loaded else load_detector(checkpoint, cfg, tuple(overrides))
