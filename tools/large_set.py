@@ -37,7 +37,9 @@ def make_set(images: int, boxes: int, detections: int, seed: int = 0) -> tuple[d
     moved = xywh[near] + rng.normal(0, 0.1, (len(near), 4)) * xywh[near][:, [2, 3, 2, 3]]
     moved[:, 2:] = np.abs(moved[:, 2:])
     parts = zip((image[near], category[near], moved), scatter(detections - len(near)), strict=True)
-    columns = tuple(np.concatenate(part) for part in parts)
+    columns = [np.concatenate(part) for part in parts]
+    order = np.argsort(columns[0], kind="stable")  # image by image, as detectors write
+    columns = tuple(column[order] for column in columns)
     coco = {
         "images": [
             {"id": i, "file_name": f"{i}.jpg", "width": 640, "height": 480} for i in range(1, images + 1)
