@@ -169,3 +169,60 @@ def test_scope_takes_a_part_and_leaves_the_rest(golden):
     weights = {f"module.{name}": x for name, x in formula_weights(values["state_dict"]).items()}
     taken = translate_weights(weights, model, ["backbone"])
     assert taken.keys() == {name for name in model.state_dict() if name.startswith("backbone.")}
+
+
+def bmvc_variant(ssds: str, nets: str, layers: list, channels: list) -> dict:
+    mapping = bmvc_mapping(LAST)
+    mapping["MODEL"] |= {"SSDS": ssds, "NETS": nets, "FEATURE_LAYER": [layers, channels]}
+    return mapping
+
+
+@pytest.mark.parametrize(
+    ("mapping", "parameters"),
+    [
+        # FACTS: RFB VGG16 42.76 M; ANCESTORS: the dual path's older form 19,145,226 with 6 boxes on level 5
+        (
+            bmvc_variant("rfb", "vgg16", [22, 34, "RBF", "RBF", "", ""], [512, 1024, 512, 256, 256, 256]),
+            42_758_624,
+        ),
+        (
+            bmvc_variant(
+                "ssd_lite_dual",
+                "mobilenet_v1_S1L0",
+                [11, 13, "E", "S", "S", "P"],
+                [512, 1536, 512, 256, 256, 128],
+            ),
+            19_145_226 - 2 * 85 * (256 * 9 + 1),
+        ),
+    ],
+)
+def test_other_forms_have_the_ancestors_parameters(mapping, parameters):
+    with torch.device("meta"):
+        assert count_parameters(build_detector(load_config(mapping))) == parameters
+
+
+@pytest.mark.parametrize(
+    ("ssds", "nets", "layers", "channels"),
+    [
+        (
+            "fssd",
+            "vgg16",
+            [[22, 34, "S"], [512, 1024, 512]],
+            [["", "S", "S", "S", "", ""], [512, 512] + [256] * 4],
+        ),
+        (
+            "fssd_lite",
+            "mobilenet_v1",
+            [[5, 11, 13], [256, 512, 1024]],
+            [["", "S", "S", "S", "", ""], [512, 512] + [256] * 4],
+        ),
+        ("rfb_lite", "mobilenet_v2_050", [13, 17, "RBF", "S", "S", "S"], [48, 160, 512, 256, 256, 128]),
+    ],
+)
+def test_other_heads_of_bmvc_configs_build_and_run(ssds, nets, layers, channels):
+    with torch.device("meta"):
+        model = build_detector(load_config(bmvc_variant(ssds, nets, layers, channels))).eval()
+        predictions = model(torch.empty(1, 3, 300, 300))
+    assert predictions.logits.shape == (1, len(predictions.priors), 81)
+    if ssds == "fssd":  # its extra layers are linear
+        assert isinstance(model.neck.extras[0].conv.act, torch.nn.Identity)

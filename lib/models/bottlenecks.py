@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lib.models.blocks import Chain, Conv, SqueezeExcite
+from lib.models.blocks import ACTIVATIONS, Chain, Conv, SqueezeExcite
 
 
 class DepthwiseSeparable(Chain):
@@ -28,6 +28,7 @@ class InvertedResidual(Chain):
         fused: whether expansion and depthwise convolution are one full convolution.
         squeeze: hidden channels of the squeeze-and-excite stage; 0: none.
         squeeze_act, gate: its activations.
+        squeeze_first: whether the depthwise convolution's activation comes after that stage, not before it.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class InvertedResidual(Chain):
         squeeze: int = 0,
         squeeze_act: str = "relu",
         gate: str = "hard_sigmoid",
+        squeeze_first: bool = False,
         residual: bool = False,
         act: str | None = "relu6",
         same: bool = False,
@@ -55,9 +57,12 @@ class InvertedResidual(Chain):
         else:
             if expand:
                 self.expand = Conv(in_channels, hidden, kernel=1, act=act)
-            self.depthwise = Conv(hidden, hidden, stride, kernel=kernel, groups=hidden, act=act, same=same)
+            own = None if squeeze_first else act
+            self.depthwise = Conv(hidden, hidden, stride, kernel=kernel, groups=hidden, act=own, same=same)
         if squeeze:
             self.squeeze = SqueezeExcite(hidden, squeeze, squeeze_act, gate)
+        if squeeze_first and act:
+            self.act = ACTIVATIONS[act](inplace=True)
         self.project = Conv(hidden, out_channels, kernel=1, act=None)
         self.residual = residual
 

@@ -109,6 +109,7 @@ def mobilenet_v3(
     reduced_tail: bool = False,
     relu6: bool = False,
     squeeze_as_block: bool = False,
+    squeeze_first: bool = False,
 ) -> Table:
     """Row 0 is a full convolution, then 15 (small: 11) inverted residuals and a 1x1 convolution.
 
@@ -120,6 +121,7 @@ def mobilenet_v3(
         reduced_tail: halves the channels after the last stride (MobileNetV3, section 6.3).
         relu6: ReLU6 instead of ReLU.
         squeeze_as_block: the squeeze's hidden layer has the row's activation instead of ReLU.
+        squeeze_first: the squeeze comes before the depthwise convolution's activation, as in d-li14's weights.
     """
     relu = "relu6" if relu6 else "relu"
     channels = scale_channels(16, width)
@@ -137,6 +139,7 @@ def mobilenet_v3(
             "kernel": kernel,
             "squeeze": scale_channels(hidden, 0.25) if squeezes else 0,
             "squeeze_act": act if squeeze_as_block else relu,
+            "squeeze_first": squeeze_first,
             "residual": stride == 1 and channels == out_channels,
             "act": act,
         }
