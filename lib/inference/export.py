@@ -118,7 +118,7 @@ def onnx_bytes(loaded: Loaded, heads: bool = False, resize: bool = True) -> byte
         heads: end with logits, deltas and priors instead of detections.
         resize: take images of any size, resized inside; otherwise of the network's.
     """
-    from lib.inference.onnx_nms import TRANSLATIONS  # needs ONNX, which only who exports must have
+    from lib.inference.onnx_operators import TRANSLATIONS  # needs ONNX, which only who exports must have
 
     resize = resize and not heads
     program = torch.onnx.export(

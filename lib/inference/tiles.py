@@ -10,9 +10,11 @@ import numpy as np
 import torch
 
 from lib.ops import bbox_overlaps
+from lib.ops.boxes import box_area
 from lib.structures import Detections
 
 CUT_MARGIN = 0.01  # of a tile's side: a box that ends so near to an inner border may be part of an object
+ROWS_AT_ONCE = 256  # of the table of overlaps, so that its memory stays small
 Detect = Callable[[Iterable[np.ndarray]], Iterator[Detections]]
 
 
@@ -140,33 +142,41 @@ def merge(found: _Found, tiles: Tiles) -> Detections:
     Whole boxes come before cut ones, and then the higher score: a part does not replace the whole, however sure
     the detector is of it. Boxes of one window are never merged, their NMS is done.
     """
-    order = np.lexsort((-found.scores.numpy(), found.is_cut.numpy()))
-    boxes, scores, labels, windows, is_cut = (value[torch.from_numpy(order)] for value in found)
-    free, kept, merged = torch.ones(len(boxes), dtype=torch.bool), [], boxes.clone()
-    for row in range(len(boxes)):
-        if not free[row]:
-            continue
-        rivals = free & (labels == labels[row]) & (windows != windows[row])
-        rivals = rivals.nonzero()[:, 0]
-        same = rivals[_overlap_of_smaller(boxes[row : row + 1], boxes[rivals]) > tiles.threshold]
-        free[same] = False
-        kept.append(row)
-        if tiles.merge == "fusion":
-            members = torch.cat([torch.tensor([row]), same])
-            merged[row] = _fused(boxes[members], scores[members], is_cut[members])
+    order = np.lexsort((-found.scores.numpy(), found.is_cut.numpy(), found.labels.numpy()))
+    found = _Found(*(value[torch.from_numpy(order)] for value in found))
+    boxes, kept = found.boxes.clone(), []
+    ends = np.searchsorted(found.labels.numpy(), np.unique(found.labels.numpy()), side="right").tolist()
+    for start, end in zip([0, *ends], ends, strict=False):
+        part = _Found(*(value[start:end] for value in found))
+        for row, members in _groups(part, tiles.threshold):
+            kept.append(start + row)
+            if tiles.merge == "fusion":
+                boxes[start + row] = _fused(part, members)
     rows = torch.tensor(kept, dtype=torch.int64)
-    rows = rows[scores[rows].argsort(descending=True, stable=True)]
-    return Detections(merged[rows], scores[rows], labels[rows])
+    rows = rows[found.scores[rows].argsort(descending=True, stable=True)]
+    return Detections(boxes[rows], found.scores[rows], found.labels[rows])
 
 
-def _overlap_of_smaller(box: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
-    """(D,) intersection of a box (1, 4) with boxes (D, 4) over the area of the smaller of the two."""
-    return torch.maximum(bbox_overlaps(box, boxes, "iof")[0], bbox_overlaps(boxes, box, "iof")[:, 0])
+def _groups(found: _Found, threshold: float) -> Iterator[tuple[int, np.ndarray]]:
+    """Each box of a class that stays, by rank, with the rows of those that it stands for, itself among them."""
+    free, areas = np.ones(len(found.boxes), bool), box_area(found.boxes)
+    for first in range(0, len(free), ROWS_AT_ONCE):
+        part = slice(first, first + ROWS_AT_ONCE)
+        of_own_area = bbox_overlaps(found.boxes[part], found.boxes, "iof")  # (rows, D)
+        of_smaller = of_own_area * (areas[part, None] / areas).clamp(min=1)
+        is_rival = (of_smaller > threshold) & (found.windows[part, None] != found.windows)
+        for row, rivals in enumerate(is_rival.numpy(), start=first):
+            if free[row]:
+                members = rivals.nonzero()[0]
+                members = np.append(members[free[members]], row)
+                free[members] = False
+                yield row, members
 
 
-def _fused(boxes: torch.Tensor, scores: torch.Tensor, is_cut: torch.Tensor) -> torch.Tensor:
-    """(4,) mean of the whole boxes by score; the frame around all where each is cut."""
+def _fused(found: _Found, members: np.ndarray) -> torch.Tensor:
+    """(4,) mean of the members' whole boxes by score; the frame around all where each is cut."""
+    boxes, is_cut = found.boxes[members], found.is_cut[members]
     if is_cut.all():
         return torch.cat([boxes[:, :2].amin(0), boxes[:, 2:].amax(0)])
-    weights = scores * ~is_cut
+    weights = found.scores[members] * ~is_cut
     return (boxes * weights[:, None]).sum(0) / weights.sum()

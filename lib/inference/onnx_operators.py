@@ -1,4 +1,4 @@
-"""Many-class NMS in ONNX's standard operators: what the exporter puts in the place of our own operator."""
+"""Operators of torch in ONNX's standard operators, where the exporter does not know them or knows a slower way."""
 
 from __future__ import annotations
 
@@ -65,4 +65,13 @@ def multiclass_nms(
     return found, top, labels, counts
 
 
-TRANSLATIONS = {torch.ops.multibox.multiclass_nms.default: multiclass_nms}
+def mean(x, dim: list[int], keepdim: bool = False):
+    """``x.mean(dim, keepdim)``. The mean of a whole map is a pool: ONNX Runtime then leaves the map in the blocked
+    layout of its convolutions, where a ReduceMean would have it rearranged and back.
+    """
+    if keepdim and len(x.shape) == 4 and [axis % 4 for axis in dim] == [2, 3]:
+        return op.GlobalAveragePool(x)
+    return op.ReduceMean(x, _list(*dim), keepdims=int(keepdim))
+
+
+TRANSLATIONS = {torch.ops.multibox.multiclass_nms.default: multiclass_nms, torch.ops.aten.mean.dim: mean}
