@@ -26,7 +26,8 @@ inline int64_t soft_nms(const float* boxes, const float* scores, const int64_t* 
     }
     const float limit = decay.is_gaussian ? 0 : decay.iou_threshold;
     for (int64_t found = 0;; ++found) {
-        const int64_t best = std::max_element(left.begin(), left.end()) - left.begin();  // the first of equal ones
+        // the first of equal ones
+        const int64_t best = std::max_element(left.begin(), left.end()) - left.begin();
         if (best == count || left[best] == gone) return found;
         keep[found] = best, new_scores[found] = left[best];
         left[best] = gone;
@@ -54,16 +55,16 @@ struct Cluster {
     }
 };
 
-// Weighted box fusion (Solovyev et al. 2021): each box, by rank, joins the cluster of its label that it overlaps most,
-// if by more than the threshold, else it founds one. A cluster's score is its mean score, times the share of the
-// sources that see it. labels (count) or null -> new_boxes (count, 4), new_scores, new_labels (count), by falling
-// score, of which the first `result` are set
-inline int64_t weighted_box_fusion(const float* boxes, const float* scores, const int64_t* labels, int64_t count,
-                                   float threshold, int64_t num_sources, float* new_boxes, float* new_scores,
-                                   int64_t* new_labels) {
+// Weighted box fusion (Solovyev et al. 2021): each box, by rank, joins the cluster of its label that it
+// overlaps most, if by more than the threshold, else it founds one. A cluster's score is its mean score,
+// times the share of the sources that see it. labels (count) or null -> new_boxes (count, 4), new_scores,
+// new_labels (count), by falling score, of which the first `result` are set
+inline int64_t weighted_box_fusion(const float* boxes, const float* scores, const int64_t* labels,
+                                   int64_t count, float threshold, int64_t num_sources, float* new_boxes,
+                                   float* new_scores, int64_t* new_labels) {
     std::vector<Cluster> clusters;
     for (const auto& item : rank_boxes(boxes, scores, count)) {
-        const float* corners = boxes + 4 * int64_t(item.index);
+        const float *a = boxes + 4 * int64_t(item.index), area = area_of(a[0], a[1], a[2], a[3]);
         const float score = scores[item.index];
         if (!(score > 0)) break;
         const int64_t label = labels ? labels[item.index] : 0;
@@ -71,14 +72,13 @@ inline int64_t weighted_box_fusion(const float* boxes, const float* scores, cons
         float most = threshold;
         for (Cluster& cluster : clusters) {
             if (cluster.label != label) continue;
-            const float* box = cluster.box;
-            const float iou = overlap<Mode::iou>(
-                corners[0], corners[1], corners[2], corners[3], area_of(corners[0], corners[1], corners[2], corners[3]),
-                box[0], box[1], box[2], box[3], area_of(box[0], box[1], box[2], box[3]), 0.0f);
+            const float* b = cluster.box;
+            const float iou = overlap<Mode::iou>(a[0], a[1], a[2], a[3], area, b[0], b[1], b[2], b[3],
+                                                 area_of(b[0], b[1], b[2], b[3]), 0.0f);
             if (iou > most) most = iou, nearest = &cluster;
         }
         if (!nearest) nearest = &clusters.emplace_back(), nearest->label = label;
-        nearest->add(corners, score);
+        nearest->add(a, score);
     }
     const auto score_of_cluster = [&](const Cluster& cluster) {
         const double share = double(std::min(cluster.count, num_sources)) / num_sources;

@@ -1,4 +1,4 @@
-// The boxes that stay, and the question that greedy NMS asks of them: does one of them overlap a candidate too much?
+// The boxes that stay, and what greedy NMS asks of them: does one of them overlap a candidate too much?
 #pragma once
 
 #include <limits>
@@ -55,8 +55,8 @@ public:
 private:
     template <Mode mode, bool exact>
     bool block_exceeds(const Box<T>& box, T threshold, size_t begin, size_t count) const {
-        return any_exceeds<mode, exact>(box, threshold, &x1[begin], &y1[begin], &x2[begin], &y2[begin], &area[begin],
-                                        count);
+        return any_exceeds<mode, exact>(box, threshold, &x1[begin], &y1[begin], &x2[begin], &y2[begin],
+                                        &area[begin], count);
     }
 
     std::vector<T> x1, y1, x2, y2, area;

@@ -12,14 +12,16 @@ struct Limits {
     int64_t background;  // a class that is never detected, or -1
 };
 
-// One image's detections, in the caller's memory: boxes (max_detections, 4), scores and labels (max_detections).
+// One image's detections, in the caller's memory: boxes (max_detections, 4), scores and labels
+// (max_detections).
 struct Found {
     float* boxes;
     float* scores;
     int64_t* labels;
 };
 
-// A candidate is its rank (falling score, then class, then box) and its place in (classes, boxes), in one number.
+// A candidate is its rank (falling score, then class, then box) and its place in (classes, boxes), in one
+// number.
 inline uint64_t candidate(float score, int64_t box, int64_t label, int64_t num_boxes) {
     return uint64_t(rank_key(score)) << 32 | uint64_t(label * num_boxes + box);
 }
@@ -71,8 +73,8 @@ int64_t select(Candidates& candidates, int64_t num_boxes, int64_t num_classes, c
 }
 
 // boxes (num_boxes, 4), scores (num_boxes, num_classes) of one image
-inline int64_t best_of_classes(const float* boxes, const float* scores, int64_t num_boxes, int64_t num_classes,
-                               const Limits& limits, Found out) {
+inline int64_t best_of_classes(const float* boxes, const float* scores, int64_t num_boxes,
+                               int64_t num_classes, const Limits& limits, Found out) {
     std::vector<uint64_t> candidates;
     for (int64_t i = 0; i < num_boxes; ++i)
         for (int64_t k = 0; k < num_classes; ++k) {

@@ -1,4 +1,5 @@
-// Greedy non-maximum suppression: a box goes if its overlap with a better one that stays exceeds the threshold.
+// Greedy non-maximum suppression: a box goes if it overlaps a better one that stays by more than the
+// threshold.
 #pragma once
 
 #include "grid.hpp"
@@ -29,7 +30,7 @@ void suppress(size_t count, T threshold, size_t grid_from, const BoxAt& box_at, 
     }
 }
 
-// boxes (count, 4), scores (count), labels (count) or null -> keep (count), of which the first `result` are set
+// boxes (count, 4), scores (count), labels (count) or null -> keep (count): the first `result` are set
 template <Mode mode, typename T>
 int64_t mode_nms(const T* boxes, const T* scores, const int64_t* labels, int64_t count, T threshold,
                  size_t grid_from, int64_t* keep) {
@@ -46,7 +47,8 @@ int64_t mode_nms(const T* boxes, const T* scores, const int64_t* labels, int64_t
         end = labels ? begin + 1 : ranks.size();
         while (end < ranks.size() && label_at(end) == label_at(begin)) ++end;
         suppress<mode>(
-            end - begin, threshold, grid_from, [&](size_t i) { return boxes + 4 * int64_t(ranked[ranks[begin + i]].index); },
+            end - begin, threshold, grid_from,
+            [&](size_t i) { return boxes + 4 * int64_t(ranked[ranks[begin + i]].index); },
             [&](size_t i) { stays[ranks[begin + i]] = 1; });
     }
     int64_t found = 0;
@@ -56,8 +58,8 @@ int64_t mode_nms(const T* boxes, const T* scores, const int64_t* labels, int64_t
 }
 
 template <typename T>
-int64_t greedy_nms(const T* boxes, const T* scores, const int64_t* labels, int64_t count, T threshold, bool is_iof,
-                   size_t grid_from, int64_t* keep) {
+int64_t greedy_nms(const T* boxes, const T* scores, const int64_t* labels, int64_t count, T threshold,
+                   bool is_iof, size_t grid_from, int64_t* keep) {
     return is_iof ? mode_nms<Mode::iof>(boxes, scores, labels, count, threshold, grid_from, keep)
                   : mode_nms<Mode::iou>(boxes, scores, labels, count, threshold, grid_from, keep);
 }

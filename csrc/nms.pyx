@@ -68,8 +68,16 @@ def nms(
     if labels is not None:
         label = &labels[0]
     with nogil:
-        count = greedy_nms(&boxes[0, 0], &scores[0], label, count, <real>threshold, is_iof, grid_from, &keep[0])
+        count = greedy_nms(
+            &boxes[0, 0], &scores[0], label, count, <real>threshold, is_iof, grid_from, &keep[0]
+        )
     return count
+
+
+def check_places(int64_t num_boxes, int64_t num_classes):
+    """A candidate's place is kept in 32 bits."""
+    if num_boxes * num_classes >= 1LL << 32:
+        raise ValueError(f"boxes times classes must be below 2**32; got {num_boxes} times {num_classes}")
 
 
 def multiclass_nms(
@@ -87,6 +95,7 @@ def multiclass_nms(
     cdef int64_t images = boxes.shape[0], num_boxes = boxes.shape[1], num_classes = scores.shape[2]
     cdef int64_t most = out_boxes.shape[1], image
     cdef Limits limits = Limits(score_threshold, iou_threshold, max_candidates, most, background)
+    check_places(num_boxes, num_classes)
     for image in range(images):
         with nogil:
             counts[image] = best_of_classes(
@@ -115,6 +124,7 @@ def postprocess(
     int64_t[:, ::1] out_labels,  # OUT (B, D), -1 likewise
     int64_t[::1] counts,  # OUT (B,)
 ):
+    check_places(logits.shape[1], logits.shape[2])
     if logits.shape[0] == 0:
         return
     cdef Limits limits = Limits(score_threshold, iou_threshold, max_candidates, out_boxes.shape[1], 0)
@@ -123,7 +133,7 @@ def postprocess(
     )
     with nogil:
         _postprocess(
-            &logits[0, 0, 0], &deltas[0, 0, 0], &sizes[0, 0], logits.shape[0], logits.shape[1], logits.shape[2],
-            decoding, is_sigmoid, limits, threads, Found(&out_boxes[0, 0, 0], &out_scores[0, 0], &out_labels[0, 0]),
-            &counts[0],
+            &logits[0, 0, 0], &deltas[0, 0, 0], &sizes[0, 0], logits.shape[0], logits.shape[1],
+            logits.shape[2], decoding, is_sigmoid, limits, threads,
+            Found(&out_boxes[0, 0, 0], &out_scores[0, 0], &out_labels[0, 0]), &counts[0],
         )

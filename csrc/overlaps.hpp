@@ -9,7 +9,8 @@
 
 namespace kernels {
 
-// Boxes as columns, so that a loop over them is one SIMD loop. A box that is not finite becomes the point (0, 0).
+// Boxes as columns, so that a loop over them is one SIMD loop. A box that is not finite becomes the point (0,
+// 0).
 template <typename T>
 struct Columns {
     std::vector<T> x1, y1, x2, y2, area;
@@ -59,12 +60,15 @@ int find_near(const Columns<T>& a, int64_t begin, const Columns<T>& b, int* __re
 
 // Column j of `run` rows.
 template <Mode mode, typename T>
-void fill_column(const Columns<T>& a, int64_t begin, const Columns<T>& b, int64_t j, T nwd_constant, float* out) {
-    const T *x1 = &a.x1[begin], *y1 = &a.y1[begin], *x2 = &a.x2[begin], *y2 = &a.y2[begin], *area = &a.area[begin];
+void fill_column(const Columns<T>& a, int64_t begin, const Columns<T>& b, int64_t j, T nwd_constant,
+                 float* out) {
+    const T *x1 = &a.x1[begin], *y1 = &a.y1[begin], *x2 = &a.x2[begin], *y2 = &a.y2[begin],
+            *area = &a.area[begin];
     const T bx1 = b.x1[j], by1 = b.y1[j], bx2 = b.x2[j], by2 = b.y2[j], b_area = b.area[j];
     float values[run];
     for (int k = 0; k < run; ++k)
-        values[k] = overlap<mode>(x1[k], y1[k], x2[k], y2[k], area[k], bx1, by1, bx2, by2, b_area, nwd_constant);
+        values[k] =
+            overlap<mode>(x1[k], y1[k], x2[k], y2[k], area[k], bx1, by1, bx2, by2, b_area, nwd_constant);
     for (int k = 0; k < run; ++k) out[(begin + k) * b.size() + j] = values[k];
 }
 
@@ -78,7 +82,8 @@ void fill_row(const Columns<T>& a, int64_t i, const Columns<T>& b, T nwd_constan
 
 template <Mode mode, typename T>
 void fill_overlaps(const Columns<T>& a, const Columns<T>& b, T nwd_constant, float* out) {
-    // Priors come in rows of their feature map, so a run of them meets few boxes: only those columns are computed.
+    // Priors come in rows of their feature map, so a run of them meets few boxes: only those columns are
+    // computed.
     constexpr bool is_sparse = mode == Mode::iou || mode == Mode::iof;
     const int64_t rows = a.size(), columns = b.size();
     std::vector<int> meets(columns);

@@ -31,5 +31,6 @@ def bbox_overlaps(
         return
     with nogil:
         all_overlaps(
-            &boxes1[0, 0], boxes1.shape[0], &boxes2[0, 0], boxes2.shape[0], <Mode>mode, <real>constant, &out[0, 0]
+            &boxes1[0, 0], boxes1.shape[0], &boxes2[0, 0], boxes2.shape[0], <Mode>mode,
+            <real>constant, &out[0, 0],
         )

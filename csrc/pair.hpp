@@ -19,7 +19,8 @@ enum class Mode { iou, iof, giou, nwd };
 
 template <typename T>
 ANYWHERE bool is_finite(const T* box) {
-    return T(0) * box[0] + T(0) * box[1] + T(0) * box[2] + T(0) * box[3] == T(0);  // 0 * x is NaN unless finite
+    return T(0) * box[0] + T(0) * box[1] + T(0) * box[2] + T(0) * box[3] ==
+           T(0);  // 0 * x is NaN unless finite
 }
 
 template <typename T>
@@ -34,12 +35,14 @@ ANYWHERE T area_of(T x1, T y1, T x2, T y2) {
 
 template <typename T>
 ANYWHERE T divide(T part, T whole) {
-    return positive(part / whole);  // 0 where the whole is 0, or where an area overflows and the quotient is NaN
+    return positive(part /
+                    whole);  // 0 where the whole is 0, or where an area overflows and the quotient is NaN
 }
 
 template <typename T>
 ANYWHERE T intersection(T ax1, T ay1, T ax2, T ay2, T bx1, T by1, T bx2, T by2) {
-    return positive(std::min(ax2, bx2) - std::max(ax1, bx1)) * positive(std::min(ay2, by2) - std::max(ay1, by1));
+    return positive(std::min(ax2, bx2) - std::max(ax1, bx1)) *
+           positive(std::min(ay2, by2) - std::max(ay1, by1));
 }
 
 #ifdef __CUDACC__
@@ -53,7 +56,8 @@ inline double exp_of(double value) { return std::exp(value); }
 #endif
 
 template <Mode mode, typename T>
-ANYWHERE T overlap(T ax1, T ay1, T ax2, T ay2, T a_area, T bx1, T by1, T bx2, T by2, T b_area, T nwd_constant) {
+ANYWHERE T overlap(T ax1, T ay1, T ax2, T ay2, T a_area, T bx1, T by1, T bx2, T by2, T b_area,
+                   T nwd_constant) {
     if constexpr (mode == Mode::nwd) {
         const T x = (ax1 + ax2 - bx1 - bx2) / 2, y = (ay1 + ay2 - by1 - by2) / 2;
         const T w = (ax2 - ax1 - bx2 + bx1) / 2, h = (ay2 - ay1 - by2 + by1) / 2;
@@ -64,8 +68,8 @@ ANYWHERE T overlap(T ax1, T ay1, T ax2, T ay2, T a_area, T bx1, T by1, T bx2, T 
         const T united = a_area + b_area - shared;
         const T iou = divide(shared, united);
         if constexpr (mode == Mode::iou) return iou;
-        const T hull =
-            positive(std::max(ax2, bx2) - std::min(ax1, bx1)) * positive(std::max(ay2, by2) - std::min(ay1, by1));
+        const T hull = positive(std::max(ax2, bx2) - std::min(ax1, bx1)) *
+                       positive(std::max(ay2, by2) - std::min(ay1, by1));
         return iou - divide(hull - united, hull);
     }
 }

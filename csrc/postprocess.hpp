@@ -1,5 +1,5 @@
-// From the raw output of a network to detections in one pass an image: activation, threshold, decoding of those boxes
-// alone whose turn comes, NMS within each class, and the way back to the original frame.
+// From the raw output of a network to detections in one pass an image: activation, threshold, decoding of
+// those boxes alone whose turn comes, NMS within each class, and the way back to the original frame.
 #pragma once
 
 #include <cmath>
@@ -16,7 +16,9 @@ struct Decoding {
     float height, width;  // of the network's frame
 };
 
-inline float clamp(float value, float most) { return value < 0 ? 0 : (value > most ? most : value); }  // keeps NaN
+inline float clamp(float value, float most) {
+    return value < 0 ? 0 : (value > most ? most : value);
+}  // keeps NaN
 
 // The box that `delta` makes of prior `index`, cut to the network's frame.
 inline void decode(const Decoding& decoding, const float* delta, int64_t index, float* corners) {
@@ -72,7 +74,8 @@ private:
         for (int i = 0; i < 64; i += 8) {
             uint64_t eight;
             std::memcpy(&eight, flags + i, sizeof eight);
-            bits |= eight * 0x0102040810204080 >> 56 << i;  // byte j of the eight is bit j of the product's top byte
+            bits |= eight * 0x0102040810204080 >>
+                    56 << i;  // byte j of the eight is bit j of the product's top byte
         }
         return bits;
     }
@@ -93,14 +96,16 @@ private:
     void softmax(float most, float background) {
         float sums[lanes] = {simd_exp(background - most)};
         for (int64_t k = 0; k < padded; k += lanes)
-            for (int lane = 0; lane < lanes; ++lane) sums[lane] += row[k + lane] = simd_exp(row[k + lane] - most);
+            for (int lane = 0; lane < lanes; ++lane)
+                sums[lane] += row[k + lane] = simd_exp(row[k + lane] - most);
         float sum = 0;
         for (float part : sums) sum += part;
         for (int64_t k = 0; k < padded; ++k) row[k] /= sum, passes[k] = row[k] > threshold;
     }
 
     void sigmoid() {
-        for (int64_t k = 0; k < padded; ++k) row[k] = 1 / (1 + simd_exp(-row[k])), passes[k] = row[k] > threshold;
+        for (int64_t k = 0; k < padded; ++k)
+            row[k] = 1 / (1 + simd_exp(-row[k])), passes[k] = row[k] > threshold;
     }
 
     int64_t num_classes, padded;
@@ -110,8 +115,8 @@ private:
     std::vector<char> passes;
 };
 
-// logits (images, num_boxes, num_classes), deltas (images, num_boxes, 4), sizes (images, 2) as (height, width) ->
-// found: of the first image, the others follow; counts (images)
+// logits (images, num_boxes, num_classes), deltas (images, num_boxes, 4), sizes (images, 2) as (height,
+// width) -> found: of the first image, the others follow; counts (images)
 inline void postprocess(const float* logits, const float* deltas, const int64_t* sizes, int64_t images,
                         int64_t num_boxes, int64_t num_classes, const Decoding& decoding, bool is_sigmoid,
                         const Limits& limits, int threads, Found found, int64_t* counts) {

@@ -63,7 +63,8 @@ void sort_ranked(std::vector<Ranked<Key>>& ranked) {
     for (int shift = 0; shift < int(8 * sizeof(Key)); shift += bits) {
         uint32_t starts[buckets + 1] = {};
         for (const auto& item : ranked) ++starts[((item.key >> shift) & (buckets - 1)) + 1];
-        if (std::find(starts, starts + buckets + 1, uint32_t(ranked.size())) != starts + buckets + 1) continue;
+        if (std::find(starts, starts + buckets + 1, uint32_t(ranked.size())) != starts + buckets + 1)
+            continue;
         for (int i = 0; i < buckets; ++i) starts[i + 1] += starts[i];
         for (const auto& item : ranked) other[starts[(item.key >> shift) & (buckets - 1)]++] = item;
         ranked.swap(other);

@@ -11,7 +11,8 @@ namespace kernels {
 // e to the x within 1 unit in the last place from e^-87 to e^88; beyond, 0 and infinity.
 inline float simd_exp(float x) {
     constexpr float least = -87.0f, most = 88.0f, log2_e = 1.44269504f;
-    constexpr float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;  // their sum is ln 2; the first is exact
+    constexpr float ln2_high = 0.693359375f,
+                    ln2_low = -2.12194440e-4f;  // their sum is ln 2; the first is exact
     constexpr float round = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
     const float clamped = x < least ? least : (x > most ? most : x);  // NaN passes through
     const float shifted = clamped * log2_e + round;
@@ -34,7 +35,8 @@ inline float simd_exp(float x) {
 // The greatest of `count` values, a power of two; it overwrites them. NaN is not greater than anything.
 template <int count, typename T>
 inline T greatest_of(T* values) {
-    if constexpr (count == 1) return values[0];
+    if constexpr (count == 1)
+        return values[0];
     else {
         for (int i = 0; i < count / 2; ++i) values[i] = std::max(values[i], values[i + count / 2]);
         return greatest_of<count / 2>(values);

@@ -21,7 +21,8 @@ int cuda_nms(const T* boxes, const int64_t* labels, int64_t count, T threshold, 
 
 // NMS of many lists at once: boxes (groups, size, 4) by rank; stays (groups, size): which take part -> which
 // stay
-int cuda_group_nms(const float* boxes, int64_t groups, int64_t size, float threshold, bool* stays, void* stream);
+int cuda_group_nms(const float* boxes, int64_t groups, int64_t size, float threshold, bool* stays,
+                   void* stream);
 
 const char* cuda_error_text(int code);
 

@@ -22,20 +22,23 @@ __device__ bool exceeds(const T* better, const T* box, T threshold, bool is_iof)
     return divide(part, whole) > threshold;
 }
 
-__device__ bool same(const int64_t* labels, int64_t a, int64_t b) { return !labels || labels[a] == labels[b]; }
+__device__ bool same(const int64_t* labels, int64_t a, int64_t b) {
+    return !labels || labels[a] == labels[b];
+}
 
 // mask[row][word]: the boxes of the chunk after `row` that it strikes out. A block a word and 64 rows, a
 // thread a row.
 template <typename T>
-__global__ void mask_chunk(const T* boxes, const int64_t* labels, int64_t begin, int64_t end, T threshold, bool is_iof,
-                           uint64_t* mask) {
+__global__ void mask_chunk(const T* boxes, const int64_t* labels, int64_t begin, int64_t end, T threshold,
+                           bool is_iof, uint64_t* mask) {
     const int word = blockIdx.x;
     const int row = blockIdx.y * word_bits + threadIdx.x;
     const int64_t i = begin + row;
     uint64_t bits = 0;
     for (int bit = 0; i < end && bit < word_bits; ++bit) {
         const int64_t j = begin + word * word_bits + bit;
-        if (j > i && j < end && same(labels, i, j) && exceeds(boxes + 4 * i, boxes + 4 * j, threshold, is_iof))
+        if (j > i && j < end && same(labels, i, j) &&
+            exceeds(boxes + 4 * i, boxes + 4 * j, threshold, is_iof))
             bits |= uint64_t(1) << bit;
     }
     mask[row * words + word] = bits;
@@ -91,10 +94,12 @@ int cuda_nms(const T* boxes, const int64_t* labels, int64_t count, T threshold, 
     constexpr int threads = 128;
     for (int64_t begin = 0; begin < count; begin += chunk_size) {
         const int64_t end = std::min(begin + chunk_size, count);
-        mask_chunk<<<dim3(words, words), word_bits, 0, stream>>>(boxes, labels, begin, end, threshold, is_iof, mask);
+        mask_chunk<<<dim3(words, words), word_bits, 0, stream>>>(boxes, labels, begin, end, threshold, is_iof,
+                                                                 mask);
         settle_chunk<<<1, words, 0, stream>>>(mask, begin, end, stays);
         if (const unsigned blocks = (count - end + threads - 1) / threads)
-            strike_later<<<blocks, threads, 0, stream>>>(boxes, labels, begin, end, count, threshold, is_iof, stays);
+            strike_later<<<blocks, threads, 0, stream>>>(boxes, labels, begin, end, count, threshold, is_iof,
+                                                         stays);
     }
     return cudaGetLastError();
 }
@@ -114,7 +119,8 @@ __global__ void group_nms(const float* boxes, int64_t size, float threshold, boo
     }
 }
 
-int cuda_group_nms(const float* boxes, int64_t groups, int64_t size, float threshold, bool* stays, void* stream) {
+int cuda_group_nms(const float* boxes, int64_t groups, int64_t size, float threshold, bool* stays,
+                   void* stream) {
     if (groups == 0 || size == 0) return cudaSuccess;
     constexpr int threads = 128;
     group_nms<<<unsigned(groups), threads, 0, cudaStream_t(stream)>>>(boxes, size, threshold, stays);

@@ -7,16 +7,16 @@
 namespace kernels {
 
 template <Mode mode, typename T>
-__global__ void overlaps_kernel(const T* boxes1, const T* boxes2, int64_t pairs, int64_t columns, T nwd_constant,
-                                float* out) {
+__global__ void overlaps_kernel(const T* boxes1, const T* boxes2, int64_t pairs, int64_t columns,
+                                T nwd_constant, float* out) {
     const int64_t stride = int64_t(gridDim.x) * blockDim.x;
     for (int64_t pair = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; pair < pairs; pair += stride) {
         const T* a = boxes1 + 4 * (pair / columns);
         const T* b = boxes2 + 4 * (pair % columns);
         const T a_area = area_of(a[0], a[1], a[2], a[3]), b_area = area_of(b[0], b[1], b[2], b[3]);
-        out[pair] = is_finite(a) && is_finite(b) ? float(overlap<mode>(a[0], a[1], a[2], a[3], a_area, b[0], b[1],
-                                                                       b[2], b[3], b_area, nwd_constant))
-                                                 : lowest<mode>;
+        const T value =
+            overlap<mode>(a[0], a[1], a[2], a[3], a_area, b[0], b[1], b[2], b[3], b_area, nwd_constant);
+        out[pair] = is_finite(a) && is_finite(b) ? float(value) : lowest<mode>;
     }
 }
 
@@ -29,7 +29,8 @@ int cuda_overlaps(const T* boxes1, int64_t rows, const T* boxes2, int64_t column
     constexpr int64_t most_blocks = 1 << 20;
     const unsigned blocks = std::min((pairs + threads - 1) / threads, most_blocks);
     const auto launch = [&](auto kernel) {
-        kernel<<<blocks, threads, 0, cudaStream_t(stream)>>>(boxes1, boxes2, pairs, columns, nwd_constant, out);
+        kernel<<<blocks, threads, 0, cudaStream_t(stream)>>>(boxes1, boxes2, pairs, columns, nwd_constant,
+                                                             out);
     };
     switch (Mode(mode)) {
         case Mode::iou: launch(overlaps_kernel<Mode::iou, T>); break;

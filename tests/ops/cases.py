@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-THRESHOLDS = (0.0, 0.1, 0.2, 0.25, 0.3, 0.45, 0.5, 0.6, 0.7, 0.9, 0.99, 1.0)
+THRESHOLDS = (0.0, 0.1, 0.2, 0.25, 0.3, 0.45, 0.5, 0.6, 0.7, 0.9, 0.99, 0.9999, 0.9999999, 1.0)
 TYPES = (np.float32, np.float32, np.float64, np.float16)
 
 
