@@ -1,0 +1,68 @@
+"""Many-class NMS in ONNX's standard operators: what the exporter puts in the place of our own operator."""
+
+from __future__ import annotations
+
+import onnxscript
+import torch
+from onnxscript import opset18 as op
+
+import lib.ops  # noqa: F401 - registers the operator
+from lib.structures import BACKGROUND
+
+INT64 = onnxscript.ir.DataType.INT64
+
+
+def _list(*values: int):
+    return op.Constant(value_ints=list(values))
+
+
+def multiclass_nms(
+    boxes,
+    scores,
+    score_threshold: float,
+    iou_threshold: float,
+    max_candidates: int,
+    max_detections: int,
+    background: int | None,
+):
+    """See ``lib.ops.multiclass_nms``: the same boxes in the same order, for finite inputs.
+
+    ONNX Runtime's TopK and NonMaxSuppression both prefer the lower index of equal scores, as ours do.
+
+    Args:
+        boxes: (B, P, 4).
+        scores: (B, P, K).
+
+    Returns:
+        boxes (B, D, 4), scores (B, D), labels (B, D), counts (B,).
+    """
+    assert background == BACKGROUND, f"the background must be column {BACKGROUND}, got {background}"
+    priors, classes = int(scores.shape[1]), int(scores.shape[2]) - 1
+    by_class = op.Transpose(
+        op.Slice(scores, _list(1), _list(classes + 1), _list(2)), perm=[0, 2, 1]
+    )  # (B, K-1, P)
+    best, places = op.TopK(by_class, _list(min(max_candidates, priors)), axis=2)
+    nothing = op.Mul(by_class, op.Constant(value_float=0.0))
+    candidates = op.ScatterElements(nothing, places, best, axis=2)
+    kept = op.NonMaxSuppression(
+        boxes,
+        candidates,
+        _list(max_detections),
+        op.Constant(value_float=iou_threshold),
+        op.Constant(value_float=score_threshold),
+    )  # (N, 3): image, class, box
+    survivors = op.ScatterND(nothing, kept, op.GatherND(candidates, kept))
+    flat = op.Reshape(survivors, _list(0, -1))  # (B, (K-1) * P), by class, then box
+    top, index = op.TopK(flat, _list(min(max_detections, priors * classes)), axis=1)  # (B, D)
+    is_found = op.Greater(top, op.Constant(value_float=0.0))
+    labels = op.Add(op.Div(index, _list(priors)), _list(1))
+    rows = op.Expand(op.Unsqueeze(op.Mod(index, _list(priors)), _list(2)), _list(1, 1, 4))  # (B, D, 4)
+    found = op.Where(
+        op.Unsqueeze(is_found, _list(2)), op.GatherElements(boxes, rows, axis=1), op.Constant(value_float=0.0)
+    )
+    labels = op.Where(is_found, labels, _list(-1))
+    counts = op.ReduceSum(op.Cast(is_found, to=INT64), _list(1), keepdims=0)
+    return found, top, labels, counts
+
+
+TRANSLATIONS = {torch.ops.multibox.multiclass_nms.default: multiclass_nms}
