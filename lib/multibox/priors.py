@@ -97,14 +97,21 @@ class PriorGenerator(nn.Module):
         priors = torch.cat(levels).float()
         if self.clip and not self.clip_centres:
             return torch.cat([priors[:, :2], priors[:, 2:].clamp(max=1)], dim=-1)
-        outside = int((priors[:, :2].amax(dim=1) > 1).sum()) if priors.device.type != "meta" else 0
+        self._report_outside(priors)
+        return priors.clamp(0, 1) if self.clip else priors
+
+    @staticmethod
+    def _report_outside(priors: torch.Tensor) -> None:
+        """Warns of steps that do not tile the image; a trace, or a pass without values, says nothing."""
+        if priors.device.type == "meta" or torch.compiler.is_compiling():
+            return
+        outside = int((priors[:, :2].amax(dim=1) > 1).sum())
         if outside:
             log.warning(
                 "%d of %d priors have their centre outside the image: model.priors.steps do not tile it",
                 outside,
                 len(priors),
             )
-        return priors.clamp(0, 1) if self.clip else priors
 
     def _steps(self, level: int, cells: Size, image_size: Size, scale: float) -> tuple[float, float]:
         if self.steps is None:
