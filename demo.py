@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
     predictor = Predictor(
         args.checkpoint,
         args.device,
-        overrides=args.overrides,
+        overrides=[f"postprocess.score_threshold={args.score}", *args.overrides],
         backend=args.backend,
         batch_size=1 if source.is_live else args.batch_size,
         tiles=parse_tiles(args.tiles) if args.tiles else None,

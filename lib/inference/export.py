@@ -59,7 +59,10 @@ class DetectionModel(nn.Module):
 
 
 def resize_images(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """The resampling of lib/data/affine.py for whole images, in operators that export: equal to one grey level.
+    """The resampling of lib/data/affine.py for whole images, in operators that export.
+
+    The results are equal but for rounding: OpenCV rounds the mean of four pixels up where it is a half, all other
+    means to even. That is a grey level or two in some pixels.
 
     Args:
         images: (B, H, W, 3) uint8.

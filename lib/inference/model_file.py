@@ -69,18 +69,18 @@ class OnnxModel:
 
     def __init__(self, source: str | Path | bytes, threads: int = 0):
         import onnxruntime  # only who runs ONNX needs it
+        from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, InvalidProtobuf
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
         name = "the model" if isinstance(source, bytes) else str(source)
         if not isinstance(source, bytes) and not Path(source).is_file():
             raise FileNotFoundError(f"an ONNX model must be a file; got {source}, which does not exist")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        content = source if isinstance(source, bytes) else str(source)
         try:
-            self._session = onnxruntime.InferenceSession(
-                source if isinstance(source, bytes) else str(source), options, ["CPUExecutionProvider"]
-            )
-        except (ValueError, RuntimeError) as error:  # its own errors derive from these
+            self._session = onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"])
+        except (Fail, InvalidGraph, InvalidProtobuf) as error:
             raise ValueError(f"{name} must be an ONNX model; ONNX Runtime says: {error}") from None
         self._outputs = tuple(output.name for output in self._session.get_outputs())
         metadata = self._session.get_modelmeta().custom_metadata_map

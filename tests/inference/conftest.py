@@ -1,0 +1,49 @@
+"""A checkpoint of a tiny detector whose scores are spread like a trained one's, and images of several sizes."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lib.build import build_detector
+from lib.checkpoint import save_checkpoint
+from lib.config import load_config, to_plain
+
+CONFIG = {
+    "input": {"size": [64, 96], "channels": "rgb", "std": [58.0, 57.0, 57.5]},
+    "data": {"classes": ["disc", "ring"]},
+    "model": {
+        "backbone": {"type": "mobilenet_v1_S1L0", "width": 0.25},
+        "dual_path": {"split": 0},
+        "neck": {"taps": [5, 11], "extras": [[32, 2]]},
+        "priors": {"sizes": [8, 16, 40, 80], "ratios": [2], "reference": 0.0},
+    },
+    "postprocess": {"max_detections": 20},
+    "run": {"threads": 1},
+}
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    """A file as train.py writes it."""
+    generator = torch.Generator().manual_seed(0)
+    config = load_config(CONFIG)
+    model = build_detector(config).train()
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            nn.init.kaiming_normal_(parameter, generator=generator)
+    with torch.no_grad():
+        model(torch.randn(4, 3, 64, 96, generator=generator))  # BatchNorm has statistics of its own now
+    path = tmp_path_factory.mktemp("checkpoint") / "tiny.pth"
+    save_checkpoint(
+        path, {"model": model.state_dict(), "config": to_plain(config), "classes": ["disc", "ring"]}
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def images():
+    """Six images, none square and none of the network's size."""
+    rng = np.random.default_rng(0)
+    sizes = [(70, 120), (64, 90), (200, 131), (50, 310), (97, 65), (129, 193)]
+    return [rng.integers(0, 256, (*size, 3), np.uint8) for size in sizes]

@@ -1,0 +1,148 @@
+"""The predictor: every way in, the same detections out."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lib.build import build_detector, build_loader, build_normalizer, build_postprocess
+from lib.config import load_config
+from lib.inference import Predictor
+from lib.inference.model_file import load_detector
+from lib.inference.network import fold_norms
+from lib.structures import Sample
+
+
+@pytest.fixture(scope="module")
+def predictor(checkpoint):
+    return Predictor(checkpoint, "cpu")
+
+
+def assert_same(found, other, tolerance=1e-4):
+    assert found.labels.tolist() == other.labels.tolist()
+    torch.testing.assert_close(found.scores, other.scores, atol=tolerance, rtol=0)
+    torch.testing.assert_close(found.boxes, other.boxes, atol=100 * tolerance, rtol=0)
+
+
+def test_checkpoint_alone_gives_names_size_and_boxes_inside_the_image(predictor, images):
+    found = predictor(images[0])
+    assert predictor.classes == ("disc", "ring")
+    assert predictor.size == (64, 96)
+    assert 0 < len(found.boxes) <= 20
+    assert found.boxes.min() >= 0
+    assert (found.boxes.amax(0)[2:] <= torch.tensor([120.0, 70.0])).all()
+    assert found.scores.tolist() == sorted(found.scores.tolist(), reverse=True)
+    assert np.asarray(found.boxes).dtype == np.float32
+
+
+def test_batch_is_the_same_as_one_by_one(predictor, images):
+    together = predictor(images)
+    for found, image in zip(together, images, strict=True):
+        assert_same(found, predictor(image))
+
+
+def test_arrays_paths_and_stacks_are_the_same(predictor, images, tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), images[0])
+    found = predictor(images[0])
+    assert_same(found, predictor(tmp_path / "a.png"))
+    assert_same(found, predictor(str(tmp_path / "a.png")))
+    assert_same(found, predictor([tmp_path / "a.png"])[0])
+    assert_same(found, predictor(images[0][None])[0])
+    assert predictor([]) == []
+
+
+def test_image_that_is_a_view_is_the_same(predictor, images):
+    large = np.zeros((100, 150, 3), np.uint8)
+    large[20:90, 10:130] = images[0]
+    assert_same(predictor(images[0]), predictor(large[20:90, 10:130]))
+
+
+def test_same_detections_as_the_evaluation_loop(predictor, checkpoint, images):
+    class Images:
+        def __len__(self):
+            return len(images)
+
+        def load(self, index):
+            image = images[index]
+            return Sample(image, np.zeros((0, 4), np.float32), np.zeros(0, np.int64), index, image.shape[:2])
+
+    loaded = load_detector(checkpoint)
+    cfg = load_config(loaded.cfg, ["data.workers=0"])
+    normalizer, postprocess = build_normalizer(cfg), build_postprocess(cfg)
+    with torch.inference_mode():
+        batch = next(iter(build_loader(cfg, Images(), training=False)))
+        expected = postprocess(loaded.detector.eval()(normalizer(batch.images)), batch.sizes)
+    for found, other in zip(predictor(images), expected, strict=True):
+        assert_same(found, other)
+
+
+def test_threads_get_what_one_gets(predictor, images):
+    expected = [predictor(image) for image in images]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(predictor, images * 5))
+    for index, detections in enumerate(found):
+        assert_same(detections, expected[index % len(images)], 0)
+
+
+def test_folding_removes_every_norm_and_changes_nothing(checkpoint):
+    detector = load_detector(checkpoint).detector.eval()
+    folded = fold_norms(detector)
+    x = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+    assert any(isinstance(layer, nn.BatchNorm2d) for layer in detector.modules())
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in folded.modules())
+    with torch.no_grad():
+        for value, expected in zip(folded(x)[:2], detector(x)[:2], strict=True):
+            assert (value - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+@pytest.mark.parametrize("head", ["ssd", "ssd_lite", "rfb", "rfb_lite", "fssd", "fssd_lite", "fpn_lite"])
+def test_folding_changes_nothing_whatever_the_head(head):
+    options = [
+        f"model.head.type={head}",
+        "model.backbone={type: mobilenet_v1, width: 0.25}",
+        "input.size=[128, 160]",
+    ]
+    priors = "model.priors={sizes: [8, 16, 40, 80, 100], ratios: [2], reference: 0.0}"
+    neck = "model.neck={taps: [5, 11], extras: [[128, 2], [128, 2]]}"
+    if head.startswith("fssd"):
+        pyramid = "pyramid: [[64, 1], [64, 2], [64, 2], [64, 2]], width: 64"
+        neck = f"model.neck={{taps: [5, 11], extras: [[128, 2]], {pyramid}}}"
+    torch.manual_seed(0)
+    model = build_detector(load_config({"model": {"num_classes": 3}}, [*options, priors, neck])).eval()
+    x = torch.randn(1, 3, 128, 160)
+    with torch.no_grad():
+        for value, expected in zip(fold_norms(model)(x)[:2], model(x)[:2], strict=True):
+            assert (value - expected).abs().max() <= 1e-5 * max(1, expected.abs().max())
+
+
+def test_bfloat16_finds_nearly_the_same(checkpoint, predictor, images):
+    found, expected = Predictor(checkpoint, "cpu", dtype="bfloat16")(images[0]), predictor(images[0])
+    assert found.scores[0] == pytest.approx(expected.scores[0].item(), abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((5, 5), np.uint8), r"must be \(H, W, 3\) uint8 in BGR; got \(5, 5\)"),
+        (np.zeros((5, 5, 3), np.float32), "float32"),
+        (np.zeros((0, 5, 3), np.uint8), r"\(0, 5, 3\)"),
+    ],
+)
+def test_what_is_no_image_is_refused(predictor, image, message):
+    with pytest.raises(ValueError, match=message):
+        predictor(image)
+
+
+def test_settings_are_checked(checkpoint, predictor):
+    for options, message in (
+        ({"backend": "tensorrt"}, "backend must be one of torch, onnxruntime"),
+        ({"dtype": "float64"}, "dtype must be one of"),
+        ({"batch_size": 0}, "batch_size must be 1 or more"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Predictor(checkpoint, "cpu", **options)
+    with pytest.raises(TypeError, match="an array or a path; got int"):
+        predictor([3])
