@@ -46,4 +46,5 @@ class Evaluation:
             for image_id, detections in zip(batch.image_ids.tolist(), found, strict=True):
                 evaluator.update(image_id, detections)
         model.train(was_training)
+        evaluator.gather_()
         return evaluator
