@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lib.inference import Predictor  # noqa: E402
 from lib.inference.compare import compare  # noqa: E402
-from lib.inference.export import onnx_bytes, write_archive  # noqa: E402
+from lib.inference.export import check_target, onnx_bytes, write_archive  # noqa: E402
 from lib.inference.model_file import load_detector  # noqa: E402
 from lib.inference.sources import open_source  # noqa: E402
 from lib.utils.log import setup_logging  # noqa: E402
@@ -45,10 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     setup_logging()
     out = Path(args.out)
-    if out.suffix not in (".onnx", ".pt2"):
-        raise ValueError(f"--out must end in .onnx or .pt2; got {out}")
-    if out.suffix == ".pt2" and (args.int8 or args.check):
-        raise ValueError("--int8 and --check need --out to end in .onnx; got .pt2")
+    check_target(out, needs_onnx=bool(args.int8 or args.check))
     loaded = load_detector(args.checkpoint, args.cfg, tuple(args.overrides))
     predictor = Predictor(loaded, "cpu")
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
-from collections.abc import Callable
+import logging
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -87,6 +90,14 @@ def resize_images(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     return blocks.round().to(torch.uint8)
 
 
+def check_target(path: Path, needs_onnx: bool) -> None:
+    """Raises ValueError unless the name of the file to write says ONNX, or torch.export where that will do."""
+    suffixes = (".onnx",) if needs_onnx else (".onnx", ".pt2")
+    if path.suffix not in suffixes:
+        only = " with --int8 or --check" if needs_onnx else ""
+        raise ValueError(f"--out must end in {' or '.join(suffixes)}{only}; got {path}")
+
+
 def make_model(loaded: Loaded, heads: bool, resize: bool) -> tuple[nn.Module, torch.Tensor]:
     """The module to export, and an example of its input; its priors are made already."""
     size = input_size(loaded.cfg)
@@ -113,6 +124,22 @@ def make_program(loaded: Loaded, heads: bool = False, resize: bool = True) -> to
         return torch.export.export(model, (example,), dynamic_shapes=({**free},), strict=False)
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps the exporter's own chatter from the user: missing torchvision, deprecations inside torch."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnx_ir", "onnxscript")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
 def onnx_bytes(loaded: Loaded, heads: bool = False, resize: bool = True) -> bytes:
     """The content of an ONNX file, in standard operators of opset 18, with class names and config inside.
 
@@ -124,15 +151,16 @@ def onnx_bytes(loaded: Loaded, heads: bool = False, resize: bool = True) -> byte
     from lib.inference.onnx_operators import TRANSLATIONS  # needs ONNX, which only who exports must have
 
     resize = resize and not heads
-    program = torch.onnx.export(
-        make_program(loaded, heads, resize),
-        input_names=["images"],
-        output_names=list(HEADS if heads else DETECTIONS),
-        opset_version=OPSET,
-        custom_translation_table=TRANSLATIONS,
-        dynamo=True,
-        verbose=False,
-    )
+    with _quiet():
+        program = torch.onnx.export(
+            make_program(loaded, heads, resize),
+            input_names=["images"],
+            output_names=list(HEADS if heads else DETECTIONS),
+            opset_version=OPSET,
+            custom_translation_table=TRANSLATIONS,
+            dynamo=True,
+            verbose=False,
+        )
     program.model.metadata_props.update(
         {
             "classes": json.dumps(list(loaded.classes), ensure_ascii=False),
