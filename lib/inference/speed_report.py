@@ -17,9 +17,8 @@ TOTAL = (*STAGES, "total")
 def known_ap_small(experiment: str | Path) -> float | None:
     """AP of small objects on COCO that an experiment file notes in its comments (``small 7.9``), in percent."""
     path = Path(experiment)
-    comments = (
-        [line for line in path.read_text().splitlines() if line.startswith("#")] if path.is_file() else []
-    )
+    text = path.read_text(encoding="utf-8") if path.suffix == ".yml" and path.is_file() else ""
+    comments = [line for line in text.splitlines() if line.startswith("#")]
     match = re.search(r"\bAP [\d.]+.*?\bsmall ([\d.]+\d)", " ".join(comments))
     return float(match[1]) if match else None
 

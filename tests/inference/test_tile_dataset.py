@@ -1,0 +1,61 @@
+"""Tiles of a data set: objects land in the tiles that show them, with their place in these."""
+
+import cv2
+import numpy as np
+import pytest
+
+from lib.data.coco import CocoDataset
+from lib.inference import Tiles
+from lib.inference.tile_dataset import clip_to_window, write_tiles
+from lib.structures import IGNORE
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """One image of 100 x 160 with an object at its left and one over the border of two tiles."""
+    (tmp_path / "images").mkdir()
+    image = np.random.default_rng(0).integers(0, 256, (100, 160, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "images" / "a.png"), image)
+    boxes = [[10, 20, 30, 10], [70, 50, 20, 20]]
+    annotations = [
+        {"id": i + 1, "image_id": 7, "category_id": 3, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
+        for i, box in enumerate(boxes)
+    ]
+    content = {
+        "images": [{"id": 7, "file_name": "a.png", "height": 100, "width": 160}],
+        "annotations": annotations,
+        "categories": [{"id": 3, "name": "disc"}],
+    }
+    return CocoDataset(tmp_path / "images", content)
+
+
+def test_boxes_are_clipped_and_their_shares_told():
+    boxes = np.array([[10, 10, 30, 30], [40, 0, 60, 10], [90, 90, 99, 99]], np.float32)
+    found, labels, shares = clip_to_window(boxes, np.array([1, 2, 3]), np.array([20, 0, 50, 40]))
+    assert found.tolist() == [[0, 10, 10, 30], [20, 0, 30, 10]]
+    assert labels.tolist() == [1, 2]
+    assert shares.tolist() == [0.5, 0.5]
+
+
+def test_tiles_hold_the_pixels_and_the_objects(dataset, tmp_path):
+    write_tiles(dataset, tmp_path / "out", Tiles(80, 0.0), least_share=0.5)
+    tiles = CocoDataset(tmp_path / "out" / "images", tmp_path / "out" / "annotations.json")
+    image = cv2.imread(str(tmp_path / "images" / "a.png"))
+    by_name = {name: index for index, name in enumerate(tiles.files)}
+    assert set(by_name) == {f"7_a_{x}_{y}.png" for x in (0, 80) for y in (0, 20)}
+    left = tiles.load(by_name["7_a_0_20.png"])
+    assert (left.image == image[20:100, 0:80]).all()
+    assert left.boxes.tolist() == [[10, 0, 40, 10], [70, 30, 80, 50]]
+    assert left.labels.tolist() == [1, 1]
+
+
+def test_object_with_too_little_left_is_ignored_and_empty_tiles_are_left_out(dataset, tmp_path):
+    write_tiles(dataset, tmp_path / "out", Tiles(80, 0.0), least_share=0.6)
+    tiles = CocoDataset(tmp_path / "out" / "images", tmp_path / "out" / "annotations.json")
+    assert set(tiles.files) == {"7_a_0_0.png", "7_a_0_20.png"}
+    assert sorted(tiles.objects(1)[1].tolist()) == [IGNORE, 1]
+
+
+def test_folder_with_files_is_refused(dataset, tmp_path):
+    with pytest.raises(ValueError, match="OUT must be new"):
+        write_tiles(dataset, tmp_path, Tiles(80))

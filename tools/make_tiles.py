@@ -1,0 +1,43 @@
+"""Cuts a data set of large images into tiles for training: python tools/make_tiles.py IMAGES ANN.json OUT --tiles=512.
+
+OUT gets images/ and annotations.json: data.train.images=OUT/images data.train.annotations=OUT/annotations.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from lib.data.coco import CocoDataset  # noqa: E402
+from lib.inference.tile_dataset import write_tiles  # noqa: E402
+from lib.inference.tiles import parse_tiles  # noqa: E402
+from lib.utils.log import setup_logging  # noqa: E402
+from lib.utils.runtime import readable_errors  # noqa: E402
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Cuts, and says how much."""
+    parser = argparse.ArgumentParser(usage=__doc__)
+    parser.add_argument("images", help="folder of the images")
+    parser.add_argument("annotations", help="COCO file")
+    parser.add_argument("out", type=Path, help="folder to write; new or empty")
+    parser.add_argument("--tiles", default="512,0.25", help="SIDE[,OVERLAP] (default: %(default)s)")
+    parser.add_argument(
+        "--share", type=float, default=0.5, help="least visible part of an object (default: 0.5)"
+    )
+    parser.add_argument("--empty", action="store_true", help="write tiles without objects too")
+    args = parser.parse_args(argv)
+    setup_logging()
+    dataset = CocoDataset(args.images, args.annotations)
+    content = write_tiles(dataset, args.out, parse_tiles(args.tiles), args.share, args.empty)
+    print(
+        f"{args.out}: {len(content['images'])} tiles, {len(content['annotations'])} boxes of {len(dataset)} images"
+    )
+
+
+if __name__ == "__main__":
+    with readable_errors():
+        main()
