@@ -47,7 +47,9 @@ KERNELS = (
     Kernel("_fusion", "fusion.pyx", ("fusion.hpp", "overlaps.hpp", *SHARED)),
 )
 CUDA_KERNEL = Kernel(
-    "_cuda", "cuda/faces.pyx", ("cuda/overlaps.cu", "cuda/nms.cu", "cuda/kernels.hpp", *SHARED)
+    "_cuda",
+    "cuda/faces.pyx",
+    ("cuda/overlaps.cu", "cuda/nms.cu", "cuda/kernels.hpp", "cuda/launch.cuh", *SHARED),
 )
 
 

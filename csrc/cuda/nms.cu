@@ -2,10 +2,9 @@
 // itself (mask of mutual overlaps, then one warp walks it in order), then its boxes that stay strike out all
 // later ones. So memory does not grow with the square of the number of boxes, and nothing waits for the
 // device.
-#include <cuda_runtime.h>
-
 #include "../pair.hpp"
 #include "kernels.hpp"
+#include "launch.cuh"
 
 namespace kernels {
 
@@ -27,10 +26,11 @@ __device__ bool same(const int64_t* labels, int64_t a, int64_t b) {
 }
 
 // mask[row][word]: the boxes of the chunk after `row` that it strikes out. A block a word and 64 rows, a
-// thread a row.
+// thread a row. Words left of the diagonal and beyond the last box are not written: they say nothing.
 template <typename T>
 __global__ void mask_chunk(const T* boxes, const int64_t* labels, int64_t begin, int64_t end, T threshold,
                            bool is_iof, uint64_t* mask) {
+    if (blockIdx.x < blockIdx.y) return;
     const int word = blockIdx.x;
     const int row = blockIdx.y * word_bits + threadIdx.x;
     const int64_t i = begin + row;
@@ -44,8 +44,8 @@ __global__ void mask_chunk(const T* boxes, const int64_t* labels, int64_t begin,
     mask[row * words + word] = bits;
 }
 
-// Walks the chunk by rank and writes which of its boxes stay. One warp; lane w keeps word w of the removed
-// boxes.
+// Walks the chunk by rank and writes which of its boxes stay. One warp; lane w keeps word w of what is
+// removed.
 __global__ void settle_chunk(const uint64_t* mask, int64_t begin, int64_t end, bool* stays) {
     const int lane = threadIdx.x;
     uint64_t removed = 0;
@@ -54,7 +54,7 @@ __global__ void settle_chunk(const uint64_t* mask, int64_t begin, int64_t end, b
         if (i >= end || !stays[i]) removed |= uint64_t(1) << bit;
     }
     __shared__ uint64_t diagonal[word_bits];
-    for (int word = 0; word < words; ++word) {
+    for (int word = 0; begin + word * word_bits < end; ++word) {
         const uint64_t* rows = mask + int64_t(word) * word_bits * words;
         __syncwarp();
         for (int bit = lane; bit < word_bits; bit += words) diagonal[bit] = rows[bit * words + word];
@@ -89,19 +89,21 @@ __global__ void strike_later(const T* boxes, const int64_t* labels, int64_t begi
 
 template <typename T>
 int cuda_nms(const T* boxes, const int64_t* labels, int64_t count, T threshold, bool is_iof, uint64_t* mask,
-             bool* stays, void* stream_pointer) {
-    const auto stream = cudaStream_t(stream_pointer);
+             bool* stays, void* stream) {
     constexpr int threads = 128;
     for (int64_t begin = 0; begin < count; begin += chunk_size) {
         const int64_t end = std::min(begin + chunk_size, count);
-        mask_chunk<<<dim3(words, words), word_bits, 0, stream>>>(boxes, labels, begin, end, threshold, is_iof,
-                                                                 mask);
-        settle_chunk<<<1, words, 0, stream>>>(mask, begin, end, stays);
-        if (const unsigned blocks = (count - end + threads - 1) / threads)
-            strike_later<<<blocks, threads, 0, stream>>>(boxes, labels, begin, end, count, threshold, is_iof,
-                                                         stays);
+        const unsigned later_blocks = (count - end + threads - 1) / threads;
+        const unsigned used_words = (end - begin + word_bits - 1) / word_bits;
+        cudaError_t error = launch(mask_chunk<T>, dim3(used_words, used_words), word_bits, stream, boxes,
+                                   labels, begin, end, threshold, is_iof, mask);
+        if (!error) error = launch(settle_chunk, 1, words, stream, mask, begin, end, stays);
+        if (!error && later_blocks)
+            error = launch(strike_later<T>, later_blocks, threads, stream, boxes, labels, begin, end, count,
+                           threshold, is_iof, stays);
+        if (error) return error;
     }
-    return cudaGetLastError();
+    return cudaSuccess;
 }
 
 template int cuda_nms(const float*, const int64_t*, int64_t, float, bool, uint64_t*, bool*, void*);
@@ -122,9 +124,7 @@ __global__ void group_nms(const float* boxes, int64_t size, float threshold, boo
 int cuda_group_nms(const float* boxes, int64_t groups, int64_t size, float threshold, bool* stays,
                    void* stream) {
     if (groups == 0 || size == 0) return cudaSuccess;
-    constexpr int threads = 128;
-    group_nms<<<unsigned(groups), threads, 0, cudaStream_t(stream)>>>(boxes, size, threshold, stays);
-    return cudaGetLastError();
+    return launch(group_nms, unsigned(groups), 128, stream, boxes, size, threshold, stays);
 }
 
 }  // namespace kernels

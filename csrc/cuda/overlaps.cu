@@ -1,8 +1,7 @@
 // Overlaps of every box of one set with every box of another, on the GPU: a thread a pair.
-#include <cuda_runtime.h>
-
 #include "../pair.hpp"
 #include "kernels.hpp"
+#include "launch.cuh"
 
 namespace kernels {
 
@@ -28,17 +27,15 @@ int cuda_overlaps(const T* boxes1, int64_t rows, const T* boxes2, int64_t column
     constexpr int threads = 256;
     constexpr int64_t most_blocks = 1 << 20;
     const unsigned blocks = std::min((pairs + threads - 1) / threads, most_blocks);
-    const auto launch = [&](auto kernel) {
-        kernel<<<blocks, threads, 0, cudaStream_t(stream)>>>(boxes1, boxes2, pairs, columns, nwd_constant,
-                                                             out);
+    const auto run = [&](auto kernel) {
+        return launch(kernel, blocks, threads, stream, boxes1, boxes2, pairs, columns, nwd_constant, out);
     };
     switch (Mode(mode)) {
-        case Mode::iou: launch(overlaps_kernel<Mode::iou, T>); break;
-        case Mode::iof: launch(overlaps_kernel<Mode::iof, T>); break;
-        case Mode::giou: launch(overlaps_kernel<Mode::giou, T>); break;
-        case Mode::nwd: launch(overlaps_kernel<Mode::nwd, T>); break;
+        case Mode::iou: return run(overlaps_kernel<Mode::iou, T>);
+        case Mode::iof: return run(overlaps_kernel<Mode::iof, T>);
+        case Mode::giou: return run(overlaps_kernel<Mode::giou, T>);
+        default: return run(overlaps_kernel<Mode::nwd, T>);
     }
-    return cudaGetLastError();
 }
 
 template int cuda_overlaps(const float*, int64_t, const float*, int64_t, int, float, float*, void*);
