@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lib.build import build_normalizer
+from lib.models.detector import Normalizer
 from lib.structures import Predictions
 
 
@@ -41,13 +42,30 @@ class Network(nn.Module):
 
     def __init__(self, cfg: Mapping[str, Any], detector: nn.Module, dtype: torch.dtype = torch.float32):
         super().__init__()
-        self.is_rgb = cfg["input"]["channels"] == "rgb"
-        self.normalizer = build_normalizer(cfg)
-        self.detector = fold_norms(detector).to(dtype=dtype, memory_format=torch.channels_last)
+        detector = fold_norms(detector)
+        mean = fold_input(detector, build_normalizer(cfg), cfg["input"]["channels"] == "rgb")
+        self.register_buffer("mean", mean, persistent=False)
+        self.detector = detector.to(dtype=dtype, memory_format=torch.channels_last)
         self.dtype = dtype
 
     def forward(self, images: torch.Tensor) -> Predictions:
         """(B, H, W, 3) uint8 BGR images of the network's size -> Predictions."""
         planes = images.permute(0, 3, 1, 2)  # (B, 3, H, W), in memory as channels_last wants it
-        planes = planes.flip(1) if self.is_rgb else planes
-        return self.detector(self.normalizer(planes).to(self.dtype))
+        return self.detector((planes.float() - self.mean).to(self.dtype))
+
+
+def fold_input(detector: nn.Module, normalizer: Normalizer, is_rgb: bool) -> torch.Tensor:
+    """Folds the scale of the input and the order of its channels into the first convolution, in place.
+
+    The mean cannot follow them: a convolution pads with zeros after it was subtracted.
+
+    Returns:
+        (3, 1, 1) what is left to subtract from a BGR image.
+    """
+    first = next(layer for layer in detector.backbone.modules() if isinstance(layer, nn.Conv2d))
+    assert first.in_channels == 3, (
+        f"the first convolution must see the image; it has {first.in_channels} channels"
+    )
+    weight, mean = first.weight.data / normalizer.std, normalizer.mean
+    first.weight.data = weight.flip(1) if is_rgb else weight
+    return (mean.flip(0) if is_rgb else mean).clone()

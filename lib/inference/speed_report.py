@@ -28,16 +28,16 @@ def speed_table(report: Mapping[str, Any]) -> str:
     header = ", ".join(f"{key} {_text(value)}" for key, value in report["header"].items())
     lines = [header, "", *_cost_lines(report["models"]), "", "ms an image: median (p5 to p95)"]
     width = max(map(len, report["models"])) + 2
-    lines.append(" " * width + "".join(f"{stage:>26}" for stage in TOTAL))
+    lines.append(" " * width + "".join(f"{stage:>32}" for stage in TOTAL))
     for name, model in report["models"].items():
         lines.append(
-            f"{name:<{width}}" + "".join(f"{_spread(model['time_ms'][stage]):>26}" for stage in TOTAL)
+            f"{name:<{width}}" + "".join(f"{_spread(model['time_ms'][stage]):>32}" for stage in TOTAL)
         )
     if len(report["models"]) > 1:
         lines += ["", f"times as long as {next(iter(report['models']))}, round by round: median (p5 to p95)"]
         for name, model in list(report["models"].items())[1:]:
             lines.append(
-                f"{name:<{width}}" + "".join(f"{_spread(model['ratio'][stage]):>26}" for stage in TOTAL)
+                f"{name:<{width}}" + "".join(f"{_spread(model['ratio'][stage]):>32}" for stage in TOTAL)
             )
     return "\n".join(lines)
 
