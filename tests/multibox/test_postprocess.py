@@ -86,6 +86,34 @@ def test_a_batch_gives_what_its_images_give(activation, generator):
         assert all(torch.equal(*pair) for pair in zip(found, alone, strict=True))
 
 
+def assert_same_detections(found, expected):
+    """Equal but for the rounding of exponentials."""
+    assert found.counts.tolist() == expected.counts.tolist()
+    assert found.labels.tolist() == expected.labels.tolist()
+    torch.testing.assert_close(found.scores, expected.scores, rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(found.boxes, expected.boxes, rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("classes", [1, 2, 16, 17, 65, 91])
+@pytest.mark.parametrize("threshold", [0.0, 0.05, 0.9, 1.0])
+def test_one_pass_gives_what_the_steps_give(activation, classes, threshold, generator):
+    given, sizes = random_predictions(2, generator), torch.tensor([[100, 200], [1000, 300]])
+    given = given._replace(logits=torch.randn(2, 200, classes, generator=generator) * 4)
+    process = PostProcess(BoxCoder(), threshold, max_candidates=30, max_detections=50, activation=activation)
+    assert_same_detections(process.padded(given, sizes), process.stepwise(given, sizes))
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_one_pass_drops_what_the_steps_drop(activation, generator):
+    given, sizes = random_predictions(1, generator), torch.tensor([[100, 200]])
+    for place, value in enumerate((math.nan, math.inf, -math.inf)):
+        given.logits[0, place, 2] = given.deltas[0, 10 + place, 1] = given.deltas[0, 20 + place, 3] = value
+        given.logits[0, 30 + place] = value
+    process = PostProcess(BoxCoder(), activation=activation)
+    assert_same_detections(process.padded(given, sizes), process.stepwise(given, sizes))
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_gives_what_its_values_give_in_float32(dtype, generator):
     given, sizes = random_predictions(2, generator), torch.tensor([[1000, 2000]] * 2)
