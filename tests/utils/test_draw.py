@@ -1,0 +1,57 @@
+"""Drawing: boxes beside their objects, labels where they hide least."""
+
+import numpy as np
+import torch
+
+from lib.structures import Detections
+from lib.utils.draw import class_color, draw_boxes, draw_detections
+
+NAMES = ["disc", "ring"]
+
+
+def changed(before, after):
+    """Rows and columns that differ."""
+    return np.nonzero((before != after).any(axis=2))
+
+
+def test_object_of_three_pixels_is_left_as_it_is():
+    image = np.full((100, 200, 3), 50, np.uint8)
+    image[40:43, 80:83] = 200
+    drawn = draw_boxes(image, np.array([[80.0, 40, 83, 43]]), np.array([1]), NAMES, np.array([0.9]))
+    assert (drawn[40:43, 80:83] == 200).all()
+    assert tuple(drawn[38, 80]) == class_color(1)
+    assert (image == 50).sum() > (drawn == 50).sum()
+
+
+def test_label_stays_inside_the_image_at_every_border():
+    image = np.zeros((80, 200, 3), np.uint8)
+    for box in ([0, 0, 10, 10], [190, 0, 200, 10], [0, 70, 10, 80], [190, 70, 200, 80]):
+        drawn = draw_boxes(image, np.array([box], float), np.array([2]), NAMES, np.array([0.5]))
+        rows, _ = changed(image, drawn)
+        assert len(rows) > 400  # the plate is there as a whole
+
+
+def test_label_moves_away_from_other_boxes():
+    image = np.zeros((100, 300, 3), np.uint8)
+    boxes = np.array(
+        [[100.0, 50, 150, 80], [100, 30, 220, 47]]
+    )  # the second lies where the first one's label would be
+    drawn = draw_boxes(image, boxes, np.array([1, 2]), NAMES)
+    inside_second = drawn[33:44, 103:150]
+    assert not (inside_second == class_color(1)).all(axis=2).any()
+
+
+def test_labels_give_way_in_a_crowd_but_boxes_do_not():
+    image = np.zeros((60, 60, 3), np.uint8)
+    boxes = np.array([[x, y, x + 3, y + 3] for x in range(2, 56, 6) for y in range(2, 56, 6)], float)
+    drawn = draw_boxes(image, boxes, np.ones(len(boxes), int), NAMES, np.ones(len(boxes)))
+    assert all(tuple(drawn[int(y2) + 1, int(x1)]) != (0, 0, 0) for x1, _, _, y2 in boxes)
+
+
+def test_small_picture_is_enlarged_and_low_scores_are_left_out():
+    image = np.zeros((100, 150, 3), np.uint8)
+    found = Detections(torch.tensor([[10.0, 10, 20, 20]]), torch.tensor([0.2]), torch.tensor([1]))
+    assert draw_detections(image, found, NAMES, 0.3).max() == 0
+    assert draw_detections(image, found, NAMES, 0.1).shape == (600, 900, 3)
+    large = np.zeros((700, 900, 3), np.uint8)
+    assert draw_detections(large, found, NAMES, 0.1).shape == (700, 900, 3)
