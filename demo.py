@@ -15,10 +15,9 @@ import logging
 import sys
 from pathlib import Path
 
-from lib.inference import Predictor
+from lib.inference import Predictor, parse_tiles
 from lib.inference.outputs import Output, check_folder, has_display
 from lib.inference.sources import open_source
-from lib.inference.tiles import parse_tiles
 from lib.utils.log import progress, setup_logging
 from lib.utils.runtime import readable_errors, set_threads
 
@@ -26,30 +25,19 @@ log = logging.getLogger("demo")
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("source", metavar="SOURCE", help="image, folder, pattern, video, URL or camera index")
-    parser.add_argument("--checkpoint", required=True, help="file of train.py, or .onnx of tools/export.py")
-    parser.add_argument(
-        "--out", default="runs/detections", help="folder for the results (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--score", type=float, default=0.3, help="least score of what is shown (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--tiles", help="SIDE[,OVERLAP[,nms|fusion]] of tiles for large images, such as 512,0.25"
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
-    parser.add_argument("--backend", default="torch", help="torch or onnxruntime, which is faster on a CPU")
-    parser.add_argument("--batch-size", type=int, default=8, help="images at once; a camera has 1")
-    parser.add_argument(
-        "--threads", type=int, default=0, help="of torch and ONNX Runtime; 0: their own choice"
-    )
-    parser.add_argument("--no-show", action="store_true", help="no window, even where there is a display")
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="e.g. postprocess.iou_threshold=0.5"
-    )
+    parser = argparse.ArgumentParser(usage=__doc__)
+    add = parser.add_argument
+    add("source", metavar="SOURCE", help="image, folder, pattern, video, URL or camera index")
+    add("--checkpoint", required=True, help="file of train.py, or .onnx of tools/export.py")
+    add("--out", default="runs/detections", help="folder for the results (default: %(default)s)")
+    add("--score", type=float, default=0.3, help="least score of what is shown (default: %(default)s)")
+    add("--tiles", help="SIDE[,OVERLAP[,nms|fusion]] of tiles for large images, such as 512,0.25")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
+    add("--backend", default="torch", help="torch or onnxruntime, which is faster on a CPU")
+    add("--batch-size", type=int, default=8, help="images at once; a camera has 1")
+    add("--threads", type=int, default=0, help="of torch and ONNX Runtime; 0: their own choice")
+    add("--no-show", action="store_true", help="no window, even where there is a display")
+    add("overrides", nargs="*", metavar="key=value", help="e.g. postprocess.iou_threshold=0.5")
     return parser.parse_intermixed_args(argv)
 
 
@@ -65,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
         overrides=[f"postprocess.score_threshold={args.score}", *args.overrides],
         backend=args.backend,
         batch_size=1 if source.is_live else args.batch_size,
-        tiles=parse_tiles(args.tiles) if args.tiles else None,
+        tiles=parse_tiles(args.tiles),
     )
     frames, again = itertools.tee(source)  # holds one batch
     detections = predictor.stream(frame.image for frame in again)

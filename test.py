@@ -2,8 +2,7 @@
 
     python test.py --checkpoint=runs/mobilenet_v1/S1L0_dual/best.pth
     python test.py --cfg=experiments/... --checkpoint=... --json=result.json data.val.annotations=FILE.json
-    python test.py --checkpoint=... 'evaluation.ranges={tiny: [0, 256], rest: [256, .inf]}'
-    python test.py --checkpoint=... --tiles=512              large images in overlapping tiles, as demo.py does
+    python test.py --checkpoint=... --tiles=512 'evaluation.ranges={tiny: [0, 256], rest: [256, .inf]}'
     python test.py --checkpoint=model.onnx                   also --backend=onnxruntime, --dtype=bfloat16
 
 Without --cfg the checkpoint's own config counts. The detections are written in COCO's results format beside the
@@ -19,24 +18,20 @@ from lib.checkpoint import is_ours, load_weights, read_checkpoint, read_run
 from lib.config import load_config
 from lib.engine.evaluate import Evaluation
 from lib.evaluation.evaluator import Evaluator
-from lib.inference import Predictor
-from lib.inference.evaluate import evaluate_predictor
-from lib.inference.tiles import parse_tiles
+from lib.inference import Predictor, evaluate_predictor, parse_tiles
 from lib.utils.log import setup_logging
 from lib.utils.runtime import choose_device, readable_errors, set_threads
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("--cfg", help="experiment file; by default the config inside the checkpoint")
     parser.add_argument("--checkpoint", required=True, help="weights (.pth), ours or of the BMVC 2019 code")
     parser.add_argument("--json", help="write the metrics to this file")
     parser.add_argument("--detections", help="write the detections to this file (COCO results format)")
     parser.add_argument("--tiles", help="SIDE[,OVERLAP[,nms|fusion]] of tiles, such as 512,0.25")
-    parser.add_argument("--backend", help="torch or onnxruntime: test the model as Predictor runs it")
-    parser.add_argument("--dtype", help="float32, bfloat16 or float16: the same")
+    parser.add_argument("--backend", default="torch", help="torch or onnxruntime")
+    parser.add_argument("--dtype", default="float32", help="float32, bfloat16, float16")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. evaluation.batch_size=8")
     return parser.parse_args(argv)
 
@@ -56,17 +51,18 @@ def detect(args: argparse.Namespace) -> Evaluator:
 
 def detect_as_deployed(args: argparse.Namespace) -> Evaluator:
     """The same through Predictor: tiles, exported models, other backends and precisions."""
-    options = {key: value for key in ("backend", "dtype") if (value := getattr(args, key))}
-    tiles = parse_tiles(args.tiles) if args.tiles else None
-    predictor = Predictor(args.checkpoint, cfg=args.cfg, overrides=args.overrides, tiles=tiles, **options)
+    options = {"backend": args.backend, "dtype": args.dtype, "tiles": parse_tiles(args.tiles)}
+    predictor = Predictor(args.checkpoint, cfg=args.cfg, overrides=args.overrides, **options)
+    set_threads(predictor.cfg.run.threads)
     return evaluate_predictor(predictor, build_dataset(predictor.cfg, "val", predictor.classes))
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     setup_logging()
-    is_deployed = args.tiles or args.backend or args.dtype or args.checkpoint.endswith(".onnx")
-    evaluator = (detect_as_deployed if is_deployed else detect)(args)
+    as_trained = (args.backend, args.dtype, args.tiles) == ("torch", "float32", None)
+    is_deployed = args.checkpoint.endswith(".onnx") or not as_trained
+    evaluator = detect_as_deployed(args) if is_deployed else detect(args)
     result = evaluator.evaluate()
     print(result.table())
     detections = Path(args.detections or Path(args.checkpoint).with_name("detections.json"))

@@ -48,8 +48,10 @@ class _Found(NamedTuple):
     is_cut: torch.Tensor
 
 
-def parse_tiles(text: str) -> Tiles:
-    """``512``, ``512,0.3`` or ``512,0.3,fusion`` -> Tiles: side, overlap, merge."""
+def parse_tiles(text: str | None) -> Tiles | None:
+    """``512``, ``512,0.3`` or ``512,0.3,fusion`` -> Tiles: side, overlap, merge; None -> None."""
+    if text is None:
+        return None
     values = text.split(",")
     try:
         tiles = Tiles(int(values[0]), *map(float, values[1:2]), *values[2:3])
