@@ -17,14 +17,18 @@ NAMESPACE = "multibox"  # of the torch operators: torch.ops.multibox.nms
 
 @functools.cache
 def load(name: str) -> ModuleType | None:
-    """The compiled module ``lib.ops.<name>``, or None, with one warning, where it is not built."""
+    """The compiled module ``lib.ops.<name>``, or None, with a warning the first time, where it is not built."""
     try:
         return importlib.import_module(f"lib.ops.{name}")
     except ImportError as error:
-        log.warning(
-            "compiled kernels %s not usable (%s): slow torch code runs instead; run `make`", name, error
-        )
+        log.debug("lib.ops.%s: %s", name, error)
+        _warn()
         return None
+
+
+@functools.cache
+def _warn() -> None:
+    log.warning("compiled kernels are missing or do not load: slow torch code runs instead; run `make`")
 
 
 def kernel_dtype(*tensors: torch.Tensor) -> torch.dtype:

@@ -21,55 +21,68 @@ class Case(NamedTuple):
     kind: str
 
 
-def _uniform(rng, count):
+def _uniform(rng, count, threshold):
     corner = rng.uniform(0, 100, (count, 2))
     return np.hstack([corner, corner + rng.uniform(0, 40, (count, 2))])
 
 
-def _whole_pixels(rng, count):
+def _whole_pixels(rng, count, threshold):
     """IoUs that equal a threshold are frequent among these."""
     corner = rng.integers(0, 6, (count, 2))
     return np.hstack([corner, corner + rng.integers(0, 8, (count, 2))]).astype(float)
 
 
-def _duplicates(rng, count):
-    few = _uniform(rng, max(1, count // 4))
+def _duplicates(rng, count, threshold):
+    few = _uniform(rng, max(1, count // 4), threshold)
     return few[rng.integers(0, len(few), count)]
 
 
-def _nested(rng, count):
+def _nested(rng, count, threshold):
     shrink = np.sort(rng.uniform(0, 50, count))[:, None]
     return np.hstack([shrink, shrink, 100 - shrink, 100 - shrink])
 
 
-def _no_area(rng, count):
+def _no_area(rng, count, threshold):
     return rng.normal(0, 20, (count, 4))  # three of four have a side that is not positive
 
 
-def _long(rng, count):
-    boxes = _uniform(rng, count)
+def _long(rng, count, threshold):
+    boxes = _uniform(rng, count, threshold)
     axis = rng.integers(0, 2)
     boxes[:, axis + 2] = boxes[:, axis] + 10.0 ** rng.uniform(0, 7, count)
     return boxes
 
 
-def _many_scales(rng, count):
-    return _uniform(rng, count) * 10.0 ** rng.integers(-20, 20, (count, 1))
+def _many_scales(rng, count, threshold):
+    return _uniform(rng, count, threshold) * 10.0 ** rng.integers(-20, 20, (count, 1))
 
 
-def _near_copies(rng, count):
-    return _duplicates(rng, count) + rng.normal(0, 1, (count, 4)) * 10.0 ** rng.integers(-7, 1)
+def _near_copies(rng, count, threshold):
+    return _duplicates(rng, count, threshold) + rng.normal(0, 1, (count, 4)) * 10.0 ** rng.integers(-7, 1)
 
 
-def _far_away(rng, count):
-    return _uniform(rng, count) + rng.choice([-1, 1]) * 10.0 ** rng.uniform(2, 9)
+def _far_away(rng, count, threshold):
+    return _uniform(rng, count, threshold) + rng.choice([-1, 1]) * 10.0 ** rng.uniform(2, 9)
+
+
+def _at_the_threshold(rng, count, threshold):
+    """Pairs of IoU just above or below it: a box at one end of a longer one, as far off its centre as can be."""
+    boxes = _uniform(rng, count, threshold)
+    inner, outer = boxes[: count // 2], boxes[count - count // 2 :]
+    outer[:] = inner
+    axis = rng.integers(0, 2)
+    length = (inner[:, axis + 2] - inner[:, axis]) / max(threshold, 0.01)
+    outer[:, axis + 2] = outer[:, axis] + length * (
+        1 + rng.normal(0, 1, len(length)) * 10.0 ** rng.integers(-7, -1)
+    )
+    return boxes * rng.uniform(0.1, 10)
 
 
 KINDS = {
     function.__name__.strip("_"): function
     for function in (
         *(_uniform, _whole_pixels, _duplicates, _nested, _no_area, _long, _many_scales, _near_copies),
-        _far_away,
+        *(_far_away, _at_the_threshold),
     )
 }
 
@@ -79,14 +92,14 @@ def make_case(seed: int) -> Case:
     rng = np.random.default_rng(seed)
     kind = rng.choice(list(KINDS))
     count = int(rng.choice([0, 1, 2, 3, 8, 20, 45]))
-    boxes, scores = KINDS[kind](rng, count), rng.uniform(0, 1, count)
+    threshold = float(rng.choice(THRESHOLDS)) if rng.random() < 0.8 else float(rng.random())
+    boxes, scores = KINDS[kind](rng, count, threshold), rng.uniform(0, 1, count)
     if rng.random() < 0.5:
         scores = np.round(scores * 4) / 4 - 0.5  # many ties, and both zeros
         scores[scores == 0] *= rng.choice([-1, 1], (scores == 0).sum())
     if rng.random() < 0.3:
         for values in (boxes, scores):
             values[rng.random(values.shape) < 0.05] = rng.choice([np.nan, np.inf, -np.inf])
-    threshold = float(rng.choice(THRESHOLDS)) if rng.random() < 0.8 else float(rng.random())
     with np.errstate(over="ignore"):  # of float16: a coordinate that overflows is infinite
         boxes, scores = boxes.astype(rng.choice(TYPES)), scores.astype(rng.choice(TYPES))
     return Case(boxes, scores, rng.integers(0, 3, count), threshold, str(kind))
