@@ -60,7 +60,7 @@ def plot_images(
     detections: Mapping[str, Sequence[Mapping[str, Any]]],
     file: Path,
     count: int = 3,
-    min_score: float = 0.3,
+    min_score: float = 0.2,
 ) -> Path:
     """The images with the most objects, a row each: ground truth, then what each detector finds.
 
