@@ -87,6 +87,8 @@ def plot_time_against_ap(report: Mapping[str, Any], file: Path) -> int:
         axes.errorbar(spread["median"], model["ap_small"], xerr=error, fmt="o", capsize=3)
         axes.annotate(name, (spread["median"], model["ap_small"]), xytext=(6, 6), textcoords="offset points")
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:.0f}")
+    axes.xaxis.set_minor_formatter("{x:.0f}")
     axes.set_xlabel(f"ms an image, all stages ({report['header']['device']})")
     axes.set_ylabel("AP of small objects, as the experiment notes it")
     axes.margins(0.2)

@@ -11,7 +11,11 @@ import numpy as np
 from lib.structures import Detections
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
-TEXT_SIZE, LINE_SIDE = 0.38, 900  # of OpenCV's font; shorter side of an image from which lines get thicker
+TEXT_SIZE = 0.38  # of OpenCV's font
+LINE_SIDE, LINE_OBJECT = (
+    900,
+    40,
+)  # pixels of an image's shorter side, and of an object's, for each pixel of a line
 ENLARGED_SIDE = 640  # pixels: pictures whose shorter side is under half of it are enlarged to about it
 DARK = 110  # luminance of 255 up to which a colour needs white text
 MOST_HIDDEN = (
@@ -45,7 +49,7 @@ def draw_boxes(
         scores: (D,); written behind the name if given. The first of the boxes choose their places first.
     """
     canvas = np.ascontiguousarray(image).copy()
-    thickness = max(1, round(min(canvas.shape[:2]) / LINE_SIDE))
+    thickness = _thickness(canvas.shape, boxes)
     frames = np.array([_frame(box, thickness) for box in boxes], int).reshape(-1, 4)
     for frame, label in zip(frames, labels, strict=True):
         cv2.rectangle(canvas, frame[:2].tolist(), frame[2:].tolist(), class_color(int(label)), thickness)
@@ -57,6 +61,12 @@ def draw_boxes(
             _write(canvas, text, plate, class_color(int(label)), thickness)
             taken = np.vstack([taken, plate])
     return canvas
+
+
+def _thickness(shape: tuple, boxes: np.ndarray) -> int:
+    """Pixels of a line, which text follows: more in large images, but not where their objects are small."""
+    sides = np.sqrt((boxes[:, 2:] - boxes[:, :2]).clip(0).prod(axis=1)) if len(boxes) else np.zeros(1)
+    return max(1, round(min(min(shape[:2]) / LINE_SIDE, float(np.median(sides)) / LINE_OBJECT)))
 
 
 def _frame(box: np.ndarray, thickness: int) -> tuple[int, int, int, int]:
