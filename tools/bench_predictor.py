@@ -26,33 +26,9 @@ from lib.inference.export import onnx_bytes  # noqa: E402
 from lib.inference.quantize import quantize  # noqa: E402
 from lib.inference.speed_run import random_detector  # noqa: E402
 from lib.utils.runtime import readable_errors, set_threads  # noqa: E402
+from tools.torchvision_peer import Peer  # noqa: E402
 
 EXPERIMENT = str(ROOT / "experiments/mobilenet_v3/torchvision320_reduced.yml")
-
-
-class Peer:
-    """Torchvision's detector in eager mode, in the stages of Predictor."""
-
-    def __init__(self):
-        from torchvision.models.detection import ssdlite320_mobilenet_v3_large
-
-        self.model = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=91).eval()
-
-    def prepare(self, images):
-        tensors = [torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1) / 255 for image in images]
-        return self.model.transform(tensors)[0], [image.shape[:2] for image in images]
-
-    @torch.inference_mode()
-    def forward(self, prepared):
-        features = list(self.model.backbone(prepared.tensors).values())
-        return prepared, features, self.model.head(features)
-
-    @torch.inference_mode()
-    def select(self, output, sizes):
-        prepared, features, heads = output
-        anchors = self.model.anchor_generator(prepared, features)
-        found = self.model.postprocess_detections(heads, anchors, prepared.image_sizes)
-        return self.model.transform.postprocess(found, prepared.image_sizes, sizes)
 
 
 def main(argv: list[str] | None = None) -> None:
