@@ -38,6 +38,10 @@ DEFAULTS: dict[str, Any] = {
         "bad_boxes": "drop",  # drop | refuse: boxes outside the image, of no area, or not finite
         "augment": "ssd",  # a preset of lib/data/transforms.py, or a list of {type: ..., option: ...}
         "workers": 2,  # loader processes; 0: load in the main process
+        "cache_mb": 0,  # memory for decoded images, shared by the workers, in MB; 0: each is read anew
+        "decode": "full",  # full | reduced: JPEGs of which a smaller version is enough are decoded at 1/2, 1/4 or 1/8
+        "oversample_small": 1.0,  # times an epoch that an image with an object under 32 x 32 pixels is seen
+        "aspect_groups": 0,  # batches of like aspect ratio: 2k + 1 groups from 1:2 to 2:1; 0: any images together
     },
     "model": {
         "num_classes": Maybe(int),  # K, with background; null: as data.classes or the annotations say
@@ -83,15 +87,24 @@ DEFAULTS: dict[str, Any] = {
     },
     "train": {
         "epochs": 100,  # times that each image is seen
-        "batch_size": 32,  # images of a step; the rest of an epoch that fills none is left out
+        "batch_size": 32,  # images of a step, of all processes together; the rest of an epoch is left out
+        "accumulate": 1,  # parts that the images of a step go through in, to save memory
         "optimizer": {"type": "sgd"},  # an optimizer of lib/optim.py and its options, lr first of all
         "schedule": {"type": "cosine"},  # a schedule of lib/optim.py and its options
+        "rates": Maybe(dict),  # factors of the rate, such as {backbone: 0.1}; the longest name that fits counts
+        "decay_norms": True,  # whether norms and biases have weight decay
+        "centralize": False,  # gradients of convolutions lose their mean over the inputs (gradient centralization)
         "warmup_epochs": 0.0,  # epochs over which the rate rises to the schedule's; parts of one are fine
         "warmup_start": 0.001,  # first factor of the rate
         "clip_norm": Maybe(float),  # largest norm of the gradient; null: any
+        "norm": "batch",  # batch | sync | frozen: BatchNorm over the images of a process, of all, or as loaded
+        "ema": Maybe(float),  # decay of the averaged weights, which are tested and saved as best, such as 0.9998
+        "precision": "fp32",  # fp32 | bf16 | fp16: of the network in training; the loss stays in fp32
+        "compile": False,  # torch.compile: a minute or more at the start, faster steps
         "trainable": Maybe(list),  # parts that learn: backbone, neck, head; null: all
         "time_limit_s": Maybe(float),  # the schedule then runs over this time instead of the epochs
         "eval_every": 1,  # epochs between evaluations; 0: none but the last
+        "keep_last": 1,  # checkpoints of the last epochs that stay; more than last.pth are epoch_<number>.pth
         "save_every_steps": 0,  # steps between checkpoints inside an epoch; 0: only after each epoch
         "log_every": 20,  # steps between log lines
     },
@@ -109,6 +122,7 @@ DEFAULTS: dict[str, Any] = {
         "seed": 0,  # of weights, order and augmentation
         "device": "auto",  # auto | cpu | cuda | cuda:1 ...
         "threads": 0,  # of torch; 0: its own choice
+        "tf32": False,  # TensorFloat-32 on GPUs that have it: faster, products rounded to 10 bits
         "channels_last": True,  # memory layout of maps; on CPUs depthwise layers train twice as fast in it
     },
 }
