@@ -81,14 +81,21 @@ class Criterion:
             predictions: raw output for B images.
             target: boxes (B, G, 4) in pixels of the network's input, and labels (B, G).
         """
+        sums, num_positives = self.sums(predictions, target)
+        return {name: value / num_positives.clamp(min=1) for name, value in sums.items()}
+
+    def sums(self, predictions: Predictions, target: Target) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """The two losses as weighted sums over the batch, and its number of positives (), which may be 0.
+
+        A step whose batch is in parts, or on several devices, divides by the positives of all of them.
+        """
         labels, boxes = self.matcher(predictions.priors, target)  # (B, P), (B, P, 4)
         positive = (labels != BACKGROUND) & (labels != IGNORE)
         priors = predictions.priors.expand_as(boxes)
         loss_cls = self.classify(predictions, labels, boxes)
         deltas = predictions.deltas[positive].float()
         loss_box = self.regress(deltas, boxes[positive], priors[positive]).sum()
-        num_positives = positive.sum().clamp(min=1)
-        return {"loss_cls": loss_cls / num_positives, "loss_box": self.box_weight * loss_box / num_positives}
+        return {"loss_cls": loss_cls, "loss_box": self.box_weight * loss_box}, positive.sum()
 
     def regress(self, deltas: torch.Tensor, boxes: torch.Tensor, priors: torch.Tensor) -> torch.Tensor:
         """The box loss of each positive: deltas, boxes and priors (N, 4) -> (N,)."""

@@ -74,6 +74,19 @@ def test_loss_by_hand():
     assert losses["loss_box"].item() == pytest.approx(0.5 * 0.5**2 + (3 - 0.5))
 
 
+def test_sums_divided_by_their_positives_are_the_losses():
+    predictions, target = golden_case()
+    loss = MultiBoxLoss(IoUMatcher(), BoxCoder(), box_weight=2.0)
+    sums, num_positives = loss.sums(predictions, target)
+    assert num_positives.tolist() == 22
+    losses = loss(predictions, target)
+    assert {name: (value / 22).item() for name, value in sums.items()} == {
+        name: value.item() for name, value in losses.items()
+    }
+    empty = Target(torch.zeros(2, 0, 4), torch.zeros(2, 0, dtype=torch.long))
+    assert loss.sums(predictions, empty)[1].tolist() == 0
+
+
 def test_hardest_negatives_come_first_and_ties_keep_the_lower_index():
     labels = torch.tensor([[1, 0, 0, 0, IGNORE, 0], [0, 0, 0, 0, 0, 0]])
     background_loss = torch.tensor([[9.0, 1, 2, 2, 8, 2], [1, 2, 3, 4, 5, 6]])
