@@ -19,6 +19,7 @@ from lib.data.annotations import (
     number_annotations,
     read_json,
 )
+from lib.data.cache import ImageCache
 from lib.data.image import read_image
 from lib.structures import IGNORE, Sample
 
@@ -39,6 +40,7 @@ class CocoDataset:
         classes: names of the wanted categories, in the order of the labels; None for all, by rising id.
         bad_boxes: whether useless boxes are dropped, or the file is refused for them.
         skip_missing: leave images out whose file is not there, instead of refusing.
+        cache_mb: memory for decoded images, in MB.
 
     Attributes:
         classes: names; label ``i + 1`` is ``classes[i]``.
@@ -57,6 +59,7 @@ class CocoDataset:
         classes: Iterable[str] | None = None,
         bad_boxes: Literal["drop", "refuse"] = "drop",
         skip_missing: bool = False,
+        cache_mb: int = 0,
     ):
         self.folder = Path(images)
         self.name = "annotations" if isinstance(annotations, Mapping) else str(annotations)
@@ -82,6 +85,7 @@ class CocoDataset:
             "categories": [{"id": key, "name": name} for key, name in categories.items()],
         }
         self._index_boxes(kept)
+        self._cache = ImageCache(self.sizes, cache_mb)
 
     def _present(self, records: list[Mapping[str, Any]], skip_missing: bool) -> list[Mapping[str, Any]]:
         """The image records whose file is there."""
@@ -174,16 +178,24 @@ class CocoDataset:
 
     def load(self, index: int) -> Sample:
         """Opens an image and gives it with its boxes, in pixels of the original image."""
-        path, size = self.folder / self.files[index], tuple(self.sizes[index].tolist())
+        boxes, labels = self.objects(index)
+        size = tuple(self.sizes[index].tolist())
+        return Sample(self.read_pixels(index), boxes, labels, self.image_ids[index], size)
+
+    def read_pixels(self, index: int) -> np.ndarray:
+        """The stored pixels of an image (H, W, 3) uint8 BGR, from the cache if it is there; maybe read-only."""
+        return self._cache.get(index, self._decode)
+
+    def _decode(self, index: int) -> np.ndarray:
+        path, (height, width) = self.folder / self.files[index], self.sizes[index]
         image = read_image(path)
-        if image.shape[:2] != size:
+        if image.shape[:2] != (height, width):
             raise ValueError(
-                f"image {path} must be as large as {self.name} says, {size[1]}x{size[0]} (width x height); "
+                f"image {path} must be as large as {self.name} says, {width}x{height} (width x height); "
                 f"it has {image.shape[1]}x{image.shape[0]} stored pixels (EXIF rotation is not applied), so "
                 "boxes would be misplaced: mend the file"
             )
-        boxes, labels = self.objects(index)
-        return Sample(image, boxes, labels, self.image_ids[index], size)
+        return image
 
     def report(self) -> str:
         """A few lines for a log: images, boxes by class and by size, what was wrong."""

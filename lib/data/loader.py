@@ -1,13 +1,15 @@
 """Batches of a data set, in an order that depends on nothing but (seed, epoch).
 
-What a sample looks like depends only on (seed, epoch, index), whatever the number of workers, of processes,
-or the step that an epoch is taken up at. So one process with batch B and N processes with batch B / N see the
-same images at each step, and a resumed run sees those that it would have seen.
+What a sample looks like depends only on (seed, epoch, index, how often the epoch had that image before), whatever
+the number of workers, of processes, or the step that an epoch is taken up at. So one process with batch B and N
+processes with batch B / N see the same images at each step, and a resumed run sees those that it would have seen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import signal
+from collections.abc import Iterator, Sequence
+from multiprocessing.process import BaseProcess
 from typing import Any, Literal, NamedTuple, Protocol
 
 import cv2
@@ -15,6 +17,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from lib.data.sampler import Key, Steps
 from lib.data.transforms import Transform
 from lib.structures import BACKGROUND, Batch, Sample, Target
 
@@ -41,10 +44,13 @@ class Loader:
             number of batches, for which the first images of the order may be repeated. Without it, the order
             is that of the data set and each image comes exactly once, so that one process may get fewer
             batches.
-        drop_last: leave out the images at the end that fill no batch in every process.
+        drop_last: leave out the images that fill no step of all processes.
         seed: of order and augmentation.
         num_workers: processes that load; 0: load in this one.
         rank, world_size: which of how many processes this is.
+        accumulate: batches of a step of the optimizer. All lengths and positions of the loader count batches.
+        times: (N,) 1 or more: times an epoch that each image comes, on average over the epochs; None: once.
+        groups: (N,) int64 from 0: a step of all processes takes images of one group; None: any together.
     """
 
     def __init__(
@@ -59,6 +65,9 @@ class Loader:
         num_workers: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        accumulate: int = 1,
+        times: np.ndarray | None = None,
+        groups: np.ndarray | None = None,
     ):
         if batch_size < 1 or num_workers < 0 or not 0 <= rank < world_size:
             raise ValueError(
@@ -67,12 +76,19 @@ class Loader:
             )
         if channels not in CHANNELS:
             raise ValueError(f"channels must be bgr or rgb; got {channels!r}")
-        if drop_last and len(dataset) < batch_size * world_size:
+        if not shuffle and (times is not None or groups is not None):
             raise ValueError(
-                f"batch_size must be at most {len(dataset) // world_size}, the images for each of "
-                f"{world_size} processes; got {batch_size} with drop_last: choose a smaller one"
+                "a loader must shuffle to take times or groups; got shuffle=False: leave them out"
             )
-        self._steps = _Steps(len(dataset), batch_size, shuffle, drop_last, seed, rank, world_size)
+        self._steps = Steps(
+            len(dataset), batch_size, shuffle, drop_last, seed, rank, world_size, accumulate, times, groups
+        )
+        if drop_last and not self._steps.num_batches:
+            raise ValueError(
+                f"batch_size must be at most {self._steps.largest // (world_size * accumulate)}, so that the "
+                f"{self._steps.largest} images{'' if groups is None else ' of the largest group'} fill a step of "
+                f"{world_size} x {accumulate} batches; got {batch_size} with drop_last: choose a smaller one"
+            )
         self._loader = DataLoader(
             _Prepared(dataset, transform, seed, CHANNELS[channels]),
             batch_sampler=self._steps,
@@ -83,61 +99,45 @@ class Loader:
             worker_init_fn=_start_worker,
         )
 
-    def set_epoch(self, epoch: int, start_step: int = 0) -> None:
-        """Chooses the epoch that the next iteration gives, and the step in it to begin at."""
-        self._steps.epoch, self._steps.start_step = epoch, start_step
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        """Chooses the epoch that the next iteration gives, and the batch in it to begin at."""
+        self._steps.epoch, self._steps.start = epoch, start
 
     def __len__(self) -> int:
-        """Batches of a whole epoch."""
-        return self._steps.num_steps
+        """Batches of a whole epoch; with ``drop_last`` a multiple of ``accumulate``."""
+        return self._steps.num_batches
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in self._loader:
+        # torch's handler would raise for a dead worker in the midst of whatever this process does just then;
+        # without it, the loader finds out itself when it waits for a batch
+        handler = signal.getsignal(signal.SIGCHLD)
+        batches = iter(self._loader)
+        if signal.getsignal(signal.SIGCHLD) is not handler:  # only a main thread may set it, and torch did
+            signal.signal(signal.SIGCHLD, handler)
+        while True:
+            try:
+                batch = next(batches, None)
+            except RuntimeError:
+                _check_alive(getattr(batches, "_workers", ()))
+                raise
+            if batch is None:
+                return
             if isinstance(batch, _Failure):
                 raise batch.kind(batch.message)
             yield batch
 
 
-class _Steps:
-    """The batch sampler: (epoch, index) of each image of each batch of this process.
-
-    It knows nothing of the loader: a circle of references would keep torch from telling its workers to stop,
-    and it would wait for each of them for five seconds.
-    """
-
-    def __init__(
-        self,
-        count: int,
-        batch_size: int,
-        shuffle: bool,
-        drop_last: bool,
-        seed: int,
-        rank: int,
-        world_size: int,
-    ):
-        self.count, self.batch_size, self.shuffle, self.seed = count, batch_size, shuffle, seed
-        self.rank, self.world_size = rank, world_size
-        self.epoch, self.start_step = 0, 0
-        if drop_last:
-            self.total = count // (world_size * batch_size) * world_size * batch_size
-        elif shuffle:
-            self.total = -(-count // world_size) * world_size
-        else:
-            self.total = count
-        share = len(range(rank, self.total, world_size))  # images of this process
-        self.num_steps = -(-share // batch_size)
-
-    def __len__(self) -> int:
-        return max(self.num_steps - self.start_step, 0)
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        order = np.arange(self.count)
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
-        # every world_size-th, so that step k of all processes together is step k of one with a batch as large
-        order = np.resize(order, self.total)[self.rank :: self.world_size].tolist()
-        for start in range(self.start_step * self.batch_size, len(order), self.batch_size):
-            yield [(self.epoch, index) for index in order[start : start + self.batch_size]]
+def _check_alive(workers: Sequence[BaseProcess]) -> None:
+    """Raises if a process of the loader has ended before its work."""
+    for number, worker in enumerate(workers):
+        if worker.exitcode is not None:
+            killed = worker.exitcode < 0
+            end = f"was killed by {signal.Signals(-worker.exitcode).name}" if killed else "ended"
+            raise ChildProcessError(
+                f"loader processes must live as long as the run; number {number} of {len(workers)} (pid "
+                f"{worker.pid}) {end}, as happens where memory, or shared memory in /dev/shm, runs out: choose "
+                "fewer data.workers, a smaller data.cache_mb or smaller batches"
+            ) from None
 
 
 class _Failure(NamedTuple):
@@ -148,19 +148,19 @@ class _Failure(NamedTuple):
 
 
 class _Prepared(torch.utils.data.Dataset):
-    """Samples as the network takes them, by (epoch, index)."""
+    """Samples as the network takes them, by key."""
 
     def __init__(self, dataset: Dataset, transform: Transform, seed: int, channels: slice):
         self.dataset, self.transform, self.seed, self.channels = dataset, transform, seed, channels
 
-    def __getitem__(self, key: tuple[int, int]) -> Sample | _Failure:
-        epoch, index = key
+    def __getitem__(self, key: Key) -> Sample | _Failure:
+        epoch, index, _ = key
         try:
             sample = self.dataset.load(index)
         except (ValueError, OSError) as error:  # what is wrong with a file is the user's to mend
             return _Failure(ValueError if isinstance(error, ValueError) else OSError, str(error))
         try:
-            sample = self.transform(sample, np.random.default_rng([self.seed, epoch, index]))
+            sample = self.transform(sample, np.random.default_rng([self.seed, *key]))
         except Exception as error:
             error.add_note(f"while augmenting image {sample.image_id} in epoch {epoch}, seed {self.seed}")
             raise

@@ -100,10 +100,10 @@ def test_number_of_workers_changes_nothing():
 def test_epoch_can_be_taken_up_in_its_middle():
     loader = make_loader(augment="ssd", shuffle=True)
     whole = list(loader)
-    loader.set_epoch(0, start_step=2)
+    loader.set_epoch(0, start=2)
     assert_equal_batches(list(loader), whole[2:])
     assert len(loader) == 3
-    loader.set_epoch(0, start_step=3)
+    loader.set_epoch(0, start=3)
     assert list(loader) == []
 
 
