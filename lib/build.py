@@ -24,12 +24,13 @@ from lib.models.detector import Detector, Normalizer
 from lib.models.dual_path import DualPath
 from lib.models.head import HEADS, PREDICTORS, MultiBoxHead, Recipe
 from lib.models.neck import Taps
+from lib.models.norm import freeze_norms_
 from lib.multibox.coder import BoxCoder
 from lib.multibox.losses import LOSSES
 from lib.multibox.matcher import MATCHERS
 from lib.multibox.postprocess import PostProcess
 from lib.multibox.priors import PriorGenerator
-from lib.optim import OPTIMIZERS, SCHEDULES, Schedule, with_warmup
+from lib.optim import OPTIMIZERS, SCHEDULES, Schedule, parameter_groups, with_warmup
 from lib.utils.lookup import build, check_arguments, lookup
 
 COCO_CLASSES = 80
@@ -200,13 +201,18 @@ def build_postprocess(cfg: Mapping[str, Any]) -> PostProcess:
 
 def build_optimizer(cfg: Mapping[str, Any], model: nn.Module) -> torch.optim.Optimizer:
     """The optimizer over the parameters that ``train.trainable`` names; the others are frozen."""
-    scope = cfg["train"]["trainable"]
+    train, scope = cfg["train"], cfg["train"]["trainable"]
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(scope is None or name.startswith(tuple(scope)))
-    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if not learning:
+    if train["norm"] == "frozen":
+        freeze_norms_(model)
+    groups = parameter_groups(model, train["rates"], train["decay_norms"])
+    if not groups:
         raise ValueError(f"train.trainable must name parts such as backbone, neck, head; got {scope}")
-    return build(OPTIMIZERS, cfg["train"]["optimizer"], "train.optimizer", learning)
+    optimizer = build(OPTIMIZERS, train["optimizer"], "train.optimizer", groups)
+    for group in optimizer.param_groups:
+        group["lr"] *= group["rate"]
+    return optimizer
 
 
 def build_schedule(cfg: Mapping[str, Any]) -> Schedule:
@@ -236,19 +242,34 @@ def build_dataset(cfg: Mapping[str, Any], split: str, classes: Iterable[str] | N
     )
 
 
-def build_loader(cfg: Mapping[str, Any], dataset: CocoDataset, training: bool) -> Loader:
-    """Batches for training, augmented and shuffled, or for evaluation, each image once and as it is."""
+def build_loader(
+    cfg: Mapping[str, Any], dataset: CocoDataset, training: bool, rank: int = 0, world_size: int = 1
+) -> Loader:
+    """Batches for training, augmented and shuffled, or for evaluation, each image once and as it is.
+
+    Args:
+        rank, world_size: which of how many processes; in training they share the images of a step, as its
+            parts do.
+    """
+    parts = world_size * cfg["train"]["accumulate"]
+    if training and cfg["train"]["batch_size"] % parts:
+        raise ValueError(
+            f"train.batch_size must be a multiple of {parts}, the processes times train.accumulate; got "
+            f"{cfg['train']['batch_size']}"
+        )
     channels, mean = cfg["input"]["channels"], cfg["input"]["mean"]
     fill = mean if channels == "bgr" else mean[::-1]  # transforms work in BGR
     return Loader(
         dataset,
         build_transform(cfg["data"]["augment"] if training else "none", input_size(cfg), fill),
-        batch_size=cfg["train"]["batch_size"] if training else cfg["evaluation"]["batch_size"],
+        batch_size=cfg["train"]["batch_size"] // parts if training else cfg["evaluation"]["batch_size"],
         channels=channels,
         shuffle=training,
         seed=cfg["run"]["seed"],
         num_workers=cfg["data"]["workers"],
         drop_last=training,
+        rank=rank,
+        world_size=world_size,
     )
 
 

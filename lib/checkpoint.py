@@ -14,6 +14,7 @@ from torch import nn
 
 from lib.legacy import translate_weights
 from lib.legacy.classes import ClassRows, class_names
+from lib.models.dual_path import with_coarse_statistics
 from lib.utils.download import fetch
 from lib.utils.lookup import suggest
 
@@ -140,7 +141,8 @@ def load_weights(
         content.get("classes") if is_ours(content) else None,
     )
     if is_ours(content):
-        given = {name: value for name, value in content["model"].items() if name.startswith(wanted)}
+        given = with_coarse_statistics(content["model"], model)
+        given = {name: value for name, value in given.items() if name.startswith(wanted)}
         given |= {
             name: fitted
             for name in own

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,8 +12,43 @@ from torch import nn
 Schedule = Callable[[float], float]
 
 
+def parameter_groups(
+    model: nn.Module, rates: Mapping[str, float] | None = None, decay_norms: bool = True
+) -> list[dict[str, Any]]:
+    """The parameters that learn, as groups of an optimizer; ``rate`` of a group is its factor of the rate.
+
+    Args:
+        rates: prefix of parameter names -> factor; the longest prefix that fits counts, others have 1.
+        decay_norms: whether vectors (scales of norms, biases) have weight decay as well.
+
+    Raises:
+        ValueError: a prefix fits no parameter.
+    """
+    rates = dict(rates or {})
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    for prefix in rates:
+        if not any(name.startswith(prefix) for name in names):
+            raise ValueError(f"train.rates must name parts that learn, such as backbone; got {prefix!r}")
+    groups: dict[tuple[float, bool], dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        fitting = max((prefix for prefix in rates if name.startswith(prefix)), key=len, default=None)
+        rate, has_decay = rates.get(fitting, 1.0), decay_norms or parameter.ndim > 1
+        own = {"params": [], "rate": rate} | ({} if has_decay else {"weight_decay": 0.0})
+        groups.setdefault((rate, has_decay), own)["params"].append(parameter)
+    return list(groups.values())
+
+
+def centralize_(parameters: Iterable[nn.Parameter]) -> None:
+    """Takes from each filter's gradient its mean (gradient centralization, Yong et al. 2020, eq. 1)."""
+    for parameter in parameters:
+        if parameter.grad is not None and parameter.ndim > 1:
+            parameter.grad -= parameter.grad.mean(dim=tuple(range(1, parameter.ndim)), keepdim=True)
+
+
 def sgd(
-    parameters: Iterable[nn.Parameter],
+    groups: Iterable[Mapping[str, Any]],
     /,
     lr: float = 1e-3,
     momentum: float = 0.9,
@@ -20,33 +56,33 @@ def sgd(
     nesterov: bool = False,
 ) -> torch.optim.Optimizer:
     """Stochastic gradient descent with momentum."""
-    return torch.optim.SGD(parameters, lr, momentum, weight_decay=weight_decay, nesterov=nesterov)
+    return torch.optim.SGD(groups, lr, momentum, weight_decay=weight_decay, nesterov=nesterov)
 
 
 def adamw(
-    parameters: Iterable[nn.Parameter],
+    groups: Iterable[Mapping[str, Any]],
     /,
     lr: float = 1e-3,
     betas: Sequence[float] = (0.9, 0.999),
     weight_decay: float = 1e-2,
 ) -> torch.optim.Optimizer:
     """Adam with decoupled weight decay."""
-    return torch.optim.AdamW(parameters, lr, tuple(betas), weight_decay=weight_decay)
+    return torch.optim.AdamW(groups, lr, tuple(betas), weight_decay=weight_decay)
 
 
 def adam(
-    parameters: Iterable[nn.Parameter],
+    groups: Iterable[Mapping[str, Any]],
     /,
     lr: float = 1e-3,
     betas: Sequence[float] = (0.9, 0.999),
     weight_decay: float = 0.0,
 ) -> torch.optim.Optimizer:
     """Adam."""
-    return torch.optim.Adam(parameters, lr, tuple(betas), weight_decay=weight_decay)
+    return torch.optim.Adam(groups, lr, tuple(betas), weight_decay=weight_decay)
 
 
 def rmsprop(
-    parameters: Iterable[nn.Parameter],
+    groups: Iterable[Mapping[str, Any]],
     /,
     lr: float = 1e-3,
     alpha: float = 0.9,
@@ -54,7 +90,7 @@ def rmsprop(
     weight_decay: float = 1e-4,
 ) -> torch.optim.Optimizer:
     """RMSprop with momentum."""
-    return torch.optim.RMSprop(parameters, lr, alpha, momentum=momentum, weight_decay=weight_decay)
+    return torch.optim.RMSprop(groups, lr, alpha, momentum=momentum, weight_decay=weight_decay)
 
 
 def constant(epochs: float, /) -> Schedule:
@@ -98,9 +134,30 @@ def restarts(epochs: float, /, period: float = 10.0, growth: float = 1.0, floor:
     return factor
 
 
-def step(epochs: float, /, milestones: Sequence[float] = (), gamma: float = 0.1) -> Schedule:
-    """Times ``gamma`` at each milestone, in epochs."""
+def step(
+    epochs: float, /, milestones: Sequence[float] = (), every: float | None = None, gamma: float = 0.1
+) -> Schedule:
+    """Times ``gamma`` at each milestone, in epochs, or ``every`` so many."""
+    if every is not None and (every <= 0 or milestones):
+        raise ValueError(f"train.schedule needs milestones, or every > 0; got {list(milestones)} and {every}")
+    if every is not None:
+        return lambda epoch: gamma ** math.floor(epoch / every + 1e-9)
     return lambda epoch: gamma ** sum(epoch >= milestone for milestone in milestones)
+
+
+def one_cycle(epochs: float, /, rise: float = 0.3, start: float = 0.04, floor: float = 4e-6) -> Schedule:
+    """Half a cosine up from ``start`` to 1 over the share ``rise`` of the epochs, then one down to ``floor``
+    (Smith & Topin 2018; both halves as cosines, as is usual now).
+    """
+    if not 0 < rise < 1:
+        raise ValueError(f"train.schedule.rise must be a share of the epochs in 0 .. 1; got {rise}")
+
+    def factor(epoch: float) -> float:
+        share = min(epoch / epochs, 1.0)
+        low, done = (start, 1 - share / rise) if share < rise else (floor, (share - rise) / (1 - rise))
+        return low + (1 - low) * (1 + math.cos(math.pi * done)) / 2
+
+    return factor
 
 
 def exponential(epochs: float, /, gamma: float = 0.95) -> Schedule:
@@ -115,6 +172,7 @@ SCHEDULES = {
     "restarts": restarts,
     "step": step,
     "exponential": exponential,
+    "one_cycle": one_cycle,
 }
 
 

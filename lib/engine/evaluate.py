@@ -10,6 +10,7 @@ from torch import nn
 
 from lib.build import build_loader, build_normalizer, build_postprocess, build_protocol
 from lib.data.coco import CocoDataset
+from lib.engine.distributed import World
 from lib.evaluation.evaluator import Evaluator
 from lib.utils.log import progress
 
@@ -21,11 +22,14 @@ class Evaluation:
         cfg: the resolved config.
         dataset: its labels are the model's.
         device: where the model runs.
+        world: the processes that share the images; each then has the detections of all.
     """
 
-    def __init__(self, cfg: Mapping[str, Any], dataset: CocoDataset, device: torch.device):
-        self.cfg, self.dataset, self.device = cfg, dataset, device
-        self.loader = build_loader(cfg, dataset, training=False)
+    def __init__(
+        self, cfg: Mapping[str, Any], dataset: CocoDataset, device: torch.device, world: World | None = None
+    ):
+        self.cfg, self.dataset, self.device, world = cfg, dataset, device, world or World()
+        self.loader = build_loader(cfg, dataset, training=False, rank=world.rank, world_size=world.size)
         self.normalizer = build_normalizer(cfg).to(device)
         self.postprocess, self.protocol = build_postprocess(cfg), build_protocol(cfg)
 

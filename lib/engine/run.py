@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -10,30 +11,36 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import torch
 
 from lib.checkpoint import save_checkpoint
 from lib.config import dump_config, to_plain
+from lib.engine.curves import draw_curves, write_results
 
 
 class RunFolder:
     """Files of one training run.
 
     ``config.yml`` (resolved), ``run.json`` (command, commit, seed, machine), ``log.txt``, ``epochs.jsonl`` (a
-    line an epoch), ``tensorboard/``, ``last.pth`` and ``best.pth``.
+    line an epoch), the same as ``results.csv`` and ``curves.png``, ``tensorboard/``, ``last.pth``, ``best.pth``.
 
     Args:
         path: the folder; made if it is not there.
         cfg: the resolved config.
+        is_writer: whether this process writes; of several, one does, and the others' calls do nothing.
     """
 
-    def __init__(self, path: Path, cfg: Mapping[str, Any]):
-        self.path, self.cfg = path, cfg
+    def __init__(self, path: Path, cfg: Mapping[str, Any], is_writer: bool = True):
+        self.path, self.cfg, self.is_writer = path, cfg, is_writer
         self.last, self.best = path / "last.pth", path / "best.pth"
         self._writer = None
 
     def create(self) -> None:
         """Makes the folder and writes down what was asked for."""
+        if not self.is_writer:
+            return
         self.path.mkdir(parents=True, exist_ok=True)
         (self.path / "config.yml").write_text(dump_config(self.cfg), encoding="utf-8")
         about = {
@@ -43,32 +50,73 @@ class RunFolder:
             "started": time.strftime("%Y-%m-%d %H:%M:%S"),
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
+            "processes": int(os.environ.get("WORLD_SIZE", "1")),
             "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         }
-        (self.path / "run.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        self.write_json("run.json", about)
+
+    def write_json(self, name: str, values: Mapping[str, Any]) -> Path:
+        """Writes values to a file of the folder; its path."""
+        if self.is_writer:
+            (self.path / name).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+        return self.path / name
 
     def save(self, file: Path, content: Mapping[str, Any]) -> None:
         """Writes a checkpoint, with the config beside what is given."""
-        save_checkpoint(file, {"config": to_plain(self.cfg), **content})
+        if self.is_writer:
+            save_checkpoint(file, {"config": to_plain(self.cfg), **content})
+
+    def keep_epoch(self, epoch: int, count: int) -> None:
+        """Keeps last.pth as that epoch's too, and of the epochs before as many as make ``count``."""
+        if self.is_writer and count > 1:
+            file = self.path / f"epoch_{epoch:04d}.pth"
+            file.unlink(missing_ok=True)
+            os.link(self.last, file)  # last.pth is replaced, never written into
+            for old in sorted(self.path.glob("epoch_*.pth"))[:-count]:
+                old.unlink()
+
+    def epochs(self) -> list[dict[str, Any]]:
+        """What was logged, an entry an epoch."""
+        file = self.path / "epochs.jsonl"
+        return [json.loads(line) for line in file.read_text("utf-8").splitlines()] if file.exists() else []
+
+    def last_epoch(self) -> int:
+        """The last epoch that was logged; 0: none."""
+        return max((line["epoch"] for line in self.epochs()), default=0)
 
     def log_epoch(self, values: Mapping[str, Any]) -> None:
-        """Appends a line to epochs.jsonl, and its numbers to TensorBoard."""
+        """Appends a line to epochs.jsonl, writes results.csv anew, and sends the numbers to TensorBoard."""
+        if not self.is_writer:
+            return
         with (self.path / "epochs.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")
+        write_results(self.path / "results.csv", self.epochs())
         for name, value in values.items():
             if isinstance(value, (int, float)) and name != "epoch":
                 self.scalar(f"epoch/{name}", value, values["epoch"])
 
     def scalar(self, name: str, value: float, step: int) -> None:
         """One point of a TensorBoard curve."""
+        if self.is_writer:
+            self._tensorboard().add_scalar(name, value, step)
+
+    def picture(self, name: str, image: np.ndarray) -> None:
+        """An image (H, W, 3) uint8 BGR, to a PNG file of the folder and to TensorBoard."""
+        if self.is_writer:
+            cv2.imwrite(str(self.path / f"{name}.png"), image)
+            self._tensorboard().add_image(name, image[..., ::-1].copy(), dataformats="HWC")
+
+    def _tensorboard(self) -> Any:
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter  # costs a second: only runs that log pay it
 
             self._writer = SummaryWriter(str(self.path / "tensorboard"))
-        self._writer.add_scalar(name, value, step)
+        return self._writer
 
     def close(self) -> None:
-        """Flushes the TensorBoard file."""
+        """Draws the curves and flushes the TensorBoard file."""
+        if self.is_writer and self.epochs():
+            draw_curves(self.path / "curves.png", self.epochs())
         if self._writer is not None:
             self._writer.close()
 

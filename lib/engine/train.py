@@ -1,66 +1,56 @@
-"""The training loop: one optimizer, one schedule, exact resume."""
+"""The training loop: epochs of steps, exact resume, the same numbers on one process or many."""
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
+import resource
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
 
+from lib.engine.learner import Learner, Report
 from lib.engine.run import RunFolder
-from lib.structures import Batch
 from lib.utils.log import progress
+from lib.utils.runtime import Stopped, StopSignals
 
 log = logging.getLogger(__name__)
 
 
-class Learner(NamedTuple):
-    """What is trained, and by what.
+class Position(NamedTuple):
+    """How far a run has come.
 
     Attributes:
-        model: images (B, 3, H, W) -> Predictions.
-        normalizer: uint8 images -> the model's.
-        loss: (Predictions, Target) -> {name: ()}.
-        optimizer: over the parameters that learn.
-        schedule: epochs done -> factor of the learning rate.
-        device: where all of it is.
+        epoch, step: the next ones, from 0; ``step`` counts within the epoch.
+        steps: taken in all.
+        seconds: trained, without evaluations.
+        best: highest AP so far.
     """
-
-    model: nn.Module
-    normalizer: nn.Module
-    loss: Callable[..., dict[str, torch.Tensor]]
-    optimizer: torch.optim.Optimizer
-    schedule: Callable[[float], float]
-    device: torch.device
-
-
-class Position(NamedTuple):
-    """How far a run has come: the next epoch, the next step in it, seconds trained, steps taken, best AP."""
 
     epoch: int = 0
     step: int = 0
-    seconds: float = 0.0
     steps: int = 0
+    seconds: float = 0.0
     best: float = -1.0
 
 
 class Trainer:
     """Trains a model epoch by epoch into a run folder.
 
-    What a step computes depends on the seed, the epoch and the step alone, so a run that was killed and resumed
-    ends with the same weights, to the bit, as one that was not, on the same machine and number of threads.
+    What a step computes depends on the seed, the epoch and the step alone, so a run that was stopped or killed
+    and resumed ends with the same weights, to the bit, as one that was not, on the same machine and number of
+    threads and processes. A step's losses are read while the next one runs: a GPU never waits for the loop.
 
     Args:
-        learner: the model and its company.
-        loader: yields Batches; ``set_epoch(epoch, start_step)`` places it.
+        learner: takes the steps.
+        loader: yields Batches; ``set_epoch(epoch, start)`` places it.
         settings: the ``train`` section of the config.
         run: the folder.
         about: what each checkpoint holds besides, such as class names; plain values.
-        evaluate: () -> {"AP": ..., ...}, called after an epoch.
+        evaluate: model -> {"AP": ..., ...}, called after an epoch.
     """
 
     def __init__(
@@ -70,141 +60,179 @@ class Trainer:
         settings: Mapping[str, Any],
         run: RunFolder,
         about: Mapping[str, Any],
-        evaluate: Callable[[], Mapping[str, float | None]] | None = None,
+        evaluate: Callable[[torch.nn.Module], Mapping[str, float | None]] | None = None,
     ):
         self.learner, self.loader, self.settings, self.run = learner, loader, settings, run
-        self.about, self.evaluate = dict(about), evaluate
-        self.position = Position()
-        self._base_rates = [group["lr"] for group in learner.optimizer.param_groups]
+        self.about, self.evaluate, self.world = dict(about), evaluate, learner.world
+        self.position, self.stop = Position(), StopSignals()
+        self.steps = len(loader) // settings["accumulate"]  # of an epoch
+        self._sums: dict[
+            str, float
+        ] = {}  # of this epoch's losses, so that a resumed epoch has the same means
+        self._values: dict[str, Any] | None = None  # of the last whole epoch, until they are logged
+        self._pending: tuple[Position, Report] | None = None  # the step whose losses were not read yet
+        self._is_stopping = False  # whether any process was told to stop, as all of them know it
 
     def resume(self, checkpoint: Mapping[str, Any]) -> None:
         """Goes on where a checkpoint of this run was written."""
-        self.learner.model.load_state_dict(checkpoint["model"])
-        self.learner.optimizer.load_state_dict(checkpoint["optimizer"])
+        self.learner.load_state_(checkpoint)
         torch.set_rng_state(checkpoint["rng"]["torch"])
         if self.learner.device.type == "cuda" and "cuda" in checkpoint["rng"]:
             torch.cuda.set_rng_state(checkpoint["rng"]["cuda"], self.learner.device)
-        self.position = Position(**checkpoint["position"])
-        log.info("resumed epoch %d step %d", self.position.epoch, self.position.step)
+        self.position, self._sums = Position(**checkpoint["position"]), dict(checkpoint["sums"])
+        is_logged = self.run.last_epoch() >= self.position.epoch
+        self._values = None if is_logged else checkpoint["values"]
+        log.info("resumed epoch %d step %d", self.position.epoch + 1, self.position.step)
 
     def train(self) -> None:
-        """Trains what is left of the run, evaluating and saving on the way."""
-        settings = self.settings
-        while self.position.epoch < settings["epochs"] and not self._is_out_of_time():
-            epoch = self.position.epoch
-            values = {"epoch": epoch + 1, **self._train_epoch()}
-            self.position = self.position._replace(epoch=epoch + 1, step=0)
-            self._save()
-            is_last = epoch + 1 >= settings["epochs"] or self._is_out_of_time()
-            if self.evaluate and (
-                is_last or (settings["eval_every"] and (epoch + 1) % settings["eval_every"] == 0)
-            ):
-                values |= self._evaluate()
-            self.run.log_epoch(values)
-            log.info("%s", " ".join(f"{name} {_short(value)}" for name, value in values.items()))
+        """Trains what is left of the run, evaluating and saving on the way.
+
+        Raises:
+            Stopped: SIGTERM or Ctrl-C came; the state is saved. FloatingPointError: the loss is not finite.
+        """
+        with self.stop:
+            if self._values is not None:  # stopped between an epoch and its evaluation
+                self._finish_epoch(self._values)
+            while not self._is_done():
+                with self.stop.deferred():
+                    self._values = {"epoch": self.position.epoch + 1, **self._train_epoch()}
+                    self.position = self.position._replace(epoch=self.position.epoch + 1, step=0)
+                    self._sums = {}
+                    self._save(ends_epoch=True)
+                self._finish_epoch(self._values)
         self.run.close()
 
     def _is_out_of_time(self) -> bool:
         limit = self.settings["time_limit_s"]
         return limit is not None and self.position.seconds >= limit
 
-    def _epochs_done(self, step: int, steps: int) -> float:
+    def _is_done(self) -> bool:
+        return self.position.epoch >= self.settings["epochs"] or self._is_out_of_time()
+
+    def _epochs_done(self, step: int) -> float:
         """Epochs done, for the schedule: by steps, or by the share of the time limit."""
         if self.settings["time_limit_s"] is None:
-            return self.position.epoch + step / steps
+            return self.position.epoch + step / self.steps
         return self.settings["epochs"] * min(1.0, self.position.seconds / self.settings["time_limit_s"])
 
     def _train_epoch(self) -> dict[str, float]:
         """Trains from the position to the end of its epoch; the epoch's mean losses, rate and speed."""
-        position, steps = self.position, len(self.loader)
-        self.learner.model.train()
-        self.loader.set_epoch(position.epoch, position.step)
-        batches = progress(self.loader, f"epoch {position.epoch + 1}", total=steps, initial=position.step)
-        sums: dict[str, torch.Tensor] = {}
-        count, images, started = 0, 0, time.perf_counter()
-        for step, batch in enumerate(batches, start=position.step):
-            rate = self._set_rate(self._epochs_done(step, steps))
-            losses = self._step(batch)
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + value
-            count, images = count + 1, images + len(batch.images)
-            seconds = position.seconds + time.perf_counter() - started
-            self.position = Position(
-                position.epoch, step + 1, seconds, self.position.steps + 1, position.best
-            )
-            if self.position.steps % self.settings["log_every"] == 0:
-                self._log_step(batches, losses, rate)
-            every = self.settings["save_every_steps"]
-            if every and (step + 1) % every == 0 and step + 1 < steps:
-                self._save()
-            if self._is_out_of_time():
-                break
-        batches.close()
-        means = {name: float(value) / max(count, 1) for name, value in sums.items()}
-        elapsed = max(time.perf_counter() - started, 1e-9)
+        first, parts = self.position.step, self.settings["accumulate"]
+        self.learner.start_training()
+        self.loader.set_epoch(self.position.epoch, first * parts)
+        batches, images, started = iter(self.loader), 0, time.perf_counter()
+        before, rate = self.position.seconds, self.learner.set_rate(self._epochs_done(first))
+        with progress(None, f"epoch {self.position.epoch + 1}", total=self.steps, initial=first) as bar:
+            for step in range(first, self.steps):
+                batch = list(itertools.islice(batches, parts))
+                rate = self.learner.set_rate(self._epochs_done(step))
+                seconds = before + time.perf_counter() - started if self.world.is_writer else 0.0
+                report = self.learner.step(batch, (bool(self.stop.requested), seconds))
+                self._read_pending(bar)
+                self.position = self.position._replace(step=step + 1, steps=self.position.steps + 1)
+                self._pending = (self.position, report)
+                images += sum(len(part.images) for part in batch) * self.world.size
+                bar.update()
+                if self._is_out_of_time():
+                    break
+                every = self.settings["save_every_steps"]
+                if self._is_stopping or (every and (step + 1) % every == 0 and step + 1 < self.steps):
+                    self._read_pending(bar)
+                    self._save()
+                if self._is_stopping:
+                    raise Stopped(self.stop.requested, self._stop_message())
+            self._read_pending(bar)
+        elapsed = self.world.gather(time.perf_counter() - started)[0]
+        self.position = self.position._replace(seconds=before + elapsed)
+        steps = max(self._sums.pop("steps", 1), 1)
+        means = {name: value / steps for name, value in self._sums.items()}
         return {**means, "lr": rate, "images_per_s": images / elapsed, "seconds": self.position.seconds}
 
-    def _set_rate(self, epochs_done: float) -> float:
-        factor = self.learner.schedule(epochs_done)
-        for group, base in zip(self.learner.optimizer.param_groups, self._base_rates, strict=True):
-            group["lr"] = base * factor
-        return self._base_rates[0] * factor
+    def _stop_message(self) -> str:
+        return (
+            f"stopped in epoch {self.position.epoch + 1} after step {self.position.step} of {self.steps}; "
+            f"{self.run.last} is saved: go on with --resume"
+        )
 
-    def _step(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """One step of the optimizer; the parts of the loss."""
-        learner = self.learner
-        images = learner.normalizer(batch.images.to(learner.device, non_blocking=True))
-        losses = learner.loss(learner.model(images), batch.target.to(learner.device))
-        total = torch.stack(list(losses.values())).sum()
-        self._check_finite(total, losses, batch)
-        learner.optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        if self.settings["clip_norm"] is not None:
-            nn.utils.clip_grad_norm_(learner.model.parameters(), self.settings["clip_norm"])
-        learner.optimizer.step()
-        return {name: value.detach() for name, value in losses.items()}
-
-    def _check_finite(self, total: torch.Tensor, losses: Mapping[str, torch.Tensor], batch: Batch) -> None:
-        if math.isfinite(total.item()):
+    def _read_pending(self, bar: Any) -> None:
+        """Waits for the losses of the step before: sums them, shows them, stops if they are not finite."""
+        if self._pending is None:
             return
-        parts = ", ".join(f"{name} {value.item()}" for name, value in losses.items())
+        (position, report), self._pending = self._pending, None
+        *sums, positives, stops, seconds = report.values.tolist()
+        if not all(map(math.isfinite, sums)):
+            self._refuse(position, report)
+        losses = {name: value / max(positives, 1) for name, value in zip(report.names, sums, strict=True)}
+        for name, value in {**losses, "steps": 1}.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._is_stopping = stops > 0
+        self.position = self.position._replace(seconds=seconds)
+        if position.steps % self.settings["log_every"] == 0:
+            for name, value in losses.items():
+                self.run.scalar(f"step/{name}", value, position.steps)
+            self.run.scalar("step/lr", self.learner.optimizer.param_groups[0]["lr"], position.steps)
+            shown = [f"{name.removeprefix('loss_')} {value:.3f}" for name, value in losses.items()]
+            bar.set_postfix_str(
+                ", ".join([*shown, f"{memory_mb(self.learner.device):.0f} MB"]), refresh=False
+            )
+
+    def _refuse(self, position: Position, report: Report) -> None:
+        """Writes down where the loss is not finite, and stops."""
+        own = dict(zip(report.names, report.own.tolist(), strict=True))
+        parts = [part for part in self.world.gather((own, report.image_ids)) if not _is_finite(part[0])]
+        losses = {name: [part[0][name] for part in parts] for name in report.names}
+        image_ids = [image_id for part in parts for image_id in part[1]]
+        where = {"epoch": position.epoch + 1, "step": position.step}
+        file = self.run.write_json("non_finite.json", {**where, "losses": losses, "image_ids": image_ids})
+        shown = ", ".join(f"{name} {values[0]}" for name, values in losses.items())
         raise FloatingPointError(
-            f"the loss must be finite; got {parts} in epoch {self.position.epoch + 1}, step {self.position.step}, "
-            f"images {batch.image_ids.tolist()}: lower train.optimizer.lr, set train.clip_norm, or look at these "
+            f"the loss must be finite; got {shown} in epoch {where['epoch']}, step {where['step']}, images "
+            f"{image_ids} (also in {file}): lower train.optimizer.lr, set train.clip_norm, or look at these "
             f"images' boxes; {self.run.last} holds the last good state"
         )
 
-    def _log_step(self, bar: Any, losses: Mapping[str, torch.Tensor], rate: float) -> None:
-        for name, value in losses.items():
-            self.run.scalar(f"step/{name}", float(value), self.position.steps)
-        self.run.scalar("step/lr", rate, self.position.steps)
-        bar.set_postfix_str(
-            " ".join(f"{name} {float(value):.3f}" for name, value in losses.items()), refresh=False
-        )
+    def _finish_epoch(self, values: Mapping[str, Any]) -> None:
+        """Evaluates, if it is due, and logs a whole epoch."""
+        every, metrics = self.settings["eval_every"], {}
+        if self.evaluate and (self._is_done() or (every and self.position.epoch % every == 0)):
+            metrics = dict(self.evaluate(self.learner.best_model))
+            ap = metrics.get("AP")
+            if ap is not None and ap > self.position.best:
+                self.position = self.position._replace(best=ap)
+                self.run.save(self.run.best, self._state())
+                self._save()
+        self.run.log_epoch({**values, **metrics})
+        self._values = None
+        log.info("%s", " ".join(f"{name} {_short(value)}" for name, value in {**values, **metrics}.items()))
 
-    def _evaluate(self) -> dict[str, float | None]:
-        metrics = dict(self.evaluate())
-        ap = metrics.get("AP")
-        if ap is not None and ap > self.position.best:
-            self.position = self.position._replace(best=ap)
-            self.run.save(self.run.best, self._state())
-            self._save()
-        return metrics
-
-    def _save(self) -> None:
+    def _save(self, ends_epoch: bool = False) -> None:
         self.run.save(self.run.last, self._state())
+        if ends_epoch:
+            self.run.keep_epoch(self.position.epoch, self.settings["keep_last"])
 
     def _state(self) -> dict[str, Any]:
         rng = {"torch": torch.get_rng_state()}
         if self.learner.device.type == "cuda":
             rng["cuda"] = torch.cuda.get_rng_state(self.learner.device)
         return {
-            "model": self.learner.model.state_dict(),
-            "optimizer": self.learner.optimizer.state_dict(),
+            **self.learner.state(),
             "position": self.position._asdict(),
+            "sums": self._sums,
+            "values": self._values,
             "rng": rng,
             **self.about,
         }
+
+
+def memory_mb(device: torch.device) -> float:
+    """The most memory that was in use: the GPU's, or on a CPU the process's, in MB."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def _is_finite(losses: Mapping[str, float]) -> bool:
+    return all(map(math.isfinite, losses.values()))
 
 
 def _short(value: Any) -> str:

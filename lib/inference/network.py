@@ -12,6 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lib.build import build_normalizer
 from lib.models.detector import Normalizer
+from lib.models.dual_path import DualPath
 from lib.structures import Predictions
 
 
@@ -22,6 +23,9 @@ def fold_norms(model: nn.Module) -> nn.Module:
     output is the same up to rounding.
     """
     folded = copy.deepcopy(model).eval()
+    for module in list(folded.modules()):
+        if isinstance(module, DualPath):
+            module.unshare_()
     for block in list(folded.modules()):
         children = list(block.named_children())
         for (name, layer), (next_name, norm) in zip(children, children[1:], strict=False):

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from lib.legacy.families import FAMILIES, Family, find_family
+from lib.models.dual_path import COARSE, with_coarse_statistics
 
 log = logging.getLogger(__name__)
 Fit = Callable[[str, torch.Tensor, torch.Tensor], torch.Tensor | None]
@@ -62,7 +63,8 @@ def translate_weights(
     """
     theirs = {str(name).removeprefix("module."): tensor for name, tensor in state_dict.items()}
     family = FAMILIES[find_family(theirs)]
-    theirs, ours = family.prepare(theirs), model.state_dict()
+    theirs = family.prepare(theirs)
+    ours = {name: x for name, x in model.state_dict().items() if not name.startswith(f"backbone.{COARSE}")}
     wanted = tuple(scope) if scope else ("backbone",) if family.is_classifier else ("",)
     translated: dict[str, torch.Tensor] = {}
     problems: list[str] = []
@@ -84,7 +86,7 @@ def translate_weights(
     ]
     if problems:
         raise ValueError(_refusal(family, problems))
-    return translated
+    return with_coarse_statistics(translated, model)
 
 
 def _past_the_end(left: list[str], family: Family) -> list[str]:

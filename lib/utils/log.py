@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -16,13 +17,13 @@ class _Terminal(logging.Handler):
         tqdm.write(self.format(record), file=sys.stderr)
 
 
-def setup_logging(file: Path | None = None) -> None:
-    """Sends the log to the terminal and, if given, appends it to ``file``."""
+def setup_logging(file: Path | None = None, is_quiet: bool = False) -> None:
+    """Sends the log to the terminal and, if given, appends it to ``file``; if quiet, only warnings, no bars."""
     handlers: list[logging.Handler] = [_Terminal()]
     if file is not None:
         handlers.append(logging.FileHandler(file, encoding="utf-8"))
     logging.basicConfig(
-        level=logging.INFO,
+        level=logging.WARNING if is_quiet else logging.INFO,
         format="%(asctime)s %(message)s",
         datefmt="%H:%M:%S",
         handlers=handlers,
@@ -41,5 +42,5 @@ def progress(iterable, description: str, total: int | None = None, initial: int 
         mininterval=0.2 if is_terminal else 30,
         leave=False,
         dynamic_ncols=is_terminal,
-        disable=None if is_terminal else False,
+        disable=os.environ.get("RANK", "0") != "0",  # of several processes one speaks
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -51,16 +53,22 @@ def readable_errors() -> Iterator[None]:
     except (ValueError, TypeError, FloatingPointError, OSError) as error:
         if not isinstance(error, OSError) and not _is_raised_by_us(error):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        rank = os.environ.get("RANK")
+        print(f"error{f' of process {rank}' if rank else ''}: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("stopped by the user", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as stop:
+        print(str(stop) or "stopped by the user", file=sys.stderr)
+        sys.exit(128 + getattr(stop, "number", signal.SIGINT))
 
 
 def _is_raised_by_us(error: Exception) -> bool:
     innermost = traceback.extract_tb(error.__traceback__)[-1]
     return Path(innermost.filename).resolve().is_relative_to(Path(__file__).resolve().parents[1])
+
+
+def set_tf32(is_on: bool) -> None:
+    """Whether GPUs that can may round the factors of products to TensorFloat-32."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = is_on
 
 
 def set_threads(count: int) -> None:
@@ -69,3 +77,48 @@ def set_threads(count: int) -> None:
         raise ValueError(f"run.threads must be 0 (torch's own choice) or more; got {count}")
     if count:
         torch.set_num_threads(count)
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked the program to end; its message says what stands."""
+
+    def __init__(self, number: int, message: str = "stopped"):
+        super().__init__(message)
+        self.number = number
+
+
+class StopSignals:
+    """Turns SIGTERM and SIGINT into ``Stopped``: at once, or, while ``deferred``, into a request to be seen to.
+
+    A second signal while one is pending stops at once.
+
+    Attributes:
+        requested: number of the signal that came while deferred; 0: none.
+    """
+
+    def __init__(self) -> None:
+        self.requested, self._is_deferred = 0, False
+
+    def __enter__(self) -> StopSignals:
+        self._before = {
+            number: signal.signal(number, self._receive) for number in (signal.SIGTERM, signal.SIGINT)
+        }
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _receive(self, number: int, _: object) -> None:
+        if not self._is_deferred or self.requested:
+            raise Stopped(number)
+        self.requested = number
+
+    @contextlib.contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Signals wait for whoever looks at ``requested``."""
+        self._is_deferred = True
+        try:
+            yield
+        finally:
+            self._is_deferred = False

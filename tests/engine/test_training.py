@@ -13,7 +13,7 @@ import torch
 
 from lib.checkpoint import read_checkpoint, read_run, save_checkpoint
 from lib.config import load_config
-from lib.engine.train import Trainer
+from lib.engine.learner import Learner
 
 
 def weights(folder):
@@ -52,17 +52,17 @@ def test_same_seed_same_weights_whatever_the_workers(train):
 @pytest.mark.parametrize("steps_before", [1, 2, 4])
 def test_interrupted_run_resumes_to_the_same_weights(train, monkeypatch, steps_before):
     whole = weights(train("run.name=whole", "train.eval_every=0"))
-    original, count = Trainer._step, iter(range(100))
+    original, count = Learner.step, iter(range(100))
 
-    def interrupted(self, batch):
+    def interrupted(self, *arguments):
         if next(count) == steps_before:
             raise KeyboardInterrupt
-        return original(self, batch)
+        return original(self, *arguments)
 
-    monkeypatch.setattr(Trainer, "_step", interrupted)
+    monkeypatch.setattr(Learner, "step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train("train.save_every_steps=1", "train.eval_every=0")
-    monkeypatch.setattr(Trainer, "_step", original)
+    monkeypatch.setattr(Learner, "step", original)
     torch.rand(3)  # the state of torch's generator must not matter
     assert same(weights(train("--resume", "train.save_every_steps=1", "train.eval_every=0")), whole)
 

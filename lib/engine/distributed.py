@@ -1,0 +1,78 @@
+"""The processes of a run: one, or those that torchrun starts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import distributed
+
+from lib.utils.runtime import choose_device
+
+
+class World(NamedTuple):
+    """Which of how many processes this is; with one process every method does nothing.
+
+    Attributes:
+        rank: 0 .. size - 1; rank 0 writes the files.
+        size: processes, of all machines.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_writer(self) -> bool:
+        """Whether this process writes files and speaks."""
+        return self.rank == 0
+
+    def sum_(self, values: torch.Tensor) -> torch.Tensor:
+        """The values, in place, summed over the processes."""
+        if self.size > 1:
+            distributed.all_reduce(values)
+        return values
+
+    def gather(self, value: Any) -> list[Any]:
+        """The plain values of all processes, by rank."""
+        values = [value] * self.size
+        if self.size > 1:
+            distributed.all_gather_object(values, value)
+        return values
+
+    @contextlib.contextmanager
+    def writer_first(self) -> Iterator[None]:
+        """Lets rank 0 through before the others, which then find what it downloaded."""
+        if self.size > 1 and not self.is_writer:
+            distributed.barrier()
+        yield
+        if self.size > 1 and self.is_writer:
+            distributed.barrier()
+
+
+@contextlib.contextmanager
+def processes(device_name: str) -> Iterator[tuple[World, torch.device]]:
+    """Joins the processes that torchrun started, if it did: gloo on CPUs, NCCL on GPUs, a GPU a process.
+
+    Args:
+        device_name: ``run.device``; ``auto`` and ``cuda`` become the GPU of this process's local rank.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield World(), choose_device(device_name)
+        return
+    device = choose_device(device_name)
+    if device.type == "cuda":
+        device = choose_device(f"cuda:{os.environ['LOCAL_RANK']}")
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield World(distributed.get_rank(), distributed.get_world_size()), device
+    finally:
+        distributed.destroy_process_group()
+
+
+def is_restart() -> bool:
+    """Whether torchrun started this process again, after one of its kind had died."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0

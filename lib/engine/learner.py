@@ -1,0 +1,176 @@
+"""One step of training: forward, loss, backward and update, in parts, in half precision, on many devices."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from lib.build import build_loss, build_normalizer, build_optimizer, build_schedule
+from lib.engine.distributed import World
+from lib.models.norm import freeze_norms_, synchronise
+from lib.optim import centralize_
+from lib.structures import Batch
+from lib.utils.lookup import lookup
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+NORMS = {"batch": None, "sync": synchronise, "frozen": None}
+
+
+class Average:
+    """A moving average of a model's weights and statistics, of shorter memory in the first steps.
+
+    Attributes:
+        model: the averaged model, in evaluation mode.
+        steps: that it has taken in.
+    """
+
+    def __init__(self, model: nn.Module, decay: float):
+        if not 0 < decay < 1:
+            raise ValueError(f"train.ema must lie between 0 and 1, such as 0.9998; got {decay}")
+        self.model, self.decay, self.steps = copy.deepcopy(model).eval().requires_grad_(False), decay, 0
+
+    @torch.no_grad()
+    def update_(self, model: nn.Module) -> None:
+        """Takes in the model's weights as they are now."""
+        pairs = list(zip(self.model.state_dict().values(), model.state_dict().values(), strict=True))
+        averaged, current = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
+        torch._foreach_lerp_(averaged, current, 1 - min(self.decay, (1 + self.steps) / (10 + self.steps)))
+        for own, value in pairs:
+            if not own.is_floating_point():  # counts
+                own.copy_(value)
+        self.steps += 1
+
+
+class Report(NamedTuple):
+    """What a step came to, still on the device: to read it waits for the step.
+
+    Attributes:
+        names: of the losses.
+        values: (n,) float64: the loss sums, the positives, and the flags, over all processes.
+        own: (n,) float64: the loss sums of this process.
+        image_ids: that this process saw.
+    """
+
+    names: tuple[str, ...]
+    values: torch.Tensor
+    own: torch.Tensor
+    image_ids: list[int]
+
+
+class Learner:
+    """The model and what trains it.
+
+    A step's gradient is that of the mean over the positives of the whole step, however its images are spread
+    over parts and processes, so that N processes with B / N images each learn what one with B learns.
+
+    Args:
+        cfg: the resolved config.
+        model: on ``device``, with the weights that it starts from.
+        device: where the step runs.
+        world: the processes that share it.
+    """
+
+    def __init__(self, cfg: Mapping[str, Any], model: nn.Module, device: torch.device, world: World):
+        self.settings, self.device, self.world = cfg["train"], device, world
+        lookup(NORMS, self.settings["norm"], "train.norm")
+        dtype = lookup(PRECISIONS, self.settings["precision"], "train.precision")
+        self.model = (
+            synchronise(model, device) if self.settings["norm"] == "sync" and world.size > 1 else model
+        )
+        self.normalizer, self.loss = build_normalizer(cfg).to(device), build_loss(cfg)
+        self.optimizer, self.schedule = build_optimizer(cfg, self.model), build_schedule(cfg)
+        self.average = Average(self.model, self.settings["ema"]) if self.settings["ema"] is not None else None
+        self.network = torch.compile(self.model) if self.settings["compile"] else self.model
+        if world.size > 1:
+            self.network = DistributedDataParallel(
+                self.network, broadcast_buffers=self.settings["norm"] == "batch", gradient_as_bucket_view=True
+            )
+        self._autocast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+        self._scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
+        self._parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self._base_rates = [group["lr"] for group in self.optimizer.param_groups]
+
+    @property
+    def best_model(self) -> nn.Module:
+        """The averaged model if there is one, else the model: what is tested and used."""
+        return self.model if self.average is None else self.average.model
+
+    def start_training(self) -> None:
+        """Puts the model into training mode."""
+        self.model.train()
+        if self.settings["norm"] == "frozen":
+            freeze_norms_(self.model)
+
+    def set_rate(self, epochs_done: float) -> float:
+        """Sets the learning rates of the schedule; the first group's."""
+        factor = self.schedule(epochs_done)
+        for group, base in zip(self.optimizer.param_groups, self._base_rates, strict=True):
+            group["lr"] = base * factor
+        return self.optimizer.param_groups[0]["lr"]
+
+    def step(self, parts: Sequence[Batch], flags: Sequence[float] = ()) -> Report:
+        """One step of the optimizer on the parts of a batch.
+
+        Args:
+            flags: numbers to sum over the processes on the occasion.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        sums, positives = 0.0, 0.0
+        for number, batch in enumerate(parts, start=1):
+            is_last = number == len(parts)
+            with contextlib.nullcontext() if is_last or self.world.size == 1 else self.network.no_sync():
+                losses, count = self._losses(batch)
+                total = torch.stack(list(losses.values()))
+                self._scaler.scale(total.sum()).backward()
+            sums, positives = sums + total.detach().double(), positives + count
+        own = torch.cat([sums, positives.double()[None], sums.new_tensor(flags)])
+        values = self.world.sum_(own.clone())
+        self._update(self.world.size / values[len(losses)].clamp(min=1))
+        image_ids = [image_id for batch in parts for image_id in batch.image_ids.tolist()]
+        return Report(tuple(losses), values, own[: len(losses)], image_ids)
+
+    def _losses(self, batch: Batch) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        images = self.normalizer(batch.images.to(self.device, non_blocking=True))
+        with self._autocast:
+            predictions = self.network(images)
+        return self.loss.sums(predictions, batch.target.to(self.device))
+
+    def _update(self, scale: torch.Tensor) -> None:
+        """Divides the gradients by the positives of the step and moves the weights; all on the device."""
+        self._scaler.unscale_(self.optimizer)
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        torch._foreach_mul_(gradients, scale.float())
+        if self.settings["centralize"]:
+            centralize_(self._parameters)
+        if self.settings["clip_norm"] is not None:
+            nn.utils.clip_grad_norm_(self._parameters, self.settings["clip_norm"])
+        self._scaler.step(self.optimizer)
+        self._scaler.update()
+        if self.average is not None:
+            self.average.update_(self.model)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds of it; ``model`` is what to test and use."""
+        state = {
+            "model": self.best_model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
+        }
+        if self.average is not None:
+            state |= {"raw_model": self.model.state_dict(), "averaged_steps": self.average.steps}
+        return state
+
+    def load_state_(self, state: Mapping[str, Any]) -> None:
+        """Takes up what ``state`` gave."""
+        self.model.load_state_dict(state.get("raw_model", state["model"]))
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._scaler.load_state_dict(state["scaler"])
+        if self.average is not None:
+            self.average.model.load_state_dict(state["model"])
+            self.average.steps = state.get("averaged_steps", 0)

@@ -1,0 +1,51 @@
+"""BatchNorm over the images of all processes, and BatchNorm that no longer learns."""
+
+from __future__ import annotations
+
+import torch
+from torch import distributed, nn
+from torch.distributed.nn.functional import all_reduce
+
+
+class SyncNorm(nn.BatchNorm2d):
+    """BatchNorm whose batch is that of all processes together, on any device.
+
+    torch's own SyncBatchNorm runs on GPUs only; there it is the faster one, see ``synchronise``. The variance
+    is summed around the common mean, in a second exchange, because the mean of squares would lose digits.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, h, w) -> (B, C, h, w); every process must call it at the same time."""
+        if not self.training or not distributed.is_initialized():
+            return super().forward(x)
+        count = all_reduce(x.new_tensor([x.numel() / x.shape[1]], dtype=torch.float32))
+        mean = all_reduce(x.float().sum((0, 2, 3))) / count  # (C,)
+        centred = x.float() - mean[:, None, None]
+        variance = all_reduce(centred.square().sum((0, 2, 3))) / count  # (C,)
+        with torch.no_grad():
+            self.num_batches_tracked.add_(1)
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+
+
+def synchronise(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model with BatchNorm over the images of all processes; names and tensors stay."""
+    if device.type == "cuda":
+        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    for module in model.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = SyncNorm  # same attributes, another forward
+    return model
+
+
+def norms_of(model: nn.Module) -> list[nn.Module]:
+    """Its BatchNorm layers of any kind."""
+    return [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+
+
+def freeze_norms_(model: nn.Module) -> None:
+    """Keeps statistics, scales and shifts as they are; to be called again after each ``model.train()``."""
+    for norm in norms_of(model):
+        norm.eval().requires_grad_(False)
