@@ -15,6 +15,7 @@ from torch import nn
 from lib.checkpoint import load_weights
 from lib.data.coco import CocoDataset
 from lib.data.loader import Loader
+from lib.data.sampler import aspect_groups, times_of_small
 from lib.data.transforms import build_transform
 from lib.evaluation.protocols import Protocol, make_protocol
 from lib.models.backbones import BACKBONES
@@ -248,29 +249,42 @@ def build_loader(
     """Batches for training, augmented and shuffled, or for evaluation, each image once and as it is.
 
     Args:
-        rank, world_size: which of how many processes; in training they share the images of a step, as its
-            parts do.
+        rank, world_size: which of how many processes loads. In training they share ``train.batch_size``, and each
+            takes its part in ``train.accumulate`` batches; ``evaluation.batch_size`` is that of each.
     """
-    parts = world_size * cfg["train"]["accumulate"]
-    if training and cfg["train"]["batch_size"] % parts:
-        raise ValueError(
-            f"train.batch_size must be a multiple of {parts}, the processes times train.accumulate; got "
-            f"{cfg['train']['batch_size']}"
-        )
-    channels, mean = cfg["input"]["channels"], cfg["input"]["mean"]
+    data, train, channels, mean = cfg["data"], cfg["train"], cfg["input"]["channels"], cfg["input"]["mean"]
     fill = mean if channels == "bgr" else mean[::-1]  # transforms work in BGR
+    options = {"batch_size": cfg["evaluation"]["batch_size"]}
+    if training:
+        options = {
+            "batch_size": _part_size(train["batch_size"], world_size, train["accumulate"]),
+            "accumulate": train["accumulate"],
+            "times": times_of_small(dataset, data["oversample_small"]),
+            "groups": aspect_groups(dataset.sizes, data["aspect_groups"]),
+        }
     return Loader(
         dataset,
-        build_transform(cfg["data"]["augment"] if training else "none", input_size(cfg), fill),
-        batch_size=cfg["train"]["batch_size"] // parts if training else cfg["evaluation"]["batch_size"],
+        build_transform(data["augment"] if training else "none", input_size(cfg), fill),
         channels=channels,
         shuffle=training,
         seed=cfg["run"]["seed"],
-        num_workers=cfg["data"]["workers"],
+        num_workers=data["workers"],
         drop_last=training,
         rank=rank,
         world_size=world_size,
+        **options,
     )
+
+
+def _part_size(batch_size: int, world_size: int, accumulate: int) -> int:
+    """Images of one of the ``accumulate`` parts of one process."""
+    parts = world_size * accumulate
+    if accumulate < 1 or batch_size < 1 or batch_size % parts:
+        raise ValueError(
+            f"train.batch_size must be a multiple of {parts}, {world_size} processes times train.accumulate="
+            f"{accumulate} (1 or more); got {batch_size}: choose such as {max(batch_size // max(parts, 1), 1) * parts}"
+        )
+    return batch_size // parts
 
 
 def build_protocol(cfg: Mapping[str, Any]) -> Protocol:
