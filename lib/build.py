@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,8 @@ from torch import nn
 
 from lib.checkpoint import load_weights
 from lib.data.coco import CocoDataset
+from lib.data.formats import find_images, read_dataset
+from lib.data.layouts import LAYOUTS, open_layout
 from lib.data.loader import Loader
 from lib.data.sampler import aspect_groups, times_of_small
 from lib.data.transforms import build_transform
@@ -38,9 +39,9 @@ COCO_CLASSES = 80
 
 
 def num_classes(cfg: Mapping[str, Any]) -> int:
-    """K, background included: from ``model.num_classes``, ``data.classes``, the annotations, or else COCO's."""
+    """K, background included: ``model.num_classes``, else of ``data.classes``, of the training data, or COCO's."""
     given, classes = cfg["model"]["num_classes"], cfg["data"]["classes"]
-    annotations = cfg["data"]["train"]["annotations"]
+    layout, train = cfg["data"]["layout"], cfg["data"]["train"]
     if given is not None and classes and given != len(classes) + 1:
         raise ValueError(
             f"model.num_classes must be {len(classes) + 1}, the data's classes and background; got {given}: "
@@ -50,8 +51,10 @@ def num_classes(cfg: Mapping[str, Any]) -> int:
         count = given
     elif classes:
         count = len(classes) + 1
-    elif annotations and Path(annotations).is_file():
-        count = len(json.loads(Path(annotations).read_text(encoding="utf-8")).get("categories", ())) + 1
+    elif train["annotations"] and Path(train["annotations"]).exists():
+        count = len(read_dataset(train["annotations"], train["images"])["categories"]) + 1
+    elif layout and not train["annotations"]:
+        count = lookup(LAYOUTS, layout, "data.layout").num_classes + 1
     else:
         count = COCO_CLASSES + 1
     if count < 2:
@@ -224,22 +227,30 @@ def build_schedule(cfg: Mapping[str, Any]) -> Schedule:
 
 
 def build_dataset(cfg: Mapping[str, Any], split: str, classes: Iterable[str] | None = None) -> CocoDataset:
-    """The images and boxes of ``data.train`` or ``data.val``.
+    """The images and boxes of ``data.train`` or ``data.val``, or else of the split of ``data.layout``.
 
     Args:
         classes: names in the order of their labels; None: ``data.classes``, or those of the annotations.
     """
-    files = cfg["data"][split]
-    for key in ("images", "annotations"):
-        if not files[key]:
-            raise ValueError(
-                f"data.{split}.{key} must be given: the images' folder, and a COCO JSON file; got null"
-            )
+    data = cfg["data"]
+    images, annotations = data[split]["images"], data[split]["annotations"]
+    if annotations:
+        images = images or find_images(annotations, split)
+    elif data["layout"]:
+        folder, annotations = open_layout(data["layout"], data["root"], split)
+        images = images or folder
+    else:
+        raise ValueError(
+            f"data.{split}.annotations must be given, a COCO JSON file or a folder of VOC, YOLO or VisDrone files; "
+            f"got null: name it, or choose data.layout from {', '.join(LAYOUTS)}"
+        )
     return CocoDataset(
-        files["images"],
-        files["annotations"],
-        classes or cfg["data"]["classes"],
-        bad_boxes=cfg["data"]["bad_boxes"],
+        images,
+        annotations,
+        classes or data["classes"],
+        bad_boxes=data["bad_boxes"],
+        cache_mb=data["cache_mb"] if split == "train" else 0,
+        decode=data["decode"] if split == "train" else "full",
     )
 
 
@@ -278,11 +289,11 @@ def build_loader(
 
 def _part_size(batch_size: int, world_size: int, accumulate: int) -> int:
     """Images of one of the ``accumulate`` parts of one process."""
-    parts = world_size * accumulate
+    parts = world_size * max(accumulate, 1)
     if accumulate < 1 or batch_size < 1 or batch_size % parts:
         raise ValueError(
             f"train.batch_size must be a multiple of {parts}, {world_size} processes times train.accumulate="
-            f"{accumulate} (1 or more); got {batch_size}: choose such as {max(batch_size // max(parts, 1), 1) * parts}"
+            f"{accumulate} (1 or more); got {batch_size}: choose such as {max(batch_size // parts, 1) * parts}"
         )
     return batch_size // parts
 

@@ -32,14 +32,18 @@ DEFAULTS: dict[str, Any] = {
         "std": [1.0, 1.0, 1.0],  # the same: the network sees (grey level - mean) / std
     },
     "data": {
-        "train": {"images": Maybe(str), "annotations": Maybe(str)},  # a folder, and a COCO JSON file
-        "val": {"images": Maybe(str), "annotations": Maybe(str)},  # for testing; null: training goes untested
+        "layout": Maybe(str),  # a row of lib/data/layouts.py, for train or val without annotations of its own
+        "root": Maybe(str),  # where its archives were unpacked; null: the layout's own, such as data/coco
+        # images: a folder; null: where the format has it, which COCO's has not. annotations: a COCO JSON file, a
+        # folder of VOC, YOLO or VisDrone files, or a YOLO data.yaml
+        "train": {"images": Maybe(str), "annotations": Maybe(str)},  # null: the layout's
+        "val": {"images": Maybe(str), "annotations": Maybe(str)},  # null: the layout's; neither: no testing
         "classes": Maybe(list),  # class names, in order of their labels; null: those of the annotations
         "bad_boxes": "drop",  # drop | refuse: boxes outside the image, of no area, or not finite
         "augment": "ssd",  # a preset of lib/data/transforms.py, or a list of {type: ..., option: ...}
         "workers": 2,  # loader processes; 0: load in the main process
-        "cache_mb": 0,  # memory for decoded images, shared by the workers, in MB; 0: each is read anew
-        "decode": "full",  # full | reduced: JPEGs of which a smaller version is enough are decoded at 1/2, 1/4 or 1/8
+        "cache_mb": 0,  # memory of a process for decoded training images, shared by its workers, in MB
+        "decode": "full",  # full | reduced: in training, JPEGs that will be shrunk are decoded at 1/2, 1/4 or 1/8
         "oversample_small": 1.0,  # times an epoch that an image with an object under 32 x 32 pixels is seen
         "aspect_groups": 0,  # batches of like aspect ratio: 2k + 1 groups from 1:2 to 2:1; 0: any images together
     },

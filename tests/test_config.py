@@ -132,8 +132,13 @@ def test_none_is_allowed_only_where_declared():
 
 def test_number_of_classes_follows_the_data(tmp_path):
     assert num_classes(load_config()) == 81
+    assert num_classes(load_config(overrides=["data.layout=voc0712"])) == 21
     assert num_classes(load_config(overrides=["data.classes=[car]"])) == 2
-    (tmp_path / "a.json").write_text('{"categories": [{"id": 1, "name": "a"}, {"id": 7, "name": "b"}]}')
+    images, categories = (
+        '[{"id": 1, "file_name": "a.jpg"}]',
+        '[{"id": 1, "name": "a"}, {"id": 7, "name": "b"}]',
+    )
+    (tmp_path / "a.json").write_text(f'{{"images": {images}, "annotations": [], "categories": {categories}}}')
     assert num_classes(load_config(overrides=[f"data.train.annotations={tmp_path / 'a.json'}"])) == 3
     with pytest.raises(
         ValueError, match="model.num_classes must be 2, the data's classes and background; got 81"

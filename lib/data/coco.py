@@ -17,13 +17,14 @@ from lib.data.annotations import (
     first_few,
     normalised,
     number_annotations,
-    read_json,
 )
 from lib.data.cache import ImageCache
+from lib.data.formats import read_dataset
 from lib.data.image import read_image
 from lib.structures import IGNORE, Sample
 
 SIZE_BOUNDS = (8, 16, 32, 96)  # of the report's ranges: square root of the box's area, pixels
+IGNORED = ("iscrowd", "ignore", "difficult")  # flags of regions that are neither learned nor unlearned
 CLIP_TOLERANCE = 1.0  # pixels that a box may leave its image by without being counted; rounding does that
 
 
@@ -31,12 +32,12 @@ class CocoDataset:
     """Images with boxes, checked when it is made; an image is opened when it is loaded.
 
     Boxes that leave their image are clipped to it; useless ones (not four finite numbers, no area, outside)
-    are dropped and counted. Crowds, and what is marked ``ignore``, get the label IGNORE. Images without
-    objects stay.
+    are dropped and counted. Crowds, and what is marked ``ignore`` or VOC's ``difficult``, get the label IGNORE.
+    Images without objects stay.
 
     Args:
         images: the folder of the images.
-        annotations: the COCO JSON file, or its content.
+        annotations: a COCO JSON file, a file or folder as ``read_dataset`` takes, or content in COCO's form.
         classes: names of the wanted categories, in the order of the labels; None for all, by rising id.
         bad_boxes: whether useless boxes are dropped, or the file is refused for them.
         skip_missing: leave images out whose file is not there, instead of refusing.
@@ -64,9 +65,12 @@ class CocoDataset:
         self.folder = Path(images)
         self.name = "annotations" if isinstance(annotations, Mapping) else str(annotations)
         self.problems = Problems()
-        content = annotations if isinstance(annotations, Mapping) else read_json(annotations)
-        check_structure(content, self.name)
-        check_references(content, self.name)
+        content = annotations
+        if isinstance(annotations, Mapping):
+            check_structure(content, self.name)
+            check_references(content, self.name)
+        else:
+            content = read_dataset(annotations, images)
         categories = choose_categories(content["categories"], classes, self.name)
         self.classes, self.category_ids = tuple(categories.values()), tuple(categories)
         records = self._present(content["images"], skip_missing)
@@ -162,7 +166,7 @@ class CocoDataset:
         boxes = np.array([annotation["bbox"] for annotation in kept], np.float64)[order]
         boxes[:, 2:] += boxes[:, :2]  # xywh -> xyxy
         limits = self.sizes[owner[order]][:, [1, 0, 1, 0]]
-        ignored = np.array([bool(annotation["iscrowd"] or annotation.get("ignore")) for annotation in kept])
+        ignored = np.array([any(annotation.get(key) for key in IGNORED) for annotation in kept])
         labels = np.array([label_of[annotation["category_id"]] for annotation in kept], np.int64)
         self._boxes = np.clip(boxes, 0, limits).astype(np.float32)
         self._labels = np.where(ignored, IGNORE, labels)[order]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from lib.data.annotations import check_references, check_structure, read_json
 from lib.data.visdrone import read_visdrone, write_visdrone
 from lib.data.voc import read_voc, write_voc
-from lib.data.yolo import read_yolo, write_yolo
+from lib.data.yolo import read_yolo, write_yolo, yolo_images
 from lib.utils.lookup import lookup
 
 
@@ -44,11 +44,13 @@ FORMATS = {
 
 def guess_format(path: Path) -> str:
     """The format of a file or folder by what lies there."""
-    if path.is_file():
+    if path.suffix in (".yaml", ".yml"):
+        return "yolo"
+    if path.is_file() or path.suffix == ".json":
         return "coco"
     if not path.is_dir():
         raise FileNotFoundError(
-            f"annotations {path} must be a JSON file or a folder; there is none: check the path"
+            f"annotations {path} must be a COCO JSON file, a data.yaml or a folder; there is none: check the path"
         )
     if next(path.rglob("*.xml"), None):
         return "voc"
@@ -61,13 +63,35 @@ def guess_format(path: Path) -> str:
     )
 
 
+def find_images(path: str | Path, split: str) -> Path:
+    """The folder of a data set's images, where its format keeps it.
+
+    Args:
+        path: a folder of VOC, YOLO or VisDrone files, or a YOLO data.yaml.
+        split: train or val, of a data.yaml.
+    """
+    path = Path(path)
+    name = guess_format(path)
+    if name == "coco":
+        raise ValueError(f"data.{split}.images must be given, the folder of the images of {path}; got null")
+    if name == "yolo":
+        return yolo_images(path, split)
+    above = path.parent if path.name.lower() == "annotations" else path
+    for folder in (above / "JPEGImages", above / "images"):
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(
+        f"{above} must have its images in JPEGImages or images; it has neither: set data.{split}.images"
+    )
+
+
 def read_dataset(
     path: str | Path, images: str | Path | None = None, name: str | None = None
 ) -> dict[str, Any]:
     """A data set in COCO's form.
 
     Args:
-        path: a COCO JSON file, or a folder of VOC, YOLO or VisDrone files.
+        path: a COCO JSON file, a folder of VOC, YOLO or VisDrone files, or a YOLO data.yaml.
         images: the folder of the images, where it is not where the format has it; YOLO and VisDrone need it.
         name: the format; None to tell it from the files.
     """

@@ -6,7 +6,7 @@ which IoU is that of VOC's own kit. XML from strangers is read without document 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -59,12 +59,18 @@ def read_voc(folder: Path, images: Path | None = None) -> dict[str, Any]:
     ``images`` is not needed: the XML tells names and sizes.
     """
     folder = folder / "Annotations" if (folder / "Annotations").is_dir() else folder
-    records, annotations, names = [], [], []
     paths = sorted(folder.rglob("*.xml"))
-    for image_id, path in zip(image_ids([path.stem for path in paths]), paths, strict=True):
+    ids = image_ids([path.stem for path in paths])
+    return read_files([(image_id, path, None) for image_id, path in zip(ids, paths, strict=True)])
+
+
+def read_files(files: Iterable[tuple[int, Path, str | None]]) -> dict[str, Any]:
+    """XML files in COCO form, each with the id of its image and its file name; None: the name that it tells."""
+    records, annotations, names = [], [], []
+    for image_id, path, name in files:
         root = parse_xml(path)
         height, width = (_number(root, f"size/{key}", path) for key in ("height", "width"))
-        name = root.findtext("filename") or f"{path.stem}.jpg"
+        name = name or root.findtext("filename") or f"{path.stem}.jpg"
         records.append({"id": image_id, "file_name": name, "height": int(height), "width": int(width)})
         for element in root.iter("object"):
             names.append((element.findtext("name") or "").strip())

@@ -25,17 +25,55 @@ from lib.data.files import (
 log = logging.getLogger(__name__)
 
 
+def yolo_images(path: Path, split: str = "train") -> Path:
+    """The folder of the images: what a data.yaml names at ``split``, or ``images`` in the place of ``labels``."""
+    if not path.is_file():
+        labels = path / "labels" if (path / "labels").is_dir() else path
+        return _exchanged(labels, "labels", "images")
+    content = _read_yaml(path)
+    name = content.get(split)
+    if not isinstance(name, str):
+        raise ValueError(
+            f"{path} must name one folder of images at {split}; got {name!r}: name it, or set data.{split}.images"
+        )
+    roots = (path.parent / str(content.get("path") or "."), path.parent)
+    # exporters write ../train/images for the train/images beside the file
+    for folder in (*(root / name for root in roots), path.parent / name.removeprefix("../")):
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(
+        f"{path} must name a folder of images at {split}; {name} is not in {roots[0]}: mend its path, or set "
+        f"data.{split}.images"
+    )
+
+
+def _exchanged(folder: Path, old: str, new: str) -> Path:
+    """The folder with the last ``old`` of its path as ``new``; itself where there is none."""
+    parts = list(folder.absolute().parts)
+    places = [index for index, part in enumerate(parts) if part == old]
+    return Path(*parts[: places[-1]], new, *parts[places[-1] + 1 :]) if places else folder
+
+
+def _read_yaml(path: Path) -> Mapping[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} must be a YAML file; there is none: check the path") from None
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} must be a YAML file; it is broken ({error}): mend it") from None
+    return content if isinstance(content, Mapping) else {}
+
+
 def read_yolo(folder: Path, images: Path | None = None) -> dict[str, Any]:
-    """A folder with ``labels`` and ``images``, or the labels' own, in COCO form.
+    """A folder with ``labels`` and ``images``, or the labels' own, or a data.yaml, in COCO form.
 
     Class names come from ``data.yaml``, another ``*.yaml`` with ``names``, or ``classes.txt`` beside or above the
     labels; without one they are the numbers.
     """
+    images = images or yolo_images(folder)
     labels = folder / "labels" if (folder / "labels").is_dir() else folder
-    if images is None:  # the last "labels" of the path becomes "images"
-        parts = list(labels.absolute().parts)
-        places = [index for index, part in enumerate(parts) if part == "labels"]
-        images = Path(*parts[: places[-1]], "images", *parts[places[-1] + 1 :]) if places else labels
+    if folder.suffix in (".yaml", ".yml"):
+        labels = _exchanged(images, "images", "labels")
     files = images_by_stem(images)
     texts = {
         path.relative_to(labels).with_suffix("").as_posix(): path for path in sorted(labels.rglob("*.txt"))
@@ -55,7 +93,7 @@ def read_yolo(folder: Path, images: Path | None = None) -> dict[str, Any]:
         for where, numbers in read_lines(texts[stem], None, range(5, 10**6)) if stem in texts else ():
             annotation = {"id": len(annotations) + 1, "image_id": image_id, "iscrowd": 0}
             annotations.append(annotation | _box(where, numbers, height, width))
-    names = _names(labels) or {}
+    names = _names(folder if folder.is_file() else labels) or {}
     used = {annotation["category_id"] - 1 for annotation in annotations}
     unnamed = used - set(names)
     if names and unnamed:
@@ -85,14 +123,11 @@ def _box(where: str, numbers: list[float], height: int, width: int) -> dict[str,
 
 
 def _names(labels: Path) -> dict[int, str] | None:
-    """Class number -> name, from the first file that tells."""
+    """Class number -> name, from the first file that tells; ``labels`` may be that file."""
     for folder in (labels, labels.parent, labels.parent.parent):
-        for path in sorted(folder.glob("*.yaml"), key=lambda path: (path.name != "data.yaml", path.name)):
-            try:
-                content = yaml.safe_load(path.read_text(encoding="utf-8"))
-            except yaml.YAMLError as error:
-                raise ValueError(f"{path} must be a YAML file; it is broken ({error}): mend it") from None
-            names = content.get("names") if isinstance(content, Mapping) else None
+        files = sorted(folder.glob("*.yaml"), key=lambda path: (path.name != "data.yaml", path.name))
+        for path in [folder] if folder.is_file() else files:
+            names = _read_yaml(path).get("names")
             if names:
                 pairs = names.items() if isinstance(names, Mapping) else enumerate(names)
                 return {int(number): str(name) for number, name in pairs}
