@@ -22,7 +22,7 @@ from lib.engine.learner import Learner
 from lib.engine.run import RunFolder
 from lib.engine.train import Trainer
 from lib.utils.log import setup_logging
-from lib.utils.runtime import readable_errors, seed_everything, set_threads, set_tf32
+from lib.utils.runtime import readable_errors, seed_everything, set_tf32, set_threads
 
 log = logging.getLogger("train")
 
@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> None:
         setup_logging(is_quiet=not world.is_writer)
         run, checkpoint = open_run(cfg, args.cfg, args.resume or is_restart(), world)
         data = build_dataset(cfg, "train")
-        val = build_dataset(cfg, "val", data.classes) if cfg.data.val.annotations else None
+        val = build_dataset(cfg, "val", data.classes) if cfg.data.val.annotations or cfg.data.layout else None
         cfg.data.classes = list(data.classes)
         model = build_detector(cfg).to(device)
         run.create()
