@@ -1,4 +1,4 @@
-"""The five values that travel through the project, and nothing else.
+"""The values that travel through the project, and nothing else.
 
 Dimensions: B batch, H W image, G ground truths, P priors, K classes with background at 0, D detections.
 Every box is float32 ``xyxy`` in continuous pixels of the image that it travels with; sizes are (height, width).
@@ -6,7 +6,7 @@ Every box is float32 ``xyxy`` in continuous pixels of the image that it travels 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,32 +15,49 @@ BACKGROUND = 0  # label of the background class, and of the padding rows of a Ta
 IGNORE = -1  # label of a region where neither an object nor its absence may be learned (a COCO crowd)
 
 
+class Layer(NamedTuple):
+    """A picture that has its place on a sample's canvas and is not drawn yet.
+
+    Attributes:
+        image: (H, W, 3) uint8 BGR, or a ``StoredImage`` (lib/data/image.py), which is decoded when it is drawn.
+        matrix: (2, 3) float64, map from pixels of ``image`` to pixels of the canvas.
+        content: (left, top, right, bottom) of what is shown, in pixels of the canvas.
+        opacity: 0 .. 1, over the layers below.
+        frame: (left, top, right, bottom) on the canvas, from which inwards the picture fades in; None: it does not.
+    """
+
+    image: Any
+    matrix: np.ndarray
+    content: tuple[float, float, float, float]
+    opacity: float = 1.0
+    frame: tuple[float, float, float, float] | None = None
+
+
 class Sample(NamedTuple):
     """One image with its boxes, in NumPy, on its way through the transforms.
 
-    Geometric transforms leave the pixels alone: they move the boxes at once, and note in ``matrix`` and ``canvas``
-    where the pixels have to go, until ``resize`` resamples them once and for all.
+    Geometric transforms leave the pixels alone: they move the boxes at once, and note in ``layers`` and ``canvas``
+    where the pixels of one or several images have to go, until ``resize`` resamples each once and for all.
 
     Attributes:
-        image: (H, W, 3) uint8, BGR.
+        image: (H, W, 3) uint8, BGR; that of the file, maybe a ``StoredImage``, as long as anything is pending.
         boxes: (G, 4) float32 xyxy in pixels of the canvas; of ``image`` where nothing is pending.
         labels: (G,) int64, 1 .. K-1, or IGNORE.
         image_id: the data set's own id of the image.
         size: (height, width) of the image as it was read from the file.
-        matrix: (2, 3) float64, pending map from pixels of ``image`` to pixels of the canvas; None: the identity.
-        canvas: (height, width) of the pending canvas, maybe fractional; None: that of ``image``.
-        content: (left, top, right, bottom) in pixels of the canvas, outside of which is nothing but filling;
-            whole numbers where nothing is pending. None: all of it shows the image.
+        canvas: (height, width) of the pending canvas, maybe fractional; None: nothing is pending.
+        layers: what is pending, from the bottom up.
+        content: (left, top, right, bottom) around what is no filling, in pixels of ``image``; None: all of it.
     """
 
-    image: np.ndarray
+    image: Any
     boxes: np.ndarray
     labels: np.ndarray
     image_id: int
     size: tuple[int, int]
-    matrix: np.ndarray | None = None
     canvas: tuple[float, float] | None = None
-    content: tuple[float, float, float, float] | None = None
+    layers: tuple[Layer, ...] = ()
+    content: tuple[int, int, int, int] | None = None
 
 
 class Target(NamedTuple):

@@ -1,7 +1,8 @@
-"""Where the pixels of a sample have to go: steps composed into one affine map, then resampled once.
+"""Where the pixels of a sample have to go: steps composed into one affine map a picture, then resampled once.
 
-Coordinates are continuous, pixel (0, 0) covers 0 .. 1, so the centre of a pixel lies at a half. Steps scale,
-shift and mirror; none turns or shears.
+A sample's canvas carries layers, pictures with a map each: one for an ordinary image, several where images are
+mixed. Coordinates are continuous, pixel (0, 0) covers 0 .. 1, so the centre of a pixel lies at a half. Steps
+scale, shift and mirror; none turns or shears.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from lib.structures import Sample
+from lib.data.image import REDUCED, block_average
+from lib.structures import Layer, Sample
 
 IDENTITY = np.eye(2, 3)
 MARGIN = 2  # source pixels that bilinear interpolation may reach beyond the part that is shown
+FADE = 1 / 6  # of a frame's side, over which a picture fades in
 
 
 def canvas_size(sample: Sample) -> tuple[float, float]:
@@ -31,19 +34,78 @@ def moved(
         sample: any.
         scale, shift: (x, y); a point p of the old canvas goes to ``scale * p + shift``. A negative scale
             mirrors.
-        canvas: (height, width) of the new one. Neither boxes nor content are clipped to it.
+        canvas: (height, width) of the new one. Neither boxes nor layers are clipped to it.
     """
     scale, shift = np.asarray(scale, np.float64), np.asarray(shift, np.float64)
-    matrix = (IDENTITY if sample.matrix is None else sample.matrix) * scale[:, None]
-    matrix[:, 2] += shift
+    layers = tuple(_move_layer(layer, scale, shift) for layer in _layers(sample))
     boxes = _move(sample.boxes, scale, shift).astype(np.float32)
-    content = _move(np.array([content_box(sample)]), scale, shift)[0]
-    return sample._replace(boxes=boxes, matrix=matrix, canvas=canvas, content=tuple(content.tolist()))
+    return sample._replace(boxes=boxes, canvas=canvas, layers=layers)
 
 
-def content_box(sample: Sample) -> tuple[float, float, float, float]:
-    """(left, top, right, bottom) of what is no filling, in pixels of the canvas."""
-    return sample.content or (0, 0, *sample.image.shape[1::-1])
+def selected(sample: Sample, keep: np.ndarray) -> Sample:
+    """The sample with the boxes where ``keep`` (G,) is true."""
+    return sample._replace(boxes=sample.boxes[keep], labels=sample.labels[keep])
+
+
+def overlaid(below: Sample, above: Sample, opacity: float = 1.0, fade: bool = False) -> Sample:
+    """``below`` with the pictures and boxes of ``above`` on top.
+
+    Args:
+        below, above: on canvases of one size, ``above`` with something pending.
+        opacity: 0 .. 1, of what comes on top.
+        fade: whether its pictures fade in from their edges.
+    """
+    top = [
+        layer._replace(opacity=layer.opacity * opacity, frame=layer.content if fade else layer.frame)
+        for layer in above.layers
+    ]
+    return below._replace(
+        boxes=np.concatenate([below.boxes, above.boxes]),
+        labels=np.concatenate([below.labels, above.labels]),
+        canvas=canvas_size(below),
+        layers=(*_layers(below), *top),
+    )
+
+
+def resample(sample: Sample, fill: Sequence[float]) -> Sample:
+    """Draws the layers: bilinear, and averaged before where a map shrinks by 2 and more.
+
+    Args:
+        sample: one whose canvas has whole numbers as its size.
+        fill: (3,) BGR colour, 0 .. 255, of what no layer covers.
+
+    Returns:
+        The sample with an image of the canvas's size and nothing pending.
+    """
+    height, width = sample.canvas
+    image = _filled(height, width, fill)
+    windows = []
+    for layer in sample.layers:
+        window = np.clip(np.round(layer.content), 0, [width, height] * 2).astype(int)
+        left, top, right, bottom = window.tolist()
+        if right > left and bottom > top:
+            below = image[top:bottom, left:right]
+            image[top:bottom, left:right] = _blend(below, _draw(layer, window), layer, window)
+            windows.append(window)
+    content = (0, 0, 0, 0)
+    if windows:
+        content = (*np.min(windows, axis=0)[:2].tolist(), *np.max(windows, axis=0)[2:].tolist())
+    return sample._replace(image=image, canvas=None, layers=(), content=content)
+
+
+def _layers(sample: Sample) -> tuple[Layer, ...]:
+    """The pending layers, which for a sample as loaded is the image where it is."""
+    if sample.canvas is not None:
+        return sample.layers
+    return (Layer(sample.image, IDENTITY, (0, 0, *sample.image.shape[1::-1])),)
+
+
+def _move_layer(layer: Layer, scale: np.ndarray, shift: np.ndarray) -> Layer:
+    matrix = layer.matrix * scale[:, None]
+    matrix[:, 2] += shift
+    content = tuple(_move(np.array([layer.content]), scale, shift)[0].tolist())
+    frame = layer.frame and tuple(_move(np.array([layer.frame]), scale, shift)[0].tolist())
+    return layer._replace(matrix=matrix, content=content, frame=frame)
 
 
 def _move(boxes: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray:
@@ -52,60 +114,63 @@ def _move(boxes: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray
     return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
 
 
-def selected(sample: Sample, keep: np.ndarray) -> Sample:
-    """The sample with the boxes where ``keep`` (G,) is true."""
-    return sample._replace(boxes=sample.boxes[keep], labels=sample.labels[keep])
+def _filled(height: int, width: int, fill: Sequence[float]) -> np.ndarray:
+    """(H, W, 3) uint8 of one colour; by rows, which is 70 times as fast as by pixels."""
+    rows = np.empty((height, width * 3), np.uint8)
+    rows[:] = np.tile(np.asarray(fill, np.uint8), width)
+    return rows.reshape(height, width, 3)
 
 
-def resample(sample: Sample, fill: Sequence[float]) -> Sample:
-    """Carries out the pending map: bilinear, and averaged before where it shrinks by 2 and more.
-
-    Args:
-        sample: one whose canvas has whole numbers as its size.
-        fill: (3,) uint8 BGR colour of what the image does not cover.
-
-    Returns:
-        The sample with an image of the canvas's size and nothing pending.
-    """
-    height, width = sample.canvas
-    left, top, right, bottom = (int(value) for value in np.round(sample.content))
-    left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
-    covered = (right - left, bottom - top)  # (width, height)
-    if min(covered) < 1:
-        image, content = np.full((height, width, 3), fill, np.uint8), (0, 0, 0, 0)
-    else:
-        image, content = _draw(sample.image, sample.matrix, (left, top), covered), (left, top, right, bottom)
-        if covered != (width, height):
-            drawn, image = image, np.full((height, width, 3), fill, np.uint8)
-            image[top:bottom, left:right] = drawn
-    return sample._replace(image=image, matrix=None, canvas=None, content=content)
-
-
-def _draw(
-    image: np.ndarray, matrix: np.ndarray, corner: tuple[int, int], covered: tuple[int, int]
-) -> np.ndarray:
-    """The part of the canvas that begins at ``corner`` (x, y) and is ``covered`` (width, height) large."""
-    source, scale, shift = _source_part(image, np.diag(matrix[:, :2]), matrix[:, 2] - corner, covered)
+def _draw(layer: Layer, window: np.ndarray) -> np.ndarray:
+    """(h, w, 3) uint8: what a layer shows in a window (4,) of the canvas, in whole pixels."""
+    covered = window[2:] - window[:2]  # (width, height)
+    source, scale, shift = _source_part(layer, window[:2], covered)
     # OpenCV counts from the centre of the first pixel, and wants the way back
     back = np.column_stack([np.diag(1 / scale), (0.5 - shift) / scale - 0.5])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(source, back, covered, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(source, back, covered.tolist(), flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _source_part(
-    image: np.ndarray, scale: np.ndarray, shift: np.ndarray, covered: tuple[int, int]
+    layer: Layer, corner: np.ndarray, covered: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The pixels that are needed, averaged over whole blocks where that is safe, with the map from there."""
-    block = np.maximum(np.floor(1 / np.abs(scale) + 1e-6), 1).astype(int)  # (x, y), source pixels
+    """The pixels that are needed, averaged over whole blocks where that is safe, with the map from there.
+
+    Args:
+        corner: (x, y) of the canvas where the covered part begins.
+        covered: (width, height) of that part.
+    """
+    image, scale, shift = layer.image, np.diag(layer.matrix[:, :2]), layer.matrix[:, 2] - corner
+    if not isinstance(image, np.ndarray):
+        shrink = max(step for step in REDUCED if step <= _block(scale).min())
+        image, scale = image.pixels(shrink), scale * shrink
+    block = _block(scale)
     ends = (np.array([[0, 0], covered]) - shift) / scale
     first = np.floor(ends.min(axis=0)).astype(int) - MARGIN * block
     first = np.maximum(first, 0)
     last = np.minimum(np.ceil(ends.max(axis=0)).astype(int) + MARGIN * block, image.shape[1::-1])
-    part = image[first[1] : last[1], first[0] : last[0]]
-    if block.max() > 1:
-        missing_x, missing_y = (-(last - first) % block).tolist()
-        if missing_x or missing_y:
-            part = cv2.copyMakeBorder(part, 0, missing_y, 0, missing_x, cv2.BORDER_REPLICATE)
-        reduced = (part.shape[1] // int(block[0]), part.shape[0] // int(block[1]))
-        part = cv2.resize(part, reduced, interpolation=cv2.INTER_AREA)
+    part = block_average(image[first[1] : last[1], first[0] : last[0]], *block.tolist())
     return part, scale * block, shift + scale * first
+
+
+def _block(scale: np.ndarray) -> np.ndarray:
+    """(x, y) whole source pixels that go into one of the canvas, at least 1."""
+    return np.maximum(np.floor(1 / np.abs(scale) + 1e-6), 1).astype(int)
+
+
+def _blend(below: np.ndarray, picture: np.ndarray, layer: Layer, window: np.ndarray) -> np.ndarray:
+    """A picture over what lies below it in its window: (h, w, 3) uint8."""
+    if layer.frame is not None:
+        x, y = (_fade_in(layer, axis, window[axis], window[axis + 2]) for axis in (0, 1))
+        weight = layer.opacity * (y[:, None] * x)[..., None]  # (h, w, 1)
+        return np.round(below + weight * (picture.astype(np.float32) - below)).astype(np.uint8)
+    if layer.opacity < 1:
+        return cv2.addWeighted(picture, layer.opacity, below, 1 - layer.opacity, 0)
+    return picture
+
+
+def _fade_in(layer: Layer, axis: int, first: int, last: int) -> np.ndarray:
+    """(last - first,) float32 0 .. 1 along an axis: from nothing at the frame to all at a part of its side."""
+    low, high = layer.frame[axis], layer.frame[axis + 2]
+    centres = np.arange(first, last, dtype=np.float32) + 0.5
+    return np.clip(np.minimum(centres - low, high - centres) / (FADE * (high - low)), 0, 1)

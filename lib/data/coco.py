@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,8 +20,9 @@ from lib.data.annotations import (
     number_annotations,
 )
 from lib.data.cache import ImageCache
+from lib.data.files import image_size
 from lib.data.formats import read_dataset
-from lib.data.image import read_image
+from lib.data.image import ImageError, StoredImage, read_image
 from lib.structures import IGNORE, Sample
 
 SIZE_BOUNDS = (8, 16, 32, 96)  # of the report's ranges: square root of the box's area, pixels
@@ -42,6 +44,8 @@ class CocoDataset:
         bad_boxes: whether useless boxes are dropped, or the file is refused for them.
         skip_missing: leave images out whose file is not there, instead of refusing.
         cache_mb: memory for decoded images, in MB.
+        decode: whether ``load`` reads an image in ``full``, or leaves a StoredImage, of which ``reduced`` JPEGs are
+            decoded at the scale that is needed. What the cache has room for is read in full.
 
     Attributes:
         classes: names; label ``i + 1`` is ``classes[i]``.
@@ -61,6 +65,7 @@ class CocoDataset:
         bad_boxes: Literal["drop", "refuse"] = "drop",
         skip_missing: bool = False,
         cache_mb: int = 0,
+        decode: Literal["full", "reduced"] = "full",
     ):
         self.folder = Path(images)
         self.name = "annotations" if isinstance(annotations, Mapping) else str(annotations)
@@ -89,7 +94,9 @@ class CocoDataset:
             "categories": [{"id": key, "name": name} for key, name in categories.items()],
         }
         self._index_boxes(kept)
-        self._cache = ImageCache(self.sizes, cache_mb)
+        self._cache, self.decode = ImageCache(self.sizes, cache_mb), decode
+        if decode not in ("full", "reduced"):
+            raise ValueError(f"data.decode must be full or reduced; got {decode!r}")
 
     def _present(self, records: list[Mapping[str, Any]], skip_missing: bool) -> list[Mapping[str, Any]]:
         """The image records whose file is there."""
@@ -184,19 +191,22 @@ class CocoDataset:
         """Opens an image and gives it with its boxes, in pixels of the original image."""
         boxes, labels = self.objects(index)
         size = tuple(self.sizes[index].tolist())
-        return Sample(self.read_pixels(index), boxes, labels, self.image_ids[index], size)
+        is_read_later = self.decode == "reduced" and index >= self._cache.num_images
+        image = StoredImage(size, partial(self._decode, index)) if is_read_later else self.read_pixels(index)
+        return Sample(image, boxes, labels, self.image_ids[index], size)
 
     def read_pixels(self, index: int) -> np.ndarray:
         """The stored pixels of an image (H, W, 3) uint8 BGR, from the cache if it is there; maybe read-only."""
         return self._cache.get(index, self._decode)
 
-    def _decode(self, index: int) -> np.ndarray:
+    def _decode(self, index: int, shrink: int = 1) -> np.ndarray:
         path, (height, width) = self.folder / self.files[index], self.sizes[index]
-        image = read_image(path)
-        if image.shape[:2] != (height, width):
-            raise ValueError(
+        image = read_image(path, shrink)
+        stored = image.shape[:2] if shrink == 1 else image_size(path)
+        if stored != (height, width):
+            raise ImageError(
                 f"image {path} must be as large as {self.name} says, {width}x{height} (width x height); "
-                f"it has {image.shape[1]}x{image.shape[0]} stored pixels (EXIF rotation is not applied), so "
+                f"it has {stored[1]}x{stored[0]} stored pixels (EXIF rotation is not applied), so "
                 "boxes would be misplaced: mend the file"
             )
         return image

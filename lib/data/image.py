@@ -1,7 +1,8 @@
-"""Reading one image file, with a message that says what is wrong with it."""
+"""Reading one image file, in full or at a reduced scale, with a message that says what is wrong with it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -10,9 +11,39 @@ import numpy as np
 # A JPEG ends with its end marker, after its last start of scan (a thumbnail inside has both as well).
 JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 PNG_START, PNG_END = b"\x89PNG", b"IEND"
+# Scales 1 / n at which a JPEG can be decoded: each 8 x 8 block becomes one of 8 / n pixels a side.
+REDUCED = {
+    1: cv2.IMREAD_COLOR_BGR,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
 
 
-def read_image(path: str | Path) -> np.ndarray:
+class ImageError(ValueError):
+    """An image file is not what it must be: the user's to mend."""
+
+
+class StoredImage:
+    """An image that is decoded when its pixels are asked for, each scale once.
+
+    Args:
+        size: (height, width) of the whole image.
+        read: gives the pixels, as ``read_image`` does, by ``shrink``.
+    """
+
+    def __init__(self, size: tuple[int, int], read: Callable[[int], np.ndarray]):
+        self.shape = (*size, 3)
+        self._read, self._decoded = read, {}
+
+    def pixels(self, shrink: int = 1) -> np.ndarray:
+        """(ceil(H / shrink), ceil(W / shrink), 3) uint8 BGR, for a ``shrink`` of REDUCED."""
+        if shrink not in self._decoded:
+            self._decoded[shrink] = self._read(shrink)
+        return self._decoded[shrink]
+
+
+def read_image(path: str | Path, shrink: int = 1) -> np.ndarray:
     """The stored pixels of an image file.
 
     Grey images get three equal channels, 16-bit ones are scaled to 8, an alpha channel is left out. A
@@ -20,12 +51,14 @@ def read_image(path: str | Path) -> np.ndarray:
 
     Args:
         path: a file of any format that OpenCV reads.
+        shrink: 1, 2, 4 or 8: a JPEG is decoded at 1 / ``shrink``, which is close to the average over blocks as
+            large and costs less; other formats are decoded in full and averaged.
 
     Returns:
-        (H, W, 3) uint8 BGR.
+        (ceil(H / shrink), ceil(W / shrink), 3) uint8 BGR.
 
     Raises:
-        FileNotFoundError: there is no such file. ValueError: it is no whole image.
+        FileNotFoundError: there is no such file. ImageError: it is no whole image.
     """
     try:
         content = np.fromfile(path, np.uint8)
@@ -33,13 +66,35 @@ def read_image(path: str | Path) -> np.ndarray:
         raise FileNotFoundError(
             f"image {path} must be a file; there is none: check the folder of the images"
         ) from None
+    is_jpeg = content[:2].tobytes() == JPEG_START
     # from memory, because cv2.imread fills up a truncated JPEG with grey and says nothing
     image = None
     if content.size:
-        image = cv2.imdecode(content, cv2.IMREAD_COLOR_BGR | cv2.IMREAD_IGNORE_ORIENTATION)
+        image = cv2.imdecode(content, REDUCED[shrink if is_jpeg else 1] | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
-        raise ValueError(f"image {path} must be readable; {_fault(content.tobytes())}: replace the file")
-    return image
+        raise ImageError(f"image {path} must be readable; {_fault(content.tobytes())}: replace the file")
+    return image if is_jpeg else block_average(image, shrink, shrink)
+
+
+def block_average(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Averages over blocks; the last ones are filled up by repeating the edge.
+
+    Args:
+        image: (H, W, 3) uint8.
+        width, height: of a block in pixels.
+
+    Returns:
+        (ceil(H / height), ceil(W / width), 3) uint8, rounded.
+    """
+    if width == height == 1:
+        return image
+    missing_x, missing_y = -image.shape[1] % width, -image.shape[0] % height
+    if missing_x or missing_y:
+        image = cv2.copyMakeBorder(image, 0, missing_y, 0, missing_x, cv2.BORDER_REPLICATE)
+    reduced = (image.shape[1] // width, image.shape[0] // height)
+    # half-way between two pixels the interpolation is their average, and several times faster
+    is_half = max(width, height) == 2
+    return cv2.resize(image, reduced, interpolation=cv2.INTER_LINEAR if is_half else cv2.INTER_AREA)
 
 
 def _fault(content: bytes) -> str:

@@ -10,26 +10,20 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator, Sequence
 from multiprocessing.process import BaseProcess
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from lib.data.image import ImageError
+from lib.data.mixing import Dataset, Others
 from lib.data.sampler import Key, Steps
-from lib.data.transforms import Transform
+from lib.data.transforms import Compose
 from lib.structures import BACKGROUND, Batch, Sample, Target
 
 CHANNELS = {"bgr": slice(None), "rgb": slice(None, None, -1)}
-
-
-class Dataset(Protocol):
-    """What the loader asks of a data set."""
-
-    def __len__(self) -> int: ...
-
-    def load(self, index: int) -> Sample: ...
 
 
 class Loader:
@@ -56,7 +50,7 @@ class Loader:
     def __init__(
         self,
         dataset: Dataset,
-        transform: Transform,
+        transform: Compose,
         batch_size: int,
         channels: Literal["bgr", "rgb"] = "bgr",
         shuffle: bool = False,
@@ -150,19 +144,19 @@ class _Failure(NamedTuple):
 class _Prepared(torch.utils.data.Dataset):
     """Samples as the network takes them, by key."""
 
-    def __init__(self, dataset: Dataset, transform: Transform, seed: int, channels: slice):
+    def __init__(self, dataset: Dataset, transform: Compose, seed: int, channels: slice):
         self.dataset, self.transform, self.seed, self.channels = dataset, transform, seed, channels
+        self._others = Others(dataset)
 
     def __getitem__(self, key: Key) -> Sample | _Failure:
         epoch, index, _ = key
         try:
             sample = self.dataset.load(index)
-        except (ValueError, OSError) as error:  # what is wrong with a file is the user's to mend
+            sample = self.transform(sample, np.random.default_rng([self.seed, *key]), self._others)
+        except (ImageError, OSError) as error:  # of this image or another: what is wrong with a file is the user's
             return _Failure(ValueError if isinstance(error, ValueError) else OSError, str(error))
-        try:
-            sample = self.transform(sample, np.random.default_rng([self.seed, *key]))
         except Exception as error:
-            error.add_note(f"while augmenting image {sample.image_id} in epoch {epoch}, seed {self.seed}")
+            error.add_note(f"while preparing image {index} of the data set in epoch {epoch}, seed {self.seed}")
             raise
         planes = sample.image[..., self.channels].transpose(2, 0, 1)  # (3, H, W)
         return sample._replace(image=np.ascontiguousarray(planes))
@@ -188,5 +182,7 @@ def _collate(samples: list[Any]) -> Batch | _Failure:
 
 
 def _start_worker(_: int) -> None:
-    """OpenCV's own threads would only fight with the other workers."""
+    """OpenCV's own threads would only fight. A signal to the whole group is the main process's to obey."""
     cv2.setNumThreads(0)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from lib.data.affine import content_box
-from lib.data.checks import check_range
+from lib.data.checks import Transform, check_pair, check_range
 from lib.structures import Sample
 
 
-class Photometric:
+class Photometric(Transform):
     """Distorts colours at random, as SSD's code does; contrast comes before or after the colour parts.
 
     Args:
@@ -36,10 +35,7 @@ class Photometric:
         check_range("photometric.brightness", brightness, 0, 255)
         check_range("photometric.hue", hue, 0, 180)
         for name, pair in (("contrast", contrast), ("saturation", saturation)):
-            if len(pair) != 2 or not 0 <= pair[0] <= pair[1]:
-                raise ValueError(
-                    f"photometric.{name} must be [least, greatest] factor from 0; got {list(pair)}"
-                )
+            check_pair(f"photometric.{name}", pair, 0, 100)
         self.p, self.brightness, self.hue = p, brightness, hue
         self.contrast, self.saturation = tuple(contrast), tuple(saturation)
 
@@ -50,7 +46,7 @@ class Photometric:
         saturation = rng.uniform(*self.saturation) if is_on[2] else 1.0
         turn = rng.uniform(-self.hue, self.hue) if is_on[3] else 0.0
         before, after = (contrast, 1.0) if rng.random() < 0.5 else (1.0, contrast)
-        left, top, right, bottom = content_box(sample)
+        left, top, right, bottom = sample.content or (0, 0, *sample.image.shape[1::-1])
         part = sample.image[top:bottom, left:right]
         if not is_on.any() or not part.size:
             return sample

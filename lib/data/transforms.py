@@ -1,29 +1,35 @@
-"""Augmentation: ``transform(sample, rng) -> Sample``, each a row of TRANSFORMS, listed in presets.
+"""Augmentation: ``transform(sample, rng, others) -> Sample``, each step a row of TRANSFORMS, listed in presets.
 
-Geometric transforms only compose the map of the pixels; transforms of pixels (``on_pixels``) work on the
-small image after it. ``build_transform`` puts the one resampling between the two.
+Geometric steps only move boxes and layers, mixing ones add layers of other images; steps on pixels work on the small
+image after them. ``build_transform`` puts the one resampling between the two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from lib.data.geometric import DropSmall, Expand, Flip, IouCrop, Resize
+from lib.data.checks import Transform
+from lib.data.crops import CoverCrop, IouCrop, Tile
+from lib.data.geometric import DropSmall, Expand, Flip, Resize
+from lib.data.mixing import CopyPaste, Mixup, Mosaic, Others
 from lib.data.photometric import Photometric
 from lib.structures import Sample
 from lib.utils.lookup import build, lookup
 
-Transform = Callable[[Sample, np.random.Generator], Sample]
-
-TRANSFORMS: dict[str, type] = {
+TRANSFORMS: dict[str, type[Transform]] = {
     "photometric": Photometric,
     "expand": Expand,
     "iou_crop": IouCrop,
+    "cover_crop": CoverCrop,
+    "tile": Tile,
     "flip": Flip,
     "drop_small": DropSmall,
+    "mosaic": Mosaic,
+    "mixup": Mixup,
+    "copy_paste": CopyPaste,
 }
 
 # Each a list as a config may hold one in the place of a preset's name.
@@ -40,18 +46,42 @@ PRESETS: dict[str, list[dict[str, Any]]] = {
         {"type": "flip"},
         {"type": "drop_small", "share": 0.01},
     ],
+    # of the MobileNetV3 / MobileDet work. Its code crops and flips; the bound of the crop was drawn once for the
+    # whole run, colour jitter was switched off, and mosaic and mixup could not be reached: here all of them act
+    "mobile": [
+        {"type": "mosaic", "p": 0.5},
+        {"type": "cover_crop", "p": 0.85},
+        {"type": "flip"},
+        {"type": "mixup", "p": 0.15},
+        {"type": "photometric"},
+    ],
+    # for small objects: more of them, crops that enlarge, and nothing that shrinks
+    "small": [
+        {"type": "copy_paste"},
+        {"type": "iou_crop", "min_scale": 0.2},
+        {"type": "flip"},
+        {"type": "photometric"},
+    ],
+    # for large images: windows as large as the network's input, which is to be input.size=[512, 512]
+    "tiles": [{"type": "tile", "size": [512, 512]}, {"type": "flip"}, {"type": "photometric"}],
 }
 
 
 class Compose:
-    """Transforms, one after the other."""
+    """Steps, one after the other.
+
+    Args of a call:
+        sample: as loaded.
+        rng: of all that is random.
+        others: gives other samples; only steps that mix images ask for them.
+    """
 
     def __init__(self, steps: Sequence[Transform]):
         self.steps = tuple(steps)
 
-    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+    def __call__(self, sample: Sample, rng: np.random.Generator, others: Others | None = None) -> Sample:
         for step in self.steps:
-            sample = step(sample, rng)
+            sample = step(sample, rng, others) if step.mixes else step(sample, rng)
         return sample
 
 

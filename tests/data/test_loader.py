@@ -159,12 +159,12 @@ def test_broken_image_is_named_in_one_line(tmp_path, num_workers):
 
 
 def test_failing_transform_names_the_image():
-    def fail(sample, rng):
+    def fail(sample, rng, others):
         raise KeyError("a bug")
 
     with pytest.raises(KeyError) as error:
         list(Loader(Blocks(3), fail, 1))
-    assert error.value.__notes__ == ["while augmenting image 100 in epoch 0, seed 0"]
+    assert error.value.__notes__ == ["while preparing image 0 of the data set in epoch 0, seed 0"]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from lib.data.affine import moved, resample
-from lib.data.geometric import DropSmall, Expand, Flip, IouCrop, Resize, crop
+from lib.data.crops import CoverCrop, IouCrop, Tile, crop
+from lib.data.geometric import DropSmall, Expand, Flip, Resize
 from lib.data.photometric import Photometric
 from lib.data.transforms import PRESETS, TRANSFORMS, build_transform
 from lib.structures import IGNORE, Sample
@@ -32,6 +33,11 @@ def bright_box(image):
         inside = np.flatnonzero(profile > 0.05)
         edges.append((inside[0] + 1 - profile[inside[0]], inside[-1] + profile[inside[-1]]))
     return np.array([edges[0][0], edges[1][0], edges[0][1], edges[1][1]])
+
+
+def others(rng):
+    """Another image for the steps that mix, with two objects and no randomness of its own."""
+    return make_sample([(20, 30, 60, 50), (90, 60, 100, 70)], height=100, width=150)
 
 
 class Never:
@@ -74,7 +80,7 @@ def test_box_stays_on_its_object_through_the_whole_chain(preset):
 def test_same_generator_gives_the_same_sample_and_the_input_is_left_alone(preset):
     transform, sample = build_transform(preset, (60, 80), FILL), make_sample()
     image, boxes = sample.image.copy(), sample.boxes.copy()
-    first, second = (transform(sample, np.random.default_rng(5)) for _ in range(2))
+    first, second = (transform(sample, np.random.default_rng(5), others) for _ in range(2))
     np.testing.assert_array_equal(first.image, second.image)
     np.testing.assert_array_equal(first.boxes, second.boxes)
     np.testing.assert_array_equal(sample.image, image)
@@ -84,7 +90,9 @@ def test_same_generator_gives_the_same_sample_and_the_input_is_left_alone(preset
 @pytest.mark.parametrize("preset", PRESETS)
 def test_image_without_objects_passes(preset):
     for seed in range(10):
-        result = build_transform(preset, (60, 80), FILL)(make_sample(boxes=()), np.random.default_rng(seed))
+        empty = make_sample(boxes=())
+        transform = build_transform(preset, (60, 80), FILL)
+        result = transform(empty, np.random.default_rng(seed), lambda rng: empty)
         assert result.image.shape == (60, 80, 3)
         assert result.boxes.shape == (0, 4) and result.boxes.dtype == np.float32
         assert result.labels.shape == (0,) and result.labels.dtype == np.int64
@@ -94,10 +102,11 @@ def test_image_without_objects_passes(preset):
 def test_boxes_lie_inside_the_result_with_a_positive_area(preset):
     boxes = [(0, 0, 200, 120), (3, 4, 9, 11), (150, 90, 199, 119), (60, 0, 61, 120)]
     for seed in range(20):
-        result = build_transform(preset, (60, 80), FILL)(make_sample(boxes), np.random.default_rng(seed))
+        transform = build_transform(preset, (60, 80), FILL)
+        result = transform(make_sample(boxes), np.random.default_rng(seed), others)
         assert (result.boxes[:, :2] >= 0).all() and (result.boxes[:, 2:] <= (80, 60)).all()
         assert (result.boxes[:, 2:] > result.boxes[:, :2]).all()
-        assert (result.matrix, result.canvas) == (None, None)
+        assert (result.layers, result.canvas) == ((), None)
 
 
 def test_flip_mirrors_boxes_and_pixels_once():
@@ -182,7 +191,7 @@ def test_crop_reaches_the_least_iou(rule, reached):
             continue
         done += 1
         height, width = result.canvas
-        left, top = -result.matrix[:, 2]
+        left, top = -result.layers[0].matrix[:, 2]
         overlaps = []
         for x1, y1, x2, y2 in boxes:
             is_inside = left < (x1 + x2) / 2 < left + width and top < (y1 + y2) / 2 < top + height
@@ -206,7 +215,7 @@ def test_boxes_and_pixels_go_to_the_same_place_after_several_steps():
     sample = moved(make_sample(), (2, 3), (5, -7), (360, 420))
     sample = moved(sample, (-1, 1), (420, 0), (360, 420))
     np.testing.assert_array_equal(sample.boxes, [[275, 53, 355, 173]])
-    np.testing.assert_array_equal(sample.matrix, [[-2, 0, 415], [0, 3, -7]])
+    np.testing.assert_array_equal(sample.layers[0].matrix, [[-2, 0, 415], [0, 3, -7]])
 
 
 def test_resampling_equals_a_slow_bilinear_one():
