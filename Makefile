@@ -4,7 +4,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 export MPLBACKEND := Agg
 
-.PHONY: kernels demo demo-weights test bench lint clean help
+.PHONY: kernels demo demo-weights study test bench lint clean help
 kernels: $(VENV)/ready  ## compile the CPU kernels, and the CUDA ones where nvcc is found (default)
 	$(PY) csrc/build.py
 
@@ -19,6 +19,9 @@ demo: kernels  ## generate the embedded data set, fine-tune two detectors, compa
 
 demo-weights: kernels  ## train the plain detector that the demo starts from (about 15 minutes)
 	$(PY) tools/run_demo.py --weights-only
+
+study: kernels  ## train the default grid of detectors, report by rule what stride surgery gains (40 minutes): runs/study/
+	$(PY) tools/study.py
 
 test: kernels  ## run the tests
 	$(PY) -m pytest

@@ -1,0 +1,136 @@
+"""The grid of a study: one YAML file of rows, budgets and seeds, and the runs that it asks for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from lib.config import EasyDict, load_config, merge, read_yaml, to_plain
+from lib.utils.lookup import accepts, suggest
+
+# Key of a grid -> its type and meaning. Experiments are written as in their files; all paths, that of a ``_base_``
+# too, are seen from where the command runs.
+KEYS: dict[str, tuple[Any, str]] = {
+    "data": (dict | None, "arguments of lib.data.synthetic.generate; null: the data lie there already"),
+    "start": (
+        dict | None,
+        "what the detector has of its own whose backbone all rows start from; it is trained first",
+    ),
+    "base": (dict, "what the rows have in common; it overrides a row's own _base_"),
+    "rows": (dict, "name -> what its experiment has of its own"),
+    "budgets": (
+        dict,
+        "name -> train keys, such as {epochs: 10} or {time_limit_s: 60.0}; a run belongs to one",
+    ),
+    "seeds": (list, "one run of each row and budget for each"),
+    "reference": (str, "the row that others are compared with"),
+    "claims": (
+        list,
+        "{text, better, worse, ranges}: one row finds objects of these sizes better than another",
+    ),
+}
+
+
+class Run(NamedTuple):
+    """One training and its test.
+
+    Attributes:
+        row, budget, seed: its place in the grid.
+        file: its experiment.
+        cfg: the same, resolved, with the overrides of the command line.
+        folder: where it runs; another configuration has another folder, so none goes on from another's weights.
+        digest: of the configuration.
+    """
+
+    row: str
+    budget: str
+    seed: int
+    file: Path
+    cfg: EasyDict
+    folder: Path
+    digest: str
+
+    @property
+    def name(self) -> str:
+        """Its name in reports and of its result."""
+        return run_name(self.row, self.budget, self.seed)
+
+
+def run_name(row: str, budget: str, seed: int) -> str:
+    """``S1L0_seconds_0``."""
+    return f"{row}_{budget}_{seed}"
+
+
+def read_grid(path: str | Path) -> dict[str, Any]:
+    """The grid of a YAML file, complete and checked."""
+    path = Path(path)
+    grid = read_yaml(path.read_text(encoding="utf-8"), str(path))
+    if not isinstance(grid, dict):
+        raise ValueError(f"{path} must hold the keys {', '.join(KEYS)}; got {type(grid).__name__}")
+    for key in grid:
+        if key not in KEYS:
+            raise ValueError(f"{path} must have the keys {', '.join(KEYS)}; got {key}{suggest(key, KEYS)}")
+    for key, (kind, meaning) in KEYS.items():
+        if not accepts(grid.setdefault(key), kind):
+            raise TypeError(f"{key} of {path} must be given: {meaning}; got {grid[key]!r}")
+    names = [grid["reference"], *(claim[side] for claim in grid["claims"] for side in ("better", "worse"))]
+    for name in names:
+        if name not in grid["rows"]:
+            known, near = ", ".join(grid["rows"]), suggest(name, grid["rows"])
+            raise ValueError(f"rows that {path} compares must be of {known}; got {name}{near}")
+    return grid
+
+
+def plan(
+    grid: Mapping[str, Any], out: Path, scale: float = 1.0, overrides: Sequence[str] = ()
+) -> tuple[Run | None, list[Run]]:
+    """The run that the others start from, if any, and the others: seed by seed, so that all rows come early.
+
+    Args:
+        grid: as ``read_grid`` gives it.
+        out: the study's folder; the experiments are written into it.
+        scale: of all budgets.
+        overrides: ``key=value`` texts over every experiment.
+    """
+    start, base = None, grid["base"]
+    if grid["start"]:
+        start = _make_run("start", "whole", 0, merge(base, grid["start"]), out, overrides)
+        weights = str(start.folder / "last.pth")
+        base = merge(base, {"model": {"weights": weights, "weights_scope": ["backbone"]}})
+    runs = []
+    for seed in grid["seeds"]:
+        for budget, limits in grid["budgets"].items():
+            own = {"train": scaled(limits, scale), "run": {"seed": seed}}
+            for row, changes in grid["rows"].items():
+                experiment = merge(merge(base, changes or {}), own)
+                runs.append(_make_run(row, budget, seed, experiment, out, overrides))
+    return start, runs
+
+
+def scaled(limits: Mapping[str, float], scale: float) -> dict[str, float]:
+    """A budget times ``scale``; whole numbers stay whole, at least 1."""
+    if scale <= 0:
+        raise ValueError(f"--budget must be above 0; got {scale}: 1 is the grid's own")
+    return {
+        key: math.ceil(value * scale) if isinstance(value, int) else value * scale
+        for key, value in limits.items()
+    }
+
+
+def _make_run(
+    row: str, budget: str, seed: int, experiment: Mapping, out: Path, overrides: Sequence[str]
+) -> Run:
+    file = out / "experiments" / f"{run_name(row, budget, seed)}.yml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if "_base_" in experiment:
+        experiment = {**experiment, "_base_": str(Path(experiment["_base_"]).resolve())}
+    file.write_text(yaml.safe_dump(to_plain(experiment), sort_keys=False), encoding="utf-8")
+    cfg = load_config(file, overrides)
+    digest = hashlib.sha256(json.dumps(to_plain(cfg), sort_keys=True).encode()).hexdigest()[:8]
+    return Run(row, budget, seed, file, cfg, out / "runs" / f"{file.stem}-{digest}", digest)

@@ -1,0 +1,148 @@
+"""The runs of a study: trained and tested by the project's own scripts, several at once, a JSON file each."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lib.build import build_dataset, build_detector, build_protocol, input_size
+from lib.checkpoint import read_run
+from lib.evaluation.analysis import size_curve
+from lib.evaluation.arrays import DetectionTable, GroundTruth, make_detections, make_ground_truth
+from lib.evaluation.protocols import Protocol
+from lib.inference.benchmark import machine
+from lib.models.count import cost_of
+from lib.study.grid import Run
+from lib.utils.log import progress
+from lib.utils.runtime import choose_device
+
+ROOT = Path(__file__).resolve().parents[2]
+log = logging.getLogger(__name__)
+
+
+class RunFailed(ValueError):
+    """A script of a run failed; the message names its log and has its last line."""
+
+
+def run_all(runs: Sequence[Run], results: Path, overrides: Sequence[str], jobs: int) -> list[str]:
+    """Does what has no result yet; a run that fails does not stop the others.
+
+    Args:
+        results: folder of the results; a result of the same configuration stands.
+        overrides: ``key=value`` texts over every experiment.
+        jobs: runs at once.
+
+    Returns:
+        Names of the runs that failed.
+    """
+    with ThreadPoolExecutor(jobs) as pool:
+        done = pool.map(lambda run: _run(run, results, overrides), runs)
+        outcomes = list(progress(done, "runs of the study", total=len(runs)))
+    return [run.name for run, is_done in zip(runs, outcomes, strict=True) if not is_done]
+
+
+def train(run: Run, overrides: Sequence[str]) -> None:
+    """Trains a run, or what is left of it, without looking at the test images: the last weights count."""
+    _script(
+        run.folder,
+        "train.py",
+        f"--cfg={run.file}",
+        "--resume",
+        *overrides,
+        "data.val.annotations=null",
+        f"run.dir={run.folder.parent}",
+        f"run.name={run.folder.name}",
+    )
+
+
+def is_done(run: Run, results: Path) -> bool:
+    """Whether the run has a result, of this very configuration."""
+    file = results / f"{run.name}.json"
+    return file.exists() and json.loads(file.read_text(encoding="utf-8"))["digest"] == run.digest
+
+
+def _run(run: Run, results: Path, overrides: Sequence[str]) -> bool:
+    """Whether the run has its result, now or already."""
+    if is_done(run, results):
+        log.info("%s is done already", run.name)
+        return True
+    started, tested = time.monotonic(), run.folder / "metrics.json"
+    checkpoint = f"--checkpoint={run.folder / 'last.pth'}"
+    try:
+        train(run, overrides)
+        _script(run.folder, "test.py", f"--cfg={run.file}", checkpoint, f"--json={tested}", *overrides)
+    except RunFailed as error:
+        log.error("%s FAILED: %s", run.name, error)
+        return False
+    write_json(results / f"{run.name}.json", _result(run, json.loads(tested.read_text(encoding="utf-8"))))
+    log.info("%s took %.0f s", run.name, time.monotonic() - started)
+    return True
+
+
+def _script(folder: Path, name: str, *arguments: str) -> None:
+    """Runs a script of this project; what it prints goes to study.log."""
+    folder.mkdir(parents=True, exist_ok=True)
+    log_file = folder / "study.log"
+    with log_file.open("a", encoding="utf-8") as file:
+        command = [sys.executable, str(ROOT / name), *arguments]
+        status = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
+    if status:
+        last = log_file.read_text(encoding="utf-8", errors="replace").splitlines()[-1:]
+        raise RunFailed(f"{name} must end with status 0; got {status}, see {log_file}: {' '.join(last)}")
+
+
+def _result(run: Run, tested: Mapping[str, Any]) -> dict[str, Any]:
+    """What reports need of a run that was trained and tested: plain values, a few kilobytes."""
+    position = read_run(run.folder / "last.pth")["position"]
+    about = json.loads((run.folder / "run.json").read_text(encoding="utf-8"))
+    curve = size_curve(*judged(run))
+    with torch.device("meta"):
+        cost = cost_of(build_detector(run.cfg), input_size(run.cfg))
+    return {
+        "row": run.row,
+        "budget": run.budget,
+        "seed": run.seed,
+        "digest": run.digest,
+        "metrics": tested["metrics"],
+        "counts": tested["counts"],
+        "curve": None if curve is None else {name: value.tolist() for name, value in curve._asdict().items()},
+        "input_size": list(input_size(run.cfg)),
+        "priors": cost.num_priors,
+        "gmac": cost.macs / 1e9,
+        "parameters": cost.parameters,
+        "epochs": position["epoch"],
+        "images_seen": position["steps"] * run.cfg.train.batch_size,
+        "seconds": position["seconds"],
+        "commit": about["commit"],
+        "date": about["started"],
+        "device": machine(choose_device(run.cfg.run.device))["device"],
+        "torch": about["torch"],
+        "threads": run.cfg.run.threads,
+        "precision": run.cfg.train.precision,
+    }
+
+
+def judged(run: Run) -> tuple[GroundTruth, DetectionTable, Protocol]:
+    """What the test of a run compared, and by which protocol."""
+    classes = read_run(run.folder / "last.pth")["classes"]
+    dataset, protocol = build_dataset(run.cfg, "val", classes), build_protocol(run.cfg)
+    truth = make_ground_truth(dataset.ground_truth, protocol, dataset.category_ids)
+    found = json.loads((run.folder / "detections.json").read_text(encoding="utf-8"))
+    return truth, make_detections(found, truth), protocol
+
+
+def write_json(file: Path, content: Any) -> None:
+    """Writes a JSON file whole or not at all: it says that a run is done."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(file)

@@ -1,0 +1,100 @@
+"""What a grid asks for: its runs, their order, their budgets, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from lib.build import build_detector, input_size
+from lib.models.count import cost_of
+from lib.study.grid import plan, read_grid, scaled
+
+ROOT = Path(__file__).resolve().parents[2]
+GRIDS = sorted((ROOT / "experiments" / "study").glob("*.yaml"))
+SMALL = {
+    "base": {"_base_": str(ROOT / "experiments" / "demo" / "plain.yml"), "data": {"workers": 0}},
+    "rows": {"plain": None, "S1L0": {"model": {"backbone": {"type": "mobilenet_v1_S1L0"}}}},
+    "budgets": {"images": {"epochs": 7}},
+    "seeds": [0, 1],
+    "reference": "plain",
+    "claims": [],
+}
+
+
+def write(tmp_path, **changes):
+    file = tmp_path / "grid.yaml"
+    file.write_text(yaml.safe_dump({**SMALL, **changes}, sort_keys=False))
+    return file
+
+
+def test_every_row_is_run_with_one_seed_before_the_next_seed(tmp_path):
+    _, runs = plan(read_grid(write(tmp_path)), tmp_path)
+    assert [run.name for run in runs] == [
+        "plain_images_0",
+        "S1L0_images_0",
+        "plain_images_1",
+        "S1L0_images_1",
+    ]
+    assert [run.cfg.run.seed for run in runs] == [0, 0, 1, 1]
+    assert runs[1].cfg.model.backbone == {"type": "mobilenet_v1", "width": 0.25, "strides": {"0": 1}}
+    assert {run.cfg.train.epochs for run in runs} == {7}
+
+
+def test_another_configuration_has_another_folder(tmp_path):
+    grid = read_grid(write(tmp_path))
+    folders = [
+        plan(grid, tmp_path, scale, overrides)[1][0].folder
+        for scale, overrides in [(1.0, []), (1.0, []), (2.0, []), (1.0, ["train.batch_size=3"])]
+    ]
+    assert folders[0] == folders[1]
+    assert len(set(folders)) == 3
+
+
+def test_rows_start_from_the_backbone_that_is_trained_first(tmp_path):
+    start, runs = plan(read_grid(write(tmp_path, start={"train": {"epochs": 3}})), tmp_path)
+    assert start.cfg.train.epochs == 3
+    assert start.cfg.data.workers == 0  # the base's
+    assert {run.cfg.model.weights for run in runs} == {str(start.folder / "last.pth")}
+    assert runs[0].cfg.model.weights_scope == ["backbone"]
+
+
+def test_a_scaled_budget_keeps_whole_epochs():
+    assert scaled({"epochs": 7, "time_limit_s": 240.0}, 0.5) == {"epochs": 4, "time_limit_s": 120.0}
+    assert scaled({"epochs": 7}, 0.01) == {"epochs": 1}
+    with pytest.raises(ValueError, match="--budget must be above 0; got -1"):
+        scaled({"epochs": 7}, -1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"row": {}}, "did you mean 'rows'"),
+        ({"rows": None}, "rows of .* must be given: name -> what its experiment has"),
+        ({"reference": "plian"}, "must be of plain, S1L0; got plian .did you mean 'plain'"),
+    ],
+)
+def test_mistakes_in_a_grid_are_named(tmp_path, changes, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        read_grid(write(tmp_path, **changes))
+
+
+def test_the_control_of_the_default_grid_costs_what_S1L0_costs(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)  # paths of a grid are seen from there
+    cost = {}
+    grid = {**read_grid(ROOT / "experiments/study/default.yaml"), "seeds": [0], "budgets": {"images": {}}}
+    for run in plan(grid, tmp_path)[1]:
+        with torch.device("meta"):
+            cost[run.row] = cost_of(build_detector(run.cfg), input_size(run.cfg)).macs
+    assert cost["plain_384"] == cost["S1L0"] == pytest.approx(4 * cost["plain"], rel=0.02)
+
+
+@pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
+def test_every_row_of_every_grid_builds(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    grid = read_grid(path)
+    _, runs = plan({**grid, "seeds": [0], "budgets": {"images": {}}}, tmp_path)
+    assert len(runs) == len(grid["rows"])
+    for run in runs:
+        with torch.device("meta"):
+            build_detector(run.cfg)

@@ -1,0 +1,115 @@
+"""The report: its verdicts and tables on literal figures, and docs/study.md against the JSON files in git."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from lib.study.page import published, write_page
+from lib.study.report import Study, read_study, render
+from lib.study.runs import write_json
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = {"plain": [0.10, 0.12], "S1L0": [0.20, 0.24], "dual": [0.11, 0.11]}
+LARGE = {"plain": [0.30, 0.30], "S1L0": [0.25, 0.27], "dual": [None, None]}
+
+
+def result(row: str, seed: int) -> dict:
+    metrics = {
+        "AP": 0.1,
+        "AP50": 0.2,
+        "AP_small": SMALL[row][seed],
+        "AP_large": LARGE[row][seed],
+        "AR_1": 0.0,
+    }
+    curve = {"edges": [4.0, 8.0, 64.0], "objects": [5, 5], "ap": [0.1, 0.2], "recall": [0.2, 0.3]}
+    place = {"row": row, "budget": "images", "seed": seed, "metrics": metrics, "curve": curve}
+    cost = {"gmac": 0.1712, "parameters": 512_000, "seconds": 60.4, "images_seen": 8400}
+    about = {
+        "device": "cpu",
+        "torch": "2",
+        "threads": 1,
+        "precision": "fp32",
+        "commit": "abc",
+        "date": "2026-11-21",
+    }
+    return {**place, **cost, **about, "counts": {"all": 10, "small": 5, "large": 5}}
+
+
+def study() -> Study:
+    def of(row: str, metric: str, low: float | None, high: float | None) -> dict:
+        return {
+            "budget": "images",
+            "row": row,
+            "against": "plain",
+            "metric": metric,
+            "low": low,
+            "high": high,
+        }
+
+    claims = [
+        {"text": "More {size}:", "better": "S1L0", "worse": "plain", "ranges": ["small", "large"]},
+        {"text": "Dual {size}:", "better": "dual", "worse": "plain", "ranges": ["small", "large"]},
+    ]
+    budgets = {"seconds": {}, "images": {}}
+    grid = {"rows": SMALL, "budgets": budgets, "seeds": [0, 1], "reference": "plain", "claims": claims}
+    runs = {f"{row}_images_{seed}": "" for row in SMALL for seed in (0, 1)}
+    intervals = [of("S1L0", "AP_small", 0.05, 0.15), of("S1L0", "AP_large", -0.08, -0.01)]
+    intervals += [of("dual", "AP_small", -0.02, 0.03), of("dual", "AP_large", None, None)]
+    times = {"models": {row: {"time_ms": {"total": {"median": 12.34}}} for row in SMALL}}
+    about = {"name": "mine", "command": "python x", "jobs": 2, "grid": grid, "runs": runs}
+    results = [result(row, seed) for row in SMALL for seed in (0, 1)]
+    return Study({**about, "intervals": intervals, "timing": times}, results)
+
+
+def test_claims_are_judged_by_their_intervals_and_failures_are_said():
+    text = render([study()])
+    assert "Of 4 verdicts: 1 fails, 1 holds, 1 undecided, 1 untested." in text
+    numbers = "equal numbers of images, S1L0 - plain is"
+    assert f"- More small: **holds** at {numbers} +0.110 (+0.050 to +0.150).\n" in text
+    assert f"- More large: **fails** at {numbers} -0.040 (-0.080 to -0.010).\n" in text
+    assert (
+        "- Dual small: **undecided** at equal numbers of images, dual - plain is +0.000 (-0.020 to +0.030)."
+        in text
+    )
+    assert "- Dual large: **untested** at equal numbers of images.\n" in text
+
+
+def test_tables_hold_means_deviations_costs_and_a_link_a_run():
+    text = render([study()])
+    links = "[0](results/study/mine/S1L0_images_0.json) [1](results/study/mine/S1L0_images_1.json)"
+    cells = "0.100 ± 0.000 | 0.220 ± 0.028 | 0.260 ± 0.014 | 0.171 | 0.51 | 12.3 | 60 | 8,400"
+    assert f"| S1L0 | {cells} | {links} |" in text
+    assert "| dual | 0.100 ± 0.000 | 0.110 ± 0.000 | - | " in text
+    assert "| S1L0 - plain | - | **+0.110 (+0.050 to +0.150)** | **-0.040 (-0.080 to -0.010)** |" in text
+
+
+def test_what_was_not_run_is_named():
+    text = render([study()], [ROOT / "experiments/study/full.yaml"])
+    missing = ", ".join(f"{row}_seconds_{seed}" for row in SMALL for seed in (0, 1))
+    assert f"6 runs: {missing}." in text
+    assert re.search(r"## full: not run\n\n.*Its rows: plain, plain_600, S1L0, ", text)
+
+
+def test_page_is_written_from_json_files_with_its_figures(tmp_path):
+    write_json(tmp_path / "results" / "study.json", study().about)
+    for name, found in zip(study().about["runs"], study().results, strict=True):
+        write_json(tmp_path / "results" / f"{name}.json", found)
+    write_page(tmp_path / "page.md", [tmp_path / "results"], links="results")
+    assert (tmp_path / "page.md").read_text() == render([study()], links="results")
+    for name in re.findall(r"!\[.*\]\((.*)\)", (tmp_path / "page.md").read_text()):
+        assert (tmp_path / name).stat().st_size > 10_000
+
+
+def test_docs_say_what_the_json_files_in_git_say():
+    folders, grids = published(ROOT)
+    text = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
+    again = render([read_study(folder) for folder in folders], grids)
+    assert text == again, "docs/study.md is not of docs/results/study: python tools/study.py --render"
+
+
+@pytest.mark.parametrize(
+    "link", re.findall(r"\]\(([^)]*)\)", (ROOT / "docs" / "study.md").read_text("utf-8"))
+)
+def test_links_of_the_docs_lead_to_files(link):
+    assert (ROOT / "docs" / link).is_file()

@@ -1,0 +1,82 @@
+"""Does taking out early strides help small objects? Trains a grid of detectors, and reports by rule.
+
+    python tools/study.py                                      the default grid: make study
+    python tools/study.py --grid=experiments/study/full.yaml --budget=0.2 data.workers=4
+    python tools/study.py --publish                            its JSON files into docs/, and docs/study.md
+
+A run that has its result is skipped, one that was stopped goes on. The report is OUT/study.md.
+"""
+
+import argparse
+import os
+import shlex
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from lib.data.synthetic import generate  # noqa: E402
+from lib.study.grid import plan, read_grid  # noqa: E402
+from lib.study.page import publish, published, write_page  # noqa: E402
+from lib.study.runs import is_done, run_all, train  # noqa: E402
+from lib.study.summary import write_summary  # noqa: E402
+from lib.utils.log import setup_logging  # noqa: E402
+from lib.utils.lookup import lookup  # noqa: E402
+from lib.utils.runtime import choose_device, readable_errors, set_threads  # noqa: E402
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(usage=__doc__)
+    add = parser.add_argument
+    add("--grid", type=Path, default=ROOT / "experiments/study/default.yaml", help="rows, budgets, seeds")
+    add("--budget", type=float, default=1.0, help="times the epochs and seconds of each run (default: 1)")
+    add("--rows", help="only these, such as plain,S1L0")
+    add("--jobs", type=int, help="runs at once (default: 1 on a GPU, else as many as there are cores)")
+    add("--out", type=Path, help="folder, named like the study (default: runs/study/<name of the grid>)")
+    add("--publish", action="store_true", help="then copy the JSON files into docs/ and write docs/study.md")
+    add("--render", action="store_true", help="only write docs/study.md from the JSON files in docs/")
+    add("overrides", nargs="*", metavar="key=value", help="over every experiment")
+    return parser.parse_intermixed_args(argv)
+
+
+def run_study(args: argparse.Namespace, out: Path) -> list[str]:
+    """Runs what has no result yet and writes the report; names of the runs that failed."""
+    grid = read_grid(args.grid)
+    if grid["data"]:
+        generate(**grid["data"])
+    start, runs = plan(grid, out, args.budget, args.overrides)
+    is_gpu = choose_device(runs[0].cfg.run.device).type == "cuda"
+    jobs = args.jobs or (1 if is_gpu else len(os.sched_getaffinity(0)))
+    if start:
+        train(start, args.overrides)
+    rows = args.rows.split(",") if args.rows else grid["rows"]
+    for row in rows:
+        lookup(grid["rows"], row, "--rows")
+    failed = run_all([run for run in runs if run.row in rows], out / "results", args.overrides, jobs)
+    if done := [run for run in runs if is_done(run, out / "results")]:
+        about = {"name": out.name, "command": shlex.join(["python", *sys.argv]), "jobs": jobs}
+        write_summary(out / "results" / "study.json", about, grid, done)
+        write_page(out / "study.md", [out / "results"], links="results")
+    return failed
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Runs, publishes, renders, as asked."""
+    args = parse(argv)
+    setup_logging()
+    set_threads(1)
+    out = args.out or Path("runs") / "study" / args.grid.stem
+    failed = [] if args.render else run_study(args, out)
+    if args.publish:
+        publish(out / "results", ROOT / "docs/results/study" / out.name)
+    if args.publish or args.render:
+        write_page(ROOT / "docs/study.md", *published(ROOT))
+    if failed:
+        sys.exit(f"error: {len(failed)} runs failed: {', '.join(failed)}; the same command tries them again")
+
+
+if __name__ == "__main__":
+    with readable_errors():
+        main()
