@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from lib.data.annotations import check_references, check_structure, read_json
 from lib.data.visdrone import read_visdrone, write_visdrone
 from lib.data.voc import read_voc, write_voc
-from lib.data.yolo import read_yolo, write_yolo, yolo_images
+from lib.data.yolo import YAML, read_yolo, write_yolo, yolo_images
 from lib.utils.lookup import lookup
 
 
@@ -44,7 +44,7 @@ FORMATS = {
 
 def guess_format(path: Path) -> str:
     """The format of a file or folder by what lies there."""
-    if path.suffix in (".yaml", ".yml"):
+    if path.suffix in YAML:
         return "yolo"
     if path.is_file() or path.suffix == ".json":
         return "coco"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Sequence
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Literal, NamedTuple
 
@@ -23,6 +24,7 @@ from lib.data.sampler import Key, Steps
 from lib.data.transforms import Compose
 from lib.structures import BACKGROUND, Batch, Sample, Target
 
+GRACE_S = 1.0  # seconds that a process whose connection broke may take to end
 CHANNELS = {"bgr": slice(None), "rgb": slice(None, None, -1)}
 
 
@@ -111,7 +113,7 @@ class Loader:
         while True:
             try:
                 batch = next(batches, None)
-            except RuntimeError:
+            except (RuntimeError, OSError, EOFError):
                 _check_alive(getattr(batches, "_workers", ()))
                 raise
             if batch is None:
@@ -123,9 +125,11 @@ class Loader:
 
 def _check_alive(workers: Sequence[BaseProcess]) -> None:
     """Raises if a process of the loader has ended before its work."""
+    ended = wait([worker.sentinel for worker in workers], GRACE_S)
     for number, worker in enumerate(workers):
-        if worker.exitcode is not None:
-            killed = worker.exitcode < 0
+        if worker.sentinel in ended:
+            worker.join(GRACE_S)
+            killed = (worker.exitcode or 0) < 0
             end = f"was killed by {signal.Signals(-worker.exitcode).name}" if killed else "ended"
             raise ChildProcessError(
                 f"loader processes must live as long as the run; number {number} of {len(workers)} (pid "
@@ -153,10 +157,15 @@ class _Prepared(torch.utils.data.Dataset):
         try:
             sample = self.dataset.load(index)
             sample = self.transform(sample, np.random.default_rng([self.seed, *key]), self._others)
-        except (ImageError, OSError) as error:  # of this image or another: what is wrong with a file is the user's
+        except (
+            ImageError,
+            OSError,
+        ) as error:  # of this image or another: what is wrong with a file is the user's
             return _Failure(ValueError if isinstance(error, ValueError) else OSError, str(error))
         except Exception as error:
-            error.add_note(f"while preparing image {index} of the data set in epoch {epoch}, seed {self.seed}")
+            error.add_note(
+                f"while preparing image {index} of the data set in epoch {epoch}, seed {self.seed}"
+            )
             raise
         planes = sample.image[..., self.channels].transpose(2, 0, 1)  # (3, H, W)
         return sample._replace(image=np.ascontiguousarray(planes))

@@ -23,11 +23,12 @@ from lib.data.files import (
 )
 
 log = logging.getLogger(__name__)
+YAML = (".yaml", ".yml")
 
 
 def yolo_images(path: Path, split: str = "train") -> Path:
     """The folder of the images: what a data.yaml names at ``split``, or ``images`` in the place of ``labels``."""
-    if not path.is_file():
+    if path.suffix not in YAML:
         labels = path / "labels" if (path / "labels").is_dir() else path
         return _exchanged(labels, "labels", "images")
     content = _read_yaml(path)
@@ -72,7 +73,7 @@ def read_yolo(folder: Path, images: Path | None = None) -> dict[str, Any]:
     """
     images = images or yolo_images(folder)
     labels = folder / "labels" if (folder / "labels").is_dir() else folder
-    if folder.suffix in (".yaml", ".yml"):
+    if folder.suffix in YAML:
         labels = _exchanged(images, "images", "labels")
     files = images_by_stem(images)
     texts = {

@@ -1,9 +1,13 @@
 """Batches: the same images in the same order, however many workers, processes and interruptions."""
 
+import os
+import signal
+
 import cv2
 import numpy as np
 import pytest
 import torch
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from lib.data.coco import CocoDataset
 from lib.data.loader import Loader
@@ -174,8 +178,39 @@ def test_failing_transform_names_the_image():
         ({"rank": 2, "world_size": 2}, "got 4, 0, and 2 of 2"),
         ({"channels": "gbr"}, "channels must be bgr or rgb; got 'gbr'"),
         ({"batch_size": 11, "drop_last": True}, "batch_size must be at most 10"),
+        ({"groups": np.zeros(10, np.int64)}, "must shuffle to take times or groups"),
     ],
 )
 def test_impossible_loader_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         make_loader(**options)
+
+
+class Deadly(Blocks):
+    """The worker that loads image 5 is killed, as by a system without memory."""
+
+    def load(self, index):
+        if index == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().load(index)
+
+
+def test_dead_worker_is_named_with_what_to_choose(monkeypatch):
+    # torch looks after its workers when it has waited for a batch for five seconds
+    monkeypatch.setattr(_MultiProcessingDataLoaderIter._try_get_data, "__defaults__", (0.1,))
+    loader = Loader(Deadly(8), build_transform("none", SIZE), 1, num_workers=2)
+    handler = signal.getsignal(signal.SIGCHLD)
+    with pytest.raises(
+        OSError, match=r"number 1 of 2 \(pid \d+\) was killed by SIGKILL, .* fewer data.workers"
+    ):
+        list(loader)
+    assert signal.getsignal(signal.SIGCHLD) is handler  # so nothing else is interrupted
+
+
+def test_number_of_parts_of_a_step_is_that_of_its_batches():
+    loader = make_loader(11, batch_size=2, shuffle=True, drop_last=True, accumulate=2, world_size=2)
+    assert len(loader) == len(ids(loader)) == 2
+    with pytest.raises(
+        ValueError, match=r"batch_size must be at most 2, so that the 11 images fill .* 2 x 2 batches"
+    ):
+        make_loader(11, batch_size=3, shuffle=True, drop_last=True, accumulate=2, world_size=2)

@@ -1,0 +1,121 @@
+"""Steps of an epoch: the same images for one process and for many, small objects more often, one shape a step."""
+
+from collections import Counter
+from itertools import chain
+
+import numpy as np
+import pytest
+
+from lib.data.sampler import Steps, aspect_groups, times_of_small
+from lib.structures import IGNORE
+
+
+def steps(count=10, batch_size=2, **options):
+    defaults = {"shuffle": True, "drop_last": True, "seed": 0, "rank": 0, "world_size": 1, "accumulate": 1}
+    return Steps(count, batch_size, **({"times": None, "groups": None} | defaults | options))
+
+
+def in_epoch(sampler, epoch, start=0):
+    sampler.epoch, sampler.start = epoch, start
+    return list(sampler)
+
+
+TIMES = np.where(np.arange(30) < 5, 2.5, 1.0)
+GROUPS = np.repeat([0, 2], [18, 12])  # a group without images among them
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"times": TIMES}, {"groups": GROUPS}, {"times": TIMES, "groups": GROUPS}]
+)
+@pytest.mark.parametrize("drop_last", [True, False])
+def test_parts_of_all_processes_are_the_step_of_one(options, drop_last):
+    one = steps(30, 8, drop_last=drop_last, **options)
+    shared = {"batch_size": 2, "world_size": 2, "accumulate": 2, "drop_last": drop_last}
+    ranks = [steps(30, rank=rank, **shared, **options) for rank in (0, 1)]
+    for epoch in (0, 1):
+        alone, halves = in_epoch(one, epoch), [in_epoch(rank, epoch) for rank in ranks]
+        parts = [sorted(a + b) for a, b in zip(*halves, strict=True)]
+        full = [batch for batch in alone if len(batch) == 8]
+        together = [sorted(parts[2 * k] + parts[2 * k + 1]) for k in range(len(full))]
+        assert together == [sorted(step) for step in full]
+        seen = {index for _, index, _ in chain(*parts)}
+        assert drop_last or seen == set(range(30))
+        assert [one.num_batches, *(rank.num_batches for rank in ranks)] == [len(alone), *map(len, halves)]
+
+
+@pytest.mark.parametrize("options", [{}, {"times": TIMES, "groups": GROUPS}])
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_epoch_taken_up_in_its_middle_goes_on_alike(options, world_size):
+    sampler = steps(30, 3, rank=world_size - 1, world_size=world_size, **options)
+    whole = in_epoch(sampler, 4)
+    assert in_epoch(sampler, 4, start=2) == whole[2:] and len(sampler) == len(whole) - 2
+    assert in_epoch(sampler, 4, start=9**9) == [] and len(sampler) == 0
+
+
+def test_images_come_as_often_as_told_and_no_copy_is_like_another():
+    sampler = steps(30, 1, times=TIMES)
+    counts = [Counter(index for ((_, index, _),) in in_epoch(sampler, epoch)) for epoch in range(40)]
+    assert {sum(count.values()) for count in counts} == {37}  # 25 + 5 * 2.5 = 37.5
+    assert all(count[index] == 1 for count in counts for index in range(5, 30))
+    assert all(count[index] in (2, 3) for count in counts for index in range(5))
+    assert np.mean([count[index] for count in counts for index in range(5)]) == pytest.approx(2.4, abs=0.11)
+    keys = [key for (key,) in in_epoch(sampler, 0)]
+    assert len(set(keys)) == len(keys) and {copy for _, _, copy in keys} == {0, 1, 2}
+
+
+def test_step_of_all_processes_holds_one_group():
+    ranks = [steps(30, 2, groups=GROUPS, rank=rank, world_size=2) for rank in (0, 1)]
+    batches = [a + b for a, b in zip(*(in_epoch(rank, 3) for rank in ranks), strict=True)]
+    assert [len({GROUPS[index] for _, index, _ in batch}) for batch in batches] == [1] * 7
+    assert Counter(GROUPS[batch[0][1]] for batch in batches) == {0: 4, 2: 3}  # 18 // 4 and 12 // 4
+
+
+def test_rests_of_groups_come_last_and_go_round_the_processes():
+    ranks = [
+        steps(5, 2, drop_last=False, groups=np.array([0, 0, 0, 1, 1]), rank=r, world_size=2) for r in (0, 1)
+    ]
+    seen = [[index for _, index, _ in chain(*in_epoch(rank, 0))] for rank in ranks]
+    assert [len(part) for part in seen] == [3, 3] and set(chain(*seen)) == set(range(5))
+
+
+@pytest.mark.parametrize(("count", "world"), [(0, 2), (1, 3), (10, 4), (12, 3)])
+def test_without_shuffling_each_image_comes_to_exactly_one_process(count, world):
+    ranks = [steps(count, 2, shuffle=False, drop_last=False, rank=r, world_size=world) for r in range(world)]
+    seen = [[index for _, index, _ in chain(*in_epoch(rank, 7))] for rank in ranks]
+    assert sorted(chain(*seen)) == list(range(count))
+    assert [rank.num_batches for rank in ranks] == [-(-len(part) // 2) for part in seen]
+
+
+def test_small_objects_decide_how_often_an_image_comes():
+    class Boxes:
+        """Images with: a square of 31, one of 32, a small crowd, nothing, a sliver of 1000 px^2 beside a square."""
+
+        found = (
+            ([[0, 0, 31, 31]], [1]),
+            ([[5, 5, 37, 37]], [1]),
+            ([[0, 0, 9, 9]], [IGNORE]),
+            ([], []),
+            ([[0, 0, 100, 100], [0, 0, 500, 2]], [1, 2]),
+        )
+
+        def __len__(self):
+            return len(self.found)
+
+        def objects(self, index):
+            boxes, labels = self.found[index]
+            return np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64)
+
+    assert times_of_small(Boxes(), 1.5).tolist() == [1.5, 1, 1, 1, 1.5]
+    assert times_of_small(Boxes(), 1.0) is None
+    for factor in (0.5, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="data.oversample_small must be 1 .* or more; got"):
+            times_of_small(Boxes(), factor)
+
+
+def test_aspect_groups_are_torchvisions():
+    sizes = np.array([[300, 100], [200, 100], [150, 100], [100, 100], [101, 100], [100, 199], [100, 200]])
+    assert aspect_groups(sizes, 1).tolist() == [0, 1, 1, 2, 1, 2, 3]  # bounds 1/2, 1, 2
+    assert aspect_groups(sizes, 2).tolist() == [0, 1, 1, 3, 2, 4, 5]  # and the roots of 1/2 and 2
+    assert aspect_groups(sizes, 0) is None
+    with pytest.raises(ValueError, match="data.aspect_groups must be 0 .* or more; got -1"):
+        aspect_groups(sizes, -1)
