@@ -89,10 +89,13 @@ class Learner:
         self.network = torch.compile(self.model) if self.settings["compile"] else self.model
         if world.size > 1:
             self.network = DistributedDataParallel(
-                self.network, broadcast_buffers=self.settings["norm"] == "batch", gradient_as_bucket_view=True
+                self.network,
+                forward_sync_buffers=self.settings["norm"] == "batch",
+                gradient_as_bucket_view=True,
             )
         self._autocast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
-        self._scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
+        # begins lower than torch's 2^16, for it scales sums over some hundred positives, not their mean
+        self._scaler = torch.amp.GradScaler(device.type, init_scale=2.0**8, enabled=dtype == torch.float16)
         self._parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self._base_rates = [group["lr"] for group in self.optimizer.param_groups]
 

@@ -6,6 +6,7 @@ import itertools
 import logging
 import math
 import resource
+import signal
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -91,16 +92,22 @@ class Trainer:
             Stopped: SIGTERM or Ctrl-C came; the state is saved. FloatingPointError: the loss is not finite.
         """
         with self.stop:
-            if self._values is not None:  # stopped between an epoch and its evaluation
-                self._finish_epoch(self._values)
-            while not self._is_done():
-                with self.stop.deferred():
-                    self._values = {"epoch": self.position.epoch + 1, **self._train_epoch()}
-                    self.position = self.position._replace(epoch=self.position.epoch + 1, step=0)
-                    self._sums = {}
-                    self._save(ends_epoch=True)
-                self._finish_epoch(self._values)
+            try:
+                self._train()
+            except Stopped as stop:
+                raise Stopped(stop.number, self._stop_message()) from None
         self.run.close()
+
+    def _train(self) -> None:
+        if self._values is not None:  # stopped between an epoch and its evaluation
+            self._finish_epoch(self._values)
+        while not self._is_done():
+            with self.stop.deferred():
+                self._values = {"epoch": self.position.epoch + 1, **self._train_epoch()}
+                self.position = self.position._replace(epoch=self.position.epoch + 1, step=0)
+                self._sums = {}
+                self._save(ends_epoch=True)
+            self._finish_epoch(self._values)
 
     def _is_out_of_time(self) -> bool:
         limit = self.settings["time_limit_s"]
@@ -140,7 +147,7 @@ class Trainer:
                     self._read_pending(bar)
                     self._save()
                 if self._is_stopping:
-                    raise Stopped(self.stop.requested, self._stop_message())
+                    raise Stopped(self.stop.requested or signal.SIGTERM)
             self._read_pending(bar)
         elapsed = self.world.gather(time.perf_counter() - started)[0]
         self.position = self.position._replace(seconds=before + elapsed)

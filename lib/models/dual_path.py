@@ -13,7 +13,6 @@ from torch.func import functional_call
 
 from lib.models.backbones.base import Backbone, run_rows
 
-
 COARSE = "coarse_"  # prefix of the separate statistics' names
 
 

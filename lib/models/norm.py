@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import torch
 from torch import distributed, nn
-from torch.distributed.nn.functional import all_reduce
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over all processes; the gradient of a process's share is the sum of all processes' gradients."""
+
+    @staticmethod
+    def forward(_, x: torch.Tensor) -> torch.Tensor:
+        total = x.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_, gradient: torch.Tensor) -> torch.Tensor:
+        return _Sum.forward(_, gradient)
 
 
 class SyncNorm(nn.BatchNorm2d):
@@ -18,10 +31,11 @@ class SyncNorm(nn.BatchNorm2d):
         """(B, C, h, w) -> (B, C, h, w); every process must call it at the same time."""
         if not self.training or not distributed.is_initialized():
             return super().forward(x)
-        count = all_reduce(x.new_tensor([x.numel() / x.shape[1]], dtype=torch.float32))
-        mean = all_reduce(x.float().sum((0, 2, 3))) / count  # (C,)
-        centred = x.float() - mean[:, None, None]
-        variance = all_reduce(centred.square().sum((0, 2, 3))) / count  # (C,)
+        exact = x.to(self.weight.dtype)  # the statistics of half-precision maps are float32
+        count = _Sum.apply(exact.new_tensor([x.numel() / x.shape[1]]))
+        mean = _Sum.apply(exact.sum((0, 2, 3))) / count  # (C,)
+        centred = exact - mean[:, None, None]
+        variance = _Sum.apply(centred.square().sum((0, 2, 3))) / count  # (C,)
         with torch.no_grad():
             self.num_batches_tracked.add_(1)
             self.running_mean.lerp_(mean, self.momentum)

@@ -82,7 +82,7 @@ def set_threads(count: int) -> None:
 class Stopped(KeyboardInterrupt):
     """A signal asked the program to end; its message says what stands."""
 
-    def __init__(self, number: int, message: str = "stopped"):
+    def __init__(self, number: int, message: str = "stopped by a signal"):
         super().__init__(message)
         self.number = number
 

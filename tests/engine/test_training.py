@@ -1,5 +1,6 @@
 """train.py and test.py on a small data set: what they write, exact resume, and what stops them."""
 
+import csv
 import json
 import os
 import re
@@ -8,11 +9,13 @@ import subprocess
 import sys
 import time
 
+import cv2
 import pytest
 import torch
 
 from lib.checkpoint import read_checkpoint, read_run, save_checkpoint
 from lib.config import load_config
+from lib.engine.evaluate import Evaluation
 from lib.engine.learner import Learner
 
 
@@ -90,6 +93,87 @@ def test_killed_run_resumes_to_the_same_weights(train, experiment):
     )
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_finishes_the_step_saves_and_says_so(train, experiment, number):
+    whole = weights(train("run.name=whole", "train.eval_every=0", "train.epochs=40", "data.workers=1"))
+    root = os.path.dirname(sys.modules["lib"].__path__[0])
+    arguments = [f"--cfg={experiment}", "train.eval_every=0", "train.epochs=40", "data.workers=1"]
+    process = subprocess.Popen(
+        [sys.executable, "train.py", *arguments],
+        cwd=root,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+    )
+    last = experiment.parent / "runs" / "tiny" / "last.pth"
+    deadline = time.monotonic() + 60
+    while not last.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    os.killpg(process.pid, number)  # the loader's processes get it as well, as from a terminal
+    errors = process.communicate()[1]
+    assert process.returncode == 128 + number, errors
+    assert re.search(r"stopped.*last.pth is saved: go on with --resume", errors), errors
+    assert "Traceback" not in errors
+    assert read_checkpoint(last)["position"]["steps"] < 120, "the run ended before it could be stopped"
+    resumed = train("--resume", "train.eval_every=0", "train.epochs=40", "data.workers=1")
+    assert same(weights(resumed), whole)
+    epochs = [json.loads(line) for line in (resumed / "epochs.jsonl").read_text().splitlines()]
+    assert [epoch["epoch"] for epoch in epochs] == list(range(1, 41))
+    reference = [
+        json.loads(line) for line in (resumed.parent / "whole/epochs.jsonl").read_text().splitlines()
+    ]
+    assert [epoch["loss_cls"] for epoch in epochs] == [epoch["loss_cls"] for epoch in reference]
+
+
+def test_run_stopped_in_its_evaluation_is_evaluated_when_resumed(train, monkeypatch):
+    whole = train("run.name=whole")
+    original = Evaluation.__call__
+    monkeypatch.setattr(Evaluation, "__call__", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    monkeypatch.setattr(Evaluation, "__call__", original)
+    resumed = train("--resume")
+    lines = [
+        [json.loads(line) for line in (folder / "epochs.jsonl").read_text().splitlines()]
+        for folder in (whole, resumed)
+    ]
+    assert [line["AP"] for line in lines[0]] == [line["AP"] for line in lines[1]]
+    assert [line["loss_box"] for line in lines[0]] == [line["loss_box"] for line in lines[1]]
+
+
+def test_epochs_are_a_table_and_curves(train):
+    folder = train()
+    rows = list(csv.DictReader((folder / "results.csv").open()))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert {"loss_cls", "lr", "AP_small"} <= rows[0].keys()
+    assert rows[0]["AP_large"] == ""  # no object is as large
+    assert cv2.imread(str(folder / "curves.png")).shape[1] > 1000
+
+
+def test_last_epochs_are_kept_as_many_as_asked(train):
+    folder = train("train.epochs=4", "train.keep_last=2", "train.eval_every=0")
+    assert sorted(path.name for path in folder.glob("epoch_*.pth")) == ["epoch_0003.pth", "epoch_0004.pth"]
+    assert read_checkpoint(folder / "epoch_0003.pth")["position"]["epoch"] == 3
+    assert same(read_checkpoint(folder / "epoch_0004.pth")["model"], weights(folder))
+
+
+def test_full_disk_keeps_the_last_good_checkpoint(train, monkeypatch):
+    original, count = os.fsync, iter(range(100))
+
+    def full(descriptor):
+        if next(count) == 1:
+            raise OSError(28, "No space left on device")
+        return original(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"last.pth could not be written.*No space left.*is as before"):
+        train("train.eval_every=0")
+    monkeypatch.setattr(os, "fsync", original)
+    resumed = train("--resume", "train.eval_every=0")
+    assert same(weights(resumed), weights(train("run.name=whole", "train.eval_every=0")))
+
+
 def test_training_learns(train):
     folder = train(
         "train.epochs=25",
@@ -108,11 +192,14 @@ def test_time_limit_ends_the_run_and_its_schedule(train):
     assert lines[-1]["lr"] < 0.1 * lines[0]["lr"]
 
 
-def test_loss_that_is_not_finite_stops_and_names_the_images(train):
+def test_loss_that_is_not_finite_stops_and_names_the_images(train, experiment):
     with pytest.raises(
         FloatingPointError, match=r"loss_cls nan.*images \[\d+, \d+, \d+, \d+\].*lower train.optimizer.lr"
     ):
         train("train.optimizer.lr=1e30")
+    written = json.loads((experiment.parent / "runs" / "tiny" / "non_finite.json").read_text())
+    assert written.keys() == {"epoch", "step", "losses", "image_ids"}
+    assert len(written["image_ids"]) == 4
 
 
 def test_a_run_is_never_overwritten(train):
