@@ -157,10 +157,7 @@ class _Prepared(torch.utils.data.Dataset):
         try:
             sample = self.dataset.load(index)
             sample = self.transform(sample, np.random.default_rng([self.seed, *key]), self._others)
-        except (
-            ImageError,
-            OSError,
-        ) as error:  # of this image or another: what is wrong with a file is the user's
+        except (ImageError, OSError) as error:  # a file that the user can mend
             return _Failure(ValueError if isinstance(error, ValueError) else OSError, str(error))
         except Exception as error:
             error.add_note(
