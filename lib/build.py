@@ -17,7 +17,7 @@ from lib.data.formats import find_images, read_dataset
 from lib.data.layouts import LAYOUTS, open_layout
 from lib.data.loader import Loader
 from lib.data.sampler import aspect_groups, times_of_small
-from lib.data.transforms import build_transform
+from lib.data.transforms import Compose, build_transform
 from lib.evaluation.protocols import Protocol, make_protocol
 from lib.models.backbones import BACKBONES
 from lib.models.backbones.base import Backbone, tap_channels, tap_row, with_strides
@@ -165,12 +165,14 @@ def _check_maps(detector: Detector, size: tuple[int, int]) -> None:
 def load_initial_weights(
     cfg: Mapping[str, Any], model: nn.Module, names: Sequence[str] | None = None
 ) -> None:
-    """Gives the model the weights that ``model.weights`` names.
+    """Gives the model the weights that ``model.weights`` names, if it does.
 
     Args:
         names: the model's classes, without background; None: told by their number.
     """
     options = cfg["model"]
+    if options["weights"] is None:
+        return
     load_weights(
         model,
         options["weights"],
@@ -191,10 +193,14 @@ def build_coder(cfg: Mapping[str, Any]) -> BoxCoder:
     return BoxCoder(tuple(cfg["model"]["variances"]))
 
 
+def build_matcher(cfg: Mapping[str, Any]) -> Any:
+    """Which prior is to find which object: ``matcher(priors, target) -> Matches``."""
+    return build(MATCHERS, cfg["matcher"], "matcher")
+
+
 def build_loss(cfg: Mapping[str, Any]) -> Any:
     """The training criterion: ``loss(predictions, target) -> {name: value}``."""
-    matcher = build(MATCHERS, cfg["matcher"], "matcher")
-    return build(LOSSES, cfg["loss"], "loss", matcher, build_coder(cfg))
+    return build(LOSSES, cfg["loss"], "loss", build_matcher(cfg), build_coder(cfg))
 
 
 def build_postprocess(cfg: Mapping[str, Any]) -> PostProcess:
@@ -254,6 +260,13 @@ def build_dataset(cfg: Mapping[str, Any], split: str, classes: Iterable[str] | N
     )
 
 
+def build_augmentation(cfg: Mapping[str, Any], training: bool = True) -> Compose:
+    """What makes a sample of the network's size, by ``data.augment`` in training."""
+    channels, mean = cfg["input"]["channels"], cfg["input"]["mean"]
+    fill = mean if channels == "bgr" else mean[::-1]  # transforms work in BGR
+    return build_transform(cfg["data"]["augment"] if training else "none", input_size(cfg), fill)
+
+
 def build_loader(
     cfg: Mapping[str, Any], dataset: CocoDataset, training: bool, rank: int = 0, world_size: int = 1
 ) -> Loader:
@@ -263,8 +276,7 @@ def build_loader(
         rank, world_size: which of how many processes loads. In training they share ``train.batch_size``, and each
             takes its part in ``train.accumulate`` batches; ``evaluation.batch_size`` is that of each.
     """
-    data, train, channels, mean = cfg["data"], cfg["train"], cfg["input"]["channels"], cfg["input"]["mean"]
-    fill = mean if channels == "bgr" else mean[::-1]  # transforms work in BGR
+    data, train = cfg["data"], cfg["train"]
     options = {"batch_size": cfg["evaluation"]["batch_size"]}
     if training:
         options = {
@@ -275,8 +287,8 @@ def build_loader(
         }
     return Loader(
         dataset,
-        build_transform(data["augment"] if training else "none", input_size(cfg), fill),
-        channels=channels,
+        build_augmentation(cfg, training),
+        channels=cfg["input"]["channels"],
         shuffle=training,
         seed=cfg["run"]["seed"],
         num_workers=data["workers"],

@@ -1,0 +1,67 @@
+"""What augmentation does to images, to look at."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from lib.data.coco import CocoDataset
+from lib.data.mixing import Others
+from lib.data.transforms import Compose
+from lib.structures import IGNORE, Sample
+from lib.utils.draw import draw_boxes
+from lib.utils.sheet import fitted, picture_grid, titled
+
+CELL_SIDE = 480  # pixels of the shorter side of a picture; the network's input is enlarged to about it
+
+
+def drawn_samples(
+    dataset: CocoDataset, transform: Compose, seed: int, count: int
+) -> list[tuple[Sample, Sample]]:
+    """``count`` random images of a data set, or all: as loaded, and as the first epoch of a run would see them."""
+    if count < 1:
+        raise ValueError(f"the number of images to draw must be 1 or more; got {count}")
+    indices = np.random.default_rng(seed).permutation(len(dataset))[:count].tolist()
+    pairs = []
+    for index in indices:
+        before, rng = dataset.load(index), np.random.default_rng([seed, 0, index, 0])
+        pairs.append((before, transform(before, rng, Others(dataset))))
+    return pairs
+
+
+def sample_sheet(dataset: CocoDataset, transform: Compose, seed: int, count: int) -> np.ndarray:
+    """Random images with their boxes, before and after augmentation, side by side.
+
+    Args:
+        dataset: the images and the classes' names.
+        transform: by ``build_transform``.
+        seed: that of a run shows what its first epoch sees.
+        count: images, at most.
+
+    Returns:
+        (H, W, 3) uint8 BGR.
+    """
+    pictures = []
+    for before, after in drawn_samples(dataset, transform, seed, count):
+        side = CELL_SIDE / min(after.image.shape[:2])
+        size = (round(after.image.shape[0] * side), round(after.image.shape[1] * side))
+        height, width = before.size
+        title = f"image {before.image_id}, {width} x {height}, {_count(before)}"
+        pictures += [titled(picture_of(before, dataset.classes, size), title)]
+        pictures += [titled(picture_of(after, dataset.classes, size), f"augmented, {_count(after)}")]
+    return picture_grid(pictures, columns=2 * max(round(math.sqrt(len(pictures) / 4)), 1))
+
+
+def picture_of(sample: Sample, classes: tuple[str, ...], size: tuple[int, int]) -> np.ndarray:
+    """A sample with nothing pending and its boxes, as large as it fits into ``size`` (height, width)."""
+    image = sample.image if isinstance(sample.image, np.ndarray) else sample.image.pixels()
+    picture, scale = fitted(image, size)
+    names = (*classes, "ignored")
+    labels = np.where(sample.labels == IGNORE, len(names), sample.labels)
+    return draw_boxes(picture, sample.boxes * scale, labels, names)
+
+
+def _count(sample: Sample) -> str:
+    regions = np.count_nonzero(sample.labels == IGNORE)
+    return f"{len(sample.labels) - regions} objects" + (f", {regions} ignored regions" if regions else "")

@@ -1,0 +1,78 @@
+"""Writes pictures of what a model is trained on: python tools/show.py --cfg=experiments/....yml [--what=matches].
+
+samples: images with their boxes before and after augmentation. priors: those of one cell at each level. matches: the
+priors that each object of augmented images gets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from lib.build import build_augmentation, build_dataset, build_detector, build_matcher, input_size  # noqa: E402
+from lib.config import load_config  # noqa: E402
+from lib.data.sample_sheet import drawn_samples, sample_sheet  # noqa: E402
+from lib.models.count import map_sizes  # noqa: E402
+from lib.multibox.pictures import match_picture, prior_pictures  # noqa: E402
+from lib.structures import Target  # noqa: E402
+from lib.utils.runtime import readable_errors  # noqa: E402
+from lib.utils.sheet import picture_grid  # noqa: E402
+
+COLUMNS = 3  # of pictures of priors and matches
+
+
+def draw_samples(cfg: dict, source: tuple) -> np.ndarray:
+    """Images before and after augmentation."""
+    return sample_sheet(*source)
+
+
+def draw_priors(cfg: dict, source: tuple) -> np.ndarray:
+    """The priors of one cell at each level, over the first augmented image."""
+    detector, size = build_detector(cfg), input_size(cfg)
+    maps, image = map_sizes(detector, size), drawn_samples(*source)[0][1].image
+    pictures = prior_pictures(image, detector.priors(maps, size), maps, detector.priors.boxes_per_cell)
+    return picture_grid(pictures, COLUMNS)
+
+
+def draw_matches(cfg: dict, source: tuple) -> np.ndarray:
+    """The priors matched to each object of augmented images."""
+    detector, matcher, size = build_detector(cfg), build_matcher(cfg), input_size(cfg)
+    priors, pictures = detector.priors(map_sizes(detector, size), size), []
+    for _, sample in drawn_samples(*source):
+        target = Target(torch.from_numpy(sample.boxes)[None], torch.from_numpy(sample.labels)[None])
+        pictures.append(match_picture(sample.image, priors, target, matcher(priors, target)))
+    return picture_grid(pictures, COLUMNS)
+
+
+DRAWINGS = {"samples": draw_samples, "priors": draw_priors, "matches": draw_matches}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Draws, writes, and says where."""
+    parser = argparse.ArgumentParser(usage=__doc__)
+    parser.add_argument("--cfg", required=True, help="experiment file (.yml)")
+    parser.add_argument("--what", choices=DRAWINGS, help="default: all three")
+    parser.add_argument("--count", type=int, default=8, help="images (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("runs/show"), help="folder (default: %(default)s)")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="over the experiment")
+    args = parser.parse_intermixed_args(argv)
+    cfg = load_config(args.cfg, args.overrides)
+    source = (build_dataset(cfg, "train"), build_augmentation(cfg), cfg.run.seed, args.count)
+    args.out.mkdir(parents=True, exist_ok=True)
+    for what in [args.what] if args.what else DRAWINGS:
+        path = args.out / f"{what}.png"
+        if not cv2.imwrite(str(path), DRAWINGS[what](cfg, source)):
+            raise OSError(f"{path} could not be written: check the folder and the disk")
+        print(path)
+
+
+if __name__ == "__main__":
+    with readable_errors():
+        main()
