@@ -1,6 +1,7 @@
 """How far a predicted box is from the one it should be: a value a pair, each loss a function of the same form.
 
-Every function takes predicted offsets and wanted offsets (N, 4), or boxes (N, 4) xyxy, and gives (N,) float32.
+Every function takes predicted offsets and wanted offsets (..., 4), or boxes (..., 4) xyxy, and gives (...) float32,
+whose gradient is finite where both are the same box. None waits for a GPU: ``prod``, for one, would in its gradient.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+
+from lib.ops.boxes import box_area
 
 NWD_CONSTANT = 12.8  # pixels: the mean size of AI-TOD's objects (Wang et al. 2021, section 3.2)
 TINY = 1e-7
@@ -35,13 +38,12 @@ def balanced_l1(
 
 
 def _iou(boxes: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """IoU (N,), union (N,), and the sides (N, 2) of the smallest box around both."""
-    sides = (torch.minimum(boxes[:, 2:], wanted[:, 2:]) - torch.maximum(boxes[:, :2], wanted[:, :2])).clamp(
-        min=0
-    )
-    shared = sides.prod(-1)
-    union = (boxes[:, 2:] - boxes[:, :2]).prod(-1) + (wanted[:, 2:] - wanted[:, :2]).prod(-1) - shared
-    hull = torch.maximum(boxes[:, 2:], wanted[:, 2:]) - torch.minimum(boxes[:, :2], wanted[:, :2])
+    """IoU and union (...), and the smallest box around both (..., 4)."""
+    low = torch.minimum(boxes[..., :2], wanted[..., :2]), torch.maximum(boxes[..., :2], wanted[..., :2])
+    high = torch.maximum(boxes[..., 2:], wanted[..., 2:]), torch.minimum(boxes[..., 2:], wanted[..., 2:])
+    hull, common = (torch.cat(corners, dim=-1) for corners in zip(low, high, strict=True))
+    shared = box_area(common)
+    union = box_area(boxes) + box_area(wanted) - shared
     return shared / union.clamp(min=TINY), union, hull
 
 
@@ -53,20 +55,22 @@ def iou(boxes: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
 def giou(boxes: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """1 - IoU, and the share of the surrounding box that neither fills (Rezatofighi et al. 2019, algorithm 1)."""
     overlap, union, hull = _iou(boxes, wanted)
-    area = hull.prod(-1).clamp(min=TINY)
+    area = box_area(hull).clamp(min=TINY)
     return 1 - overlap + (area - union) / area
 
 
 def diou(boxes: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """1 - IoU, and the centres' distance by the surrounding box's diagonal, squared (Zheng et al. 2020, eq. 7)."""
     overlap, _, hull = _iou(boxes, wanted)
-    apart = (boxes[:, :2] + boxes[:, 2:] - wanted[:, :2] - wanted[:, 2:]) / 2
-    return 1 - overlap + apart.square().sum(-1) / hull.square().sum(-1).clamp(min=TINY)
+    apart = (boxes[..., :2] + boxes[..., 2:] - wanted[..., :2] - wanted[..., 2:]) / 2
+    diagonal = hull[..., 2:] - hull[..., :2]
+    return 1 - overlap + apart.square().sum(-1) / diagonal.square().sum(-1).clamp(min=TINY)
 
 
 def ciou(boxes: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """DIoU, and how much the aspect ratios differ (Zheng et al. 2020, eq. 8 to 11)."""
-    angles = [torch.atan((b[:, 2] - b[:, 0]) / (b[:, 3] - b[:, 1]).clamp(min=TINY)) for b in (boxes, wanted)]
+    sides = ((b[..., 2:] - b[..., :2]).unbind(-1) for b in (boxes, wanted))
+    angles = [torch.atan(width / height.clamp(min=TINY)) for width, height in sides]
     v = 4 / math.pi**2 * (angles[1] - angles[0]).square()
     with torch.no_grad():
         weight = v / (1 - _iou(boxes, wanted)[0] + v).clamp(min=TINY)
@@ -77,7 +81,7 @@ def nwd(boxes: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """1 - the normalised Wasserstein distance of the boxes as Gaussians (Wang et al. 2021, eq. 7 to 9): it still
     tells near from far where tiny boxes do not overlap.
     """
-    low, high = boxes[:, :2] - wanted[:, :2], boxes[:, 2:] - wanted[:, 2:]
+    low, high = boxes[..., :2] - wanted[..., :2], boxes[..., 2:] - wanted[..., 2:]
     squared = ((low + high) / 2).square().sum(-1) + ((high - low) / 2).square().sum(-1)
     return 1 - torch.exp(-torch.sqrt(squared.clamp(min=TINY)) / NWD_CONSTANT)
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from lib.multibox.box_losses import BOX_LOSSES, iou
 from lib.multibox.coder import BoxCoder
 from lib.multibox.matcher import Matches
+from lib.ops import training
 from lib.structures import BACKGROUND, IGNORE, Predictions, Target
 from lib.utils.lookup import lookup
 
@@ -90,15 +91,23 @@ class Criterion:
         A step whose batch is in parts, or on several devices, divides by the positives of all of them.
         """
         labels, boxes = self.matcher(predictions.priors, target)  # (B, P), (B, P, 4)
-        positive = (labels != BACKGROUND) & (labels != IGNORE)
-        priors = predictions.priors.expand_as(boxes)
+        positive = labels > BACKGROUND
         loss_cls = self.classify(predictions, labels, boxes)
-        deltas = predictions.deltas[positive].float()
-        loss_box = self.regress(deltas, boxes[positive], priors[positive]).sum()
-        return {"loss_cls": loss_cls, "loss_box": self.box_weight * loss_box}, positive.sum()
+        loss_box = self.box_weight * self._locate(predictions, positive, boxes)
+        return {"loss_cls": loss_cls, "loss_box": loss_box}, positive.sum()
+
+    def _locate(self, predictions: Predictions, positive: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+        """The box loss of the positives (B, P) of a batch, a sum: boxes (B, P, 4) from the matcher -> ()."""
+        _, deltas, priors, _ = predictions
+        if training.serves(deltas):
+            image, prior = positive.nonzero(as_tuple=True)
+            return self.regress(deltas[image, prior].float(), boxes[image, prior], priors[prior]).sum()
+        # To gather the positives would be to wait for a GPU to count them. The others count as predicted right.
+        deltas = deltas.float().where(positive[..., None], 0)
+        return self.regress(deltas, boxes, priors.expand_as(boxes)).where(positive, 0).sum()
 
     def regress(self, deltas: torch.Tensor, boxes: torch.Tensor, priors: torch.Tensor) -> torch.Tensor:
-        """The box loss of each positive: deltas, boxes and priors (N, 4) -> (N,)."""
+        """The box loss of each prior: deltas, boxes and priors (..., 4) -> (...)."""
         if self.box.on_offsets:
             return self.box.function(deltas, self.coder.encode(boxes, priors), **self.options)
         return self.box.function(self.coder.decode(deltas, priors), boxes)
@@ -133,13 +142,13 @@ class MultiBoxLoss(Criterion):
         self.negative_ratio, self.min_negatives = negative_ratio, min_negatives
 
     def classify(self, predictions: Predictions, labels: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+        if training.serves(predictions.logits):
+            return training.mined_loss(predictions.logits, labels, self.negative_ratio, self.min_negatives)[0]
         log_probs = F.log_softmax(predictions.logits.float(), dim=-1)  # (B, P, K)
-        with torch.no_grad():
-            negative = hard_negatives(
-                -log_probs[..., BACKGROUND], labels, self.negative_ratio, self.min_negatives
-            )
-        counted = (labels > BACKGROUND) | negative
-        return F.nll_loss(log_probs[counted], labels[counted], reduction="sum")
+        background_loss = -log_probs.detach()[..., BACKGROUND]
+        negative = hard_negatives(background_loss, labels, self.negative_ratio, self.min_negatives)
+        own = log_probs.gather(2, labels.clamp(min=BACKGROUND)[..., None])[..., 0]  # (B, P)
+        return -own.where((labels > BACKGROUND) | negative, 0).sum()
 
 
 class FocalLoss(Criterion):
@@ -170,25 +179,20 @@ class FocalLoss(Criterion):
         self.alpha, self.gamma, self.cls_weight = alpha, gamma, cls_weight
 
     def classify(self, predictions: Predictions, labels: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
-        quality = torch.zeros_like(labels, dtype=torch.float32)  # (B, P)
-        positive = labels > BACKGROUND
-        priors = predictions.priors.expand_as(boxes)[positive]
-        quality[positive] = self.quality(predictions.deltas[positive].float(), boxes[positive], priors)
+        quality = self.quality(predictions.deltas, boxes, predictions.priors.expand_as(boxes))  # (B, P)
         logits = predictions.logits[..., BACKGROUND + 1 :].float()  # (B, P, K - 1)
-        is_class = F.one_hot(labels.clamp(min=0), predictions.logits.shape[-1])[..., BACKGROUND + 1 :]
-        wanted = is_class * quality[..., None]
-        weight = torch.where(is_class > 0, self.alpha, 1 - self.alpha)
+        classes = torch.arange(BACKGROUND + 1, predictions.logits.shape[-1], device=labels.device)
+        is_class = labels[..., None] == classes
+        wanted = torch.where(is_class, quality[..., None], 0)
+        weight = torch.where(is_class, self.alpha, 1 - self.alpha)
         distance = (wanted - logits.sigmoid()).abs()
-        loss = (
-            weight
-            * distance**self.gamma
-            * F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-        )
-        return self.cls_weight * (loss * (labels != IGNORE)[..., None]).sum()
+        entropy = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+        loss = weight * distance**self.gamma * entropy * (labels != IGNORE)[..., None]
+        return self.cls_weight * loss.sum()
 
     def quality(self, deltas: torch.Tensor, boxes: torch.Tensor, priors: torch.Tensor) -> torch.Tensor:
-        """The score that each positive's own class is to have: deltas, boxes, priors (N, 4) -> (N,) in 0 .. 1."""
-        return torch.ones_like(deltas[:, 0])
+        """The score that each positive's own class is to have: deltas, boxes, priors (B, P, 4) -> (B, P), 0 .. 1."""
+        return torch.ones_like(boxes[..., 0])
 
 
 class QualityFocalLoss(FocalLoss):

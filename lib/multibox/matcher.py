@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import torch
 
+from lib.ops import training
 from lib.ops.boxes import box_area, cxcywh_to_xyxy, xyxy_to_cxcywh
 from lib.structures import BACKGROUND, IGNORE, Target
 
@@ -15,7 +17,7 @@ class Matches(NamedTuple):
 
     Attributes:
         labels: (B, P) int64: the object's label, BACKGROUND, or IGNORE where nothing may be learned.
-        boxes: (B, P, 4) float32 xyxy: the object's box; of no meaning where the label is not an object's.
+        boxes: (B, P, 4) float32 xyxy: the object's box; the prior's own where the label is not an object's.
     """
 
     labels: torch.Tensor
@@ -39,13 +41,35 @@ def pairwise_iou(priors: torch.Tensor, target: Target) -> torch.Tensor:
 
 def pairwise_nwd(priors: torch.Tensor, target: Target, constant: float) -> torch.Tensor:
     """Normalised Wasserstein distance of priors (P, 4) to each image's objects: (B, P, G); -1 for no object."""
-    first, second = xyxy_to_cxcywh(priors)[None, :, None], xyxy_to_cxcywh(target.boxes)[:, None]
-    apart = (first - second) * first.new_tensor([1.0, 1.0, 0.5, 0.5])  # centres, half sides
-    nwd = torch.exp(-apart.square().sum(-1).sqrt() / constant)
+    apart = xyxy_to_cxcywh(priors)[None, :, None] - xyxy_to_cxcywh(target.boxes)[:, None]  # (B, P, G, 4)
+    squared = apart[..., :2].square().sum(-1) + (apart[..., 2:] / 2).square().sum(-1)
+    nwd = torch.exp(-squared.sqrt() / constant)
     return nwd.masked_fill(~(target.labels > BACKGROUND)[:, None], -1.0)
 
 
+def are_inside_ignored(priors: torch.Tensor, target: Target, least: float) -> torch.Tensor:
+    """Whether more than ``least`` of a prior's area lies in an IGNORE region: (P, 4) -> (B, P)."""
+    inside = intersection(priors, target.boxes) / box_area(priors)[None, :, None].clamp(min=1e-12)
+    return ((inside > least) & (target.labels == IGNORE)[:, None]).any(dim=2)
+
+
 def make_matches(
+    priors: torch.Tensor,
+    target: Target,
+    is_positive: torch.Tensor,
+    owner: torch.Tensor,
+    is_ignored: torch.Tensor,
+) -> Matches:
+    """The matches of priors (P, 4) that are an object's (B, P), each with its owner's index (B, P), or ignored."""
+    unmatched = torch.where(is_ignored, IGNORE, BACKGROUND)
+    boxes = target.boxes.gather(1, owner[..., None].expand(-1, -1, 4))
+    return Matches(
+        torch.where(is_positive, target.labels.gather(1, owner), unmatched),
+        torch.where(is_positive[..., None], boxes, priors),
+    )
+
+
+def make_best_matches(
     priors: torch.Tensor, target: Target, scores: torch.Tensor, is_match: torch.Tensor, ignore_overlap: float
 ) -> Matches:
     """Gives each prior the best of the objects that it matches.
@@ -55,17 +79,8 @@ def make_matches(
         is_match: (B, P, G) bool.
         ignore_overlap: unmatched priors with this share of their area in an IGNORE region are ignored.
     """
-    boxes, labels = target
-    best, index = scores.masked_fill(~is_match, -1.0).max(dim=2)  # (B, P)
-    is_ignored = torch.zeros_like(best, dtype=torch.bool)
-    if bool((labels == IGNORE).any()):
-        inside = intersection(priors, boxes) / box_area(priors)[None, :, None].clamp(min=1e-12)
-        is_ignored = (inside * (labels == IGNORE)[:, None]).amax(dim=2) > ignore_overlap
-    unmatched = torch.where(is_ignored, IGNORE, BACKGROUND)
-    return Matches(
-        torch.where(best >= 0, labels.gather(1, index), unmatched),
-        boxes.gather(1, index[..., None].expand(-1, -1, 4)),
-    )
+    best, owner = scores.masked_fill(~is_match, -1.0).max(dim=2)  # (B, P)
+    return make_matches(priors, target, best >= 0, owner, are_inside_ignored(priors, target, ignore_overlap))
 
 
 def nothing_to_match(priors: torch.Tensor, target: Target) -> Matches:
@@ -113,31 +128,30 @@ class IoUMatcher:
             priors: (P, 4) float32 xyxy, pixels of the network's input.
             target: ground truth in the same frame, on the same device.
         """
-        boxes, labels = target
-        if boxes.shape[1] == 0:
+        if training.serves(priors):
+            rule = (self.threshold, self.negative_threshold, self.ignore_overlap, self.best_prior)
+            return Matches(*training.match(priors, *target, *rule))
+        return self.stepwise(priors, target)
+
+    def stepwise(self, priors: torch.Tensor, target: Target) -> Matches:
+        """The same in torch, for any device."""
+        labels = target.labels
+        if labels.shape[1] == 0:
             return nothing_to_match(priors, target)
         iou = pairwise_iou(priors, target)
-        best_iou, best_object = iou.max(dim=2)  # (B, P)
-
-        # Object g claims its best prior. amax makes the later object win, deterministically on every device.
-        num_objects = labels.shape[1]
-        claims = torch.arange(1, num_objects + 1, device=labels.device) * (labels > BACKGROUND)  # (B, G)
-        claimed = torch.zeros_like(best_object)
+        best_iou, owner = iou.max(dim=2)  # (B, P)
+        is_positive = best_iou >= self.threshold
         if self.best_prior:
-            claimed.scatter_reduce_(1, iou.argmax(dim=1), claims, reduce="amax")  # (B, P)
-        best_object = torch.where(claimed > 0, claimed - 1, best_object)
-
-        matched = labels.gather(1, best_object)  # (B, P)
-        is_positive = (best_iou >= self.threshold) | (claimed > 0)
+            # Object g claims its best prior. amax makes the later object win, deterministically on every device.
+            claims = torch.arange(1, labels.shape[1] + 1, device=labels.device) * (
+                labels > BACKGROUND
+            )  # (B, G)
+            claimed = torch.zeros_like(owner).scatter_reduce_(1, iou.argmax(dim=1), claims, reduce="amax")
+            owner = torch.where(claimed > 0, claimed - 1, owner)
+            is_positive |= claimed > 0
         is_ignored = (best_iou >= self.negative_threshold) & (best_iou < self.threshold)
-        if bool((labels == IGNORE).any()):
-            inside = intersection(priors, boxes) / box_area(priors)[None, :, None].clamp(min=1e-12)
-            is_ignored |= (inside * (labels == IGNORE)[:, None]).amax(dim=2) > self.ignore_overlap
-        unmatched = torch.where(is_ignored, IGNORE, BACKGROUND)
-        return Matches(
-            torch.where(is_positive, matched, unmatched),
-            boxes.gather(1, best_object[..., None].expand(-1, -1, 4)),
-        )
+        is_ignored |= are_inside_ignored(priors, target, self.ignore_overlap)
+        return make_matches(priors, target, is_positive, owner, is_ignored)
 
 
 class ATSSMatcher:
@@ -166,7 +180,7 @@ class ATSSMatcher:
             centres.expand(len(iou), -1, -1), xyxy_to_cxcywh(target.boxes)[..., :2]
         )  # (B, P, G)
         nearest = []
-        for first, last, boxes_per_cell in levels_of(centres):
+        for first, last, boxes_per_cell in levels_of(priors):
             count = min(self.top_k * boxes_per_cell, last - first)
             nearest.append(apart[:, first:last].topk(count, dim=1, largest=False).indices + first)
         candidates = torch.cat(nearest, dim=1)  # (B, C, G)
@@ -176,17 +190,18 @@ class ATSSMatcher:
         low, high = target.boxes[:, None, :, :2], target.boxes[:, None, :, 2:]
         is_inside = ((centres[None, :, None] > low) & (centres[None, :, None] < high)).all(-1)
         is_match = is_candidate & is_inside & (iou >= threshold[:, None]) & (iou >= 0)
-        return make_matches(priors, target, iou, is_match, self.ignore_overlap)
+        return make_best_matches(priors, target, iou, is_match, self.ignore_overlap)
 
 
-def levels_of(centres: torch.Tensor) -> list[tuple[int, int, int]]:
-    """(first prior, one past the last, priors of a cell) of each level: a level ends where the row-wise order of
-    the centres (P, 2) goes back to the top.
+@functools.lru_cache(maxsize=8)  # by identity: a generator of priors gives the same tensor at each step
+def levels_of(priors: torch.Tensor) -> list[tuple[int, int, int]]:
+    """(first prior, one past the last, priors of a cell) of each level of priors (P, 4): a level ends where the
+    row-wise order of the centres goes back to the top. Waits for the device, once for each tensor of priors.
     """
-    x, y = centres.double().cpu().unbind(-1)
+    x, y = xyxy_to_cxcywh(priors)[:, :2].double().cpu().unbind(-1)
     down, right = y.diff(), x.diff()
     goes_back = (down < -1e-3) | ((down.abs() <= 1e-3) & (right < -1e-3))
-    starts = [0, *(goes_back.nonzero()[:, 0] + 1).tolist(), len(centres)]
+    starts = [0, *(goes_back.nonzero()[:, 0] + 1).tolist(), len(priors)]
     levels = []
     for first, last in zip(starts[:-1], starts[1:], strict=True):
         is_first_cell = (x[first:last] - x[first]).abs().add((y[first:last] - y[first]).abs()) <= 1e-3
@@ -222,12 +237,13 @@ class GaussianMatcher:
         scores = pairwise_nwd(priors, target, self.constant)  # (B, P, G)
         is_match = self._best(scores, self.top_k)
         if self.shrink:
-            form = xyxy_to_cxcywh(priors) * priors.new_tensor([1.0, 1.0, self.shrink, self.shrink])
+            centres, sides = xyxy_to_cxcywh(priors).split(2, dim=-1)
+            shrunk = cxcywh_to_xyxy(torch.cat([centres, self.shrink * sides], dim=-1))
             is_taken = is_match.any(dim=2, keepdim=True)
-            smaller = pairwise_nwd(cxcywh_to_xyxy(form), target, self.constant).masked_fill(is_taken, -1.0)
+            smaller = pairwise_nwd(shrunk, target, self.constant).masked_fill(is_taken, -1.0)
             second = self._best(smaller, 1)
             scores, is_match = torch.where(second, smaller, scores), is_match | second
-        return make_matches(priors, target, scores, is_match, self.ignore_overlap)
+        return make_best_matches(priors, target, scores, is_match, self.ignore_overlap)
 
     @staticmethod
     def _best(scores: torch.Tensor, count: int) -> torch.Tensor:
