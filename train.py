@@ -13,13 +13,13 @@ import argparse
 import logging
 from pathlib import Path
 
-from lib.build import build_dataset, build_detector, build_loader, load_initial_weights
-from lib.checkpoint import read_run
-from lib.config import EasyDict, load_config
-from lib.engine.distributed import World, is_restart, processes
+from lib.build import build_augmentation, build_dataset, build_detector, build_loader, load_initial_weights
+from lib.config import load_config
+from lib.data.sample_sheet import sample_sheet
+from lib.engine.distributed import is_restart, processes
 from lib.engine.evaluate import Evaluation
 from lib.engine.learner import Learner
-from lib.engine.run import RunFolder
+from lib.engine.run import RunFolder, experiment_name
 from lib.engine.train import Trainer
 from lib.utils.log import setup_logging
 from lib.utils.runtime import readable_errors, seed_everything, set_tf32, set_threads
@@ -39,19 +39,6 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def open_run(cfg: EasyDict, source: str, resume: bool, world: World) -> tuple[RunFolder, dict | None]:
-    """The run's folder, and the checkpoint to go on from if there is one."""
-    path = Path(source).with_suffix("")
-    inside = path.parts[path.parts.index("experiments") + 1 :] if "experiments" in path.parts else [path.name]
-    cfg.run.name = cfg.run.name or str(Path(*inside))
-    run = RunFolder(Path(cfg.run.dir) / cfg.run.name, cfg, world.is_writer)
-    if run.last.exists() and not resume:
-        raise ValueError(
-            f"{run.path} must be a new run; it holds one: go on with --resume, or choose run.name=..."
-        )
-    return run, read_run(run.last) if run.last.exists() else None
-
-
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     cfg = load_config(args.cfg, args.overrides)
@@ -60,7 +47,9 @@ def main(argv: list[str] | None = None) -> None:
     seed_everything(cfg.run.seed)
     with processes(cfg.run.device) as (world, device):
         setup_logging(is_quiet=not world.is_writer)
-        run, checkpoint = open_run(cfg, args.cfg, args.resume or is_restart(), world)
+        cfg.run.name = cfg.run.name or experiment_name(args.cfg)
+        run = RunFolder(Path(cfg.run.dir) / cfg.run.name, cfg, world.is_writer)
+        checkpoint = run.checkpoint(args.resume or is_restart())
         data = build_dataset(cfg, "train")
         val = build_dataset(cfg, "val", data.classes) if cfg.data.val.annotations or cfg.data.layout else None
         cfg.data.classes = list(data.classes)
@@ -68,7 +57,8 @@ def main(argv: list[str] | None = None) -> None:
         run.create()
         setup_logging(run.path / "log.txt" if world.is_writer else None, is_quiet=not world.is_writer)
         log.info("%s\n%s", run.path, data.report())
-        if cfg.model.weights and checkpoint is None:
+        if checkpoint is None:
+            run.picture("samples", sample_sheet(data, build_augmentation(cfg), cfg.run.seed, 4))
             with world.writer_first():
                 load_initial_weights(cfg, model, data.classes)
         learner = Learner(cfg, model, device, world)

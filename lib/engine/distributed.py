@@ -35,6 +35,13 @@ class World(NamedTuple):
             distributed.all_reduce(values)
         return values
 
+    def first(self, value: Any) -> Any:
+        """The plain value of rank 0."""
+        values = [value]
+        if self.size > 1:
+            distributed.broadcast_object_list(values)
+        return values[0]
+
     def gather(self, value: Any) -> list[Any]:
         """The plain values of all processes, by rank."""
         values = [value] * self.size

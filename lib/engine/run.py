@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import torch
 
-from lib.checkpoint import save_checkpoint
+from lib.checkpoint import read_run, save_checkpoint
 from lib.config import dump_config, to_plain
 from lib.engine.curves import draw_curves, write_results
 
@@ -36,6 +36,20 @@ class RunFolder:
         self.path, self.cfg, self.is_writer = path, cfg, is_writer
         self.last, self.best = path / "last.pth", path / "best.pth"
         self._writer = None
+
+    def checkpoint(self, is_wanted: bool) -> dict[str, Any] | None:
+        """The run's last checkpoint, to go on from; None for a new run.
+
+        Raises:
+            ValueError: there is one, though a new run is wanted.
+        """
+        if not self.last.exists():
+            return None
+        if not is_wanted:
+            raise ValueError(
+                f"{self.path} must be a new run; it holds one: go on with --resume, or choose run.name=..."
+            )
+        return read_run(self.last)
 
     def create(self) -> None:
         """Makes the folder and writes down what was asked for."""
@@ -119,6 +133,13 @@ class RunFolder:
             draw_curves(self.path / "curves.png", self.epochs())
         if self._writer is not None:
             self._writer.close()
+
+
+def experiment_name(source: str) -> str:
+    """``experiments/vgg16/plain.yml`` -> ``vgg16/plain``; a file elsewhere gives its name."""
+    path = Path(source).with_suffix("")
+    is_ours = "experiments" in path.parts
+    return str(Path(*path.parts[path.parts.index("experiments") + 1 :])) if is_ours else path.name
 
 
 def git_commit() -> str:

@@ -122,6 +122,11 @@ class Trainer:
             return self.position.epoch + step / self.steps
         return self.settings["epochs"] * min(1.0, self.position.seconds / self.settings["time_limit_s"])
 
+    def _clock(self, started: float) -> float:
+        """Seconds since then; where the schedule runs by time, those of rank 0, for all processes."""
+        seconds = time.perf_counter() - started
+        return seconds if self.settings["time_limit_s"] is None else self.world.first(seconds)
+
     def _train_epoch(self) -> dict[str, float]:
         """Trains from the position to the end of its epoch; the epoch's mean losses, rate and speed."""
         first, parts = self.position.step, self.settings["accumulate"]
@@ -133,10 +138,12 @@ class Trainer:
             for step in range(first, self.steps):
                 batch = list(itertools.islice(batches, parts))
                 rate = self.learner.set_rate(self._epochs_done(step))
-                seconds = before + time.perf_counter() - started if self.world.is_writer else 0.0
-                report = self.learner.step(batch, (bool(self.stop.requested), seconds))
+                report = self.learner.step(batch, (bool(self.stop.requested),))
                 self._read_pending(bar)
-                self.position = self.position._replace(step=step + 1, steps=self.position.steps + 1)
+                seconds = before + self._clock(started)
+                self.position = self.position._replace(
+                    step=step + 1, steps=self.position.steps + 1, seconds=seconds
+                )
                 self._pending = (self.position, report)
                 images += sum(len(part.images) for part in batch) * self.world.size
                 bar.update()
@@ -149,7 +156,7 @@ class Trainer:
                 if self._is_stopping:
                     raise Stopped(self.stop.requested or signal.SIGTERM)
             self._read_pending(bar)
-        elapsed = self.world.gather(time.perf_counter() - started)[0]
+        elapsed = self._clock(started)
         self.position = self.position._replace(seconds=before + elapsed)
         steps = max(self._sums.pop("steps", 1), 1)
         means = {name: value / steps for name, value in self._sums.items()}
@@ -166,14 +173,13 @@ class Trainer:
         if self._pending is None:
             return
         (position, report), self._pending = self._pending, None
-        *sums, positives, stops, seconds = report.values.tolist()
+        *sums, positives, stops = report.values.tolist()
         if not all(map(math.isfinite, sums)):
             self._refuse(position, report)
         losses = {name: value / max(positives, 1) for name, value in zip(report.names, sums, strict=True)}
         for name, value in {**losses, "steps": 1}.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._is_stopping = stops > 0
-        self.position = self.position._replace(seconds=seconds)
         if position.steps % self.settings["log_every"] == 0:
             for name, value in losses.items():
                 self.run.scalar(f"step/{name}", value, position.steps)

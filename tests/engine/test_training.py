@@ -95,9 +95,9 @@ def test_killed_run_resumes_to_the_same_weights(train, experiment):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_finishes_the_step_saves_and_says_so(train, experiment, number):
-    whole = weights(train("run.name=whole", "train.eval_every=0", "train.epochs=40", "data.workers=1"))
+    whole = weights(train("run.name=whole", "train.eval_every=0", "train.epochs=12", "data.workers=1"))
     root = os.path.dirname(sys.modules["lib"].__path__[0])
-    arguments = [f"--cfg={experiment}", "train.eval_every=0", "train.epochs=40", "data.workers=1"]
+    arguments = [f"--cfg={experiment}", "train.eval_every=0", "train.epochs=12", "data.workers=1"]
     process = subprocess.Popen(
         [sys.executable, "train.py", *arguments],
         cwd=root,
@@ -115,11 +115,11 @@ def test_signal_finishes_the_step_saves_and_says_so(train, experiment, number):
     assert process.returncode == 128 + number, errors
     assert re.search(r"stopped.*last.pth is saved: go on with --resume", errors), errors
     assert "Traceback" not in errors
-    assert read_checkpoint(last)["position"]["steps"] < 120, "the run ended before it could be stopped"
-    resumed = train("--resume", "train.eval_every=0", "train.epochs=40", "data.workers=1")
+    assert read_checkpoint(last)["position"]["steps"] < 36, "the run ended before it could be stopped"
+    resumed = train("--resume", "train.eval_every=0", "train.epochs=12", "data.workers=1")
     assert same(weights(resumed), whole)
     epochs = [json.loads(line) for line in (resumed / "epochs.jsonl").read_text().splitlines()]
-    assert [epoch["epoch"] for epoch in epochs] == list(range(1, 41))
+    assert [epoch["epoch"] for epoch in epochs] == list(range(1, 13))
     reference = [
         json.loads(line) for line in (resumed.parent / "whole/epochs.jsonl").read_text().splitlines()
     ]
