@@ -89,9 +89,8 @@ def test_same_generator_gives_the_same_sample_and_the_input_is_left_alone(preset
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_image_without_objects_passes(preset):
+    transform, empty = build_transform(preset, (60, 80), FILL), make_sample(boxes=())
     for seed in range(10):
-        empty = make_sample(boxes=())
-        transform = build_transform(preset, (60, 80), FILL)
         result = transform(empty, np.random.default_rng(seed), lambda rng: empty)
         assert result.image.shape == (60, 80, 3)
         assert result.boxes.shape == (0, 4) and result.boxes.dtype == np.float32
@@ -303,6 +302,11 @@ def test_filling_keeps_its_colour():
         ([{"type": "flipp"}], r"data\.augment\[0\]\.type must be one of .*did you mean 'flip'"),
         ([{"type": "flip"}, {"type": "expand", "maxscale": 2}], r"data\.augment\[1\]\.maxscale.*max_scale"),
         ([{"type": "flip", "p": 2}], r"flip\.p must be from 0 to 1; got 2"),
+        ([{"type": "tile", "size": [512]}], r"tile\.size must be \[height, width\].*got \[512\]"),
+        (
+            [{"type": "cover_crop", "area": [0, 1]}],
+            r"cover_crop\.area must be \[least, greatest\] from 0\.01",
+        ),
         (
             [{"type": "photometric", "contrast": [1.5, 0.5]}],
             r"photometric\.contrast must be \[least, greatest\]",
@@ -322,3 +326,73 @@ def test_option_of_another_type_is_named(augment):
 
 def test_every_transform_is_used_by_a_preset():
     assert {step["type"] for steps in PRESETS.values() for step in steps} == set(TRANSFORMS)
+
+
+def shares_left(boxes, window):
+    """Share of each box (x1, y1, x2, y2) inside a window, one by one."""
+    shares = []
+    for x1, y1, x2, y2 in boxes:
+        width = max(min(x2, window[2]) - max(x1, window[0]), 0)
+        height = max(min(y2, window[3]) - max(y1, window[1]), 0)
+        shares.append(width * height / ((x2 - x1) * (y2 - y1)))
+    return shares
+
+
+def window_of(result):
+    """(left, top, right, bottom) in the image that a crop shows."""
+    left, top = -result.layers[0].matrix[:, 2]
+    return left, top, left + result.canvas[1], top + result.canvas[0]
+
+
+def test_cover_crop_shows_the_share_that_it_promises_and_keeps_what_is_visible_enough():
+    boxes = [(10, 10, 60, 60), (90, 20, 140, 110), (150, 5, 195, 50)]
+    bounds = []
+    for seed in range(60):
+        step = CoverCrop(p=1.0, min_coverages=[0.7], keep=0.3)
+        result = step(make_sample(boxes), np.random.default_rng(seed))
+        if result.canvas is None:
+            continue
+        shares = shares_left(boxes, window_of(result))
+        bounds.append(max(shares))
+        assert len(result.boxes) == sum(share >= 0.3 for share in shares)
+        height, width = result.canvas
+        assert 0.1 <= height * width / (120 * 200) <= 1 and 0.749 <= width / height <= 1.334
+    assert len(bounds) > 50 and min(bounds) >= 0.7 and max(bounds) == 1
+
+
+def test_cover_crop_acts_with_its_probability_and_keeps_regions_to_ignore():
+    sample = make_sample([(0, 0, 200, 120)], [IGNORE])
+    acted = [
+        step is not sample
+        for step in (CoverCrop(p=0.5)(sample, np.random.default_rng(s)) for s in range(200))
+    ]
+    assert 80 < sum(acted) < 120
+    assert CoverCrop(p=1.0)(sample, np.random.default_rng(0)).labels.tolist() == [IGNORE]
+
+
+def test_tile_has_its_size_in_pixels_of_the_image_and_stays_inside():
+    for seed in range(40):
+        result = Tile(size=(50, 70), p_object=0.5)(make_sample(), np.random.default_rng(seed))
+        left, top, right, bottom = window_of(result)
+        assert result.canvas == pytest.approx((50, 70))
+        assert left >= -1e-9 and top >= -1e-9 and right <= 200 + 1e-9 and bottom <= 120 + 1e-9
+
+
+def test_tile_around_an_object_shows_its_centre():
+    sample = make_sample([(180, 100, 190, 110), (5, 5, 15, 15)])
+    hits = {seed: len(Tile((40, 40), 1.0)(sample, np.random.default_rng(seed)).boxes) for seed in range(30)}
+    assert set(hits.values()) == {1}
+    misses = [len(Tile((40, 40), 0.0)(sample, np.random.default_rng(seed)).boxes) for seed in range(30)]
+    assert misses.count(0) > 10
+
+
+def test_image_smaller_than_a_tile_lies_somewhere_in_it():
+    corners = set()
+    for seed in range(10):
+        result = Resize((300, 250), FILL)(Tile((300, 250))(make_sample(), np.random.default_rng(seed)), None)
+        left, top, right, bottom = result.content
+        assert (right - left, bottom - top) == (200, 120)
+        np.testing.assert_allclose(bright_box(result.image[top:bottom, left:right]), [30, 20, 70, 60], atol=1)
+        np.testing.assert_allclose(result.boxes[0], [30 + left, 20 + top, 70 + left, 60 + top], atol=0.51)
+        corners.add((left, top))
+    assert len(corners) > 5
