@@ -8,7 +8,6 @@ A run that has its result is skipped, one that was stopped goes on. The report i
 """
 
 import argparse
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -19,7 +18,7 @@ sys.path.insert(0, str(ROOT))
 from lib.data.synthetic import generate  # noqa: E402
 from lib.study.grid import plan, read_grid  # noqa: E402
 from lib.study.page import publish, published, write_page  # noqa: E402
-from lib.study.runs import is_done, run_all, train  # noqa: E402
+from lib.study.runs import is_done, jobs_on, run_all, train  # noqa: E402
 from lib.study.summary import write_summary  # noqa: E402
 from lib.utils.log import setup_logging  # noqa: E402
 from lib.utils.lookup import lookup  # noqa: E402
@@ -47,8 +46,7 @@ def run_study(args: argparse.Namespace, out: Path) -> list[str]:
     if grid["data"]:
         generate(**grid["data"])
     start, runs = plan(grid, out, args.budget, args.overrides)
-    is_gpu = choose_device(runs[0].cfg.run.device).type == "cuda"
-    jobs = args.jobs or (1 if is_gpu else len(os.sched_getaffinity(0)))
+    jobs = args.jobs or jobs_on(choose_device(runs[0].cfg.run.device))
     if start:
         train(start, args.overrides)
     rows = args.rows.split(",") if args.rows else grid["rows"]

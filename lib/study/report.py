@@ -149,7 +149,9 @@ def _claims(study: Study) -> str:
                 text = "" if change is None else f", {better} - {worse} is {change}"
                 found.append(f"**{verdicts[-1]}** at {_title(budget)}{text}")
             lines.append(f"- {claim['text'].format(size=size)} {'; '.join(found)}.")
-    counts = (f"{verdicts.count(word)} {word}" for word in sorted(set(verdicts)))
+    counts = (
+        f"{word} {verdicts.count(word)}" for word in dict.fromkeys(("holds", "fails", "undecided", *verdicts))
+    )
     return f"Of {len(verdicts)} verdicts: {', '.join(counts)}.\n\n" + "\n".join(lines)
 
 

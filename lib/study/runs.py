@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -31,6 +32,11 @@ log = logging.getLogger(__name__)
 
 class RunFailed(ValueError):
     """A script of a run failed; the message names its log and has its last line."""
+
+
+def jobs_on(device: torch.device) -> int:
+    """Runs at once: one on a GPU, else one a core."""
+    return 1 if device.type == "cuda" else len(os.sched_getaffinity(0))
 
 
 def run_all(runs: Sequence[Run], results: Path, overrides: Sequence[str], jobs: int) -> list[str]:

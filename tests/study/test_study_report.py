@@ -3,8 +3,6 @@
 import re
 from pathlib import Path
 
-import pytest
-
 from lib.study.page import published, write_page
 from lib.study.report import Study, read_study, render
 from lib.study.runs import write_json
@@ -64,7 +62,7 @@ def study() -> Study:
 
 def test_claims_are_judged_by_their_intervals_and_failures_are_said():
     text = render([study()])
-    assert "Of 4 verdicts: 1 fails, 1 holds, 1 undecided, 1 untested." in text
+    assert "Of 4 verdicts: holds 1, fails 1, undecided 1, untested 1." in text
     numbers = "equal numbers of images, S1L0 - plain is"
     assert f"- More small: **holds** at {numbers} +0.110 (+0.050 to +0.150).\n" in text
     assert f"- More large: **fails** at {numbers} -0.040 (-0.080 to -0.010).\n" in text
@@ -108,8 +106,6 @@ def test_docs_say_what_the_json_files_in_git_say():
     assert text == again, "docs/study.md is not of docs/results/study: python tools/study.py --render"
 
 
-@pytest.mark.parametrize(
-    "link", re.findall(r"\]\(([^)]*)\)", (ROOT / "docs" / "study.md").read_text("utf-8"))
-)
-def test_links_of_the_docs_lead_to_files(link):
-    assert (ROOT / "docs" / link).is_file()
+def test_links_of_the_docs_lead_to_files():
+    links = re.findall(r"\]\(([^)]*)\)", (ROOT / "docs" / "study.md").read_text(encoding="utf-8"))
+    assert [link for link in links if not (ROOT / "docs" / link).is_file()] == []
