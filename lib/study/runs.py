@@ -53,7 +53,7 @@ def run_all(runs: Sequence[Run], results: Path, overrides: Sequence[str], jobs: 
     with ThreadPoolExecutor(jobs) as pool:
         done = pool.map(lambda run: _run(run, results, overrides), runs)
         outcomes = list(progress(done, "runs of the study", total=len(runs)))
-    return [run.name for run, is_done in zip(runs, outcomes, strict=True) if not is_done]
+    return [run.name for run, has_result in zip(runs, outcomes, strict=True) if not has_result]
 
 
 def train(run: Run, overrides: Sequence[str]) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lib.study.grid import plan, read_grid
 from lib.study.report import read_study
+from lib.study.runs import is_done
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -60,7 +62,9 @@ def study(*arguments: str) -> None:
     spec = importlib.util.spec_from_file_location("script_study", ROOT / "tools" / "study.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    module.main(list(arguments))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lib.study.summary.SECONDS_A_ROW", 0.1)
+        module.main(list(arguments))
 
 
 @pytest.fixture(scope="module")
@@ -114,11 +118,12 @@ def test_what_is_done_is_skipped_and_what_is_half_done_goes_on(command):
     assert "resumed epoch" in log.read_text()
 
 
-def test_another_budget_is_another_run(command):
-    arguments, out = command
-    study(*arguments, "--rows=plain", "--budget=0.5")
-    assert json.loads((out / "results" / "plain_images_3.json").read_text())["images_seen"] == 12
-    assert read_study(out / "results").about["runs"].keys() == {"plain_images_3"}
+def test_a_result_of_another_budget_does_not_count(command):
+    (grid, _, _, override), out = command
+    grid = read_grid(grid.removeprefix("--grid="))
+    for scale, has_result in ((1.0, True), (0.5, False)):
+        _, runs = plan(grid, out, scale, [override])
+        assert is_done(runs[0], out / "results") is has_result
 
 
 def test_an_unknown_row_is_named(command):
