@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
+from lib.build import build_loader
+from lib.config import load_config
 from lib.data.coco import CocoDataset
 from lib.data.loader import Loader
 from lib.data.transforms import build_transform
@@ -21,7 +23,7 @@ class Blocks:
     """``count`` images of 40 x 60; image i has id 100 + i and i % 3 boxes."""
 
     def __init__(self, count):
-        self.count = count
+        self.count, self.sizes = count, np.full((count, 2), (40, 60))
 
     def __len__(self):
         return self.count
@@ -214,3 +216,18 @@ def test_number_of_parts_of_a_step_is_that_of_its_batches():
         ValueError, match=r"batch_size must be at most 2, so that the 11 images fill .* 2 x 2 batches"
     ):
         make_loader(11, batch_size=3, shuffle=True, drop_last=True, accumulate=2, world_size=2)
+
+
+def test_processes_and_parts_share_the_batch_of_the_config():
+    cfg = load_config(
+        {"train": {"batch_size": 12, "accumulate": 2}, "data": {"workers": 0, "augment": "none"}}
+    )
+    (batch, *_) = build_loader(cfg, Blocks(24), training=True, rank=1, world_size=3)
+    assert len(batch.images) == 2
+    with pytest.raises(
+        ValueError, match=r"must be a multiple of 10, 5 processes .*=2 .*; got 12: choose such as 10"
+    ):
+        build_loader(cfg, Blocks(24), training=True, world_size=5)
+    cfg.evaluation.batch_size = 5
+    (batch, *_) = build_loader(cfg, Blocks(24), training=False, rank=2, world_size=3)
+    assert batch.image_ids.tolist() == [102, 105, 108, 111, 114]
