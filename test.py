@@ -4,6 +4,7 @@
     python test.py --cfg=experiments/... --checkpoint=... --json=result.json data.val.annotations=FILE.json
     python test.py --checkpoint=... --tiles=512 'evaluation.ranges={tiny: [0, 256], rest: [256, .inf]}'
     python test.py --checkpoint=model.onnx                   also --backend=onnxruntime, --dtype=bfloat16
+    torchrun --nproc_per_node=4 test.py --checkpoint=...     the processes share the images
 
 Without --cfg the checkpoint's own config counts. The detections are written in COCO's results format beside the
 checkpoint, as detections.json, or where --detections says.
@@ -16,11 +17,12 @@ from pathlib import Path
 from lib.build import build_dataset, build_detector
 from lib.checkpoint import is_ours, load_weights, read_checkpoint, read_run
 from lib.config import load_config
+from lib.engine.distributed import processes
 from lib.engine.evaluate import Evaluation
 from lib.evaluation.evaluator import Evaluator
 from lib.inference import Predictor, evaluate_predictor, parse_tiles
 from lib.utils.log import setup_logging
-from lib.utils.runtime import choose_device, readable_errors, set_threads
+from lib.utils.runtime import readable_errors, set_threads
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -36,17 +38,18 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def detect(args: argparse.Namespace) -> Evaluator:
-    """What the checkpoint's model finds in the data set."""
+def detect(args: argparse.Namespace) -> Evaluator | None:
+    """What the checkpoint's model finds in the data set; of torchrun's processes the first has it, of all."""
     content = read_checkpoint(args.checkpoint)
     cfg = load_config(args.cfg or read_run(args.checkpoint)["config"], args.overrides)
-    device = choose_device(cfg.run.device)
     set_threads(cfg.run.threads)
     dataset = build_dataset(cfg, "val", content["classes"] if is_ours(content) else None)
     cfg.data.classes = list(dataset.classes)
-    model = build_detector(cfg).to(device)
+    model = build_detector(cfg)
     load_weights(model, args.checkpoint)
-    return Evaluation(cfg, dataset, device)(model)
+    with processes(cfg.run.device) as (world, device):
+        evaluator = Evaluation(cfg, dataset, device, world)(model.to(device))
+    return evaluator if world.is_writer else None
 
 
 def detect_as_deployed(args: argparse.Namespace) -> Evaluator:
@@ -63,16 +66,20 @@ def main(argv: list[str] | None = None) -> None:
     as_trained = (args.backend, args.dtype, args.tiles) == ("torch", "float32", None)
     is_deployed = args.checkpoint.endswith(".onnx") or not as_trained
     evaluator = detect_as_deployed(args) if is_deployed else detect(args)
+    if evaluator is None:
+        return
     result = evaluator.evaluate()
     print(result.table())
-    detections = Path(args.detections or Path(args.checkpoint).with_name("detections.json"))
-    detections.parent.mkdir(parents=True, exist_ok=True)
-    detections.write_text(json.dumps(evaluator.results()), encoding="utf-8")
-    print(f"detections: {detections}")
+    file = Path(args.detections or Path(args.checkpoint).with_name("detections.json"))
+    write_json(file, evaluator.results(), "detections")
     if args.json:
-        Path(args.json).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.json).write_text(json.dumps(result.to_json(), indent=2) + "\n", encoding="utf-8")
-        print(f"metrics: {args.json}")
+        write_json(Path(args.json), result.to_json(), "metrics")
+
+
+def write_json(file: Path, values: object, what: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(values, indent=None if what == "detections" else 2) + "\n", encoding="utf-8")
+    print(f"{what}: {file}")
 
 
 if __name__ == "__main__":

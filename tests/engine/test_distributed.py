@@ -100,3 +100,12 @@ def test_two_processes_stopped_and_resumed_train_as_two_that_were_not(experiment
     assert epochs[0] == epochs[1]
     assert "AP" in epochs[0][-1]
     assert json.loads((runs / "whole" / "run.json").read_text())["processes"] == 2
+    results = []
+    for count in (1, 2):
+        file = runs / f"{count}.json"
+        done = run(torchrun("test.py", f"--checkpoint={runs}/whole/last.pth", f"--json={file}", count=count))
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("metrics: ") == 1  # one process speaks
+        results.append(json.loads(file.read_text()))
+    assert results[0] == results[1]
+    assert results[0]["metrics"]["AP"] == epochs[0][-1]["AP"]
