@@ -1,4 +1,4 @@
-// SSD's matching rule for one image: which object each prior is to find. lib/multibox/matcher.py states the rule.
+// SSD's matching rule: which object each prior is to find. lib/multibox/matcher.py states the rule.
 #pragma once
 
 #include "overlaps.hpp"
@@ -15,10 +15,11 @@ constexpr int64_t background_label = 0, ignore_label = -1;  // as in lib/structu
 // Overlaps of all priors with one box.
 template <Mode mode>
 void fill_with(const Columns<float>& priors, const float* box, float* __restrict out) {
-    const float *x1 = priors.x1.data(), *y1 = priors.y1.data(), *x2 = priors.x2.data(), *y2 = priors.y2.data();
-    const float *areas = priors.area.data(), area = area_of(box[0], box[1], box[2], box[3]);
+    const float *x1 = priors.x1.data(), *y1 = priors.y1.data(), *areas = priors.area.data();
+    const float *x2 = priors.x2.data(), *y2 = priors.y2.data();
+    const float bx1 = box[0], by1 = box[1], bx2 = box[2], by2 = box[3], area = area_of(bx1, by1, bx2, by2);
     for (int64_t p = 0, count = priors.size(); p < count; ++p)
-        out[p] = overlap<mode>(x1[p], y1[p], x2[p], y2[p], areas[p], box[0], box[1], box[2], box[3], area, 1.0f);
+        out[p] = overlap<mode>(x1[p], y1[p], x2[p], y2[p], areas[p], bx1, by1, bx2, by2, area, 1.0f);
 }
 
 // The lowest index of the greatest value.
@@ -33,8 +34,8 @@ inline int64_t first_greatest(const std::vector<float>& values) {
     return std::find(values.begin(), values.end(), greatest_of<lanes>(tops)) - values.begin();
 }
 
-// boxes (objects, 4) and labels (objects) of one image -> for each prior a label, and the object it belongs to, or
-// -1; `found` and `owners` have a value a prior
+// boxes (objects, 4) and labels (objects) of one image -> found (priors) labels, and owners (priors): the object,
+// or -1
 inline void match(const Columns<float>& priors, const float* boxes, const int64_t* labels, int64_t objects,
                   const MatchRule& rule, int64_t* found, int32_t* __restrict owners) {
     const int64_t count = priors.size();
@@ -70,8 +71,8 @@ inline void match(const Columns<float>& priors, const float* boxes, const int64_
         if (claims[g] >= 0) found[claims[g]] = labels[g], owners[claims[g]] = int32_t(g);
 }
 
-// boxes (images, objects, 4), labels (images, objects) -> found (images, priors), matched (images, priors, 4): the
-// object's box, or the prior's own
+// boxes (images, objects, 4), labels (images, objects) -> found (images, priors), matched (images, priors, 4),
+// the object's box or the prior's own
 inline void match_batch(const float* prior_boxes, int64_t count, const float* boxes, const int64_t* labels,
                         int64_t images, int64_t objects, const MatchRule& rule, int threads, int64_t* found,
                         float* matched) {

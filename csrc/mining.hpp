@@ -1,5 +1,5 @@
-// Softmax cross-entropy of an image's positives and of its hardest negatives (SSD, section 2.2), and its gradient,
-// which touches their rows alone. Column 0 is the background. lib/multibox/losses.py is the torch version.
+// Softmax cross-entropy of positives and of the hardest negatives (SSD, section 2.2), and its gradient, which
+// touches their rows alone. Column 0 is the background. lib/multibox/losses.py is the torch version.
 #pragma once
 
 #include <cmath>
@@ -12,38 +12,35 @@ namespace kernels {
 
 constexpr int lanes = 16;
 
-// The sum over a row of f(logit), sixteen at a time; `f` gives 0 for -infinity.
-template <typename F>
-inline float sum_of(const float* logits, int64_t classes, const F& f) {
-    float sums[lanes] = {}, rest[lanes];
-    const int64_t whole = classes / lanes * lanes;
-    for (int64_t k = 0; k < whole; k += lanes)
-        for (int lane = 0; lane < lanes; ++lane) sums[lane] += f(logits[k + lane]);
-    std::fill_n(rest, lanes, -std::numeric_limits<float>::infinity());
-    std::copy_n(logits + whole, classes - whole, rest);
-    for (int lane = 0; lane < lanes; ++lane) sums[lane] += f(rest[lane]);
-    float sum = 0;
-    for (float part : sums) sum += part;
-    return sum;
-}
-
 struct Softmax {
     float shift, sum;  // a logit's probability is exp(logit - shift) / sum
 };
 
-// Relative to the background's logit, which saves a pass for the greatest one, unless that is too much greater.
-inline Softmax softmax_of(const float* logits, int64_t classes) {
-    const auto relative_to = [&](float shift) {
-        return Softmax{shift, sum_of(logits, classes, [=](float x) { return simd_exp(x - shift); })};
-    };
-    const Softmax softmax = relative_to(logits[0]);
-    return softmax.sum < 1e30f ? softmax : relative_to(*std::max_element(logits, logits + classes));
+// The exponentials of a row, summed sixteen at a time.
+inline Softmax softmax_relative_to(float shift, const float* logits, int64_t classes) {
+    float sums[lanes] = {}, rest[lanes], sum = 0;
+    const int64_t whole = classes / lanes * lanes;
+    std::fill_n(rest, lanes, -std::numeric_limits<float>::infinity());  // which add e^-87
+    std::copy_n(logits + whole, classes - whole, rest);
+    for (int64_t k = 0; k < whole; k += lanes)
+        for (int lane = 0; lane < lanes; ++lane) sums[lane] += simd_exp_within(logits[k + lane] - shift);
+    for (int lane = 0; lane < lanes; ++lane) sums[lane] += simd_exp_within(rest[lane] - shift);
+    for (float part : sums) sum += part;
+    return {shift, sum};
 }
 
-// logits (priors, classes), labels (priors) of one image -> chosen (priors): positives and the negatives of greatest
-// loss, `ratio` a positive but `least` if there are fewer; ties keep the lower index. Returns the sum of their losses.
-inline double mined_loss(const float* logits, const int64_t* labels, int64_t priors, int64_t classes, float ratio,
-                         float least, uint8_t* chosen) {
+// Relative to the background's logit, which saves the pass for the greatest one, unless that is far greater.
+inline Softmax softmax_of(const float* logits, int64_t classes) {
+    const Softmax softmax = softmax_relative_to(logits[0], logits, classes);
+    if (softmax.sum < 1e30f) return softmax;
+    return softmax_relative_to(*std::max_element(logits, logits + classes), logits, classes);
+}
+
+// logits (priors, classes), labels (priors) of one image -> chosen (priors): positives and the negatives of
+// greatest loss, `ratio` a positive but `least` if there are fewer; ties keep the lower index. Returns the sum of
+// their losses.
+inline double mined_loss(const float* logits, const int64_t* labels, int64_t priors, int64_t classes,
+                         float ratio, float least, uint8_t* chosen) {
     std::vector<Ranked<uint32_t>> negatives;
     negatives.reserve(priors);
     int64_t positives = 0;
@@ -69,7 +66,8 @@ inline double mined_loss(const float* logits, const int64_t* labels, int64_t pri
 
 // The same for a batch: logits (images, priors, classes), labels and chosen (images, priors), sums (images).
 inline void mined_losses(const float* logits, const int64_t* labels, int64_t images, int64_t priors,
-                         int64_t classes, float ratio, float least, int threads, uint8_t* chosen, double* sums) {
+                         int64_t classes, float ratio, float least, int threads, uint8_t* chosen,
+                         double* sums) {
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (int64_t image = 0; image < images; ++image) {
         const int64_t first = image * priors;
@@ -78,8 +76,8 @@ inline void mined_losses(const float* logits, const int64_t* labels, int64_t ima
     }
 }
 
-// The gradient of `scale` times the sum of all sums: logits and out (rows, classes), labels and chosen (rows). Rows
-// that were not chosen are left as they are.
+// The gradient of `scale` times the sum of all sums: logits and out (rows, classes), labels and chosen (rows).
+// Rows that were not chosen are left as they are.
 inline void mined_gradient(const float* logits, const int64_t* labels, const uint8_t* chosen, int64_t rows,
                            int64_t classes, float scale, float* out) {
     for (int64_t i = 0; i < rows; ++i) {
@@ -87,8 +85,9 @@ inline void mined_gradient(const float* logits, const int64_t* labels, const uin
         const float* row = logits + i * classes;
         const Softmax softmax = softmax_of(row, classes);
         const float factor = scale / softmax.sum;
-        for (int64_t k = 0; k < classes; ++k) out[i * classes + k] = factor * simd_exp(row[k] - softmax.shift);
-        out[i * classes + labels[i]] -= scale;
+        float* own = out + i * classes;
+        for (int64_t k = 0; k < classes; ++k) own[k] = factor * simd_exp(row[k] - softmax.shift);
+        own[labels[i]] -= scale;
     }
 }
 

@@ -73,6 +73,6 @@ def mined_gradient(
     """The gradient of ``scale`` times the summed losses. B and P are 1 or more."""
     with nogil:
         _mined_gradient(
-            &logits[0, 0, 0], &labels[0, 0], &chosen[0, 0], logits.shape[0] * logits.shape[1], logits.shape[2],
-            scale, &out[0, 0, 0],
+            &logits[0, 0, 0], &labels[0, 0], &chosen[0, 0], logits.shape[0] * logits.shape[1],
+            logits.shape[2], scale, &out[0, 0, 0],
         )

@@ -1,17 +1,21 @@
-"""The peers of tools/bench_predictor.py and tools/bench_input.py; torchvision is no requirement of this project."""
+"""The peers of tools/bench_predictor.py, bench_input.py and bench_training.py; we do not require torchvision."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torchvision.io import ImageReadMode, read_image
-from torchvision.models.detection import ssdlite320_mobilenet_v3_large
+from torchvision.models.detection import ssd300_vgg16, ssdlite320_mobilenet_v3_large
+from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
+from torchvision.ops import box_iou
 from torchvision.transforms import v2
 from torchvision.tv_tensors import BoundingBoxes, Image
+
+from lib.structures import Batch
 
 
 class Peer:
@@ -67,3 +71,53 @@ class SsdInput:
         found = BoundingBoxes(boxes, format="XYXY", canvas_size=image.shape[-2:])
         image, target = self.augment(image, {"boxes": found, "labels": torch.from_numpy(labels)})
         return self.transform.resize(image, target)
+
+
+TRAINED = {"ssdlite320": ssdlite320_mobilenet_v3_large, "ssd300": ssd300_vgg16}
+
+
+class TrainingPeer:
+    """Torchvision's detector in training, all of its layers learning.
+
+    Args:
+        name: of TRAINED.
+        batch: ours: images (B, 3, H, W) uint8 and a target without padding.
+        dtype: of the network by autocast; the loss too, as torchvision has it.
+    """
+
+    def __init__(self, name: str, batch: Batch, device: torch.device, dtype: torch.dtype):
+        build = TRAINED[name]
+        self.autocast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+        self.model = build(weights=None, weights_backbone=None, num_classes=91).to(device).train()
+        self.optimizer = torch.optim.SGD(self.model.parameters(), 1e-3, momentum=0.9, weight_decay=4e-5)
+        self.images = list((batch.images.to(device) / 255).unbind())
+        pairs = zip(*batch.target.to(device), strict=True)
+        self.targets = [{"boxes": boxes, "labels": labels} for boxes, labels in pairs]
+
+    def step(self) -> None:
+        """Forward, loss, backward, update."""
+        with self.autocast:
+            losses = self.model(self.images, self.targets)
+        self.optimizer.zero_grad()
+        sum(losses.values()).backward()
+        self.optimizer.step()
+
+    def loss_step(self) -> Callable[[], None]:
+        """Matching, loss, and its gradient to outputs of the head, which are random."""
+        images = torch.stack(self.images)
+        with torch.no_grad():
+            features = list(self.model.backbone(images).values())
+            given = self.model.head(features)
+        sizes = [tuple(image.shape[-2:]) for image in images]
+        anchors = self.model.anchor_generator(ImageList(images, sizes), features)
+        outputs = {name: torch.randn_like(value).requires_grad_() for name, value in given.items()}
+
+        def step() -> None:
+            matched = [
+                self.model.proposal_matcher(box_iou(target["boxes"], boxes))
+                for target, boxes in zip(self.targets, anchors, strict=True)
+            ]
+            losses = self.model.compute_loss(self.targets, outputs, anchors, matched)
+            torch.autograd.grad(sum(losses.values()), list(outputs.values()))
+
+        return step
