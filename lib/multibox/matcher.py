@@ -143,9 +143,8 @@ class IoUMatcher:
         is_positive = best_iou >= self.threshold
         if self.best_prior:
             # Object g claims its best prior. amax makes the later object win, deterministically on every device.
-            claims = torch.arange(1, labels.shape[1] + 1, device=labels.device) * (
-                labels > BACKGROUND
-            )  # (B, G)
+            numbers = torch.arange(1, labels.shape[1] + 1, device=labels.device)
+            claims = numbers * (labels > BACKGROUND)  # (B, G)
             claimed = torch.zeros_like(owner).scatter_reduce_(1, iou.argmax(dim=1), claims, reduce="amax")
             owner = torch.where(claimed > 0, claimed - 1, owner)
             is_positive |= claimed > 0
