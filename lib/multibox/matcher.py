@@ -72,13 +72,7 @@ def make_matches(
 def make_best_matches(
     priors: torch.Tensor, target: Target, scores: torch.Tensor, is_match: torch.Tensor, ignore_overlap: float
 ) -> Matches:
-    """Gives each prior the best of the objects that it matches.
-
-    Args:
-        scores: (B, P, G).
-        is_match: (B, P, G) bool.
-        ignore_overlap: unmatched priors with this share of their area in an IGNORE region are ignored.
-    """
+    """Gives each prior that one of the objects that it matches, (B, P, G) bool, whose score (B, P, G) is highest."""
     best, owner = scores.masked_fill(~is_match, -1.0).max(dim=2)  # (B, P)
     return make_matches(priors, target, best >= 0, owner, are_inside_ignored(priors, target, ignore_overlap))
 
