@@ -201,7 +201,7 @@ class Trainer:
         raise FloatingPointError(
             f"the loss must be finite; got {shown} in epoch {where['epoch']}, step {where['step']}, images "
             f"{image_ids} (also in {file}): lower train.optimizer.lr, set train.clip_norm, or look at these "
-            f"images' boxes; {self.run.last} holds the last good state"
+            f"images' boxes{f'; {self.run.last} holds the last good state' if self.run.last.exists() else ''}"
         )
 
     def _finish_epoch(self, values: Mapping[str, Any]) -> None:
