@@ -57,7 +57,7 @@ def run_all(runs: Sequence[Run], results: Path, overrides: Sequence[str], jobs: 
 
 
 def train(run: Run, overrides: Sequence[str]) -> None:
-    """Trains a run, or what is left of it, without looking at the test images: the last weights count."""
+    """Trains a run, or what is left of it. The last weights count, so nothing is tested on the way."""
     _script(
         run.folder,
         "train.py",
@@ -65,6 +65,7 @@ def train(run: Run, overrides: Sequence[str]) -> None:
         "--resume",
         *overrides,
         "data.val.annotations=null",
+        "train.eval_every=0",  # a data.layout has test images all the same
         f"run.dir={run.folder.parent}",
         f"run.name={run.folder.name}",
     )
