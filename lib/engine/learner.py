@@ -132,7 +132,8 @@ class Learner:
                 total = torch.stack(list(losses.values()))
                 self._scaler.scale(total.sum()).backward()
             sums, positives = sums + total.detach().double(), positives + count
-        own = torch.cat([sums, positives.double()[None], sums.new_tensor(flags)])
+        flags = torch.tensor(flags, dtype=torch.float64, pin_memory=self.device.type == "cuda")  # nothing waits
+        own = torch.cat([sums, positives.double()[None], flags.to(self.device, non_blocking=True)])
         values = self.world.sum_(own.clone())
         self._update(self.world.size / values[len(losses)].clamp(min=1))
         image_ids = [image_id for batch in parts for image_id in batch.image_ids.tolist()]

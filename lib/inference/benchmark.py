@@ -135,10 +135,9 @@ def machine(device: torch.device) -> dict[str, Any]:
     if info.is_file():
         names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line]
         cpu = names[0] if names else cpu
-    built = [name for name in ("nms", "overlaps", "cuda") if kernels.load(f"_{name}") is not None]
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu: {cpu}",
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
-        "kernels": built,
+        "kernels": kernels.built(),
     }

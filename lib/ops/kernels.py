@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import importlib
+import importlib.util
 import logging
 from collections.abc import Iterable
 from types import ModuleType
@@ -13,6 +13,7 @@ import torch
 
 log = logging.getLogger(__name__)
 NAMESPACE = "multibox"  # of the torch operators: torch.ops.multibox.nms
+MODULES = ("_nms", "_overlaps", "_fusion", "_training", "_cuda")
 
 
 @functools.cache
@@ -24,6 +25,11 @@ def load(name: str) -> ModuleType | None:
         log.debug("lib.ops.%s: %s", name, error)
         _warn()
         return None
+
+
+def built() -> list[str]:
+    """Those of MODULES that are here."""
+    return [name for name in MODULES if importlib.util.find_spec(f"lib.ops.{name}")]
 
 
 @functools.cache
