@@ -95,14 +95,14 @@ DEFAULTS: dict[str, Any] = {
         "accumulate": 1,  # parts that the images of a step go through in, to save memory
         "optimizer": {"type": "sgd"},  # an optimizer of lib/optim.py and its options, lr first of all
         "schedule": {"type": "cosine"},  # a schedule of lib/optim.py and its options
-        "rates": Maybe(dict),  # factors of the rate, such as {backbone: 0.1}; the longest name that fits counts
+        "rates": Maybe(dict),  # factors of the rate, such as {backbone: 0.1}; the longest name counts
         "decay_norms": True,  # whether norms and biases have weight decay
         "centralize": False,  # gradients of convolutions lose their mean over the inputs (gradient centralization)
         "warmup_epochs": 0.0,  # epochs over which the rate rises to the schedule's; parts of one are fine
         "warmup_start": 0.001,  # first factor of the rate
         "clip_norm": Maybe(float),  # largest norm of the gradient; null: any
         "norm": "batch",  # batch | sync | frozen: BatchNorm over the images of a process, of all, or as loaded
-        "ema": Maybe(float),  # decay of the averaged weights, which are tested and saved as best, such as 0.9998
+        "ema": Maybe(float),  # decay of the averaged weights, which are tested and saved, such as 0.9998
         "precision": "fp32",  # fp32 | bf16 | fp16: of the network in training; the loss stays in fp32
         "compile": False,  # torch.compile: a minute or more at the start, faster steps
         "trainable": Maybe(list),  # parts that learn: backbone, neck, head; null: all

@@ -132,7 +132,8 @@ class Learner:
                 total = torch.stack(list(losses.values()))
                 self._scaler.scale(total.sum()).backward()
             sums, positives = sums + total.detach().double(), positives + count
-        flags = torch.tensor(flags, dtype=torch.float64, pin_memory=self.device.type == "cuda")  # nothing waits
+        is_cuda = self.device.type == "cuda"
+        flags = torch.tensor(flags, dtype=torch.float64, pin_memory=is_cuda)  # pinned: nothing waits
         own = torch.cat([sums, positives.double()[None], flags.to(self.device, non_blocking=True)])
         values = self.world.sum_(own.clone())
         self._update(self.world.size / values[len(losses)].clamp(min=1))
