@@ -44,7 +44,7 @@ class Conv(nn.Module):
         super().__init__()
         sides = (kernel, kernel) if isinstance(kernel, int) else kernel
         keeping = tuple(dilation * (side - 1) // 2 for side in sides)
-        layer = SameConv2d if same else nn.Conv2d
+        layer = SameConv2d if same else nn.Conv2d if groups == 1 else GroupedConv2d
         self.conv = layer(
             in_channels,
             out_channels,
@@ -61,6 +61,21 @@ class Conv(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, in_channels, h, w) -> (B, out_channels, h', w')."""
         return self.act(self.norm(self.conv(x)))
+
+
+class GroupedConv2d(nn.Conv2d):
+    """A convolution in groups, in single precision where the map is smaller than the kernel.
+
+    There oneDNN (torch 2.13, bf16 on a CPU) leaves the gradient of weights that meet only padding as it found the
+    memory: now and then a step moves them by 10^8, or to NaN.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, in_channels, h, w) -> (B, out_channels, h', w')."""
+        if x.is_cpu and torch.is_autocast_enabled("cpu") and min(x.shape[2:]) < max(self.kernel_size):
+            with torch.autocast("cpu", enabled=False):
+                return super().forward(x.float())
+        return super().forward(x)
 
 
 class SameConv2d(nn.Conv2d):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from lib.models.blocks import Conv, L2Norm
+from lib.models.blocks import Conv, GroupedConv2d, L2Norm
 from lib.models.extras import rfb, rfb_fine
 from lib.models.neck import ExtraLayers, FeaturePyramid, Fusion
 
@@ -87,7 +87,7 @@ class Shared(nn.Module):
                 f"channels {list(in_channels)}, outputs {list(out_channels)}: choose model.head.predictor=separable"
             )
         channels = in_channels[0]
-        self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
+        self.depthwise = GroupedConv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
         self.norms = nn.ModuleList(nn.BatchNorm2d(channels) for _ in in_channels)
         self.act = nn.ReLU6()
         self.pointwise = nn.Conv2d(channels, out_channels[0], 1)
