@@ -1,11 +1,13 @@
 """The report: its verdicts and tables on literal figures, and docs/study.md against the JSON files in git."""
 
+import itertools
 import re
 from pathlib import Path
 
 from lib.study.page import published, write_page
 from lib.study.report import Study, read_study, render
 from lib.study.runs import write_json
+from lib.study.summary import verdict
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"plain": [0.10, 0.12], "S1L0": [0.20, 0.24], "dual": [0.11, 0.11]}
@@ -109,3 +111,16 @@ def test_docs_say_what_the_json_files_in_git_say():
 def test_links_of_the_docs_lead_to_files():
     links = re.findall(r"\]\(([^)]*)\)", (ROOT / "docs" / "study.md").read_text(encoding="utf-8"))
     assert [link for link in links if not (ROOT / "docs" / link).is_file()] == []
+
+
+def test_what_the_readme_says_of_the_study_follows_from_its_intervals():
+    study = read_study(ROOT / "docs/results/study/default")
+
+    def verdicts(better, worse, *sizes):
+        pairs = itertools.product(study.budgets, sizes)
+        return {verdict(study.change(better, worse, budget, f"AP_{size}")) for budget, size in pairs}
+
+    assert study.budgets == ["seconds", "images"]
+    assert verdicts("S1L0", "plain", "tiny", "small") == {"holds"}
+    assert verdicts("S1L0_dual", "S1L0", "larger") == {"holds"}
+    assert verdicts("S1L0", "plain_384", "tiny", "small") == {"undecided"}
