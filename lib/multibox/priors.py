@@ -26,7 +26,8 @@ class PriorGenerator(nn.Module):
         ratios: for each level, or once for all levels.
         reference: side of the square input that ``sizes`` and ``steps`` are meant for. Sizes scale with the
             geometric mean of the input's sides. None: they are pixels whatever the input.
-        steps: distance of the centres in pixels at each level. None: the cells tile the image exactly.
+        steps: distance of the centres in pixels at each level, on an input of ``reference`` pixels; on another, or
+            with None, the cells tile the image exactly.
         boxes: own ``[width, height]`` pairs of a cell for each level, as large as ``sizes``, instead of those
             that ``sizes`` and ``ratios`` give; None for a level, or for all: those.
         clip: whether centre, width and height are each clipped to the image, as SSD's published code does.
@@ -86,7 +87,7 @@ class PriorGenerator(nn.Module):
         scale = math.sqrt(height * width) / self.reference if self.reference else 1.0
         levels = []
         for level, (rows, columns) in enumerate(maps):
-            step_y, step_x = self._steps(level, (rows, columns), image_size, scale)
+            step_y, step_x = self._steps(level, (rows, columns), image_size)
             y, x = (torch.arange(n, dtype=torch.float64) + 0.5 for n in (rows, columns))
             centres = torch.cartesian_prod(y * step_y / height, x * step_x / width).flip(-1)  # (cells, 2)
             sides = torch.tensor(self._sides(level), dtype=torch.float64) * scale
@@ -113,10 +114,11 @@ class PriorGenerator(nn.Module):
                 len(priors),
             )
 
-    def _steps(self, level: int, cells: Size, image_size: Size, scale: float) -> tuple[float, float]:
-        if self.steps is None:
+    def _steps(self, level: int, cells: Size, image_size: Size) -> tuple[float, float]:
+        is_other = self.reference and any(side != self.reference for side in image_size)
+        if self.steps is None or is_other:  # a network's strides do not grow with its input
             return image_size[0] / cells[0], image_size[1] / cells[1]
-        return self.steps[level] * scale, self.steps[level] * scale
+        return self.steps[level], self.steps[level]
 
     def _sides(self, level: int) -> list[tuple[float, float]]:
         if self.boxes[level] is not None:
