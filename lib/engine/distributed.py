@@ -76,6 +76,8 @@ def processes(device_name: str) -> Iterator[tuple[World, torch.device]]:
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield World(distributed.get_rank(), distributed.get_world_size()), device
+        # A gloo thread that still lets go of a tensor of ours when Python ends would abort the process.
+        distributed.barrier()
     finally:
         distributed.destroy_process_group()
 
