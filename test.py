@@ -11,7 +11,6 @@ checkpoint, as detections.json, or where --detections says.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 from lib.build import build_dataset, build_detector
@@ -21,6 +20,7 @@ from lib.engine.distributed import processes
 from lib.engine.evaluate import Evaluation
 from lib.evaluation.evaluator import Evaluator
 from lib.inference import Predictor, evaluate_predictor, parse_tiles
+from lib.utils.files import write_json
 from lib.utils.log import setup_logging
 from lib.utils.runtime import readable_errors, set_threads
 
@@ -35,7 +35,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--backend", default="torch", help="torch or onnxruntime")
     parser.add_argument("--dtype", default="float32", help="float32, bfloat16, float16")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. evaluation.batch_size=8")
-    return parser.parse_args(argv)
+    return parser.parse_intermixed_args(argv)
 
 
 def detect(args: argparse.Namespace) -> Evaluator | None:
@@ -71,15 +71,11 @@ def main(argv: list[str] | None = None) -> None:
     result = evaluator.evaluate()
     print(result.table())
     file = Path(args.detections or Path(args.checkpoint).with_name("detections.json"))
-    write_json(file, evaluator.results(), "detections")
+    write_json(file, evaluator.results(), indent=None)
+    print(f"detections: {file}")
     if args.json:
-        write_json(Path(args.json), result.to_json(), "metrics")
-
-
-def write_json(file: Path, values: object, what: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(values, indent=None if what == "detections" else 2) + "\n", encoding="utf-8")
-    print(f"{what}: {file}")
+        write_json(args.json, result.to_json())
+        print(f"metrics: {args.json}")
 
 
 if __name__ == "__main__":

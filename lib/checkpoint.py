@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from lib.legacy import translate_weights
 from lib.legacy.classes import ClassRows, class_names
 from lib.models.dual_path import with_coarse_statistics
 from lib.utils.download import fetch
+from lib.utils.files import replacing
 from lib.utils.lookup import suggest
 
 log = logging.getLogger(__name__)
@@ -28,16 +28,10 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     Raises:
         OSError: the disk is full or not writable; the message says that the old file is kept.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.tmp{os.getpid()}")
     try:
-        with temporary.open("wb") as file:
+        with replacing(path) as file:
             torch.save({"format": FORMAT, **content}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
     except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
-        temporary.unlink(missing_ok=True)
         raise OSError(
             f"{path} could not be written ({error}); the file of that name, if any, is as before"
         ) from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import resource
 import statistics
 import subprocess
@@ -20,6 +19,7 @@ from large_set import PLAIN_SCRIPT, make_set, to_results  # noqa: E402
 
 from lib.evaluation import evaluate, make_protocol  # noqa: E402
 from lib.evaluation.arrays import detection_table, make_ground_truth  # noqa: E402
+from lib.utils.files import write_json  # noqa: E402
 
 
 def seconds(call: Callable[[], object], repeats: int = 1) -> float:
@@ -58,7 +58,7 @@ def bench_files(coco: dict, columns: tuple, repeats: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         paths = Path(folder, "gt.json"), Path(folder, "dt.json")
         for path, content in zip(paths, (coco, to_results(columns)), strict=True):
-            path.write_text(json.dumps(content))
+            write_json(path, content, indent=None)
         ours = [ROOT / "tools/evaluate.py", "--gt", paths[0], "--dt", paths[1]]
         run, quiet = subprocess.run, {"stdout": subprocess.DEVNULL, "check": True}
         fast = seconds(lambda: run([sys.executable, *ours], **quiet), repeats)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import os
 import sys
 import tempfile
@@ -30,6 +29,7 @@ import torch  # noqa: E402
 from lib.data.coco import CocoDataset  # noqa: E402
 from lib.data.synthetic import generate  # noqa: E402
 from lib.inference.benchmark import Spread, machine  # noqa: E402
+from lib.utils.files import write_json  # noqa: E402
 from lib.utils.runtime import readable_errors  # noqa: E402
 from tools.input_sides import HEIGHT, PEER, WIDTH, make_sides, write_jpegs  # noqa: E402
 
@@ -75,8 +75,7 @@ def main(argv: list[str] | None = None) -> None:
     report["images_per_s"] = {name: Spread.of(count / values)._asdict() for name, values in times.items()}
     for name in times if PEER in times else ():
         report.setdefault(f"times_{PEER}", {})[name] = Spread.of(times[PEER] / times[name])._asdict()
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_json(args.json, report)
     print(args.json.read_text(encoding="utf-8"))
 
 

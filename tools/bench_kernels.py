@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import os
 import sys
 import time
@@ -23,6 +22,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 from lib.inference.benchmark import Spread, machine  # noqa: E402
+from lib.utils.files import write_json  # noqa: E402
 from tools.kernel_cases import Case, Job, cpu_cases, cuda_cases, torchvision  # noqa: E402
 
 
@@ -84,8 +84,7 @@ def main(argv: list[str] | None = None) -> None:
         for name, times in row["peers"].items():
             same = "same result" if times["same"] else "OTHER RESULT"
             print(f"    {name:<12}{times['median']:10.3f} ms {times['ratio']:8.1f} times ours, {same}")
-    Path(args.json).parent.mkdir(parents=True, exist_ok=True)
-    Path(args.json).write_text(json.dumps(report, indent=1) + "\n")
+    write_json(args.json, report)
     print(f"figures in {args.json}")
 
 

@@ -20,6 +20,7 @@ sys.path.insert(0, str(ROOT))
 from lib.config import load_config  # noqa: E402
 from lib.engine.benchmark import PAIRS, speed_with_loader, time_pair  # noqa: E402
 from lib.inference.benchmark import Spread, machine  # noqa: E402
+from lib.utils.files import write_json  # noqa: E402
 from lib.utils.runtime import choose_device, readable_errors, seed_everything, set_threads  # noqa: E402
 
 try:
@@ -65,9 +66,14 @@ def main(argv: list[str] | None = None) -> None:
     versions = {
         found.name: found.version for found in distributions() if found.name in ("torch", "torchvision")
     }
-    about = {"machine": machine(device), "date": str(datetime.date.today()), **versions, "asked": vars(args)}
+    about = {
+        "machine": machine(device),
+        "date": str(datetime.date.today()),
+        **versions,
+        "asked": sys.argv[1:],
+    }
     if args.json:
-        args.json.write_text(json.dumps({**about, "figures": figures}, indent=1, default=str) + "\n")
+        write_json(args.json, {**about, "figures": figures})
 
 
 if __name__ == "__main__":

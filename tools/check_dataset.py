@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from lib.data.formats import read_dataset  # noqa: E402
 from lib.data.survey import survey  # noqa: E402
 from lib.evaluation.options import parse_ranges  # noqa: E402
 from lib.evaluation.protocols import PROTOCOLS, make_protocol  # noqa: E402
+from lib.utils.files import write_json  # noqa: E402
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -53,9 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
     found = survey(coco, arguments.images, arguments.open)
     coverage = cover(found, arguments.cfg) if arguments.cfg else None
     if arguments.json:
-        arguments.json.write_text(
-            json.dumps(json_report(found, protocol, coverage), indent=1), encoding="utf-8"
-        )
+        write_json(arguments.json, json_report(found, protocol, coverage))
     if arguments.html:
         arguments.html.write_text(html_report(str(arguments.gt), found, protocol, coverage), encoding="utf-8")
     print(text_report(found, protocol, coverage))

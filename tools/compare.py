@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from lib.evaluation.compare import compare, comparison_rows, short_names, summar
 from lib.evaluation.options import parse_ranges  # noqa: E402
 from lib.evaluation.protocols import PROTOCOLS, make_protocol  # noqa: E402
 from lib.evaluation.tables import align  # noqa: E402
+from lib.utils.files import write_json  # noqa: E402
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
         parts = {
             key: [found.to_json() for found in getattr(comparison, key)] for key in ("metrics", "classes")
         }
-        arguments.json.write_text(json.dumps({"first": names[0], "second": names[1], **parts}, indent=1))
+        write_json(arguments.json, {"first": names[0], "second": names[1], **parts})
     if arguments.html:
         from lib.evaluation.comparison_page import build_comparison  # plots take a second to import
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import glob
-import json
 import sys
 from pathlib import Path
 
@@ -22,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lib.inference.speed_report import plot_time_against_ap, speed_table  # noqa: E402
 from lib.inference.speed_run import make_images, run_speed  # noqa: E402
+from lib.utils.files import write_json  # noqa: E402
 from lib.utils.log import setup_logging  # noqa: E402
 from lib.utils.runtime import choose_device, readable_errors, seed_everything, set_threads  # noqa: E402
 
@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> None:
     report = run_speed([*sources, *args.against], images, args.seconds, device, options, args.overrides)
     print(speed_table(report))
     if args.json:
-        Path(args.json).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_json(args.json, report)
     if args.plot and not plot_time_against_ap(report, Path(args.plot)):
         print(f"{args.plot}: not drawn, for no experiment notes its AP of small objects")
 

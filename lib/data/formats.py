@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
@@ -12,6 +11,7 @@ from lib.data.annotations import check_references, check_structure, read_json
 from lib.data.visdrone import read_visdrone, write_visdrone
 from lib.data.voc import read_voc, write_voc
 from lib.data.yolo import YAML, read_yolo, write_yolo, yolo_images
+from lib.utils.files import write_json
 from lib.utils.lookup import lookup
 
 
@@ -30,8 +30,7 @@ def _read_coco(path: Path, images: Path | None = None) -> dict[str, Any]:
 
 
 def _write_coco(coco: Mapping[str, Any], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(coco), encoding="utf-8")
+    write_json(path, coco, indent=None)
 
 
 FORMATS = {

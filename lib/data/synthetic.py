@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from lib.data.scenes import draw_scene
 from lib.data.shapes import SHAPES
+from lib.utils.files import write_json
 
 VERSION = 1  # raise it whenever the same parameters give other images: old folders are then made anew
 MARKER = "synthetic.json"  # holds the parameters, and whether the folder is complete
@@ -66,13 +67,13 @@ def generate(
     if _read_marker(root) == {"parameters": parameters, "complete": True}:
         return root
     _prepare(root)
-    _write_json(root / MARKER, {"parameters": parameters, "complete": False})
+    write_json(root / MARKER, {"parameters": parameters, "complete": False})
     options = {
         key: parameters[key] for key in ("num_classes", "image_sizes", "object_sizes", "objects", "clutter")
     }
     for split, count in zip(SPLITS, (num_train, num_val), strict=True):
         _write_split(root, split, count, seed, options, progress)
-    _write_json(root / MARKER, {"parameters": parameters, "complete": True})
+    write_json(root / MARKER, {"parameters": parameters, "complete": True})
     return root
 
 
@@ -111,13 +112,6 @@ def _prepare(root: Path) -> None:
         (root / f"{split}.json").unlink(missing_ok=True)
 
 
-def _write_json(path: Path, content: Any) -> None:
-    """Writes a file that is never seen half-written."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content))
-    temporary.replace(path)
-
-
 def _write_split(
     root: Path, split: str, count: int, seed: int, options: dict[str, Any], progress: bool
 ) -> None:
@@ -149,4 +143,4 @@ def _write_split(
     ]
     info = {"description": f"synthetic shapes, {split}", "version": str(VERSION)}
     content = {"info": info, "images": images, "annotations": annotations, "categories": categories}
-    _write_json(root / f"{split}.json", content)
+    write_json(root / f"{split}.json", content, indent=None)

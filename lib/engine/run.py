@@ -18,6 +18,7 @@ import torch
 from lib.checkpoint import read_run, save_checkpoint
 from lib.config import dump_config, to_plain
 from lib.engine.curves import draw_curves, write_results
+from lib.utils.files import write_json
 
 
 class RunFolder:
@@ -72,7 +73,7 @@ class RunFolder:
     def write_json(self, name: str, values: Mapping[str, Any]) -> Path:
         """Writes values to a file of the folder; its path."""
         if self.is_writer:
-            (self.path / name).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+            write_json(self.path / name, values)
         return self.path / name
 
     def save(self, file: Path, content: Mapping[str, Any]) -> None:

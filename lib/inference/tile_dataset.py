@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from lib.data.coco import CocoDataset
 from lib.inference.tiles import Tiles, check_tiles, tile_windows
 from lib.structures import IGNORE
+from lib.utils.files import write_json
 from lib.utils.log import progress
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ def write_tiles(
         "annotations": annotations,
         "categories": dataset.ground_truth["categories"],
     }
-    (folder / "annotations.json").write_text(json.dumps(content), encoding="utf-8")
+    write_json(folder / "annotations.json", content, indent=None)
     return content
 
 

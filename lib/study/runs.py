@@ -23,6 +23,7 @@ from lib.evaluation.protocols import Protocol
 from lib.inference.benchmark import machine
 from lib.models.count import cost_of
 from lib.study.grid import Run
+from lib.utils.files import write_json
 from lib.utils.log import progress
 from lib.utils.runtime import choose_device
 
@@ -145,11 +146,3 @@ def judged(run: Run) -> tuple[GroundTruth, DetectionTable, Protocol]:
     truth = make_ground_truth(dataset.ground_truth, protocol, dataset.category_ids)
     found = json.loads((run.folder / "detections.json").read_text(encoding="utf-8"))
     return truth, make_detections(found, truth), protocol
-
-
-def write_json(file: Path, content: Any) -> None:
-    """Writes a JSON file whole or not at all: it says that a run is done."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(file)

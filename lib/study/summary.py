@@ -15,7 +15,8 @@ from lib.evaluation.protocols import Protocol
 from lib.evaluation.resample import resample_ap
 from lib.inference.speed_run import make_images, run_speed
 from lib.study.grid import Run
-from lib.study.runs import judged, write_json
+from lib.study.runs import judged
+from lib.utils.files import write_json
 from lib.utils.runtime import choose_device
 
 NUM_RESAMPLES = 1000

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import urllib.request
 from pathlib import Path
@@ -12,6 +11,7 @@ from urllib.parse import urlparse
 
 import torch
 
+from lib.utils.files import replacing
 from lib.utils.log import progress
 
 CHUNK = 1 << 20
@@ -48,16 +48,16 @@ def fetch(source: str | Path, sha256: str | None = None) -> Path:
 
 def _download(source: str, path: Path) -> None:
     """Copies what lies at an address to ``path``; a failure leaves nothing there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.tmp{os.getpid()}")
     try:
-        with urllib.request.urlopen(source, timeout=60) as answer, temporary.open("wb") as file:  # noqa: S310
+        with (
+            replacing(path) as temporary,
+            urllib.request.urlopen(source, timeout=60) as answer,  # noqa: S310
+            temporary.open("wb") as file,
+        ):
             total = -(-int(answer.headers.get("Content-Length") or 0) // CHUNK) or None
             for chunk in progress(iter(lambda: answer.read(CHUNK), b""), path.name, total=total):
                 file.write(chunk)
-        temporary.replace(path)
     except (URLError, OSError) as error:
-        temporary.unlink(missing_ok=True)
         raise ValueError(
             f"{source} could not be fetched ({error}): fetch it by hand and give its path"
         ) from None

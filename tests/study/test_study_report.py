@@ -6,8 +6,8 @@ from pathlib import Path
 
 from lib.study.page import published, write_page
 from lib.study.report import Study, read_study, render
-from lib.study.runs import write_json
 from lib.study.summary import verdict
+from lib.utils.files import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"plain": [0.10, 0.12], "S1L0": [0.20, 0.24], "dual": [0.11, 0.11]}
