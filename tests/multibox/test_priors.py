@@ -72,12 +72,15 @@ def test_ratios_once_for_all_levels():
     assert PriorGenerator([10, 20, 30], [[2, 3], []]).boxes_per_cell == [6, 2]
 
 
-def test_steps_count_on_the_reference_alone_and_elsewhere_cells_tile_the_image():
-    priors = PriorGenerator([10, 20], [[]], reference=100.0, steps=[60], clip=False)
-    centres = {
-        size: priors.fractions([cells], size)[::2, :2].mul(torch.tensor([size[1], size[0]])).tolist()
-        for size, cells in {(100, 100): (1, 2), (100, 200): (1, 4), (50, 50): (1, 1)}.items()
-    }
-    assert centres[100, 100] == [[30, 30], [90, 30]]
-    assert centres[100, 200] == [[25, 50], [75, 50], [125, 50], [175, 50]]
-    assert centres[50, 50] == [[25, 25]]
+@pytest.mark.parametrize(
+    ("size", "cells", "centres"),
+    [
+        ((100, 100), (1, 2), [[30, 30], [90, 30]]),
+        ((100, 200), (1, 4), [[25, 50], [75, 50], [125, 50], [175, 50]]),
+        ((50, 50), (1, 1), [[25, 25]]),
+    ],
+)
+def test_steps_count_on_the_reference_alone_and_elsewhere_cells_tile_the_image(size, cells, centres):
+    priors = PriorGenerator([10, 20], [[]], reference=100.0, steps=[60], clip=False).fractions([cells], size)
+    found = priors[::2, :2] * torch.tensor([size[1], size[0]])
+    torch.testing.assert_close(found, torch.tensor(centres, dtype=torch.float32))
