@@ -71,7 +71,7 @@ DEFAULTS: dict[str, Any] = {
             "reference": 300.0,  # side of the square input that sizes are for: they follow another input; 0: they don't
             "steps": Maybe(
                 list
-            ),  # pixels between centres, a level each, on the reference; null: cells tile the image
+            ),  # pixels between centres on the reference, a level each; null: cells tile the image
             "boxes": Maybe(list),  # own [[width, height], ...] of each level; null for one: those of sizes
             "clip": True,  # centre, width and height clipped to the image
             "clip_centres": True,  # with clip: false leaves the centres alone
