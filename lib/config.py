@@ -69,9 +69,7 @@ DEFAULTS: dict[str, Any] = {
             "sizes": [45, 90, 135, 180, 225, 270, 315],  # side of each level's first square, and one more
             "ratios": [[2, 3], [2, 3], [2, 3], [2, 3], [2, 3], [2]],  # a list a level, or one for all
             "reference": 300.0,  # side of the square input that sizes are for: they follow another input; 0: they don't
-            "steps": Maybe(
-                list
-            ),  # pixels between centres on the reference, a level each; null: cells tile the image
+            "steps": Maybe(list),  # pixels between centres on the reference; null: the cells tile the image
             "boxes": Maybe(list),  # own [[width, height], ...] of each level; null for one: those of sizes
             "clip": True,  # centre, width and height clipped to the image
             "clip_centres": True,  # with clip: false leaves the centres alone
