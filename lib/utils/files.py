@@ -14,8 +14,13 @@ from typing import Any
 def replacing(path: Path) -> Iterator[Path]:
     """The path of a new file, which takes the place of ``path`` at the end; after an error that one is as before.
 
-    Makes the folder if need be. What is at the path is on the disk when this ends.
+    Makes the folder if need be. What is at the path is on the disk when this ends. A link stays one, to the new
+    file; a device or a pipe, such as /dev/stdout, is written itself.
     """
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.tmp{os.getpid()}")
     try:
