@@ -27,7 +27,7 @@ test: kernels  ## run the tests
 	$(PY) -m pytest
 
 bench: kernels  ## time the kernels against their peers
-	$(PY) tools/bench_kernels.py
+	$(PY) tools/bench/kernels.py
 
 lint: $(VENV)/ready  ## ruff: format, imports, mistakes
 	$(VENV)/bin/ruff check .

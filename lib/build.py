@@ -12,16 +12,16 @@ import torch
 from torch import nn
 
 from lib.checkpoint import load_weights
-from lib.data.coco import CocoDataset
-from lib.data.formats import find_images, read_dataset
-from lib.data.layouts import LAYOUTS, open_layout
+from lib.data.augment.presets import Compose, build_transform
+from lib.data.dataset import CocoDataset
+from lib.data.formats.layouts import LAYOUTS, open_layout
+from lib.data.formats.registry import find_images, read_dataset
 from lib.data.loader import Loader
 from lib.data.sampler import aspect_groups, times_of_small
-from lib.data.transforms import Compose, build_transform
 from lib.evaluation.protocols import Protocol, make_protocol
 from lib.models.backbones import BACKBONES
 from lib.models.backbones.base import Backbone, tap_channels, tap_row, with_strides
-from lib.models.count import map_sizes
+from lib.models.cost import map_sizes
 from lib.models.detector import Detector, Normalizer
 from lib.models.dual_path import DualPath
 from lib.models.head import HEADS, PREDICTORS, MultiBoxHead, Recipe

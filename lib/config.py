@@ -32,7 +32,9 @@ DEFAULTS: dict[str, Any] = {
         "std": [1.0, 1.0, 1.0],  # the same: the network sees (grey level - mean) / std
     },
     "data": {
-        "layout": Maybe(str),  # a row of lib/data/layouts.py, for train or val without annotations of its own
+        "layout": Maybe(
+            str
+        ),  # a row of lib/data/formats/layouts.py, for train or val without annotations of its own
         "root": Maybe(str),  # where its archives were unpacked; null: the layout's own, such as data/coco
         # images: a folder; null: where the format has it, which COCO's has not. annotations: a COCO JSON file, a
         # folder of VOC, YOLO or VisDrone files, or a YOLO data.yaml
@@ -40,7 +42,7 @@ DEFAULTS: dict[str, Any] = {
         "val": {"images": Maybe(str), "annotations": Maybe(str)},  # null: the layout's; neither: no testing
         "classes": Maybe(list),  # class names, in order of their labels; null: those of the annotations
         "bad_boxes": "drop",  # drop | refuse: boxes outside the image, of no area, or not finite
-        "augment": "ssd",  # a preset of lib/data/transforms.py, or a list of {type: ..., option: ...}
+        "augment": "ssd",  # a preset of lib/data/augment/presets.py, or a list of {type: ..., option: ...}
         "workers": 2,  # loader processes; 0: load in the main process
         "cache_mb": 0,  # memory of a process for decoded training images, shared by its workers, in MB
         "decode": "full",  # full | reduced: in training, JPEGs that will be shrunk are decoded at 1/2, 1/4 or 1/8

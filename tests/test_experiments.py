@@ -7,7 +7,7 @@ import torch
 
 from lib.build import build_detector, input_size, num_classes
 from lib.config import load_config
-from lib.models.count import count_macs, count_parameters, map_sizes
+from lib.models.cost import count_macs, count_parameters, map_sizes
 
 ROOT = Path(__file__).resolve().parents[1] / "experiments"
 FILES = sorted(path for path in ROOT.glob("*/*.yml") if path.parent.name != "_base_")

@@ -14,7 +14,7 @@ RANKS = [
     {"lib.checkpoint"},
     {"lib.build"},
     {"lib.engine", "lib.inference"},
-    {"lib.study"},
+    {"lib.timing", "lib.study"},
 ]
 RANK = {package: rank for rank, packages in enumerate(RANKS) for package in packages}
 # The lowest rank is one family: a config is checked by lookup, a log is a util.

@@ -7,7 +7,7 @@ from golden_models import FILES, assert_outputs, assert_priors, formula_image, f
 from lib.build import build_detector
 from lib.config import load_config
 from lib.legacy import translate_weights, vgg_row
-from lib.models.count import count_macs, count_parameters
+from lib.models.cost import count_macs, count_parameters
 
 BMVC = {name: golden for name, golden in FILES.items() if "nets" in golden}
 FIRST, LAST = BMVC["ssd_lite_mobilenetv1_train_coco"], BMVC["ssd_vgg16_train_coco"]

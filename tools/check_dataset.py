@@ -12,8 +12,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 from dataset_report import cover, html_report, json_report, text_report  # noqa: E402
 
-from lib.data.annotations import check_structure, read_json  # noqa: E402
-from lib.data.formats import read_dataset  # noqa: E402
+from lib.data.formats.coco_json import check_structure, read_json  # noqa: E402
+from lib.data.formats.registry import read_dataset  # noqa: E402
 from lib.data.survey import survey  # noqa: E402
 from lib.evaluation.options import parse_ranges  # noqa: E402
 from lib.evaluation.protocols import PROTOCOLS, make_protocol  # noqa: E402

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch  # noqa: E402
 
-from lib.data.formats import read_dataset, read_results  # noqa: E402
+from lib.data.formats.registry import read_dataset, read_results  # noqa: E402
 from lib.evaluation.arrays import make_detections, make_ground_truth  # noqa: E402
 from lib.evaluation.compare import compare, comparison_rows, short_names, summary  # noqa: E402
 from lib.evaluation.options import parse_ranges  # noqa: E402
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
         }
         write_json(arguments.json, {"first": names[0], "second": names[1], **parts})
     if arguments.html:
-        from lib.evaluation.comparison_page import build_comparison  # plots take a second to import
+        from lib.evaluation.report.comparison import build_comparison  # plots take a second to import
 
         arguments.html.write_text(build_comparison(comparison, names), encoding="utf-8")
     print(f"{align(comparison_rows(comparison, names))}\n\n{summary(comparison, names)}")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lib.data.formats import FORMATS, read_dataset, write_dataset  # noqa: E402
+from lib.data.formats.registry import FORMATS, read_dataset, write_dataset  # noqa: E402
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:

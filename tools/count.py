@@ -17,7 +17,7 @@ import torch  # noqa: E402
 
 from lib.build import build_detector, input_size  # noqa: E402
 from lib.config import load_config  # noqa: E402
-from lib.models.count import cost_of, row_lines  # noqa: E402
+from lib.models.cost import cost_of, row_lines  # noqa: E402
 from lib.utils.runtime import readable_errors  # noqa: E402
 
 START, END = "<!-- table: python tools/count.py --all --out=docs/models.md -->", "<!-- end of the table -->"

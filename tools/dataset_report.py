@@ -12,11 +12,11 @@ import torch
 from lib.build import build_detector, input_size
 from lib.config import load_config
 from lib.data.survey import Survey
-from lib.evaluation.data_plots import coverage_figure, histogram_figure
-from lib.evaluation.page import note, page, section, table
 from lib.evaluation.protocols import Protocol
+from lib.evaluation.report.data_plots import coverage_figure, histogram_figure
+from lib.evaluation.report.html import note, page, section, table
 from lib.evaluation.tables import align, side_text
-from lib.models.count import map_sizes
+from lib.models.cost import map_sizes
 from lib.multibox.coverage import best_overlaps, fit_boxes
 from lib.multibox.priors import PriorGenerator
 

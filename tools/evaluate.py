@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lib.data.formats import read_dataset, read_results  # noqa: E402
+from lib.data.formats.registry import read_dataset, read_results  # noqa: E402
 from lib.evaluation.arrays import make_detections, make_ground_truth  # noqa: E402
 from lib.evaluation.engines import ENGINES  # noqa: E402
 from lib.evaluation.evaluator import evaluate  # noqa: E402
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
     result = evaluate(ground_truth, detections, protocol, arguments.engine)
     outputs = {arguments.json: lambda: json.dumps(result.to_json(), indent=1), arguments.csv: result.to_csv}
     if arguments.html:
-        from lib.evaluation.report import build_report  # plots take a second to import
+        from lib.evaluation.report.evaluation import build_report  # plots take a second to import
 
         title, folder = f"{arguments.dt} on {arguments.gt}", arguments.images and Path(arguments.images)
         report = (title, result, ground_truth, detections, dataset["images"], folder)

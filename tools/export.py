@@ -16,8 +16,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lib.inference import Predictor  # noqa: E402
-from lib.inference.compare import compare  # noqa: E402
-from lib.inference.export import check_target, onnx_bytes, write_archive  # noqa: E402
+from lib.inference.export.agreement import compare  # noqa: E402
+from lib.inference.export.onnx import check_target, onnx_bytes, write_archive  # noqa: E402
 from lib.inference.model_file import load_detector  # noqa: E402
 from lib.inference.sources import open_source  # noqa: E402
 from lib.utils.log import setup_logging  # noqa: E402
@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     else:
         content = onnx_bytes(loaded, args.heads, not args.no_resize)
         if args.int8:
-            from lib.inference.quantize import quantize  # needs ONNX Runtime's tools
+            from lib.inference.export.quantize import quantize  # needs ONNX Runtime's tools
 
             frames = itertools.islice(open_source(args.int8), args.limit)
             content = quantize(content, (predictor.prepare([frame.image])[0] for frame in frames))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lib.data.shapes import SHAPES  # noqa: E402
-from lib.data.synthetic import generate  # noqa: E402
+from lib.data.synthetic.dataset import generate  # noqa: E402
+from lib.data.synthetic.shapes import SHAPES  # noqa: E402
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lib.data.coco import CocoDataset  # noqa: E402
+from lib.data.dataset import CocoDataset  # noqa: E402
 from lib.inference.tile_dataset import write_tiles  # noqa: E402
 from lib.inference.tiles import parse_tiles  # noqa: E402
 from lib.utils.log import setup_logging  # noqa: E402

@@ -17,9 +17,9 @@ sys.path.insert(0, str(ROOT))
 
 from lib.checkpoint import read_run, save_weights  # noqa: E402
 from lib.config import load_config  # noqa: E402
-from lib.data.coco import CocoDataset  # noqa: E402
-from lib.data.synthetic import generate  # noqa: E402
-from lib.evaluation.side_by_side import comparison_table, plot_by_size, plot_images  # noqa: E402
+from lib.data.dataset import CocoDataset  # noqa: E402
+from lib.data.synthetic.dataset import generate  # noqa: E402
+from lib.evaluation.report.side_by_side import comparison_table, plot_by_size, plot_images  # noqa: E402
 from lib.utils.log import progress  # noqa: E402
 from lib.utils.runtime import readable_errors  # noqa: E402
 

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lib.build import build_augmentation, build_dataset, build_detector, build_matcher, input_size  # noqa: E402
 from lib.config import load_config  # noqa: E402
 from lib.data.sample_sheet import drawn_samples, sample_sheet  # noqa: E402
-from lib.models.count import map_sizes  # noqa: E402
+from lib.models.cost import map_sizes  # noqa: E402
 from lib.multibox.pictures import match_picture, prior_pictures  # noqa: E402
 from lib.structures import Target  # noqa: E402
 from lib.utils.runtime import readable_errors  # noqa: E402

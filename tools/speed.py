@@ -19,8 +19,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lib.inference.speed_report import plot_time_against_ap, speed_table  # noqa: E402
-from lib.inference.speed_run import make_images, run_speed  # noqa: E402
+from lib.timing.report import plot_time_against_ap, speed_table  # noqa: E402
+from lib.timing.speed import make_images, run_speed  # noqa: E402
 from lib.utils.files import write_json  # noqa: E402
 from lib.utils.log import setup_logging  # noqa: E402
 from lib.utils.runtime import choose_device, readable_errors, seed_everything, set_threads  # noqa: E402

@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from lib.data.synthetic import generate  # noqa: E402
+from lib.data.synthetic.dataset import generate  # noqa: E402
 from lib.study.grid import plan, read_grid  # noqa: E402
 from lib.study.page import publish, published, write_page  # noqa: E402
 from lib.study.runs import is_done, jobs_on, run_all, train  # noqa: E402

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from lib.data.augment.mixing import Dataset, Others
+from lib.data.augment.presets import Compose
 from lib.data.image import ImageError
-from lib.data.mixing import Dataset, Others
 from lib.data.sampler import Key, Steps
-from lib.data.transforms import Compose
 from lib.structures import BACKGROUND, Batch, Sample, Target
 
 GRACE_S = 1.0  # seconds that a process whose connection broke may take to end

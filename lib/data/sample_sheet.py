@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from lib.data.coco import CocoDataset
-from lib.data.mixing import Others
-from lib.data.transforms import Compose
+from lib.data.augment.mixing import Others
+from lib.data.augment.presets import Compose
+from lib.data.dataset import CocoDataset
 from lib.structures import IGNORE, Sample
 from lib.utils.draw import draw_boxes
 from lib.utils.sheet import fitted, picture_grid, titled

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lib.data.annotations import Problems, box_fault
-from lib.data.files import image_size
+from lib.data.formats.coco_json import Problems, box_fault
+from lib.data.formats.folder import image_size
 from lib.data.image import read_image
 
 _TOLERANCE = 1.0  # pixels by which rounding may lead a box out of its image

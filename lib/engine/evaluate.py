@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lib.build import build_loader, build_normalizer, build_postprocess, build_protocol
-from lib.data.coco import CocoDataset
+from lib.data.dataset import CocoDataset
 from lib.engine.distributed import World
 from lib.evaluation.evaluator import Evaluator
 from lib.utils.log import progress

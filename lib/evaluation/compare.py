@@ -9,11 +9,11 @@ import numpy as np
 
 from lib.evaluation.arrays import DetectionTable, GroundTruth
 from lib.evaluation.evaluator import evaluate
-from lib.evaluation.kits import drop_regions
 from lib.evaluation.protocols import Metric, Protocol
 from lib.evaluation.resample import resample_ap
 from lib.evaluation.result import Result
 from lib.evaluation.tables import Row
+from lib.evaluation.voc_visdrone import drop_regions
 
 
 class Difference(NamedTuple):

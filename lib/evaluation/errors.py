@@ -21,9 +21,9 @@ from typing import NamedTuple
 import numpy as np
 
 from lib.evaluation.arrays import DetectionTable, GroundTruth
-from lib.evaluation.kits import precision_recall
 from lib.evaluation.matching import NONE, find_pairs, match
 from lib.evaluation.protocols import Protocol
+from lib.evaluation.voc_visdrone import precision_recall
 
 KINDS = ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss")
 _FOREGROUND, _BACKGROUND = 0.5, 0.1

@@ -10,9 +10,9 @@ import numpy as np
 
 from lib.evaluation.arrays import DetectionTable, GroundTruth, detection_table, make_ground_truth
 from lib.evaluation.engines import ENGINES
-from lib.evaluation.kits import drop_regions, run_kit
 from lib.evaluation.protocols import Protocol
 from lib.evaluation.result import Result, count_objects
+from lib.evaluation.voc_visdrone import drop_regions, run_kit
 from lib.utils.lookup import lookup
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def evaluate(
         detections: of the same images and classes.
         protocol: ranges, thresholds, limits.
         engine: "hotcoco" or "pycocotools"; their results are equal to the bit. The kits of VOC and VisDrone
-            have rules that neither knows; those protocols are computed by ``lib/evaluation/kits.py``.
+            have rules that neither knows; those protocols are computed by ``lib/evaluation/voc_visdrone.py``.
     """
     run = lookup(ENGINES, engine, "evaluation.engine")
     if protocol.is_kit:

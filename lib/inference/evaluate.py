@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lib.build import build_protocol
-from lib.data.coco import CocoDataset
+from lib.data.dataset import CocoDataset
 from lib.evaluation.evaluator import Evaluator
 from lib.inference.predictor import Predictor
 from lib.utils.log import progress

@@ -12,8 +12,8 @@ import torch
 
 from lib.build import build_postprocess, input_size
 from lib.config import load_config
+from lib.data.augment.presets import build_transform
 from lib.data.image import read_image
-from lib.data.transforms import build_transform
 from lib.inference.model_file import Loaded, OnnxModel, load_detector
 from lib.inference.network import Network
 from lib.inference.tiles import Tiles, detect_in_tiles
@@ -89,7 +89,7 @@ class Predictor:
     def _load_network(self, loaded: Loaded, device: torch.device, backend: str) -> Callable:
         """What turns prepared images (B, H, W, 3) uint8 into Predictions."""
         if backend == "onnxruntime":
-            from lib.inference.export import onnx_bytes  # needs ONNX, which the torch backend does not
+            from lib.inference.export.onnx import onnx_bytes  # needs ONNX, which the torch backend does not
 
             return OnnxModel(onnx_bytes(loaded, heads=True, resize=False), self._threads)
         network = Network(loaded.cfg, loaded.detector, self._dtype).to(device)

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from lib.data.coco import CocoDataset
+from lib.data.dataset import CocoDataset
 from lib.inference.tiles import Tiles, check_tiles, tile_windows
 from lib.structures import IGNORE
 from lib.utils.files import write_json

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from lib.data.voc import NAMES as VOC
+from lib.data.formats.voc import NAMES as VOC
 from lib.legacy.weights import same_shape
 from lib.utils.lookup import lookup
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lib.data.transforms import PRESETS
+from lib.data.augment.presets import PRESETS
 from lib.models.backbones import BACKBONES as TABLES
 from lib.models.backbones.vgg import vgg16
 from lib.utils.lookup import lookup, suggest

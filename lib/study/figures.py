@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from lib.evaluation.figures import STYLE, canvas, scale_sizes
+from lib.evaluation.report.style import STYLE, canvas, scale_sizes
 from lib.study.report import BUDGETS, Study
 
 

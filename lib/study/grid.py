@@ -17,7 +17,10 @@ from lib.utils.lookup import accepts, suggest
 # Key of a grid -> its type and meaning. Experiments are written as in their files; all paths, that of a ``_base_``
 # too, are seen from where the command runs.
 KEYS: dict[str, tuple[Any, str]] = {
-    "data": (dict | None, "arguments of lib.data.synthetic.generate; null: the data lie there already"),
+    "data": (
+        dict | None,
+        "arguments of lib.data.synthetic.dataset.generate; null: the data lie there already",
+    ),
     "start": (
         dict | None,
         "what the detector has of its own whose backbone all rows start from; it is trained first",

@@ -20,9 +20,9 @@ from lib.checkpoint import read_run
 from lib.evaluation.analysis import size_curve
 from lib.evaluation.arrays import DetectionTable, GroundTruth, make_detections, make_ground_truth
 from lib.evaluation.protocols import Protocol
-from lib.inference.benchmark import machine
-from lib.models.count import cost_of
+from lib.models.cost import cost_of
 from lib.study.grid import Run
+from lib.timing.stages import machine
 from lib.utils.files import write_json
 from lib.utils.log import progress
 from lib.utils.runtime import choose_device

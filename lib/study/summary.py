@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from lib.evaluation.arrays import DetectionTable, GroundTruth
-from lib.evaluation.kits import drop_regions
 from lib.evaluation.protocols import Protocol
 from lib.evaluation.resample import resample_ap
-from lib.inference.speed_run import make_images, run_speed
+from lib.evaluation.voc_visdrone import drop_regions
 from lib.study.grid import Run
 from lib.study.runs import judged
+from lib.timing.speed import make_images, run_speed
 from lib.utils.files import write_json
 from lib.utils.runtime import choose_device
 

@@ -10,10 +10,10 @@ import torch
 
 from lib.build import build_dataset
 from lib.config import load_config
+from lib.data.augment.presets import build_transform
 from lib.data.cache import ImageCache
-from lib.data.coco import CocoDataset
+from lib.data.dataset import CocoDataset
 from lib.data.loader import Loader
-from lib.data.transforms import build_transform
 
 SIZES = np.array([[400, 700], [256, 1024], [300, 500], [10, 10]])  # 0.80, 0.75, 0.43 and 0 MB
 

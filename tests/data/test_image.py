@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from lib.data.coco import CocoDataset
+from lib.data.augment.presets import build_transform
+from lib.data.dataset import CocoDataset
 from lib.data.image import StoredImage, block_average, read_image
 from lib.data.loader import Loader
-from lib.data.transforms import build_transform
 
 HEIGHT, WIDTH = 245, 403  # no multiples of 8
 

@@ -11,9 +11,9 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from lib.build import build_loader
 from lib.config import load_config
-from lib.data.coco import CocoDataset
+from lib.data.augment.presets import build_transform
+from lib.data.dataset import CocoDataset
 from lib.data.loader import Loader
-from lib.data.transforms import build_transform
 from lib.structures import IGNORE, Sample
 
 SIZE = (24, 32)

@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from lib.data.synthetic import generate
+from lib.data.synthetic.dataset import generate
 
 ROOT = Path(__file__).resolve().parents[2]
 

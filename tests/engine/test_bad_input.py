@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from lib.data.synthetic import generate
+from lib.data.synthetic.dataset import generate
 
 
 @pytest.fixture

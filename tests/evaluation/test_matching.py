@@ -7,8 +7,8 @@ from random_sets import random_set
 from lib.evaluation import make_protocol
 from lib.evaluation.arrays import make_detections, make_ground_truth
 from lib.evaluation.engines import run_pycocotools
-from lib.evaluation.kits import run_kit
 from lib.evaluation.matching import NONE, find_pairs, match
+from lib.evaluation.voc_visdrone import run_kit
 
 OWN = make_protocol("custom", {"thin": [0, 144], "wide": [100, None]}, [0.3, 0.5, 1.0], [2, 3])
 PROTOCOLS = [make_protocol(name) for name in ("coco", "soda", "tinyperson")] + [OWN]

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lib.data.coco import CocoDataset
+from lib.data.dataset import CocoDataset
 from lib.inference import Tiles
 from lib.inference.tile_dataset import clip_to_window, write_tiles
 from lib.structures import IGNORE

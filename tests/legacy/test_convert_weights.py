@@ -18,7 +18,7 @@ from lib.checkpoint import load_weights, read_run, save_checkpoint
 from lib.config import load_config
 from lib.legacy import translate_weights
 from lib.legacy.classes import COCO, COCO_IDS, VOC
-from lib.models.count import count_macs, count_parameters
+from lib.models.cost import count_macs, count_parameters
 
 ROOT = Path(__file__).resolve().parents[2]
 OTHERS = [name for name, golden in FILES.items() if "experiment" in golden]

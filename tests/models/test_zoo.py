@@ -7,7 +7,7 @@ from lib.build import build_detector
 from lib.config import load_config
 from lib.models.backbones import BACKBONES
 from lib.models.backbones.base import Backbone, tap_channels
-from lib.models.count import count_macs, count_parameters
+from lib.models.cost import count_macs, count_parameters
 from lib.models.head import HEADS
 
 # backbone -> rows of strides 8 and 16 or 16 and 32 that SSD taps

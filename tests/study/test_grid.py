@@ -7,7 +7,7 @@ import torch
 import yaml
 
 from lib.build import build_detector, input_size
-from lib.models.count import cost_of
+from lib.models.cost import cost_of
 from lib.study.grid import plan, read_grid, scaled
 
 ROOT = Path(__file__).resolve().parents[2]

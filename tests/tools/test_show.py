@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from lib.data.coco import CocoDataset
+from lib.data.augment.presets import build_transform
+from lib.data.dataset import CocoDataset
 from lib.data.sample_sheet import drawn_samples, sample_sheet
-from lib.data.transforms import build_transform
 from lib.multibox.matcher import IoUMatcher
 from lib.multibox.pictures import match_picture, prior_pictures
 from lib.multibox.priors import PriorGenerator

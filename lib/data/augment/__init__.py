@@ -1,0 +1,1 @@
+"""Augmentation: one affine map for everything geometric, then one resampling."""

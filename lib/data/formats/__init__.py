@@ -1,0 +1,1 @@
+"""Annotation formats: COCO JSON, VOC, YOLO and VisDrone files, and the layouts of public data sets."""

@@ -1,0 +1,1 @@
+"""Exported models: writing, quantizing and checking them."""

@@ -1,0 +1,187 @@
+"""A detector as one file that runs without this project: ONNX, or torch.export's archive."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from lib.build import build_postprocess, input_size
+from lib.config import dump_config
+from lib.inference.model_file import DETECTIONS, HEADS, Loaded
+from lib.inference.network import Network
+from lib.ops.boxes import scale_boxes
+
+OPSET = 18  # of ONNX: the first whose operators are all that is needed
+EXAMPLE_SCALE = (1.4, 2.3)  # the example image of an export, in (height, width) of the network's input
+
+
+class HeadsModel(nn.Module):
+    """Images of the network's size -> logits (B, P, K), deltas (B, P, 4), priors (P, 4), all float32."""
+
+    def __init__(self, network: Network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """(B, H, W, 3) uint8 BGR of the network's size."""
+        predictions = self.network(images)
+        return predictions.logits.float(), predictions.deltas.float(), predictions.priors
+
+
+class DetectionModel(nn.Module):
+    """Images -> boxes (B, D, 4) in their pixels, scores (B, D), labels (B, D) and counts (B,), padded to D.
+
+    Args:
+        network: raw predictions.
+        size: (height, width) of the network's input.
+        postprocess: of the config.
+        resize: whether images of any size are taken.
+    """
+
+    def __init__(self, network: Network, size: tuple[int, int], postprocess: Callable, resize: bool):
+        super().__init__()
+        self.network, self.size, self.postprocess, self.resize = network, size, postprocess, resize
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """(B, H, W, 3) uint8 BGR; the images of a batch are of one size."""
+        prepared = resize_images(images, self.size) if self.resize else images
+        network_sizes = torch.tensor([self.size]).expand(images.shape[0], 2)  # (B, 2)
+        found = self.postprocess.stepwise(self.network(prepared), network_sizes)
+        if not self.resize:
+            return tuple(found)
+        frame = torch.stack([torch.scalar_tensor(side, dtype=torch.float32) for side in images.shape[1:3]])
+        return tuple(found._replace(boxes=scale_boxes(found.boxes, self.size, frame)))
+
+
+def resize_images(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """The resampling of lib/data/augment/affine.py for whole images, in operators that export.
+
+    The results are equal but for rounding: OpenCV rounds the mean of four pixels up where it is a half, all other
+    means to even. That is a grey level or two in some pixels.
+
+    Args:
+        images: (B, H, W, 3) uint8.
+        size: (height, width) of the result.
+    """
+    blocks = images.float()
+    ratios = []
+    for axis, side in enumerate(size, start=1):
+        length = images.shape[axis]
+        block = torch.sym_max(length // side, 1)
+        count = (length + block - 1) // block
+        pixels = torch.arange(count * block).clamp(max=length - 1)  # the last one fills the last block up
+        blocks = blocks.index_select(axis, pixels).unflatten(axis, (count, block)).mean(axis + 1)
+        ratios.append((length / side / block, count))
+    blocks = blocks.round()
+    for axis, (side, (ratio, count)) in enumerate(zip(size, ratios, strict=True), start=1):
+        places = (torch.arange(side) + 0.5) * ratio - 0.5
+        low = places.floor()
+        share = (places - low).reshape(-1, *[1] * (3 - axis))
+        first, second = (index.long().clamp(min=0).clamp(max=count - 1) for index in (low, low + 1))
+        blocks = blocks.index_select(axis, first) * (1 - share) + blocks.index_select(axis, second) * share
+    return blocks.round().to(torch.uint8)
+
+
+def check_target(path: Path, needs_onnx: bool) -> None:
+    """Raises ValueError unless the name of the file to write says ONNX, or torch.export where that will do."""
+    suffixes = (".onnx",) if needs_onnx else (".onnx", ".pt2")
+    if path.suffix not in suffixes:
+        only = " with --int8 or --check" if needs_onnx else ""
+        raise ValueError(f"--out must end in {' or '.join(suffixes)}{only}; got {path}")
+
+
+def make_model(loaded: Loaded, heads: bool, resize: bool) -> tuple[nn.Module, torch.Tensor]:
+    """The module to export, and an example of its input; its priors are made already."""
+    size = input_size(loaded.cfg)
+    network = Network(loaded.cfg, loaded.detector)
+    with torch.inference_mode(False), torch.no_grad():
+        network(torch.zeros(1, *size, 3, dtype=torch.uint8))  # the priors become constants of the export
+    if heads:
+        return HeadsModel(network).eval(), torch.zeros(2, *size, 3, dtype=torch.uint8)
+    sides = [int(side * scale) for side, scale in zip(size, EXAMPLE_SCALE, strict=True)] if resize else size
+    model = DetectionModel(network, size, build_postprocess(loaded.cfg), resize)
+    return model.eval(), torch.zeros(2, *sides, 3, dtype=torch.uint8)
+
+
+def make_program(loaded: Loaded, heads: bool = False, resize: bool = True) -> torch.export.ExportedProgram:
+    """What torch.export makes of a detector, for any batch and, with ``resize``, any size of image.
+
+    Where it runs, ``lib.ops`` must be imported for NMS, unless it ends with the heads.
+    """
+    model, example = make_model(loaded, heads, resize)
+    free = {0: torch.export.Dim("batch", min=1, max=1024)}
+    if resize and not heads:
+        free |= dict.fromkeys((1, 2), torch.export.Dim.DYNAMIC)
+    with torch.no_grad():
+        return torch.export.export(model, (example,), dynamic_shapes=({**free},), strict=False)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps the exporter's own chatter from the user: missing torchvision, deprecations inside torch."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnx_ir", "onnxscript")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def onnx_bytes(loaded: Loaded, heads: bool = False, resize: bool = True) -> bytes:
+    """The content of an ONNX file, in standard operators of opset 18, with class names and config inside.
+
+    Args:
+        loaded: the detector.
+        heads: end with logits, deltas and priors instead of detections.
+        resize: take images of any size, resized inside; otherwise of the network's.
+    """
+    from lib.inference.export.onnx_operators import (
+        TRANSLATIONS,  # needs ONNX, which only who exports must have
+    )
+
+    resize = resize and not heads
+    with _quiet():
+        program = torch.onnx.export(
+            make_program(loaded, heads, resize),
+            input_names=["images"],
+            output_names=list(HEADS if heads else DETECTIONS),
+            opset_version=OPSET,
+            custom_translation_table=TRANSLATIONS,
+            dynamo=True,
+            verbose=False,
+        )
+    program.model.metadata_props.update(
+        {
+            "classes": json.dumps(list(loaded.classes), ensure_ascii=False),
+            "config": dump_config(loaded.cfg),
+            "input": "images: (batch, height, width, 3) uint8 BGR"
+            + ("" if resize else ", of the network's size {}x{}".format(*input_size(loaded.cfg))),
+            "outputs": ", ".join(HEADS)
+            if heads
+            else "boxes (batch, D, 4) xyxy in pixels of the images, scores, labels from 1, counts; padded to D",
+        }
+    )
+    buffer = io.BytesIO()
+    import onnx
+
+    onnx.save(program.model_proto, buffer)
+    return buffer.getvalue()
+
+
+def write_archive(path: Path, loaded: Loaded, heads: bool = False, resize: bool = True) -> None:
+    """Writes a torch.export archive (.pt2), with class names and config as extra files."""
+    about = {"classes.json": json.dumps(list(loaded.classes)), "config.yml": dump_config(loaded.cfg)}
+    torch.export.save(make_program(loaded, heads, resize and not heads), path, extra_files=about)

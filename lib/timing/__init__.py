@@ -1,0 +1,1 @@
+"""Timing: stages of inference, training steps, and reports of them."""

@@ -1,0 +1,211 @@
+"""Data sets as their archives unpack, and any other by its path."""
+
+import re
+
+import cv2
+import numpy as np
+import pytest
+
+from lib.build import build_dataset, num_classes
+from lib.config import load_config
+from lib.data.formats.registry import find_images, read_dataset, write_dataset
+from lib.structures import IGNORE
+
+HEIGHT, WIDTH = 30, 50
+XML = """<annotation><filename>{name}.jpg</filename><size><width>50</width><height>30</height><depth>3</depth></size>
+<object><name>dog</name><difficult>0</difficult><bndbox><xmin>11</xmin><ymin>6</ymin><xmax>30</xmax><ymax>25</ymax>
+</bndbox></object><object><name>person</name><difficult>{difficult}</difficult><bndbox><xmin>1</xmin><ymin>1</ymin>
+<xmax>50</xmax><ymax>30</ymax></bndbox></object></annotation>"""
+
+
+def write_image(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
+
+
+def make_voc(root, year, sets):
+    """Sets of a devkit; the last object of each image is difficult. One image more is in no set."""
+    folder = root / "VOCdevkit" / f"VOC{year}"
+    (folder / "ImageSets" / "Main").mkdir(parents=True)
+    (folder / "Annotations").mkdir()
+    for name, stems in {**sets, None: ["009999"]}.items():
+        for stem in stems:
+            write_image(folder / "JPEGImages" / f"{stem}.jpg")
+            (folder / "Annotations" / f"{stem}.xml").write_text(XML.format(name=stem, difficult=1))
+        if name:
+            (folder / "ImageSets" / "Main" / f"{name}.txt").write_text("".join(f"{stem}\n" for stem in stems))
+
+
+@pytest.fixture
+def voc(tmp_path):
+    make_voc(tmp_path, 2007, {"trainval": ["000005", "000007"], "test": ["000001"]})
+    make_voc(tmp_path, 2012, {"trainval": ["2007_000005", "2008_000002"], "train": ["2008_000002"]})
+    return tmp_path
+
+
+def config(data, *overrides):
+    return load_config({"data": data}, overrides)
+
+
+def test_voc0712_joins_two_folders_and_tests_on_2007(voc):
+    cfg = config({"layout": "voc0712", "root": str(voc)})
+    train = build_dataset(cfg, "train")
+    assert train.image_ids == [5, 7, 2007000005, 2008000002]
+    assert train.files[2] == "VOCdevkit/VOC2012/JPEGImages/2007_000005.jpg"
+    assert train.load(3).image.shape == (HEIGHT, WIDTH, 3)
+    assert build_dataset(cfg, "val", train.classes).image_ids == [1]
+    assert len(train.classes) == 20 and num_classes(cfg) == 21
+    boxes, labels = train.objects(0)
+    assert boxes.tolist() == [[10, 5, 30, 25], [0, 0, 50, 30]]
+    assert labels.tolist() == [train.classes.index("dog") + 1, IGNORE]  # a difficult object is none to learn
+
+
+def test_voc_of_one_year_takes_its_own_sets(voc):
+    assert build_dataset(config({"layout": "voc2007", "root": str(voc)}), "train").image_ids == [5, 7]
+    assert build_dataset(config({"layout": "voc2012", "root": str(voc)}), "train").image_ids == [2008000002]
+
+
+def make_coco(root, split):
+    record = {"id": 9, "file_name": "000000000009.jpg", "height": HEIGHT, "width": WIDTH}
+    write_image(root / split / record["file_name"])
+    annotation = {"id": 1, "image_id": 9, "category_id": 18, "bbox": [1, 2, 3, 4], "area": 12, "iscrowd": 0}
+    coco = {"images": [record], "annotations": [annotation], "categories": [{"id": 18, "name": "dog"}]}
+    write_dataset(coco, root / "annotations" / f"instances_{split}.json", "coco")
+
+
+def test_coco_is_found_as_it_unpacks_and_paths_win(tmp_path):
+    for split in ("train2017", "val2017", "val2014"):
+        make_coco(tmp_path, split)
+    cfg = config({"layout": "coco2017", "root": str(tmp_path)})
+    assert [build_dataset(cfg, split).folder.name for split in ("train", "val")] == ["train2017", "val2017"]
+    own = {
+        "images": str(tmp_path / "val2014"),
+        "annotations": str(tmp_path / "annotations/instances_val2014.json"),
+    }
+    cfg = config({"layout": "coco2017", "root": str(tmp_path), "val": own})
+    assert [build_dataset(cfg, split).folder.name for split in ("train", "val")] == ["train2017", "val2014"]
+    assert num_classes(cfg) == 81
+
+
+@pytest.mark.parametrize(
+    ("layout", "remove", "message"),
+    [
+        (
+            "voc0712",
+            "VOCdevkit/VOC2012",
+            "find VOCdevkit/VOC2012/JPEGImages .* unpack VOCtrainval_11-May-2012.tar",
+        ),
+        (
+            "voc0712",
+            "VOCdevkit/VOC2007/ImageSets",
+            "ImageSets/Main/trainval.txt .* VOCtrainval_06-Nov-2007.tar",
+        ),
+        (
+            "voc0712",
+            "VOCdevkit/VOC2007/Annotations/000007.xml",
+            "000007.xml must be there, as trainval.txt lists it",
+        ),
+        ("voc0712", "", "there is no such folder: .* or choose data.root"),
+        ("coco2017", None, "find train2017 in .*; it holds VOCdevkit: unpack train2017.zip there"),
+        ("voc2010", None, "data.layout must be one of coco2017, .*; got 'voc2010'"),
+    ],
+)
+def test_missing_part_is_named_with_its_archive(layout, remove, message, voc):
+    if remove is not None:
+        (voc / remove).rename(voc.parent / f"{voc.name}_gone")
+    with pytest.raises((FileNotFoundError, ValueError), match=message):
+        build_dataset(config({"layout": layout, "root": str(voc)}), "train")
+
+
+def test_image_set_of_something_else_is_refused(voc):
+    (voc / "VOCdevkit/VOC2007/ImageSets/Main/trainval.txt").write_text("\n000005  1\n../../x -1\n")
+    with pytest.raises(ValueError, match=r"trainval.txt must list images such as .*; got '../../x'"):
+        build_dataset(config({"layout": "voc2007", "root": str(voc)}), "train")
+
+
+def make_yolo(root):
+    """The folders and the data.yaml that a labelling tool exports."""
+    for split in ("train", "valid"):
+        write_image(root / split / "images" / "a.jpg")
+        (root / split / "labels").mkdir(parents=True)
+        (root / split / "labels" / "a.txt").write_text("1 0.5 0.5 0.2 0.2\n")
+    (root / "data.yaml").write_text("train: ../train/images\nval: ../valid/images\nnames: [cat, dog]\n")
+
+
+def make_visdrone(root):
+    write_image(root / "images" / "a.jpg")
+    (root / "annotations").mkdir()
+    (root / "annotations" / "a.txt").write_text("20,12,10,6,1,4,0,0\n")
+
+
+def make_xml(root):
+    write_image(root / "JPEGImages" / "a.jpg")
+    (root / "Annotations").mkdir()
+    (root / "Annotations" / "a.xml").write_text(XML.format(name="a", difficult=0))
+
+
+@pytest.mark.parametrize(
+    ("make", "path", "classes"),
+    [
+        (make_yolo, "data.yaml", 2),
+        (make_yolo, "train/labels", 2),
+        (make_yolo, "train", 2),
+        (make_visdrone, "annotations", 11),
+        (make_visdrone, "", 11),
+        (make_xml, "Annotations", 20),
+        (make_xml, "", 20),
+    ],
+)
+def test_any_format_is_trained_on_by_its_path(make, path, classes, tmp_path):
+    make(tmp_path)
+    cfg = config({"train": {"annotations": str(tmp_path / path)}})
+    dataset = build_dataset(cfg, "train")
+    assert num_classes(cfg) == classes + 1 and len(dataset.classes) == classes
+    assert dataset.load(0).image.shape == (HEIGHT, WIDTH, 3)
+    assert dataset.objects(0)[0][0].tolist() == pytest.approx(
+        [10, 5, 30, 25] if make is make_xml else [20, 12, 30, 18]
+    )
+
+
+def test_data_yaml_tells_its_splits_apart(tmp_path):
+    make_yolo(tmp_path)
+    assert find_images(tmp_path / "data.yaml", "train").resolve() == (tmp_path / "train/images").resolve()
+    assert find_images(tmp_path / "data.yaml", "val").resolve() == (tmp_path / "valid/images").resolve()
+    (tmp_path / "data.yaml").write_text(f"path: {tmp_path}\ntrain: train/images\nnames: {{0: cat, 1: dog}}\n")
+    assert [entry["name"] for entry in read_dataset(tmp_path / "data.yaml")["categories"]] == ["cat", "dog"]
+    for text, message in [
+        ("train: [a, b]", "must name one folder of images at train; got ['a', 'b']"),
+        ("train: nowhere", "must name a folder of images at train; nowhere is not in"),
+        ("a: b: c", "must be a YAML file; it is broken"),
+    ]:
+        (tmp_path / "data.yaml").write_text(text)
+        with pytest.raises((ValueError, FileNotFoundError), match=re.escape(message)):
+            find_images(tmp_path / "data.yaml", "train")
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        ({}, "data.train.annotations must be given, .* or choose data.layout from coco2017"),
+        (
+            {"annotations": "a.json"},
+            "data.train.images must be given, the folder of the images of a.json; got null",
+        ),
+        ({"annotations": "nowhere"}, "annotations nowhere must be a COCO JSON file, .*; there is none"),
+        ({"annotations": "no.yaml"}, "no.yaml must be a YAML file; there is none"),
+    ],
+)
+def test_what_is_not_told_is_asked_for(train, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        build_dataset(config({"train": train}), "train")
+
+
+def test_folder_without_its_images_asks_for_them(tmp_path):
+    make_xml(tmp_path)
+    (tmp_path / "JPEGImages").rename(tmp_path / "pictures")
+    with pytest.raises(
+        FileNotFoundError, match="must have its images in JPEGImages or images; .* data.train.images"
+    ):
+        build_dataset(config({"train": {"annotations": str(tmp_path)}}), "train")
+    train = {"annotations": str(tmp_path), "images": str(tmp_path / "pictures")}
+    assert len(build_dataset(config({"train": train}), "train")) == 1

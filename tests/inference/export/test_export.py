@@ -1,0 +1,108 @@
+"""ONNX and torch.export: the detections of the exported model are those of the checkpoint."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from lib.inference import Predictor
+from lib.inference.export.agreement import compare, matching_rows
+from lib.inference.export.onnx import make_program, onnx_bytes, resize_images
+from lib.inference.model_file import load_detector
+from lib.structures import Detections
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime: make")
+pytest.importorskip("onnxscript", reason="needs onnxscript: make")
+
+
+@pytest.fixture(scope="module")
+def files(checkpoint, tmp_path_factory):
+    """The exported models; making them takes seconds, so all tests share them."""
+    folder, loaded = tmp_path_factory.mktemp("onnx"), load_detector(checkpoint)
+    for name, options in (("detections", {}), ("heads", {"heads": True})):
+        (folder / f"{name}.onnx").write_bytes(onnx_bytes(loaded, **options))
+    return {name: folder / f"{name}.onnx" for name in ("detections", "heads")}
+
+
+@pytest.mark.parametrize("name", ["detections", "heads"])
+def test_exported_model_finds_the_same_boxes_in_the_same_order(checkpoint, files, images, name):
+    agreement = compare(Predictor(checkpoint, "cpu"), Predictor(files[name]), images)
+    assert agreement.unequal == ()
+    assert agreement.detections > 20
+    assert agreement.score_error < 1e-4
+    assert agreement.box_error < 1e-2
+
+
+def test_plain_runtime_takes_batches_of_any_size_and_gives_boxes_in_the_image(checkpoint, files, images):
+    session = onnxruntime.InferenceSession(files["detections"])
+    predictor = Predictor(checkpoint, "cpu")
+    for count in (1, 3):
+        boxes, scores, labels, counts = session.run(None, {"images": np.stack([images[2]] * count)})
+        assert boxes.shape == (count, 20, 4)
+        found = predictor(images[2])
+        assert (
+            abs(int(counts[-1]) - len(found.scores)) <= 1
+        )  # the resize inside differs by a grey level here and there
+        np.testing.assert_allclose(scores[-1, :3], found.scores[:3], atol=0.02)
+        assert (boxes[..., 2] <= 131).all()
+        assert (labels[scores == 0] == -1).all()
+
+
+def test_file_says_what_it_is(files):
+    session = onnxruntime.InferenceSession(files["detections"])
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["classes"]) == ["disc", "ring"]
+    predictor = Predictor(files["detections"])
+    assert (predictor.classes, predictor.size) == (("disc", "ring"), (64, 96))
+
+
+def test_only_standard_operators_are_used(files):
+    import onnx
+
+    for file in files.values():
+        model = onnx.load(file)
+        assert {node.domain for node in model.graph.node} == {""}
+        assert [(entry.domain, entry.version) for entry in model.opset_import if not entry.domain] == [
+            ("", 18)
+        ]
+        assert not model.functions
+
+
+@pytest.mark.parametrize(
+    "size", [(64, 96), (70, 120), (50, 310), (200, 131), (129, 193), (40, 50), (640, 481)]
+)
+def test_resize_inside_is_that_of_evaluation_but_for_rounding(checkpoint, size):
+    image = np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
+    expected = Predictor(checkpoint, "cpu").prepare([image])[0][0].astype(int)
+    resized = resize_images(torch.from_numpy(image)[None], (64, 96))[0].numpy().astype(int)
+    assert np.abs(resized - expected).max() <= 2
+    assert (resized != expected).mean() < 0.14
+
+
+def test_archive_of_torch_export_runs(checkpoint, images):
+    program = make_program(load_detector(checkpoint), resize=False)
+    predictor = Predictor(checkpoint, "cpu")
+    prepared, sizes = predictor.prepare(images[:3])
+    boxes, scores, labels, counts = program.module()(torch.from_numpy(prepared))
+    for row, found in enumerate(predictor.select(predictor.forward(prepared), torch.tensor([[64, 96]] * 3))):
+        assert labels[row, : counts[row]].tolist() == found.labels.tolist()
+        torch.testing.assert_close(boxes[row, : counts[row]], found.boxes, atol=1e-3, rtol=0)
+
+
+def test_comparison_sees_order_but_for_ties():
+    boxes = torch.tensor([[0.0, 0, 9, 9], [20, 20, 30, 30], [40, 40, 60, 60]])
+    found = Detections(boxes, torch.tensor([0.9, 0.5, 0.5]), torch.tensor([1, 2, 2]))
+    assert matching_rows(found, found).tolist() == [0, 1, 2]
+    assert matching_rows(found, Detections(*(value[[0, 2, 1]] for value in found))).tolist() == [0, 2, 1]
+    assert matching_rows(found, Detections(*(value[[1, 0, 2]] for value in found))) is None
+    assert matching_rows(found, Detections(*(value[:2] for value in found))) is None
+    assert matching_rows(found, found._replace(labels=torch.tensor([1, 2, 1]))) is None
+
+
+def test_file_of_others_is_refused(tmp_path):
+    (tmp_path / "x.onnx").write_bytes(b"no model")
+    with pytest.raises(ValueError, match="must be an ONNX model"):
+        Predictor(tmp_path / "x.onnx")
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        Predictor(tmp_path / "y.onnx")
