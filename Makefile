@@ -29,9 +29,11 @@ test: kernels  ## run the tests
 bench: kernels  ## time the kernels against their peers
 	$(PY) tools/bench/kernels.py
 
-lint: $(VENV)/ready  ## ruff: format, imports, mistakes
+lint: $(VENV)/ready  ## ruff: format, imports, mistakes; mypy: types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(PY) -m mypy lib tools train.py test.py demo.py
+	$(PY) -m mypy --strict --follow-imports=silent -p lib.ops -p lib.models -p lib.multibox -m lib.build
 
 clean:  ## remove what was built and installed; runs/ stays
 	rm -rf build $(VENV) .pytest_cache .ruff_cache .hypothesis
