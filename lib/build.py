@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,13 +18,16 @@ from lib.data.loader import Loader
 from lib.data.sampler import aspect_groups, times_of_small
 from lib.evaluation.protocols import Protocol, make_protocol
 from lib.models.backbones import BACKBONES
-from lib.models.backbones.base import Backbone, tap_channels, tap_row, with_strides
+from lib.models.backbones.base import Backbone, with_strides
 from lib.models.cost import map_sizes
 from lib.models.detector import Detector, Normalizer
-from lib.models.dual_path import DualPath
-from lib.models.head import HEADS, PREDICTORS, MultiBoxHead, Recipe
-from lib.models.neck import Taps
+from lib.models.head import PREDICTORS, MultiBoxHead
+from lib.models.init import initialize_, set_initial_score_
+from lib.models.necks import NECKS
+from lib.models.necks.base import Neck
 from lib.models.norm import freeze_norms_
+from lib.models.separate_norms import make_dual_path
+from lib.models.taps import Tap, parse_taps
 from lib.multibox.coder import BoxCoder
 from lib.multibox.losses import LOSSES
 from lib.multibox.matcher import MATCHERS
@@ -73,24 +74,12 @@ def input_size(cfg: Mapping[str, Any]) -> tuple[int, int]:
 def build_detector(cfg: Mapping[str, Any]) -> Detector:
     """The detector that ``model`` describes, its weights at random (torch's generator)."""
     model = cfg["model"]
-    names, source = neck_taps(model)
-    backbone = _build_backbone(model, [part for tap in (*names, source) for part in tap.split("+")])
-    channels = {
-        tap: sum(tap_channels(backbone.layers, backbone.channels, part) for part in tap.split("+"))
-        for tap in (*names, source)
-    }
-    recipe = lookup(HEADS, model["head"]["type"], "model.head.type")
-    neck = _build_neck(model["neck"], recipe, Taps(names, source, channels))
-    priors = PriorGenerator(**model["priors"])
-    levels = len(neck.out_channels)
-    if levels != len(priors.boxes_per_cell):
-        raise ValueError(
-            f"model.priors.sizes must have {levels + 1} entries for {levels} maps ({len(names)} taps and "
-            f"{levels - len(names)} more levels), one a map and one more; got {len(priors.sizes)}"
-        )
-    predictor = lookup(PREDICTORS, model["head"]["predictor"] or recipe.predictor, "model.head.predictor")
-    initial_score = model["head"]["initial_score"]
-    head = MultiBoxHead(neck.out_channels, priors.boxes_per_cell, num_classes(cfg), predictor, initial_score)
+    options = parse_taps(model["neck"])
+    backbone = _build_backbone(model, [*options["taps"], *([options["source"]] if options.get("source") else [])])
+    neck: Neck = build(NECKS, options, "model.neck", backbone)
+    priors = _build_priors(model, len(neck.out_channels))
+    head = _build_head(model, neck.out_channels, priors.boxes_per_cell, num_classes(cfg))
+    initialize_(neck, model["init"])
     detector = Detector(backbone, neck, head, priors)
     for module in detector.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -100,46 +89,12 @@ def build_detector(cfg: Mapping[str, Any]) -> Detector:
     return detector.to(memory_format=layout)
 
 
-def neck_taps(model: Mapping[str, Any]) -> tuple[list[str], str]:
-    """The taps that heads read, and the one from which extra layers start, as the neck names them."""
-    taps = [str(tap) for tap in model["neck"]["taps"]]
-    is_single = model["dual_path"] and "+" not in taps[-1]
-    source = model["neck"]["source"] or ("coarse." if is_single else "") + taps[-1].removeprefix("coarse.")
-    for tap in (*taps, source):
-        if not all(re.fullmatch(r"(coarse\.)?\d+(\.[a-z]+)?", part) for part in tap.split("+")):
-            raise ValueError(
-                f"model.neck.taps must be rows such as 11 or coarse.13; got {tap!r}: a stage inside a row reads "
-                "13.expand, and taps are joined by +, such as 13+coarse.11"
-            )
-        if "coarse." in tap and not model["dual_path"]:
-            raise ValueError(
-                f"{tap!r} of model.neck needs model.dual_path, which is null: name it, or a plain row"
-            )
-    return taps, source
-
-
-def _build_neck(neck: Mapping[str, Any], recipe: Recipe, taps: Taps) -> nn.Module:
-    """The recipe's neck; keys that it has no use for are refused."""
-    default = {**recipe.extra, **(neck["extra"] or {})}
-    if neck["extra"] and neck["extra"].get("type", recipe.extra["type"]) != recipe.extra["type"]:
-        default = neck["extra"]
-    options = {key: neck[key] for key in ("pyramid", "width") if neck[key] is not None} | dict(recipe.options)
-    if recipe.norm and neck["l2norm"]:
-        options["norm"] = recipe.norm
-    given = inspect.signature(recipe.neck).parameters
-    for key in options:
-        if key not in given:
-            raise ValueError(f"model.neck.{key} must be null for this model.head.type; got {options[key]!r}")
-    if "pyramid" in given and "pyramid" not in options:
-        raise ValueError("model.neck.pyramid must be given for fssd, such as [[256, 1], [256, 2]]; got null")
-    return recipe.neck(taps, neck["extras"], default, **options)
-
-
-def _build_backbone(model: Mapping[str, Any], taps: Iterable[str]) -> nn.Module:
+def _build_backbone(model: Mapping[str, Any], taps: Iterable[Tap]) -> Backbone:
+    """The rows of the table that the taps need, on one path or on two."""
     options = dict(model["backbone"])
     strides = options.pop("strides", None) or {}
     table = with_strides(build(BACKBONES, options, "model.backbone"), strides)
-    last = max(tap_row(tap) for tap in taps)
+    last = max(part.row for tap in taps for part in tap.parts)
     if last >= len(table):
         raise ValueError(
             f"model.neck.taps must be rows of {options['type']}, 0 to {len(table) - 1}; got {last}"
@@ -147,8 +102,31 @@ def _build_backbone(model: Mapping[str, Any], taps: Iterable[str]) -> nn.Module:
     backbone = Backbone(table[: last + 1])  # rows after the last tap would only cost
     if not model["dual_path"]:
         return backbone
-    check_arguments(DualPath, model["dual_path"], "model.dual_path")
-    return DualPath(backbone, **model["dual_path"])
+    check_arguments(make_dual_path, model["dual_path"], "model.dual_path")
+    return make_dual_path(backbone, **model["dual_path"])
+
+
+def _build_priors(model: Mapping[str, Any], num_levels: int) -> PriorGenerator:
+    priors, num_taps = PriorGenerator(**model["priors"]), len(model["neck"]["taps"])
+    if num_levels != len(priors.boxes_per_cell):
+        raise ValueError(
+            f"model.priors.sizes must have {num_levels + 1} entries for {num_levels} maps ({num_taps} taps and "
+            f"{num_levels - num_taps} more levels), one a map and one more; got {len(priors.sizes)}"
+        )
+    return priors
+
+
+def _build_head(
+    model: Mapping[str, Any], in_channels: Sequence[int], boxes_per_cell: Sequence[int], num_classes: int
+) -> MultiBoxHead:
+    options = model["head"]
+    predictor = lookup(PREDICTORS, options["predictor"] or "dense", "model.head.predictor")
+    head = MultiBoxHead(in_channels, boxes_per_cell, num_classes, predictor)
+    initialize_(head, model["init"])
+    if options["initial_score"] is not None:
+        outputs = {boxes * num_classes for boxes in boxes_per_cell}
+        set_initial_score_(head.cls, options["initial_score"], outputs)
+    return head
 
 
 def _check_maps(detector: Detector, size: tuple[int, int]) -> None:

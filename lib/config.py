@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import yaml
 from easydict import EasyDict
 
+from lib.recipes import expand_recipe
 from lib.utils.lookup import accepts, check_arguments, lookup, suggest
 
 
@@ -53,18 +54,14 @@ DEFAULTS: dict[str, Any] = {
         "num_classes": Maybe(int),  # K, with background; null: as data.classes or the annotations say
         "backbone": {"type": "mobilenet_v1"},  # {type, strides: {row: stride}, options of its table}
         "dual_path": Maybe(dict),  # {split: row, pool: subsample | max}; null: one path
+        # {type, taps, options of its type}; the type may be left to the short name of model.head.type
         "neck": {
             "taps": [11, 13],  # rows whose outputs are maps, finest first
-            "source": Maybe(str),  # start of the extra layers; null: the last tap, of the coarse path if any
             "extras": [[512, 2], [256, 2], [256, 2], [128, 2]],  # [channels, stride] or with [..., padding]
-            "extra": Maybe(dict),  # {type, options} of the extra layers; null: the head's own kind
-            "l2norm": True,  # whether the first map is normalised (rfb: goes through its finest block)
-            "pyramid": Maybe(list),  # fssd: [channels, stride] of each map
-            "width": Maybe(int),  # fssd, fpn_lite: channels of each level; null: the neck's own
         },
         "head": {
-            "type": "ssd_lite",  # a recipe of lib/models/head.py
-            "predictor": Maybe(str),  # dense | separable | separable_biased | shared; null: the recipe's
+            "type": Maybe(str),  # a short name of lib/recipes.py; null: as model.neck says, or ssd_lite if it has no type
+            "predictor": Maybe(str),  # dense | separable | separable_biased | shared; null: the short name's, or dense
             "initial_score": Maybe(float),  # of every class before training, for sigmoid losses: such as 0.01
         },
         "priors": {
@@ -77,6 +74,7 @@ DEFAULTS: dict[str, Any] = {
             "clip_centres": True,  # with clip: false leaves the centres alone
         },
         "norm": {"eps": 1e-5, "momentum": 0.1},  # of every BatchNorm
+        "init": "torch",  # torch | xavier | normal: how convolutions of neck and head start; see lib/models/init.py
         "variances": [0.1, 0.2],  # scale of the offsets of centre and size
         "weights": Maybe(str),  # a checkpoint to start from: a path or an address
         "weights_scope": Maybe(list),  # parts to take from it, such as [backbone]; null: all
@@ -136,6 +134,7 @@ DEFAULTS: dict[str, Any] = {
 # Part -> the module and the registry whose entries check and take its keys.
 PARTS = {
     "model.backbone": ("lib.models.backbones", "BACKBONES"),
+    "model.neck": ("lib.models.necks", "NECKS"),
     "matcher": ("lib.multibox.matcher", "MATCHERS"),
     "loss": ("lib.multibox.losses", "LOSSES"),
     "train.optimizer": ("lib.optim", "OPTIMIZERS"),
@@ -304,6 +303,7 @@ def load_config(source: str | Path | Mapping = "", overrides: Iterable[str] = ()
         values = merge(values, _parse_override(override))
     _check(values, DEFAULTS)
     config = merge(_resolve(DEFAULTS), values)
+    config["model"] = expand_recipe(config["model"])
     _check_parts(config)
     return EasyDict(_with_text_keys(config))
 

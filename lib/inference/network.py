@@ -12,7 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lib.build import build_normalizer
 from lib.models.detector import Normalizer
-from lib.models.dual_path import DualPath
+from lib.models.separate_norms import SeparateNorms
 from lib.structures import Predictions
 
 
@@ -24,7 +24,7 @@ def fold_norms(model: nn.Module) -> nn.Module:
     """
     folded = copy.deepcopy(model).eval()
     for module in list(folded.modules()):
-        if isinstance(module, DualPath):
+        if isinstance(module, SeparateNorms):
             module.unshare_()
     for block in list(folded.modules()):
         children = list(block.named_children())

@@ -11,6 +11,7 @@ from typing import Any
 from lib.data.augment.presets import PRESETS
 from lib.models.backbones import BACKBONES as TABLES
 from lib.models.backbones.vgg import vgg16
+from lib.models.taps import Tap
 from lib.utils.lookup import lookup, suggest
 
 log = logging.getLogger(__name__)
@@ -149,9 +150,9 @@ def _model(model: Mapping[str, Any]) -> dict:
     is_fused = head.startswith("fssd")
     layers, channels = model["FEATURE_LAYER"][0] if is_fused else model["FEATURE_LAYER"]
     taps = [layer for layer in layers if isinstance(layer, int)]
-    names: list[int | str] = [vgg_row(tap) for tap in taps] if is_vgg else list(taps)
+    names: list[Any] = [vgg_row(tap) for tap in taps] if is_vgg else list(taps)
     if is_dual and _is_joined(backbone, names, channels):
-        names[-1] = f"{names[-1]}+coarse.{names[0]}"
+        names[-1] = str(Tap(names[-1], joined=(Tap(names[0], is_coarse=True),)))
     neck: dict[str, Any] = {"taps": names, "extras": _extras(layers, channels, head)}
     if is_fused:
         neck["pyramid"] = [

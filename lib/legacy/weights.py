@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from lib.legacy.families import FAMILIES, Family, find_family
-from lib.models.dual_path import COARSE, with_coarse_statistics
+from lib.models.separate_norms import COARSE, with_coarse_statistics
 
 log = logging.getLogger(__name__)
 Fit = Callable[[str, torch.Tensor, torch.Tensor], torch.Tensor | None]

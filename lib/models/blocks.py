@@ -42,32 +42,28 @@ class Conv(nn.Module):
         act: str | None = "relu",
     ):
         super().__init__()
-        sides = (kernel, kernel) if isinstance(kernel, int) else kernel
-        keeping = tuple(dilation * (side - 1) // 2 for side in sides)
+        height, width = (kernel, kernel) if isinstance(kernel, int) else kernel
+        keeping = (dilation * (height - 1) // 2, dilation * (width - 1) // 2)
+        pads = keeping if padding is None else (padding, padding)
+        bias = not norm if bias is None else bias
         layer = SameConv2d if same else nn.Conv2d if groups == 1 else GroupedConv2d
         self.conv = layer(
-            in_channels,
-            out_channels,
-            sides,
-            stride,
-            keeping if padding is None else padding,
-            dilation,
-            groups,
-            bias=not norm if bias is None else bias,
+            in_channels, out_channels, (height, width), stride, pads, dilation, groups, bias=bias
         )
         self.norm = nn.BatchNorm2d(out_channels) if norm else nn.Identity()
         self.act = nn.Identity() if act is None else ACTIVATIONS[act](inplace=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, in_channels, h, w) -> (B, out_channels, h', w')."""
-        return self.act(self.norm(self.conv(x)))
+        y: torch.Tensor = self.act(self.norm(self.conv(x)))
+        return y
 
 
 class GroupedConv2d(nn.Conv2d):
     """A convolution in groups, in single precision where the map is smaller than the kernel.
 
-    There oneDNN (torch 2.13, bf16 on a CPU) leaves the gradient of weights that meet only padding as it found the
-    memory: now and then a step moves them by 10^8, or to NaN.
+    There oneDNN (torch 2.13, bf16 on a CPU) does not write the gradient of weights that meet only padding: they get
+    whatever was in that memory, and now and then a step moves them by 10^8, or to NaN.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -81,7 +77,7 @@ class GroupedConv2d(nn.Conv2d):
 class SameConv2d(nn.Conv2d):
     """A convolution padded as TensorFlow's "SAME": to ceil(size / stride), the odd pixel right and below.
 
-    On a map of even size at stride 2 the windows are centred on the odd pixels, not on the even ones as with
+    On a map of even size at stride 2 the windows are centered on the odd pixels, not on the even ones as with
     equal padding: there the law of the dual path does not hold.
     """
 
@@ -97,7 +93,7 @@ class SameConv2d(nn.Conv2d):
 
 
 class Chain(nn.Module):
-    """Named stages, each run on the output of the one before; a tap can read any of them (``13.expand``).
+    """Named stages, each run on the output of the one before; a tap can be any of them (``13.expand``).
 
     Attributes:
         residual: whether the input is added to the output. Part of the table, not derived from the stride: a
@@ -116,6 +112,11 @@ class Chain(nn.Module):
             if name in stages:
                 kept[name] = y
         return x + y if self.residual else y, kept
+
+    def stage_channels(self) -> dict[str, int]:
+        """Output channels of the stages that can be tapped: those that are a ``Conv``."""
+        stages = self.named_children()
+        return {name: stage.conv.out_channels for name, stage in stages if isinstance(stage, Conv)}
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, in_channels, h, w) -> (B, out_channels, h', w')."""
@@ -148,7 +149,8 @@ class MaxPool(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, h, w) -> (B, C, h', w')."""
-        return self.pool(x)
+        y: torch.Tensor = self.pool(x)
+        return y
 
 
 class SqueezeExcite(nn.Module):
@@ -171,11 +173,12 @@ class SqueezeExcite(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, h, w) -> (B, C, h, w)."""
         average = x.mean(dim=(2, 3), keepdim=True)  # (B, C, 1, 1)
-        return x * self.gate(self.expand(self.act(self.reduce(average))))
+        gates: torch.Tensor = self.gate(self.expand(self.act(self.reduce(average))))  # (B, C, 1, 1)
+        return x * gates
 
 
 class L2Norm(nn.Module):
-    """Scales each pixel's channel vector to a learnt length per channel (ParseNet; SSD, section 3.1)."""
+    """Scales each pixel's channel vector to a learned length per channel (ParseNet; SSD, section 3.1)."""
 
     def __init__(self, channels: int, scale: float = 20.0):
         super().__init__()

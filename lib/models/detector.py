@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import nn
 
+from lib.models.backbones.base import Backbone
+from lib.models.head import MultiBoxHead
+from lib.models.necks.base import Neck
 from lib.structures import Predictions
 
 
@@ -14,8 +18,11 @@ class Normalizer(nn.Module):
     """Turns uint8 images into the floats that the network was trained on: ``(x - mean) / std`` by channel.
 
     Args:
-        mean, std: one value a channel, in grey levels 0 .. 255 and in the images' channel order.
+        mean, std: one value a channel, in gray levels 0 .. 255 and in the images' channel order.
     """
+
+    mean: torch.Tensor
+    std: torch.Tensor
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]):
         super().__init__()
@@ -27,26 +34,33 @@ class Normalizer(nn.Module):
         return (images.float() - self.mean) / self.std
 
 
+class Priors(Protocol):
+    """What makes the prior boxes of maps of given sizes."""
+
+    @property
+    def boxes_per_cell(self) -> list[int]:
+        """Priors of a cell, for each map."""
+
+    def __call__(
+        self, maps: Sequence[tuple[int, int]], image_size: tuple[int, int], device: torch.device
+    ) -> torch.Tensor:
+        """(height, width) of maps and image -> (P, 4) float32 xyxy in pixels of the image."""
+
+
 class Detector(nn.Module):
-    """An SSD-family detector.
+    """An SSD-family detector: backbone, neck (taps to maps), head (maps to logits and deltas) and priors."""
 
-    Args:
-        backbone: a Backbone or a DualPath.
-        neck: taps to maps.
-        head: maps to logits and deltas.
-        priors: makes the prior boxes of maps of given sizes; called as ``priors(maps, image_size, device)``.
-    """
-
-    def __init__(self, backbone: nn.Module, neck: nn.Module, head: nn.Module, priors: nn.Module):
+    def __init__(self, backbone: Backbone, neck: Neck, head: MultiBoxHead, priors: Priors):
         super().__init__()
         self.backbone, self.neck, self.head, self.priors = backbone, neck, head, priors
 
     def maps(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """(B, 3, H, W) normalised images -> the maps that the head reads, [(B, C_l, h_l, w_l)]."""
-        return self.neck(self.backbone(images, self.neck.inputs))
+        """(B, 3, H, W) normalized images -> the maps that the head reads, [(B, C_l, h_l, w_l)]."""
+        maps: list[torch.Tensor] = self.neck(self.backbone(images, self.neck.inputs))
+        return maps
 
     def forward(self, images: torch.Tensor) -> Predictions:
-        """(B, 3, H, W) normalised images -> Predictions, in training and in evaluation alike."""
+        """(B, 3, H, W) normalized images -> Predictions, in training and in evaluation alike."""
         maps = self.maps(images)
         logits, deltas = self.head(maps)  # (B, P, K), (B, P, 4)
         image_size = (images.shape[-2], images.shape[-1])

@@ -1,8 +1,9 @@
-"""What extra levels and normalised maps are made of: the blocks of necks."""
+"""The extra layers of necks: their blocks, and how a config lists them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -10,10 +11,15 @@ from torch import nn
 
 from lib.models.blocks import Chain, Conv
 from lib.models.bottlenecks import InvertedResidual, Sandglass
+from lib.utils.lookup import build
+
+# the convolutions of one branch of a receptive field, each as (channels, kernel, stride, dilation)
+Branch = Sequence[tuple[int, int | tuple[int, int], int, int]]
+
 
 
 class ExtraConv(Chain):
-    """An extra level of SSD: 1x1 to half the channels, then a convolution (SSD, section 2.1).
+    """An extra layer of SSD: 1x1 to half the channels, then a convolution (SSD, section 2.1).
 
     Args:
         padding: on each side; by default 1 at stride 2, 0 at stride 1, which makes the map smaller.
@@ -35,15 +41,13 @@ class ExtraConv(Chain):
         act: str | None = "relu",
     ):
         super().__init__()
-        padding = stride - 1 if padding is None else padding
-        self.reduce = Conv(in_channels, out_channels // 2, kernel=1, norm=norm, act=act)
-        self.conv = Conv(
-            out_channels // 2, out_channels, stride, kernel=kernel, padding=padding, norm=norm, act=act
-        )
+        padding, half = stride - 1 if padding is None else padding, out_channels // 2
+        self.reduce = Conv(in_channels, half, kernel=1, norm=norm, act=act)
+        self.conv = Conv(half, out_channels, stride, kernel=kernel, padding=padding, norm=norm, act=act)
 
 
 class ExtraSeparable(Chain):
-    """An extra level of SSDLite: 1x1, 3x3 depthwise, 1x1, with BatchNorm and ReLU6 inside.
+    """An extra layer of SSDLite: 1x1, 3x3 depthwise, 1x1, with BatchNorm and ReLU6 inside.
 
     Args:
         padding: on each side; by default 1 at stride 2, 0 at stride 1, which makes the map smaller.
@@ -64,10 +68,11 @@ class ExtraSeparable(Chain):
     ):
         super().__init__()
         padding = stride - 1 if padding is None else padding
-        hidden = out_channels if hidden is None else int(hidden * out_channels) if hidden < 1 else int(hidden)
-        self.reduce = Conv(in_channels, hidden, kernel=1, act="relu6")
-        self.depthwise = Conv(hidden, hidden, stride, groups=hidden, padding=padding, act="relu6")
-        self.project = Conv(hidden, out_channels, kernel=1, act=act)
+        hidden = 1.0 * out_channels if hidden is None else hidden
+        inside = int(hidden * out_channels) if hidden < 1 else int(hidden)
+        self.reduce = Conv(in_channels, inside, kernel=1, act="relu6")
+        self.depthwise = Conv(inside, inside, stride, groups=inside, padding=padding, act="relu6")
+        self.project = Conv(inside, out_channels, kernel=1, act=act)
 
 
 class ReceptiveField(nn.Module):
@@ -80,12 +85,7 @@ class ReceptiveField(nn.Module):
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        stride: int,
-        branches: Sequence[Sequence[tuple]],
-        project: bool,
+        self, in_channels: int, out_channels: int, stride: int, branches: Sequence[Branch], project: bool
     ):
         super().__init__()
         self.branches = nn.ModuleList()
@@ -98,9 +98,8 @@ class ReceptiveField(nn.Module):
             self.branches.append(convs)
         joined = sum(branch[-1][0] for branch in branches)
         self.join = Conv(joined, out_channels, kernel=1, act=None)
-        self.shortcut = (
-            Conv(in_channels, out_channels, stride, kernel=1, act=None) if project else nn.Identity()
-        )
+        shortcut = Conv(in_channels, out_channels, stride, kernel=1, act=None) if project else nn.Identity()
+        self.shortcut = shortcut
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, in_channels, h, w) -> (B, out_channels, h', w')."""
@@ -108,22 +107,22 @@ class ReceptiveField(nn.Module):
         return F.relu(self.join(joined) + self.shortcut(x))
 
 
-def rfb_fine(in_channels: int, out_channels: int, *, lite: bool = False) -> nn.Module:
+def rfb_fine(channels: int, lite: bool = False) -> nn.Module:
     """RFBNet's block for the finest map ("RFB-s"): four branches of dilation 1, 3, 3, 5 instead of L2Norm."""
-    width = in_channels // 4
-    branches = [
+    width = channels // 4
+    branches: list[Branch] = [
         [(width, 1, 1, 1), (width, 3, 1, 1)],
         [(width, 1, 1, 1), (width, (3, 1), 1, 1), (width, 3, 1, 3)],
         [(width, 1, 1, 1), (width, (1, 3), 1, 1), (width, 3, 1, 3)],
         [(width // 2, 1, 1, 1), (width // 4 * 3, (1, 3), 1, 1), (width, (3, 1), 1, 1), (width, 3, 1, 5)],
     ]
-    return ReceptiveField(in_channels, out_channels, 1, branches, project=not lite)
+    return ReceptiveField(channels, channels, 1, branches, project=not lite)
 
 
 def rfb(in_channels: int, out_channels: int, stride: int = 1, /) -> nn.Module:
     """RFBNet's block as the BMVC code has it: two branches of dilation 3 and 5."""
     width = in_channels // 8
-    branches = [
+    branches: list[Branch] = [
         [(width, 1, 1, 1), (2 * width, 3, stride, 1), (2 * width, 3, 1, 3)],
         [(width, 1, 1, 1), (width // 2 * 3, 3, 1, 1), (2 * width, 3, stride, 1), (2 * width, 3, 1, 5)],
     ]
@@ -133,14 +132,14 @@ def rfb(in_channels: int, out_channels: int, stride: int = 1, /) -> nn.Module:
 def rfb_lite(in_channels: int, out_channels: int, stride: int = 1, /) -> nn.Module:
     """The same, narrower; its dilated convolutions are dense, as in the BMVC code."""
     width, wide = in_channels // 8, in_channels // 16 * 3
-    branches = [
+    branches: list[Branch] = [
         [(width, 1, 1, 1), (wide, (1, 3), 1, 1), (wide, (3, 1), stride, 1), (wide, 3, 1, 3)],
         [(width, 1, 1, 1), (wide, 3, 1, 1), (wide, 3, stride, 1), (wide, 3, 1, 5)],
     ]
     return ReceptiveField(in_channels, out_channels, stride, branches, project=in_channels != out_channels)
 
 
-EXTRAS = {
+EXTRAS: dict[str, Callable[..., nn.Module]] = {
     "conv": ExtraConv,
     "separable": ExtraSeparable,
     "inverted": InvertedResidual,
@@ -148,3 +147,32 @@ EXTRAS = {
     "rfb": rfb,
     "rfb_lite": rfb_lite,
 }
+
+
+def make_extras(
+    in_channels: int, extras: Sequence[Any], extra: Mapping[str, Any] | None = None
+) -> tuple[nn.ModuleList, list[int]]:
+    """Extra layers, each on the output of the one before.
+
+    Args:
+        extras: for each ``[channels, stride]``, ``[channels, stride, padding]``, or a mapping with ``channels``
+            and any option of its block.
+        extra: ``{type, options}`` of those that do not say otherwise; None: ``conv``.
+
+    Returns:
+        The layers, and the channels of each one's output.
+    """
+    default = {"type": "conv", **(extra or {})}
+    layers, channels = nn.ModuleList(), []
+    for index, given in enumerate(extras):
+        where = f"model.neck.extras[{index}]"
+        is_mapping = isinstance(given, Mapping)
+        mine = dict(given if is_mapping else zip(("channels", "stride", "padding"), given, strict=False))
+        options = {**(default if mine.get("type", default["type"]) == default["type"] else {}), **mine}
+        if "channels" not in options:
+            raise ValueError(f"{where} must say how many channels it has; got {given}")
+        out_channels = options.pop("channels")
+        layers.append(build(EXTRAS, options, where, in_channels, out_channels, options.pop("stride", 1)))
+        channels.append(out_channels)
+        in_channels = out_channels
+    return layers, channels

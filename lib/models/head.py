@@ -1,54 +1,14 @@
-"""One MultiBox head, and the recipes that make a detector SSD, SSDLite, RFB, FSSD, ...: a variant is a row."""
+"""One MultiBox head, whose predictors are the rows of PREDICTORS."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from lib.models.blocks import Conv, GroupedConv2d, L2Norm
-from lib.models.extras import rfb, rfb_fine
-from lib.models.neck import ExtraLayers, FeaturePyramid, Fusion
-
-
-class Recipe(NamedTuple):
-    """What a head's name stands for.
-
-    Attributes:
-        extra: ``{type, options}`` of the neck's extra layers.
-        neck: makes the neck.
-        norm: what the first map goes through where ``model.neck.l2norm`` is on.
-        predictor: name of the default predictor.
-        options: further keyword arguments of the neck.
-    """
-
-    extra: Mapping[str, Any]
-    neck: Callable[..., nn.Module] = ExtraLayers
-    norm: Callable[[int, int], nn.Module] | None = None
-    predictor: str = "dense"
-    options: Mapping[str, Any] = {}
-
-
-def _l2norm(channels: int, _: int) -> nn.Module:
-    return L2Norm(channels)
-
-
-CONV_NORM = {"type": "conv", "norm": True}
-HEADS = {
-    "ssd": Recipe({"type": "conv"}, norm=_l2norm),
-    "ssd_lite": Recipe({"type": "separable"}, norm=_l2norm),
-    "rfb": Recipe(CONV_NORM, norm=rfb_fine, options={"refine": rfb}),
-    "rfb_lite": Recipe(CONV_NORM, norm=partial(rfb_fine, lite=True)),
-    "fssd": Recipe({"type": "conv", "act": None}, Fusion),
-    "fssd_lite": Recipe({"type": "separable", "act": None}, Fusion),
-    "fpn_lite": Recipe(
-        {"type": "sandglass", "hidden": 128, "last": False}, FeaturePyramid, predictor="shared"
-    ),
-}
+from lib.models.blocks import Conv, GroupedConv2d
 
 
 class PerLevel(nn.ModuleList):
@@ -75,7 +35,7 @@ class PerLevel(nn.ModuleList):
 
 
 class Shared(nn.Module):
-    """One separable predictor for all maps; only its BatchNorm is apart by level, whose statistics differ
+    """One separable predictor for all maps, with a BatchNorm for each level, because their statistics differ
     (EfficientDet, section 3.3; Ghiasi et al. 2019, section 4).
     """
 
@@ -113,14 +73,12 @@ def _separable(in_channels: int, out_channels: int, is_last: bool, bias: bool = 
 
 def _ssdlite(in_channels: int, out_channels: int, is_last: bool) -> nn.Module:
     """The same as SSDLite's early PyTorch codes have it: a bias more, and only a 1x1 convolution on the last map."""
-    return (
-        nn.Conv2d(in_channels, out_channels, 1)
-        if is_last
-        else _separable(in_channels, out_channels, is_last, True)
-    )
+    if is_last:
+        return nn.Conv2d(in_channels, out_channels, 1)
+    return _separable(in_channels, out_channels, is_last, bias=True)
 
 
-PREDICTORS = {
+PREDICTORS: dict[str, Callable[[Sequence[int], Sequence[int]], nn.Module]] = {
     "dense": partial(PerLevel, _dense),
     "separable": partial(PerLevel, _separable),
     "separable_biased": partial(PerLevel, _ssdlite),
@@ -136,8 +94,6 @@ class MultiBoxHead(nn.Module):
         boxes_per_cell: priors of a cell, for each map.
         num_classes: K, with background at 0.
         predictor: called with the channels of each map and those of each output; maps -> outputs.
-        initial_score: the sigmoid score of every class before training, so that the many negatives of a focal
-            loss do not drown it (RetinaNet, section 4.1); None: the bias is torch's.
     """
 
     def __init__(
@@ -145,18 +101,12 @@ class MultiBoxHead(nn.Module):
         in_channels: Sequence[int],
         boxes_per_cell: Sequence[int],
         num_classes: int,
-        predictor: Callable[..., nn.Module] = PREDICTORS["dense"],
-        initial_score: float | None = None,
+        predictor: Callable[[Sequence[int], Sequence[int]], nn.Module] = PREDICTORS["dense"],
     ):
         super().__init__()
         self.num_classes = num_classes
         self.box = predictor(in_channels, [boxes * 4 for boxes in boxes_per_cell])
         self.cls = predictor(in_channels, [boxes * num_classes for boxes in boxes_per_cell])
-        if initial_score is not None:
-            outputs = {boxes * num_classes for boxes in boxes_per_cell}
-            for layer in self.cls.modules():
-                if isinstance(layer, nn.Conv2d) and layer.bias is not None and layer.out_channels in outputs:
-                    nn.init.constant_(layer.bias, math.log(initial_score / (1 - initial_score)))
 
     def forward(self, maps: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """[(B, C_l, h_l, w_l)] -> logits (B, P, K), deltas (B, P, 4); priors by map, row, column, box."""
@@ -166,4 +116,4 @@ class MultiBoxHead(nn.Module):
     @staticmethod
     def _gather(outputs: Sequence[torch.Tensor], values: int) -> torch.Tensor:
         levels = [x.permute(0, 2, 3, 1).flatten(1) for x in outputs]
-        return torch.cat(levels, dim=1).unflatten(1, (-1, values))
+        return torch.unflatten(torch.cat(levels, dim=1), 1, (-1, values))

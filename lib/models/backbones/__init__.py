@@ -1,24 +1,24 @@
-"""The backbones by name. A new one is a table function and a line here."""
+"""The backbones by name. A new one is a table function in a file of its own and a line here."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import get_args
 
-from lib.models.backbones.efficientnet import efficientnet
-from lib.models.backbones.mobiledet import mobiledet
+from lib.models.backbones.base import Table
+from lib.models.backbones.efficientnet import Size, efficientnet
+from lib.models.backbones.mobiledet import Target, mobiledet
 from lib.models.backbones.mobilenet import mobilenet_v1, mobilenet_v2, mobilenet_v3, mobilenext
-from lib.models.backbones.resnet import resnet
+from lib.models.backbones.resnet import Depth, resnet
 from lib.models.backbones.vgg import vgg16
 
-BACKBONES = {
+BACKBONES: dict[str, Callable[..., Table]] = {
     "vgg16": vgg16,
     "mobilenet_v1": mobilenet_v1,
     "mobilenet_v2": mobilenet_v2,
     "mobilenet_v3_large": mobilenet_v3,
     "mobilenet_v3_small": partial(mobilenet_v3, size="small"),
     "mobilenext": mobilenext,
-    **{
-        f"mobiledet_{target}": partial(mobiledet, target=target)
-        for target in ("cpu", "dsp", "edgetpu", "gpu")
-    },
-    **{f"efficientnet_{size}": partial(efficientnet, size=size) for size in ("b0", "b1", "b2", "b3")},
-    **{f"resnet{depth}": partial(resnet, depth=depth) for depth in (18, 34, 50)},
+    **{f"mobiledet_{target}": partial(mobiledet, target=target) for target in get_args(Target)},
+    **{f"efficientnet_{size}": partial(efficientnet, size=size) for size in get_args(Size)},
+    **{f"resnet{depth}": partial(resnet, depth=depth) for depth in get_args(Depth)},
 }

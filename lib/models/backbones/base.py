@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from lib.models.blocks import Chain, Conv
+from lib.models.blocks import Chain
+from lib.models.taps import Tap
 from lib.utils.lookup import lookup
 
 
@@ -43,12 +44,10 @@ def with_strides(table: Table, strides: Mapping[int | str, int]) -> Table:
     rows = list(table)
     for row, stride in strides.items():
         if not str(row).isdigit() or int(row) >= len(rows):
-            strided = ", ".join(
-                f"{i} (stride {layer.stride})" for i, layer in enumerate(table) if layer.stride > 1
-            )
+            strided = [f"{i} (stride {layer.stride})" for i, layer in enumerate(table) if layer.stride > 1]
             raise ValueError(
                 f"model.backbone.strides must name rows 0 to {len(rows) - 1}; got {row!r}; "
-                f"rows with a stride: {strided}"
+                f"rows with a stride: {', '.join(strided)}"
             )
         if not isinstance(stride, int) or stride < 1:
             raise ValueError(f"model.backbone.strides[{row}] must be a whole number from 1; got {stride!r}")
@@ -57,25 +56,24 @@ def with_strides(table: Table, strides: Mapping[int | str, int]) -> Table:
 
 
 def run_rows(
-    layers: nn.ModuleList, x: torch.Tensor, rows: range, taps: Iterable[str], prefix: str = ""
-) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Sends ``x`` through some rows and keeps what ``taps`` names: outputs of rows as ``prefix + row``, and of
-    stages inside them as ``prefix + row.stage``.
+    layers: nn.ModuleList, x: torch.Tensor, rows: range, taps: Iterable[Tap], is_coarse: bool = False
+) -> tuple[torch.Tensor, dict[Tap, torch.Tensor]]:
+    """Sends ``x`` through some rows.
+
+    Args:
+        taps: the maps to keep; those of other rows and of the other path are left out.
+        is_coarse: whether the rows run as those of the coarse path.
 
     Returns:
-        The last row's output, and tap name -> (B, C, h, w).
+        The last row's output, and single tap -> (B, C, h, w).
     """
-    kept = {}
+    kept: dict[Tap, torch.Tensor] = {}
     for row in rows:
-        name = f"{prefix}{row}"
-        stages = {tap.removeprefix(f"{name}."): tap for tap in taps if tap.startswith(f"{name}.")}
-        if stages:
-            x, inside = layers[row].run(x, stages)
-            kept |= {stages[stage]: y for stage, y in inside.items()}
-        else:
-            x = layers[row](x)
-        if name in taps:
-            kept[name] = x
+        layer = layers[row]
+        here = [tap for tap in taps if tap.row == row and tap.is_coarse == is_coarse]
+        stages = {tap.stage for tap in here} - {""}
+        x, inside = layer.run(x, stages) if isinstance(layer, Chain) and stages else (layer(x), {})
+        kept |= {tap: inside[tap.stage] if tap.stage else x for tap in here}
     return x, kept
 
 
@@ -86,11 +84,16 @@ class Backbone(nn.Module):
         layers: one block a row, so parameter names are ``layers.<row>....`` in every variant.
         channels: output channels of each row.
         reductions: cumulative stride of each row's output.
+        has_coarse_path: whether there are taps of a coarse path; see DualPath.
     """
+
+    has_coarse_path = False
 
     def __init__(self, table: Table):
         super().__init__()
-        self.layers, self.channels, self.reductions = nn.ModuleList(), [], []
+        self.layers = nn.ModuleList()
+        self.channels: list[int] = []
+        self.reductions: list[int] = []
         channels, reduction = 3, 1
         for layer in table:
             out_channels = layer.channels or channels
@@ -99,41 +102,33 @@ class Backbone(nn.Module):
             self.channels.append(channels)
             self.reductions.append(reduction)
 
-    def forward(self, images: torch.Tensor, taps: Sequence[str]) -> dict[str, torch.Tensor]:
+    def forward(self, images: torch.Tensor, taps: Sequence[Tap]) -> dict[Tap, torch.Tensor]:
         """Runs all rows.
 
         Args:
-            images: (B, 3, H, W) normalised.
-            taps: names of the rows whose outputs are wanted, such as ``("11", "13")``.
+            images: (B, 3, H, W) normalized.
+            taps: the single maps that are wanted.
 
         Returns:
-            tap name -> (B, C, h, w).
+            tap -> (B, C, h, w).
         """
         return run_rows(self.layers, images, range(len(self.layers)), taps)[1]
 
+    def tap_channels(self, tap: Tap) -> int:
+        """Channels of a tap's map.
 
-def tap_row(tap: str) -> int:
-    """The row of a single tap's name: ``"13"``, ``"coarse.13"`` and ``"13.expand"`` are row 13."""
-    return int(tap.removeprefix("coarse.").partition(".")[0])
-
-
-def tap_channels(layers: nn.ModuleList, channels: Sequence[int], tap: str) -> int:
-    """Channels of a single tap: a row's, or those of a stage inside it.
-
-    Raises:
-        ValueError: the row has no such stage.
-    """
-    row = tap_row(tap)
-    stage = tap.removeprefix("coarse.").partition(".")[2]
-    if not stage:
-        return channels[row]
-    stages = (
-        {
-            name: child.conv.out_channels
-            for name, child in layers[row].named_children()
-            if isinstance(child, Conv)
-        }
-        if isinstance(layers[row], Chain)
-        else {}
-    )
-    return lookup(stages, stage, f"the stage of row {row} in the tap {tap!r}")
+        Raises:
+            ValueError: the backbone has no such map.
+        """
+        if tap.joined:
+            return sum(map(self.tap_channels, tap.parts))
+        if tap.is_coarse and not self.has_coarse_path:
+            raise ValueError(
+                f"{str(tap)!r} of model.neck needs model.dual_path, which is null: choose such as {{split: 0}}, "
+                "or a plain row"
+            )
+        if not tap.stage:
+            return self.channels[tap.row]
+        layer = self.layers[tap.row]
+        stages = layer.stage_channels() if isinstance(layer, Chain) else {}
+        return int(lookup(stages, tap.stage, f"the stage of row {tap.row} in the tap {str(tap)!r}"))

@@ -10,6 +10,8 @@ from lib.models.backbones.mobilenet import scale_channels
 from lib.models.blocks import Conv
 from lib.models.bottlenecks import InvertedResidual
 
+Size = Literal["b0", "b1", "b2", "b3"]
+
 # (expansion, channels, repeats, first stride, kernel) of B0's stages
 STAGES = (
     *((1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3)),
@@ -19,9 +21,7 @@ STAGES = (
 FACTORS = {"b0": (1.0, 1.0), "b1": (1.0, 1.1), "b2": (1.1, 1.2), "b3": (1.2, 1.4)}
 
 
-def efficientnet(
-    size: Literal["b0", "b1", "b2", "b3"] = "b0", width: float = 1.0, same_padding: bool = False
-) -> Table:
+def efficientnet(size: Size = "b0", width: float = 1.0, same_padding: bool = False) -> Table:
     """Row 0 is a full convolution, then 16, 23, 23 or 26 inverted residuals with squeeze-and-excite.
 
     The last rows of strides 8, 16 and 32: of ``b0`` 5, 11 and 16, ``b1`` 8, 16 and 23, ``b2`` the same, ``b3``

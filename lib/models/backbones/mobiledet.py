@@ -10,8 +10,11 @@ from lib.models.blocks import Conv
 from lib.models.bottlenecks import InvertedResidual, Tucker
 
 
+Target = Literal["cpu", "dsp", "edgetpu", "gpu"]
+
+
 class Row(NamedTuple):
-    """One row: kind, channels, expansion (of Tucker: the share of each rank), kernel, stride, repeats.
+    """One row: kind, channels, expansion (of Tucker: the share of each rank), stride, kernel, repeats.
 
     ``residual`` is where input and output allow it, save in the first of the repeats where ``new`` is set: the
     search starts a stage there, even if its channels stay.
@@ -19,7 +22,7 @@ class Row(NamedTuple):
 
     kind: str
     channels: int
-    expansion: float | tuple[float, float]
+    expansion: int | tuple[float, float]
     stride: int = 1
     kernel: int = 3
     repeats: int = 1
@@ -58,16 +61,16 @@ TABLES = {
         *(Row(FUSED, 128, 4, 2), Row(FUSED, 128, 4, repeats=3), Row(IBN, 384, 8)),
     ),
 }
-# target -> channels of row 0, channels of row 1, share of row 1's ranks (None: depthwise and 1x1), activation
+# target -> channels of row 0, row 1, activation
 STEMS = {
-    "cpu": (16, 8, None, "hard_swish"),
-    "dsp": (32, 24, None, "relu6"),
-    "edgetpu": (32, 16, (0.25, 0.75), "relu6"),
-    "gpu": (32, 16, (0.25, 0.25), "relu6"),
+    "cpu": (16, Row(IBN, 8, 1), "hard_swish"),
+    "dsp": (32, Row(IBN, 24, 1), "relu6"),
+    "edgetpu": (32, Row(TUCKER, 16, (0.25, 0.75)), "relu6"),
+    "gpu": (32, Row(TUCKER, 16, (0.25, 0.25)), "relu6"),
 }
 
 
-def mobiledet(width: float = 1.0, target: Literal["cpu", "dsp", "edgetpu", "gpu"] = "cpu") -> Table:
+def mobiledet(width: float = 1.0, target: Target = "cpu") -> Table:
     """Row 0 is a full convolution, then a narrow row, then the rows of the search.
 
     SSDLite taps the last row of stride 16 and the last one: of ``cpu`` 14 and 19, ``dsp`` 17 and 22, ``edgetpu``
@@ -75,32 +78,26 @@ def mobiledet(width: float = 1.0, target: Literal["cpu", "dsp", "edgetpu", "gpu"
 
     Args:
         width: channel multiplier.
-        target: the device that the table was searched for.
+        target: the device that the table was searched for; ``cpu`` has squeeze-and-excite stages.
     """
-    stem, narrow, ranks, act = STEMS[target]
+    stem, first, act = STEMS[target]
     channels = scale_channels(stem, width)
-    squeezes = target == "cpu"
-    first = Row(TUCKER, narrow, ranks) if ranks else Row(IBN, narrow, 1)
     rows = [Layer(Conv, channels, 2, {"act": act})]
     for row in (first, *TABLES[target]):
         for _ in range(row.repeats):
             out_channels = scale_channels(row.channels, width)
-            options: dict = {"kernel": row.kernel, "act": act}
-            options["residual"] = row.stride == 1 and channels == out_channels and not row.new
-            if row.kind == TUCKER:
-                shares = zip((channels, out_channels), row.expansion, strict=True)
-                options["ranks"] = tuple(scale_channels(size, share) for size, share in shares)
+            residual = row.stride == 1 and channels == out_channels and not row.new
+            options = {"kernel": row.kernel, "act": act, "residual": residual}
+            if isinstance(row.expansion, tuple):
+                before, after = row.expansion
+                ranks = (scale_channels(channels, before), scale_channels(out_channels, after))
+                rows.append(Layer(Tucker, out_channels, row.stride, {**options, "ranks": ranks}))
             else:
                 hidden = channels * row.expansion
                 options |= {"hidden": hidden, "expand": row.expansion > 1, "fused": row.kind == FUSED}
-                if squeezes:
-                    options |= {
-                        "squeeze": scale_channels(hidden, 0.25),
-                        "squeeze_act": act,
-                        "gate": "sigmoid",
-                    }
-            rows.append(
-                Layer(Tucker if row.kind == TUCKER else InvertedResidual, out_channels, row.stride, options)
-            )
+                if target == "cpu":
+                    squeeze = scale_channels(hidden, 0.25)
+                    options |= {"squeeze": squeeze, "squeeze_act": act, "gate": "sigmoid"}
+                rows.append(Layer(InvertedResidual, out_channels, row.stride, options))
             channels = out_channels
     return tuple(rows)

@@ -9,10 +9,11 @@ from lib.models.backbones.mobilenet import scale_channels
 from lib.models.blocks import Conv, MaxPool
 from lib.models.bottlenecks import Residual
 
+Depth = Literal[18, 34, 50]
 REPEATS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 
 
-def resnet(depth: Literal[18, 34, 50] = 18, width: float = 1.0) -> Table:
+def resnet(depth: Depth = 18, width: float = 1.0) -> Table:
     """Row 0 is a 7x7 convolution, row 1 a max pool, then the blocks.
 
     The last rows of strides 8, 16 and 32: of 18 layers 5, 7 and 9, of 34 and 50 layers 8, 14 and 17.
@@ -28,10 +29,8 @@ def resnet(depth: Literal[18, 34, 50] = 18, width: float = 1.0) -> Table:
         out_channels = inner * 4 if depth >= 50 else inner
         for repeat in range(repeats):
             stride = 2 if stage and repeat == 0 else 1
-            options = {
-                "bottleneck": inner if depth >= 50 else None,
-                "project": stride > 1 or channels != out_channels,
-            }
+            project = stride > 1 or channels != out_channels
+            options = {"bottleneck": inner if depth >= 50 else None, "project": project}
             rows.append(Layer(Residual, out_channels, stride, options))
             channels = out_channels
     return tuple(rows)

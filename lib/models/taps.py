@@ -1,0 +1,71 @@
+"""A tap: a map of the backbone that the neck reads. This file alone knows how a config writes taps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Tap:
+    """The output of a row, or of a stage inside it; with ``joined``, several maps joined along the channels.
+
+    As text: ``13``, ``13.expand``, ``coarse.13``, and ``13+coarse.11`` for joined maps.
+
+    Attributes:
+        row: of the backbone's table.
+        stage: of the row's block, such as ``expand``; empty: the whole row.
+        is_coarse: whether the map is one of the coarse path.
+        joined: the maps that follow this one along the channels.
+    """
+
+    row: int
+    stage: str = ""
+    is_coarse: bool = False
+    joined: tuple[Tap, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Tap, ...]:
+        """The single maps, in the order in which they are joined."""
+        return (Tap(self.row, self.stage, self.is_coarse), *self.joined)
+
+    def on_last_path(self, has_coarse_path: bool) -> Tap:
+        """The same map of the coarse path if there is one; joined maps stay as they are."""
+        return self if self.joined else replace(self, is_coarse=has_coarse_path)
+
+    def read(self, features: Mapping[Tap, torch.Tensor]) -> torch.Tensor:
+        """(B, C, h, w): its map, from the single maps that the backbone gave."""
+        maps = [features[part] for part in self.parts]
+        return torch.cat(maps, dim=1) if len(maps) > 1 else maps[0]  # (B, sum of C, h, w)
+
+    def __str__(self) -> str:
+        own = f"{'coarse.' if self.is_coarse else ''}{self.row}{'.' if self.stage else ''}{self.stage}"
+        return "+".join([own, *map(str, self.joined)])
+
+
+def parse_tap(text: int | str) -> Tap:
+    """The tap that a config writes as a row's number or as text.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    matches = [re.fullmatch(r"(coarse\.)?(\d+)(?:\.([a-z]+))?", part) for part in str(text).split("+")]
+    first, *others = (Tap(int(m[2]), m[3] or "", m[1] is not None) for m in matches if m)
+    if None in matches:
+        raise ValueError(
+            f"model.neck.taps must be rows such as 11 or coarse.13; got {text!r}: write a stage inside a row as "
+            "13.expand, and join taps by +, as in 13+coarse.11"
+        )
+    return replace(first, joined=tuple(others))
+
+
+def parse_taps(neck: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of ``model.neck``, its ``taps`` and ``source`` as values."""
+    options = {**neck, "taps": [parse_tap(tap) for tap in neck["taps"]]}
+    if neck.get("source") is not None:
+        options["source"] = parse_tap(neck["source"])
+    return options
