@@ -60,7 +60,7 @@ def num_classes(cfg: Mapping[str, Any]) -> int:
         count = COCO_CLASSES + 1
     if count < 2:
         raise ValueError(f"model.num_classes must be 2 or more, background and one class; got {count}")
-    return count
+    return int(count)
 
 
 def input_size(cfg: Mapping[str, Any]) -> tuple[int, int]:
@@ -75,7 +75,7 @@ def build_detector(cfg: Mapping[str, Any]) -> Detector:
     """The detector that ``model`` describes, its weights at random (torch's generator)."""
     model = cfg["model"]
     options = parse_taps(model["neck"])
-    backbone = _build_backbone(model, [*options["taps"], *([options["source"]] if options.get("source") else [])])
+    backbone = _build_backbone(model, [*options["taps"], options.get("source") or options["taps"][-1]])
     neck: Neck = build(NECKS, options, "model.neck", backbone)
     priors = _build_priors(model, len(neck.out_channels))
     head = _build_head(model, neck.out_channels, priors.boxes_per_cell, num_classes(cfg))
@@ -86,7 +86,7 @@ def build_detector(cfg: Mapping[str, Any]) -> Detector:
             module.eps, module.momentum = model["norm"]["eps"], model["norm"]["momentum"]
     _check_maps(detector, input_size(cfg))
     layout = torch.channels_last if cfg["run"]["channels_last"] else torch.contiguous_format
-    return detector.to(memory_format=layout)
+    return detector.to(memory_format=layout)  # type: ignore[call-overload,no-any-return]  # torch's stubs lack it
 
 
 def _build_backbone(model: Mapping[str, Any], taps: Iterable[Tap]) -> Backbone:
@@ -197,7 +197,7 @@ def build_optimizer(cfg: Mapping[str, Any], model: nn.Module) -> torch.optim.Opt
     groups = parameter_groups(model, train["rates"], train["decay_norms"])
     if not groups:
         raise ValueError(f"train.trainable must name parts such as backbone, neck, head; got {scope}")
-    optimizer = build(OPTIMIZERS, train["optimizer"], "train.optimizer", groups)
+    optimizer: torch.optim.Optimizer = build(OPTIMIZERS, train["optimizer"], "train.optimizer", groups)
     for group in optimizer.param_groups:
         group["lr"] *= group["rate"]
     return optimizer

@@ -60,8 +60,8 @@ DEFAULTS: dict[str, Any] = {
             "extras": [[512, 2], [256, 2], [256, 2], [128, 2]],  # [channels, stride] or with [..., padding]
         },
         "head": {
-            "type": Maybe(str),  # a short name of lib/recipes.py; null: as model.neck says, or ssd_lite if it has no type
-            "predictor": Maybe(str),  # dense | separable | separable_biased | shared; null: the short name's, or dense
+            "type": Maybe(str),  # a short name of lib/recipes.py; null: model.neck's type, or ssd_lite
+            "predictor": Maybe(str),  # dense | separable | separable_biased | shared; null: the short name's
             "initial_score": Maybe(float),  # of every class before training, for sigmoid losses: such as 0.01
         },
         "priors": {

@@ -13,13 +13,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lib.build import build_loss, build_normalizer, build_optimizer, build_schedule
 from lib.engine.distributed import World
-from lib.models.norm import freeze_norms_, synchronise
+from lib.models.norm import freeze_norms_, synchronize
 from lib.optim import centralize_
 from lib.structures import Batch
 from lib.utils.lookup import lookup
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-NORMS = {"batch": None, "sync": synchronise, "frozen": None}
+NORMS = {"batch": None, "sync": synchronize, "frozen": None}
 
 
 class Average:
@@ -81,7 +81,7 @@ class Learner:
         lookup(NORMS, self.settings["norm"], "train.norm")
         dtype = lookup(PRECISIONS, self.settings["precision"], "train.precision")
         self.model = (
-            synchronise(model, device) if self.settings["norm"] == "sync" and world.size > 1 else model
+            synchronize(model, device) if self.settings["norm"] == "sync" and world.size > 1 else model
         )
         self.normalizer, self.loss = build_normalizer(cfg).to(device), build_loss(cfg)
         self.optimizer, self.schedule = build_optimizer(cfg, self.model), build_schedule(cfg)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import nn
+
+from lib.models.detector import Detector
+
+M = TypeVar("M", bound=nn.Module)
 
 
 def count_parameters(module: nn.Module) -> int:
@@ -29,30 +33,28 @@ def count_macs(model: nn.Module, image_size: tuple[int, int]) -> dict[str, int]:
     """
     model = _shadow(model)
     macs: dict[str, int] = {}
+    names = {layer: name for name, layer in model.named_modules()}
 
-    def counter(name: str):
-        def count(layer: nn.Module, _: tuple, output: torch.Tensor) -> None:
-            per_output = math.prod(layer.weight.shape[1:])
-            macs[name] = macs.get(name, 0) + per_output * output.numel()
+    def count(layer: nn.Module, _: object, output: torch.Tensor) -> None:
+        per_output = math.prod(layer.get_parameter("weight").shape[1:])
+        macs[names[layer]] = macs.get(names[layer], 0) + per_output * output.numel()
 
-        return count
-
-    for name, layer in model.named_modules():
+    for layer in names:
         if isinstance(layer, (nn.Conv2d, nn.Linear)):
-            layer.register_forward_hook(counter(name))
+            layer.register_forward_hook(count)
     with torch.no_grad():
         model(torch.empty(1, 3, *image_size, device="meta"))
     return macs
 
 
-def map_sizes(detector: nn.Module, image_size: tuple[int, int]) -> list[tuple[int, int]]:
+def map_sizes(detector: Detector, image_size: tuple[int, int]) -> list[tuple[int, int]]:
     """(height, width) of each map that the detector's head reads, for an input of that size."""
     with torch.no_grad():
         maps = _shadow(detector).maps(torch.empty(1, 3, *image_size, device="meta"))
     return [(x.shape[-2], x.shape[-1]) for x in maps]
 
 
-def _shadow(model: nn.Module) -> nn.Module:
+def _shadow(model: M) -> M:
     """A copy on the meta device, where a forward pass gives shapes and computes nothing."""
     return copy.deepcopy(model).to("meta").eval()
 
@@ -73,38 +75,39 @@ class Cost(NamedTuple):
     parameters: int
 
 
-def cost_of(detector: nn.Module, image_size: tuple[int, int]) -> Cost:
+def cost_of(detector: Detector, image_size: tuple[int, int]) -> Cost:
     """Counts a detector for an input of (height, width)."""
     maps = map_sizes(detector, image_size)
     priors = sum(h * w * boxes for (h, w), boxes in zip(maps, detector.priors.boxes_per_cell, strict=True))
     return Cost(maps, priors, sum(count_macs(detector, image_size).values()), count_parameters(detector))
 
 
-def row_lines(detector: nn.Module, image_size: tuple[int, int]) -> list[str]:
+def row_lines(detector: Detector, image_size: tuple[int, int]) -> list[str]:
     """A table of the backbone's rows and the detector's other parts, to print."""
-    macs, backbone = count_macs(detector, image_size), detector.backbone
-    modules = {f"backbone.layers.{row}": layer for row, layer in enumerate(backbone.layers)}
-    rows = list(modules)
-    modules |= {"neck": detector.neck, "head.box": detector.head.box, "head.cls": detector.head.cls}
+    macs, backbone, cost = count_macs(detector, image_size), detector.backbone, cost_of(detector, image_size)
+    strides = [
+        reduction // before
+        for before, reduction in zip([1, *backbone.reductions], backbone.reductions, strict=False)
+    ]
+
+    def line(name: str, module: nn.Module, about: str = "") -> str:
+        mine = sum(value for layer, value in macs.items() if f"{layer}.".startswith(f"{name}."))
+        counts = f"{count_parameters(module):14,}{mine / 1e6:12.2f}"
+        return f"{name:20}{type(module).__name__:20}{about:26}{counts}"
+
     lines = [
         f"{'part':20}{'block':20}{'stride':>8}{'in all':>8}{'channels':>10}{'parameters':>14}{'10^6 MAC':>12}"
     ]
-    before, strided = 1, []
-    for name, module in modules.items():
-        about = f"{'':8}{'':8}{'':10}"
-        if name in rows:
-            row = rows.index(name)
-            reduction, stride = backbone.reductions[row], backbone.reductions[row] // before
-            about, before = f"{stride:8}{reduction:8}{backbone.channels[row]:10}", reduction
-            strided += [str(row)] if stride > 1 else []
-        mine = sum(value for layer, value in macs.items() if f"{layer}.".startswith(f"{name}."))
-        kind = type(module).__name__
-        lines.append(f"{name:20}{kind:20}{about}{count_parameters(module):14,}{mine / 1e6:12.2f}")
-    cost = cost_of(detector, image_size)
+    for row, layer in enumerate(backbone.layers):
+        about = f"{strides[row]:8}{backbone.reductions[row]:8}{backbone.channels[row]:10}"
+        lines.append(line(f"backbone.layers.{row}", layer, about))
+    parts = {"neck": detector.neck, "head.box": detector.head.box, "head.cls": detector.head.cls}
+    lines += [line(name, part) for name, part in parts.items()]
+    strided = ", ".join(str(row) for row, stride in enumerate(strides) if stride > 1)
     maps = ", ".join(f"{h}x{w}" for h, w in cost.maps)
-    lines.append(f"{'all':20}{'':46}{cost.parameters:14,}{cost.macs / 1e6:12.2f}")
-    lines.append(f"maps {maps}; {cost.num_priors:,} priors; 1 MAC = 2 FLOPs, biases not counted")
-    lines.append(
-        f"rows with a stride to take out (model.backbone.strides={{row: 1}}): {', '.join(strided) or 'none'}"
-    )
-    return lines
+    return [
+        *lines,
+        f"{'all':66}{cost.parameters:14,}{cost.macs / 1e6:12.2f}",
+        f"maps {maps}; {cost.num_priors:,} priors; 1 MAC = 2 FLOPs, biases not counted",
+        f"rows with a stride to take out (model.backbone.strides={{row: 1}}): {strided or 'none'}",
+    ]

@@ -17,7 +17,6 @@ from lib.utils.lookup import build
 Branch = Sequence[tuple[int, int | tuple[int, int], int, int]]
 
 
-
 class ExtraConv(Chain):
     """An extra layer of SSD: 1x1 to half the channels, then a convolution (SSD, section 2.1).
 
@@ -147,6 +146,7 @@ EXTRAS: dict[str, Callable[..., nn.Module]] = {
     "rfb": rfb,
     "rfb_lite": rfb_lite,
 }
+KEYS = ("channels", "stride", "padding")  # of an extra layer that is given as a list
 
 
 def make_extras(
@@ -166,12 +166,12 @@ def make_extras(
     layers, channels = nn.ModuleList(), []
     for index, given in enumerate(extras):
         where = f"model.neck.extras[{index}]"
-        is_mapping = isinstance(given, Mapping)
-        mine = dict(given if is_mapping else zip(("channels", "stride", "padding"), given, strict=False))
+        values = given if isinstance(given, list | tuple) else [None]
+        mine = given if isinstance(given, Mapping) else dict(zip(KEYS, values, strict=False))
         options = {**(default if mine.get("type", default["type"]) == default["type"] else {}), **mine}
-        if "channels" not in options:
-            raise ValueError(f"{where} must say how many channels it has; got {given}")
-        out_channels = options.pop("channels")
+        out_channels = options.pop("channels", None)
+        if not isinstance(out_channels, int):
+            raise ValueError(f"{where} must say how many channels it has, such as [256, 2]; got {given}")
         layers.append(build(EXTRAS, options, where, in_channels, out_channels, options.pop("stride", 1)))
         channels.append(out_channels)
         in_channels = out_channels

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import distributed, nn
 
@@ -10,20 +12,25 @@ class _Sum(torch.autograd.Function):
     """The sum over all processes; the gradient of a process's share is the sum of all processes' gradients."""
 
     @staticmethod
-    def forward(_, x: torch.Tensor) -> torch.Tensor:
+    def forward(_: Any, x: torch.Tensor) -> torch.Tensor:
         total = x.clone()
         distributed.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(_, gradient: torch.Tensor) -> torch.Tensor:
+    def backward(_: Any, gradient: torch.Tensor) -> torch.Tensor:
         return _Sum.forward(_, gradient)
+
+
+def _sum(x: torch.Tensor) -> torch.Tensor:
+    total: torch.Tensor = _Sum.apply(x)  # type: ignore[no-untyped-call]  # torch does not annotate it
+    return total
 
 
 class SyncNorm(nn.BatchNorm2d):
     """BatchNorm whose batch is that of all processes together, on any device.
 
-    torch's own SyncBatchNorm runs on GPUs only; there it is the faster one, see ``synchronise``. The variance
+    torch's own SyncBatchNorm runs on GPUs only; there it is the faster one, see ``synchronize``. The variance
     is summed around the common mean, in a second exchange, because the mean of squares would lose digits.
     """
 
@@ -32,22 +39,30 @@ class SyncNorm(nn.BatchNorm2d):
         if not self.training or not distributed.is_initialized():
             return super().forward(x)
         exact = x.to(self.weight.dtype)  # the statistics of half-precision maps are float32
-        count = _Sum.apply(exact.new_tensor([x.numel() / x.shape[1]]))
-        mean = _Sum.apply(exact.sum((0, 2, 3))) / count  # (C,)
-        centred = exact - mean[:, None, None]
-        variance = _Sum.apply(centred.square().sum((0, 2, 3))) / count  # (C,)
-        with torch.no_grad():
-            self.num_batches_tracked.add_(1)
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+        count = _sum(exact.new_tensor([x.numel() / x.shape[1]]))
+        mean = _sum(exact.sum((0, 2, 3))) / count  # (C,)
+        centered = exact - mean[:, None, None]
+        variance = _sum(centered.square().sum((0, 2, 3))) / count  # (C,)
+        self._track(mean, variance * count / (count - 1))
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+        y: torch.Tensor = centered * scale[:, None, None] + self.bias[:, None, None]
+        return y.to(x.dtype)
+
+    @torch.no_grad()
+    def _track(self, mean: torch.Tensor, variance: torch.Tensor) -> None:
+        """Moves the running statistics toward those of a batch."""
+        assert self.running_mean is not None and self.running_var is not None
+        assert self.num_batches_tracked is not None and self.momentum is not None
+        self.num_batches_tracked.add_(1)
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance, self.momentum)
 
 
-def synchronise(model: nn.Module, device: torch.device) -> nn.Module:
+def synchronize(model: nn.Module, device: torch.device) -> nn.Module:
     """The model with BatchNorm over the images of all processes; names and tensors stay."""
     if device.type == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+        return converted
     for module in model.modules():
         if type(module) is nn.BatchNorm2d:
             module.__class__ = SyncNorm  # same attributes, another forward

@@ -54,17 +54,19 @@ def parse_tap(text: int | str) -> Tap:
         ValueError: it is neither.
     """
     matches = [re.fullmatch(r"(coarse\.)?(\d+)(?:\.([a-z]+))?", part) for part in str(text).split("+")]
-    first, *others = (Tap(int(m[2]), m[3] or "", m[1] is not None) for m in matches if m)
-    if None in matches:
+    taps = [Tap(int(match[2]), match[3] or "", match[1] is not None) for match in matches if match]
+    if len(taps) < len(matches) or isinstance(text, float):  # YAML reads 13.2 as a number
         raise ValueError(
             f"model.neck.taps must be rows such as 11 or coarse.13; got {text!r}: write a stage inside a row as "
             "13.expand, and join taps by +, as in 13+coarse.11"
         )
-    return replace(first, joined=tuple(others))
+    return replace(taps[0], joined=tuple(taps[1:]))
 
 
 def parse_taps(neck: Mapping[str, Any]) -> dict[str, Any]:
     """The options of ``model.neck``, its ``taps`` and ``source`` as values."""
+    if not neck["taps"]:
+        raise ValueError("model.neck.taps must name a row at least, such as [11, 13]; got []")
     options = {**neck, "taps": [parse_tap(tap) for tap in neck["taps"]]}
     if neck.get("source") is not None:
         options["source"] = parse_tap(neck["source"])

@@ -11,8 +11,9 @@ from lib.config import load_config
 from lib.inference.network import fold_norms
 from lib.models.backbones import BACKBONES
 from lib.models.backbones.base import Backbone, with_strides
-from lib.models.dual_path import DualPath
 from lib.models.norm import norms_of
+from lib.models.separate_norms import SeparateNorms
+from lib.models.taps import Tap
 
 
 def trained_dual(norm):
@@ -31,18 +32,18 @@ def test_separate_statistics_are_those_of_each_path_alone():
     """Oracle: two plain backbones with the same weights, each fed one path's maps in training."""
     torch.manual_seed(0)
     table = with_strides(BACKBONES["mobilenet_v1"](width=0.25), {0: 1})
-    dual = DualPath(Backbone(table[:4]), split=0, norm="separate")
+    dual = SeparateNorms(Backbone(table[:4]), split=0)
     fine, coarse = copy.deepcopy(dual.layers), copy.deepcopy(dual.layers)
     images = torch.randn(2, 3, 32, 48)
-    taps = dual(images, ["3", "coarse.3"])
+    taps = dual(images, [Tap(3), Tap(3, is_coarse=True)])
     x = copy.deepcopy(fine[0])(images)
     expected = {}
-    for rows, maps, name in ((fine, x, "3"), (coarse, x[..., ::2, ::2], "coarse.3")):
+    for rows, maps, tap in ((fine, x, Tap(3)), (coarse, x[..., ::2, ::2], Tap(3, is_coarse=True))):
         for row in rows[1:]:
             maps = row(maps)
-        expected[name] = maps
-    for name, value in expected.items():
-        torch.testing.assert_close(taps[name], value)
+        expected[tap] = maps
+    for tap, value in expected.items():
+        torch.testing.assert_close(taps[tap], value)
     for name, value in fine[1:].named_buffers():
         torch.testing.assert_close(dual.layers[1:].get_buffer(name), value)
     for name, value in coarse.named_buffers():

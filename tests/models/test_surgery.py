@@ -8,6 +8,7 @@ from lib.models.backbones.base import Backbone, with_strides
 from lib.models.blocks import MaxPool
 from lib.models.bottlenecks import Residual
 from lib.models.dual_path import DualPath
+from lib.models.taps import parse_tap
 
 TABLES = {
     "mobilenet_v1": BACKBONES["mobilenet_v1"](width=0.25),
@@ -78,9 +79,16 @@ def is_same(found: torch.Tensor, expected: torch.Tensor) -> bool:
     return found.shape == expected.shape and torch.allclose(found, expected, rtol=0, atol=1e-4 * scale)
 
 
-def taps_after(row: int, name: str) -> list[str]:
+def taps_after(row: int, name: str) -> list[int]:
     last = rows_until(name) - 1
-    return [str(tap) for tap in dict.fromkeys([min(row + 1, last), (row + last + 1) // 2, last])]
+    return list(dict.fromkeys([min(row + 1, last), (row + last + 1) // 2, last]))
+
+
+def maps_of(backbone: Backbone, image: torch.Tensor, taps: list) -> dict:
+    """The maps by the taps as a config writes them: rows, or texts such as ``coarse.13``."""
+    with torch.no_grad():
+        maps = backbone(image, [parse_tap(tap) for tap in taps])
+    return {tap: maps[parse_tap(tap)] for tap in taps}
 
 
 @pytest.mark.parametrize(("name", "row"), STRIDED + ZOO_STRIDED)
@@ -98,9 +106,8 @@ def test_coarse_path_is_the_unmodified_backbone(name, row, size):
     image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(1))
     taps = taps_after(row, name)
     dual = DualPath(make(name, {row: 1}), split=row)
-    with torch.no_grad():
-        plain = make(name)(image, taps)
-        coarse = dual(image, [f"coarse.{tap}" for tap in taps])
+    plain = maps_of(make(name), image, taps)
+    coarse = maps_of(dual, image, [f"coarse.{tap}" for tap in taps])
     for tap in taps:
         assert is_same(coarse[f"coarse.{tap}"], plain[tap])
 
@@ -108,12 +115,11 @@ def test_coarse_path_is_the_unmodified_backbone(name, row, size):
 @pytest.mark.parametrize(("name", "row"), ZOO_STRIDED)
 def test_law_of_the_dual_path_holds_but_where_a_row_looks_around_after_its_stride(name, row):
     image = torch.randn(1, 3, 101, 70, generator=torch.Generator().manual_seed(1))
-    taps = [str(row), *taps_after(row, name)] if row + 1 < len(ZOO[name]) else []
+    taps = [row, *taps_after(row, name)] if row + 1 < len(ZOO[name]) else []
     dual = DualPath(make(name, {row: 1}), split=row)
-    with torch.no_grad():
-        plain = make(name)(image, taps)
-        found = dual(image, [str(row), *(f"coarse.{tap}" for tap in taps[1:])])
-    coarse = {str(row): found[str(row)][..., ::2, ::2]} | {tap: found[f"coarse.{tap}"] for tap in taps[1:]}
+    plain = maps_of(make(name), image, taps)
+    both = maps_of(dual, image, [row, *(f"coarse.{tap}" for tap in taps[1:])])
+    coarse = {row: both[row][..., ::2, ::2]} | {tap: both[f"coarse.{tap}"] for tap in taps[1:]}
     for tap in taps:
         assert coarse[tap].shape == plain[tap].shape
         assert is_same(coarse[tap], plain[tap]) is keeps_the_law(ZOO[name][row]), tap
@@ -143,9 +149,8 @@ def test_average_of_squeeze_and_excite_differs_by_nothing_else():
         )
     )
     image = torch.randn(1, 3, 101, 70)
-    with torch.no_grad():
-        coarse = DualPath(modified, split=row)(image, ["coarse.16"])["coarse.16"]
-        assert is_same(coarse, plain(image, ["16"])["16"])
+    coarse = maps_of(DualPath(modified, split=row), image, ["coarse.16"])["coarse.16"]
+    assert is_same(coarse, maps_of(plain, image, [16])[16])
 
 
 @pytest.mark.parametrize(("size", "holds"), [((101, 71), True), ((96, 96), False)])
@@ -156,8 +161,7 @@ def test_padding_of_tensorflow_keeps_the_law_where_the_rows_map_is_odd(size, hol
     plain = wake(Backbone(table).eval())
     dual = DualPath(Backbone(with_strides(table, {0: 1})), split=0).eval()
     dual.load_state_dict(plain.state_dict())
-    with torch.no_grad():
-        coarse, expected = dual(image, ["coarse.16"])["coarse.16"], plain(image, ["16"])["16"]
+    coarse, expected = maps_of(dual, image, ["coarse.16"])["coarse.16"], maps_of(plain, image, [16])[16]
     assert is_same(coarse, expected) is holds
 
 
@@ -168,12 +172,9 @@ def test_max_pooled_coarse_path_is_the_unmodified_vgg(name, row, size):
         size = (96, 64)  # the row's map must be even: the coarse copy has no incomplete windows
     image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(1))
     taps = taps_after(row, name)
-    with torch.no_grad():
-        plain = make(name)(image, taps)
-        maximum = DualPath(make(name, {row: 1}), split=row, pool="max")(
-            image, [f"coarse.{tap}" for tap in taps]
-        )
-        subsampled = DualPath(make(name, {row: 1}), split=row)(image, [f"coarse.{tap}" for tap in taps])
+    plain, coarse = maps_of(make(name), image, taps), [f"coarse.{tap}" for tap in taps]
+    maximum = maps_of(DualPath(make(name, {row: 1}), split=row, pool="max"), image, coarse)
+    subsampled = maps_of(DualPath(make(name, {row: 1}), split=row), image, coarse)
     for tap in taps:
         assert is_same(maximum[f"coarse.{tap}"], plain[tap])
         assert not torch.equal(subsampled[f"coarse.{tap}"], plain[tap])
@@ -183,12 +184,11 @@ def test_max_pooled_coarse_path_is_the_unmodified_vgg(name, row, size):
 def test_fine_path_is_the_modified_backbone(name):
     row = next(row for backbone, row in STRIDED if backbone == name)
     image = torch.randn(2, 3, 64, 48)
-    modified, last = make(name, {row: 1}), str(rows_until(name) - 1)
-    with torch.no_grad():
-        fine = DualPath(modified, split=row)(image, [last, "0"])
-        expected = modified(image, [last, "0"])
+    modified, last = make(name, {row: 1}), rows_until(name) - 1
+    fine = maps_of(DualPath(modified, split=row), image, [last, 0])
+    expected = maps_of(modified, image, [last, 0])
     assert torch.equal(fine[last], expected[last])
-    assert torch.equal(fine["0"], expected["0"])  # a row before the split is tapped once
+    assert torch.equal(fine[0], expected[0])  # a row before the split is tapped once
 
 
 def test_residual_rows_stay_what_they_were():

@@ -6,9 +6,10 @@ import torch
 from lib.build import build_detector
 from lib.config import load_config
 from lib.models.backbones import BACKBONES
-from lib.models.backbones.base import Backbone, tap_channels
+from lib.models.backbones.base import Backbone
 from lib.models.cost import count_macs, count_parameters
-from lib.models.head import HEADS
+from lib.models.taps import Tap, parse_tap
+from lib.recipes import RECIPES
 
 # backbone -> rows of strides 8 and 16 or 16 and 32 that SSD taps
 TAPS = {
@@ -56,7 +57,7 @@ def test_every_backbone_is_tested():
     assert set(TAPS) == set(BACKBONES)
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", RECIPES)
 @pytest.mark.parametrize("backbone", TAPS)
 def test_runs_on_two_sizes_and_every_parameter_gets_a_gradient(backbone, head):
     model = detector(backbone, head)
@@ -116,10 +117,7 @@ def test_mobile_backbones_cost_what_theirs_did(backbone, options, parameters, me
 
 def test_taps_inside_a_row_and_joined_taps():
     model = detector("mobilenet_v3_large", "ssd_lite")
-    assert (
-        tap_channels(model.backbone.layers, model.backbone.channels, "13.expand")
-        == model.neck.out_channels[0]
-    )
+    assert model.backbone.tap_channels(Tap(13, "expand")) == model.neck.out_channels[0]
     with pytest.raises(
         ValueError, match="the stage of row 13 in the tap '13.expnd' must be one of expand, depthwise"
     ):
@@ -131,7 +129,7 @@ def test_taps_inside_a_row_and_joined_taps():
         "model.dual_path={split: 0}",
         "model.neck.taps=[11, 13+coarse.11]",
     )
-    assert dual.neck.source == "13+coarse.11"
+    assert dual.neck.source == parse_tap("13+coarse.11")
     assert dual.neck.out_channels[1] == 256 + 128
     dual(torch.randn(1, 3, 70, 101))
 
@@ -140,17 +138,24 @@ def test_a_tap_inside_a_row_is_that_stages_output():
     backbone = detector("mobilenet_v3_large", "ssd_lite").backbone.eval()
     image = torch.randn(1, 3, 64, 96)
     with torch.no_grad():
-        taps = backbone(image, ["12", "13.expand", "13"])
-        assert torch.equal(taps["13.expand"], backbone.layers[13].expand(taps["12"]))
-        assert torch.equal(taps["13"], backbone.layers[13](taps["12"]))
+        taps = backbone(image, [Tap(12), Tap(13, "expand"), Tap(13)])
+        assert torch.equal(taps[Tap(13, "expand")], backbone.layers[13].expand(taps[Tap(12)]))
+        assert torch.equal(taps[Tap(13)], backbone.layers[13](taps[Tap(12)]))
 
 
 @pytest.mark.parametrize(
     ("head", "override", "message"),
     [
-        ("ssd", "model.neck.pyramid=[[32, 1]]", "model.neck.pyramid must be null for this model.head.type"),
-        ("ssd", "model.neck.width=8", "model.neck.width must be null"),
-        ("fssd", "model.neck.pyramid=null", "model.neck.pyramid must be given for fssd"),
+        ("ssd", "model.neck.pyramid=[[32, 1]]", "model.neck takes taps, source, .*; got model.neck.pyramid"),
+        ("ssd", "model.neck.width=8", "model.neck takes taps, source, .*; got model.neck.width"),
+        ("ssd", "model.neck.sauce=8", r"got model.neck.sauce \(did you mean 'source'\?\)"),
+        ("ssd", "model.neck.extra=3", "model.neck.extra must be .*Mapping.*; got 3"),
+        ("ssd", "model.neck.l2norm=3", "model.neck.l2norm must be true or false; got 3"),
+        ("ssd", "model.neck.taps=[]", "model.neck.taps must name a row at least"),
+        ("ssd", "model.neck.type=fusion", r"model.head.type must be null where .* \(fusion\); got 'ssd'"),
+        ("fssd", "model.neck.pyramid=null", "model.neck.pyramid must be given"),
+        ("fpn_lite", "model.neck.source=5", "model.neck takes taps, extras, .*; got model.neck.source"),
+        ("ssd", "model.neck.extras=[3]", r"model.neck.extras\[0\] must say how many channels"),
         ("ssd", "model.neck.extras=[{stride: 2}]", r"model.neck.extras\[0\] must say how many channels"),
         ("ssd", "model.neck.extras=[{channels: 8, strid: 2}]", r"got model.neck.extras\[0\].strid"),
         ("ssd", "model.neck.extra={type: sepable}", r"model.neck.extras\[0\].type must be one of"),

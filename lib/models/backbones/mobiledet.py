@@ -9,7 +9,6 @@ from lib.models.backbones.mobilenet import scale_channels
 from lib.models.blocks import Conv
 from lib.models.bottlenecks import InvertedResidual, Tucker
 
-
 Target = Literal["cpu", "dsp", "edgetpu", "gpu"]
 
 

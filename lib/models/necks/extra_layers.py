@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -15,7 +15,11 @@ from lib.models.extras import make_extras, rfb, rfb_fine
 from lib.models.necks.base import Features, Neck
 from lib.models.taps import Tap
 
-NORMS = {"l2norm": L2Norm, "rfb": rfb_fine, "rfb_lite": partial(rfb_fine, lite=True)}
+NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "l2norm": L2Norm,
+    "rfb": rfb_fine,
+    "rfb_lite": partial(rfb_fine, lite=True),
+}
 
 
 class ExtraLayers(Neck):
