@@ -12,8 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from lib.utils.lookup import lookup
+
 ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6, "hard_swish": nn.Hardswish, "swish": nn.SiLU}
 GATES = {"sigmoid": nn.Sigmoid, "hard_sigmoid": nn.Hardsigmoid}
+
+
+def activation(name: str | None) -> nn.Module:
+    """A new layer of that activation of ACTIVATIONS; None: one that changes nothing."""
+    return nn.Identity() if name is None else lookup(ACTIVATIONS, name, "act")(inplace=True)
 
 
 class Conv(nn.Module):
@@ -51,7 +58,7 @@ class Conv(nn.Module):
             in_channels, out_channels, (height, width), stride, pads, dilation, groups, bias=bias
         )
         self.norm = nn.BatchNorm2d(out_channels) if norm else nn.Identity()
-        self.act = nn.Identity() if act is None else ACTIVATIONS[act](inplace=True)
+        self.act = activation(act)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, in_channels, h, w) -> (B, out_channels, h', w')."""
@@ -77,8 +84,8 @@ class GroupedConv2d(nn.Conv2d):
 class SameConv2d(nn.Conv2d):
     """A convolution padded as TensorFlow's "SAME": to ceil(size / stride), the odd pixel right and below.
 
-    On a map of even size at stride 2 the windows are centered on the odd pixels, not on the even ones as with
-    equal padding: there the law of the dual path does not hold.
+    At stride 2 on a map of even size, windows are centered on the odd pixels instead of the even ones, so the law of
+    the dual path does not hold there.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -96,8 +103,8 @@ class Chain(nn.Module):
     """Named stages, each run on the output of the one before; a tap can be any of them (``13.expand``).
 
     Attributes:
-        residual: whether the input is added to the output. Part of the table, not derived from the stride: a
-            row whose stride is taken out must compute what it computed before, only denser.
+        residual: whether the input is added to the output. The table says so, not the stride: a row whose stride
+            is taken out must compute what it computed before, only denser.
     """
 
     residual = False
@@ -124,7 +131,7 @@ class Chain(nn.Module):
 
 
 class MaxPool(nn.Module):
-    """Max pooling. An even kernel at stride 1 becomes the identity: no padding could keep the map's size.
+    """Max pooling. An even kernel at stride 1 becomes the identity, because no padding keeps the map's size then.
 
     Args:
         ceil: whether a last, incomplete window counts.
@@ -166,7 +173,7 @@ class SqueezeExcite(nn.Module):
     def __init__(self, channels: int, squeezed: int, act: str = "relu", gate: str = "hard_sigmoid"):
         super().__init__()
         self.reduce = nn.Conv2d(channels, squeezed, 1)
-        self.act = ACTIVATIONS[act](inplace=True)
+        self.act = activation(act)
         self.expand = nn.Conv2d(squeezed, channels, 1)
         self.gate = GATES[gate]()
 

@@ -1,4 +1,4 @@
-"""The rows of backbones: blocks of several convolutions. As of all blocks, no stride changes a parameter."""
+"""Blocks of several convolutions: the rows of backbones. A stride changes none of their parameters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lib.models.blocks import ACTIVATIONS, Chain, Conv, SqueezeExcite
+from lib.models.blocks import Chain, Conv, SqueezeExcite, activation
 
 
 class DepthwiseSeparable(Chain):
@@ -26,9 +26,9 @@ class InvertedResidual(Chain):
         hidden: channels of the expansion; None: those of the input.
         expand: whether the 1x1 expansion is there.
         fused: whether expansion and depthwise convolution are one full convolution.
-        squeeze: hidden channels of the squeeze-and-excite stage; 0: none.
-        squeeze_act, gate: its activations.
-        squeeze_first: whether the depthwise convolution's activation comes after that stage, not before it.
+        squeeze: hidden channels of the squeeze-and-excite stage; 0: there is none.
+        squeeze_act, gate: the activations of that stage.
+        squeeze_first: whether the depthwise convolution's activation comes after that stage instead of before it.
     """
 
     def __init__(
@@ -57,18 +57,18 @@ class InvertedResidual(Chain):
         else:
             if expand:
                 self.expand = Conv(in_channels, hidden, kernel=1, act=act)
-            own = None if squeeze_first else act
-            self.depthwise = Conv(hidden, hidden, stride, kernel=kernel, groups=hidden, act=own, same=same)
+            early = None if squeeze_first else act
+            self.depthwise = Conv(hidden, hidden, stride, kernel=kernel, groups=hidden, act=early, same=same)
         if squeeze:
             self.squeeze = SqueezeExcite(hidden, squeeze, squeeze_act, gate)
         if squeeze_first and act:
-            self.act = ACTIVATIONS[act](inplace=True)
+            self.act = activation(act)
         self.project = Conv(hidden, out_channels, kernel=1, act=None)
         self.residual = residual
 
 
 class Tucker(Chain):
-    """1x1 to fewer channels, a full convolution, linear 1x1 (MobileDets, section 3.3: generalised bottleneck).
+    """1x1 to fewer channels, a full convolution, linear 1x1 (MobileDets, section 3.3: generalized bottleneck).
 
     Args:
         ranks: channels before and after the full convolution.
@@ -97,7 +97,7 @@ class Sandglass(Chain):
 
     Args:
         hidden: channels between the two 1x1 convolutions.
-        first, last: which of the depthwise convolutions are there; the last one there has the stride.
+        first, last: which of the depthwise convolutions are there; the last of them has the stride.
     """
 
     def __init__(
@@ -113,13 +113,10 @@ class Sandglass(Chain):
         residual: bool = False,
     ):
         super().__init__()
-        assert first or last or stride == 1, (
-            "without a depthwise convolution there is nothing to have the stride"
-        )
+        assert first or last or stride == 1, "without a depthwise convolution the stride must be 1"
+        first_stride = 1 if last else stride
         if first:
-            self.first = Conv(
-                in_channels, in_channels, 1 if last else stride, groups=in_channels, act="relu6"
-            )
+            self.first = Conv(in_channels, in_channels, first_stride, groups=in_channels, act="relu6")
         self.reduce = Conv(in_channels, hidden, kernel=1, act=None)
         self.expand = Conv(hidden, out_channels, kernel=1, act="relu6")
         if last:
@@ -130,11 +127,11 @@ class Sandglass(Chain):
 class Residual(nn.Module):
     """ResNet's blocks (He et al. 2016, figure 5): two 3x3 convolutions, or 1x1, 3x3, 1x1.
 
-    The stride lies in the first 3x3 convolution. Another one follows it in a block without ``bottleneck``, so
-    there the coarse path of a dual path is not the unmodified network.
+    The first 3x3 convolution has the stride. Without ``bottleneck`` another 3x3 convolution follows it, so the law
+    of the dual path does not hold for such rows.
 
     Args:
-        bottleneck: channels of the 3x3 convolution of the deeper kind; None: the two 3x3 kind.
+        bottleneck: channels of the 3x3 convolution between the 1x1 ones; None: two 3x3 convolutions.
         project: whether the shortcut is a 1x1 convolution.
     """
 
@@ -158,9 +155,8 @@ class Residual(nn.Module):
             self.convs = nn.Sequential(
                 Conv(in_channels, out_channels, stride), Conv(out_channels, out_channels, act=None)
             )
-        self.shortcut = (
-            Conv(in_channels, out_channels, stride, kernel=1, act=None) if project else nn.Identity()
-        )
+        shortcut = Conv(in_channels, out_channels, stride, kernel=1, act=None) if project else nn.Identity()
+        self.shortcut = shortcut
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, in_channels, h, w) -> (B, out_channels, h', w')."""

@@ -77,18 +77,15 @@ class Cost(NamedTuple):
 
 def cost_of(detector: Detector, image_size: tuple[int, int]) -> Cost:
     """Counts a detector for an input of (height, width)."""
-    maps = map_sizes(detector, image_size)
-    priors = sum(h * w * boxes for (h, w), boxes in zip(maps, detector.priors.boxes_per_cell, strict=True))
-    return Cost(maps, priors, sum(count_macs(detector, image_size).values()), count_parameters(detector))
+    maps, macs = map_sizes(detector, image_size), sum(count_macs(detector, image_size).values())
+    return Cost(maps, len(detector.priors(maps, image_size)), macs, count_parameters(detector))
 
 
 def row_lines(detector: Detector, image_size: tuple[int, int]) -> list[str]:
     """A table of the backbone's rows and the detector's other parts, to print."""
     macs, backbone, cost = count_macs(detector, image_size), detector.backbone, cost_of(detector, image_size)
-    strides = [
-        reduction // before
-        for before, reduction in zip([1, *backbone.reductions], backbone.reductions, strict=False)
-    ]
+    pairs = zip([1, *backbone.reductions], backbone.reductions, strict=False)
+    strides = [reduction // before for before, reduction in pairs]
 
     def line(name: str, module: nn.Module, about: str = "") -> str:
         mine = sum(value for layer, value in macs.items() if f"{layer}.".startswith(f"{name}."))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import torch
 from torch import nn
@@ -34,23 +33,12 @@ class Normalizer(nn.Module):
         return (images.float() - self.mean) / self.std
 
 
-class Priors(Protocol):
-    """What makes the prior boxes of maps of given sizes."""
-
-    @property
-    def boxes_per_cell(self) -> list[int]:
-        """Priors of a cell, for each map."""
-
-    def __call__(
-        self, maps: Sequence[tuple[int, int]], image_size: tuple[int, int], device: torch.device
-    ) -> torch.Tensor:
-        """(height, width) of maps and image -> (P, 4) float32 xyxy in pixels of the image."""
-
-
 class Detector(nn.Module):
-    """An SSD-family detector: backbone, neck (taps to maps), head (maps to logits and deltas) and priors."""
+    """An SSD-family detector: backbone, neck (taps to maps), head (maps to logits and deltas), and priors, which are
+    called as ``priors(maps, image_size, device)`` with the (height, width) of each map.
+    """
 
-    def __init__(self, backbone: Backbone, neck: Neck, head: MultiBoxHead, priors: Priors):
+    def __init__(self, backbone: Backbone, neck: Neck, head: MultiBoxHead, priors: nn.Module):
         super().__init__()
         self.backbone, self.neck, self.head, self.priors = backbone, neck, head, priors
 
@@ -64,5 +52,7 @@ class Detector(nn.Module):
         maps = self.maps(images)
         logits, deltas = self.head(maps)  # (B, P, K), (B, P, 4)
         image_size = (images.shape[-2], images.shape[-1])
-        priors = self.priors([(x.shape[-2], x.shape[-1]) for x in maps], image_size, images.device)
+        priors: torch.Tensor = self.priors(
+            [(x.shape[-2], x.shape[-1]) for x in maps], image_size, images.device
+        )
         return Predictions(logits, deltas, priors, image_size)

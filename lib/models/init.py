@@ -30,12 +30,8 @@ def initialize_(module: nn.Module, kind: str) -> None:
 
 
 def set_initial_score_(classifier: nn.Module, score: float, outputs: set[int]) -> None:
-    """Sets the biases of the last convolutions so that the sigmoid of every class starts near ``score``: the many
-    negatives of a focal loss do not drown it then (RetinaNet, section 4.1).
-
-    Args:
-        classifier: the head's class predictors.
-        outputs: channels of the last convolutions.
+    """Has the sigmoid of every class start near ``score``, so that the many negatives of a focal loss do not drown the
+    objects (RetinaNet, section 4.1): by the biases of the ``classifier``'s convolutions of so many ``outputs``.
     """
     for layer in classifier.modules():
         if isinstance(layer, nn.Conv2d) and layer.bias is not None and layer.out_channels in outputs:

@@ -43,19 +43,15 @@ class SyncNorm(nn.BatchNorm2d):
         mean = _sum(exact.sum((0, 2, 3))) / count  # (C,)
         centered = exact - mean[:, None, None]
         variance = _sum(centered.square().sum((0, 2, 3))) / count  # (C,)
-        self._track(mean, variance * count / (count - 1))
+        assert self.running_mean is not None and self.running_var is not None
+        assert self.num_batches_tracked is not None and self.momentum is not None
+        with torch.no_grad():
+            self.num_batches_tracked.add_(1)
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
         scale = self.weight * torch.rsqrt(variance + self.eps)
         y: torch.Tensor = centered * scale[:, None, None] + self.bias[:, None, None]
         return y.to(x.dtype)
-
-    @torch.no_grad()
-    def _track(self, mean: torch.Tensor, variance: torch.Tensor) -> None:
-        """Moves the running statistics toward those of a batch."""
-        assert self.running_mean is not None and self.running_var is not None
-        assert self.num_batches_tracked is not None and self.momentum is not None
-        self.num_batches_tracked.add_(1)
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(variance, self.momentum)
 
 
 def synchronize(model: nn.Module, device: torch.device) -> nn.Module:
@@ -75,6 +71,6 @@ def norms_of(model: nn.Module) -> list[nn.Module]:
 
 
 def freeze_norms_(model: nn.Module) -> None:
-    """Keeps statistics, scales and shifts as they are; to be called again after each ``model.train()``."""
+    """Keeps statistics, scales and shifts as they are. Call it again after each ``model.train()``, which undoes it."""
     for norm in norms_of(model):
         norm.eval().requires_grad_(False)

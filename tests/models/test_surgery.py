@@ -32,10 +32,10 @@ SIZES = [(96, 96), (101, 70), (64, 131)]
 
 
 def keeps_the_law(layer) -> bool:
-    """Whether every second pixel of the row at stride 1 is the row as it was.
+    """Whether every second pixel of the row's output at stride 1 is the row's output as it was.
 
-    It is not where something after the strided convolution, still in the row, looks at other pixels: the average
-    of a squeeze-and-excite stage, which is then the dense map's, or ResNet's second 3x3 convolution.
+    It is not where a stage after the strided convolution reads more than one pixel: the average of a
+    squeeze-and-excite stage, which is then taken over the dense map, or ResNet's second 3x3 convolution.
     """
     return not layer.options.get("squeeze") and not (
         layer.block is Residual and not layer.options["bottleneck"]
@@ -58,10 +58,10 @@ def make(name: str, strides: dict | None = None) -> Backbone:
     table = shrink(table) if name == "vgg16" else table
     torch.manual_seed(0)
     backbone = Backbone(with_strides(table[: rows_until(name)], strides or {})).eval()
-    return wake(backbone)
+    return with_values(backbone)
 
 
-def wake(backbone: Backbone) -> Backbone:
+def with_values(backbone: Backbone) -> Backbone:
     """Gives it values that reach the last row, and statistics that differ from BatchNorm's defaults."""
     for module in backbone.modules():
         if isinstance(module, torch.nn.Conv2d):
@@ -72,11 +72,11 @@ def wake(backbone: Backbone) -> Backbone:
     return backbone
 
 
-def is_same(found: torch.Tensor, expected: torch.Tensor) -> bool:
+def is_same(result: torch.Tensor, expected: torch.Tensor) -> bool:
     """To 1e-4 of the largest value, however small that is."""
     scale = expected.abs().max().item()
     assert scale > 1e-6, "a map of zeros would prove nothing"
-    return found.shape == expected.shape and torch.allclose(found, expected, rtol=0, atol=1e-4 * scale)
+    return result.shape == expected.shape and torch.allclose(result, expected, rtol=0, atol=1e-4 * scale)
 
 
 def taps_after(row: int, name: str) -> list[int]:
@@ -113,7 +113,7 @@ def test_coarse_path_is_the_unmodified_backbone(name, row, size):
 
 
 @pytest.mark.parametrize(("name", "row"), ZOO_STRIDED)
-def test_law_of_the_dual_path_holds_but_where_a_row_looks_around_after_its_stride(name, row):
+def test_law_of_the_dual_path_holds_unless_pixels_mix_after_the_strided_convolution(name, row):
     image = torch.randn(1, 3, 101, 70, generator=torch.Generator().manual_seed(1))
     taps = [row, *taps_after(row, name)] if row + 1 < len(ZOO[name]) else []
     dual = DualPath(make(name, {row: 1}), split=row)
@@ -158,7 +158,7 @@ def test_padding_of_tensorflow_keeps_the_law_where_the_rows_map_is_odd(size, hol
     table = BACKBONES["efficientnet_b0"](width=0.25, same_padding=True)
     image = torch.randn(1, 3, *size)
     torch.manual_seed(0)
-    plain = wake(Backbone(table).eval())
+    plain = with_values(Backbone(table).eval())
     dual = DualPath(Backbone(with_strides(table, {0: 1})), split=0).eval()
     dual.load_state_dict(plain.state_dict())
     coarse, expected = maps_of(dual, image, ["coarse.16"])["coarse.16"], maps_of(plain, image, [16])[16]

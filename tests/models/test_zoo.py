@@ -158,6 +158,11 @@ def test_a_tap_inside_a_row_is_that_stages_output():
         ("ssd", "model.neck.extras=[3]", r"model.neck.extras\[0\] must say how many channels"),
         ("ssd", "model.neck.extras=[{stride: 2}]", r"model.neck.extras\[0\] must say how many channels"),
         ("ssd", "model.neck.extras=[{channels: 8, strid: 2}]", r"got model.neck.extras\[0\].strid"),
+        (
+            "ssd",
+            "model.neck.extra={act: rleu}",
+            r"act must be one of .*; got 'rleu' \(did you mean 'relu'\?\)",
+        ),
         ("ssd", "model.neck.extra={type: sepable}", r"model.neck.extras\[0\].type must be one of"),
         (
             "fpn_lite",

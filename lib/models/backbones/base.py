@@ -18,8 +18,8 @@ class Layer(NamedTuple):
 
     Attributes:
         block: class or function called as ``block(in_channels, channels, stride, **options)``.
-        channels: output channels; None keeps those of the row above (a pool).
-        stride: the row's own stride.
+        channels: output channels; None: those of the row before, as in a pool.
+        stride: of this row alone.
         options: further keyword arguments of the block.
     """
 

@@ -36,8 +36,7 @@ def efficientnet(size: Size = "b0", width: float = 1.0, same_padding: bool = Fal
     rows = [Layer(Conv, channels, 2, {"act": "swish", "same": same_padding})]
     for expansion, base, repeats, first_stride, kernel in STAGES:
         out_channels = scale_channels(base, wider * width)
-        for repeat in range(math.ceil(repeats * deeper)):
-            stride = first_stride if repeat == 0 else 1
+        for stride in (first_stride, *[1] * (math.ceil(repeats * deeper) - 1)):
             options = {
                 "hidden": channels * expansion,
                 "expand": expansion > 1,

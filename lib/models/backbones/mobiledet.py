@@ -15,8 +15,8 @@ Target = Literal["cpu", "dsp", "edgetpu", "gpu"]
 class Row(NamedTuple):
     """One row: kind, channels, expansion (of Tucker: the share of each rank), stride, kernel, repeats.
 
-    ``residual`` is where input and output allow it, save in the first of the repeats where ``new`` is set: the
-    search starts a stage there, even if its channels stay.
+    A row has a residual connection where its input and output agree, except for rows that are ``new``: there the
+    search starts a stage, even if the channels stay.
     """
 
     kind: str

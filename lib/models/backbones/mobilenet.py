@@ -16,41 +16,24 @@ V1 = (
 )
 # (expansion, channels, repeats, first stride) of rows 1 to 17 (MobileNetV2, table 2)
 V2 = (
-    (1, 16, 1, 1),
-    (6, 24, 2, 2),
-    (6, 32, 3, 2),
-    (6, 64, 4, 2),
-    (6, 96, 3, 1),
-    (6, 160, 3, 2),
-    (6, 320, 1, 1),
+    *((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2)),
+    *((6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)),
 )
 # (kernel, hidden, channels, squeeze, activation, stride) of rows 1 on (MobileNetV3, tables 1 and 2)
+RE, HS = "relu", "hard_swish"
 V3 = {
     "large": (
-        *((3, 16, 16, 0, "relu", 1), (3, 64, 24, 0, "relu", 2), (3, 72, 24, 0, "relu", 1)),
-        *((5, 72, 40, 1, "relu", 2), (5, 120, 40, 1, "relu", 1), (5, 120, 40, 1, "relu", 1)),
-        *((3, 240, 80, 0, "hard_swish", 2), (3, 200, 80, 0, "hard_swish", 1)),
-        *((3, 184, 80, 0, "hard_swish", 1), (3, 184, 80, 0, "hard_swish", 1)),
-        *((3, 480, 112, 1, "hard_swish", 1), (3, 672, 112, 1, "hard_swish", 1)),
-        *(
-            (5, 672, 160, 1, "hard_swish", 2),
-            (5, 960, 160, 1, "hard_swish", 1),
-            (5, 960, 160, 1, "hard_swish", 1),
-        ),
+        *((3, 16, 16, 0, RE, 1), (3, 64, 24, 0, RE, 2), (3, 72, 24, 0, RE, 1)),
+        *((5, 72, 40, 1, RE, 2), (5, 120, 40, 1, RE, 1), (5, 120, 40, 1, RE, 1)),
+        *((3, 240, 80, 0, HS, 2), (3, 200, 80, 0, HS, 1), (3, 184, 80, 0, HS, 1), (3, 184, 80, 0, HS, 1)),
+        *((3, 480, 112, 1, HS, 1), (3, 672, 112, 1, HS, 1)),
+        *((5, 672, 160, 1, HS, 2), (5, 960, 160, 1, HS, 1), (5, 960, 160, 1, HS, 1)),
     ),
     "small": (
-        *((3, 16, 16, 1, "relu", 2), (3, 72, 24, 0, "relu", 2), (3, 88, 24, 0, "relu", 1)),
-        *(
-            (5, 96, 40, 1, "hard_swish", 2),
-            (5, 240, 40, 1, "hard_swish", 1),
-            (5, 240, 40, 1, "hard_swish", 1),
-        ),
-        *((5, 120, 48, 1, "hard_swish", 1), (5, 144, 48, 1, "hard_swish", 1)),
-        *(
-            (5, 288, 96, 1, "hard_swish", 2),
-            (5, 576, 96, 1, "hard_swish", 1),
-            (5, 576, 96, 1, "hard_swish", 1),
-        ),
+        *((3, 16, 16, 1, RE, 2), (3, 72, 24, 0, RE, 2), (3, 88, 24, 0, RE, 1)),
+        *((5, 96, 40, 1, HS, 2), (5, 240, 40, 1, HS, 1), (5, 240, 40, 1, HS, 1)),
+        *((5, 120, 48, 1, HS, 1), (5, 144, 48, 1, HS, 1)),
+        *((5, 288, 96, 1, HS, 2), (5, 576, 96, 1, HS, 1), (5, 576, 96, 1, HS, 1)),
     ),
 }
 # (reduction, channels, repeats, first stride) of rows 1 to 20 (MobileNeXt, table 2)
@@ -90,8 +73,7 @@ def mobilenet_v2(width: float = 1.0, round_to: int = 8, expand_first: bool = Fal
     rows = [Layer(Conv, channels, 2, {"act": "relu6"})]
     for expansion, base, repeats, first_stride in V2:
         out_channels = scale_channels(base, width, round_to)
-        for repeat in range(repeats):
-            stride = first_stride if repeat == 0 else 1
+        for stride in (first_stride, *[1] * (repeats - 1)):
             options = {
                 "hidden": channels * expansion,
                 "expand": expansion > 1 or expand_first,
@@ -161,8 +143,7 @@ def mobilenext(width: float = 1.0) -> Table:
     rows = [Layer(Conv, channels, 2, {"act": "relu6"})]
     for reduction, base, repeats, first_stride in NEXT:
         out_channels = scale_channels(base, width)
-        for repeat in range(repeats):
-            stride = first_stride if repeat == 0 else 1
+        for stride in (first_stride, *[1] * (repeats - 1)):
             is_same, is_stage = channels == out_channels, repeats == 1
             hidden = channels // reduction
             if hidden < out_channels / 6:

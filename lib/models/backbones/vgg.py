@@ -1,4 +1,4 @@
-"""VGG16 as SSD uses it (SSD, section 3.1): its first five stages, then fc6 and fc7 as convolutions."""
+"""VGG16 as SSD uses it (SSD, section 3.1): five stages of convolutions, then fc6 and fc7 as convolutions."""
 
 from lib.models.backbones.base import Layer, Table
 from lib.models.backbones.mobilenet import scale_channels
@@ -11,7 +11,7 @@ def vgg16(norm: bool = False, width: float = 1.0) -> Table:
     """Rows count convolutions and pools: 12 is relu4_3 (stride 8), 17 is pool5, 19 is relu7 (stride 16).
 
     Args:
-        norm: BatchNorm after each convolution of the first five stages, which then keep their biases.
+        norm: whether BatchNorm follows each convolution of the five stages; they keep their biases.
         width: channel multiplier.
     """
     first, last = {"norm": norm, "bias": True}, {"norm": False}

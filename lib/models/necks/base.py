@@ -38,9 +38,11 @@ class Neck(nn.Module):
         self.source = source or taps[-1].on_last_path(backbone.has_coarse_path)
         self.inputs = tuple(dict.fromkeys(part for tap in (*taps, self.source) for part in tap.parts))
 
-    def extend(self, maps: list[torch.Tensor], x: torch.Tensor) -> list[torch.Tensor]:
-        """The maps and those of the extra layers, which start from ``x``."""
-        for extra in self.extras:
-            x = extra(x)
-            maps.append(x)
-        return maps
+
+def outputs_of(layers: nn.ModuleList, x: torch.Tensor) -> list[torch.Tensor]:
+    """The output of each layer, the first one run on ``x`` and every other on the output before it."""
+    outputs = []
+    for layer in layers:
+        x = layer(x)
+        outputs.append(x)
+    return outputs

@@ -12,7 +12,7 @@ from torch import nn
 from lib.models.backbones.base import Backbone
 from lib.models.blocks import L2Norm
 from lib.models.extras import make_extras, rfb, rfb_fine
-from lib.models.necks.base import Features, Neck
+from lib.models.necks.base import Features, Neck, outputs_of
 from lib.models.taps import Tap
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {
@@ -59,4 +59,4 @@ class ExtraLayers(Neck):
             maps[1:] = [block(y) for block, y in zip(self.refine, maps[1:], strict=True)]
             x = maps[-1] if self.source == self.taps[-1] else x
         maps[0] = self.norm(maps[0])
-        return self.extend(maps, x)
+        return maps + outputs_of(self.extras, x)

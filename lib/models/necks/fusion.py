@@ -12,7 +12,7 @@ from torch import nn
 from lib.models.backbones.base import Backbone
 from lib.models.blocks import Conv
 from lib.models.extras import make_extras
-from lib.models.necks.base import Features, Neck
+from lib.models.necks.base import Features, Neck, outputs_of
 from lib.models.taps import Tap
 
 
@@ -53,12 +53,9 @@ class Fusion(Neck):
 
     def forward(self, features: Features) -> list[torch.Tensor]:
         """{tap: (B, C, h, w)} -> [(B, C_l, h_l, w_l)], finest first."""
-        levels = self.extend([tap.read(features) for tap in self.taps], self.source.read(features))
+        levels = [tap.read(features) for tap in self.taps]
+        levels += outputs_of(self.extras, self.source.read(features))
         size = levels[0].shape[-2:]
         first, *others = (transform(y) for transform, y in zip(self.transforms, levels, strict=True))
         resized = [F.interpolate(y, size=size, mode="bilinear") for y in others]
-        x, maps = self.norm(torch.cat([first, *resized], dim=1)), []
-        for conv in self.pyramids:
-            x = conv(x)
-            maps.append(x)
-        return maps
+        return outputs_of(self.pyramids, self.norm(torch.cat([first, *resized], dim=1)))

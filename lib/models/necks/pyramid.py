@@ -13,7 +13,7 @@ from lib.models.backbones.base import Backbone
 from lib.models.blocks import Conv
 from lib.models.bottlenecks import Sandglass
 from lib.models.extras import make_extras
-from lib.models.necks.base import Features, Neck
+from lib.models.necks.base import Features, Neck, outputs_of
 from lib.models.taps import Tap
 
 
@@ -52,4 +52,4 @@ class FeaturePyramid(Neck):
             enlarged = F.interpolate(levels[level], size=levels[level - 1].shape[-2:], mode="nearest")
             levels[level - 1] = levels[level - 1] + enlarged
         maps = [smooth(x) for smooth, x in zip(self.smooth, levels, strict=True)]
-        return self.extend(maps, maps[-1])
+        return maps + outputs_of(self.extras, maps[-1])
