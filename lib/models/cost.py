@@ -78,7 +78,8 @@ class Cost(NamedTuple):
 def cost_of(detector: Detector, image_size: tuple[int, int]) -> Cost:
     """Counts a detector for an input of (height, width)."""
     maps, macs = map_sizes(detector, image_size), sum(count_macs(detector, image_size).values())
-    return Cost(maps, len(detector.priors(maps, image_size)), macs, count_parameters(detector))
+    priors = detector.priors(maps, image_size, torch.device("meta"))
+    return Cost(maps, len(priors), macs, count_parameters(detector))
 
 
 def row_lines(detector: Detector, image_size: tuple[int, int]) -> list[str]:
