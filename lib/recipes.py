@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from lib.utils.lookup import lookup
 
-
-class Recipe(NamedTuple):
-    """A detector of the SSD family.
-
-    Attributes:
-        neck: ``model.neck`` without the taps, the extra layers and what else an experiment says.
-        predictor: ``model.head.predictor``, unless an experiment says another.
-    """
-
-    neck: Mapping[str, Any]
-    predictor: str = "dense"
-
-
 CONV, CONV_NORM, SEPARABLE = {"type": "conv"}, {"type": "conv", "norm": True}, {"type": "separable"}
 PYRAMID = {"type": "pyramid", "extra": {"type": "sandglass", "hidden": 128, "last": False}}
-RECIPES = {
-    "ssd": Recipe({"type": "extras", "extra": CONV, "norm": "l2norm"}),
-    "ssd_lite": Recipe({"type": "extras", "extra": SEPARABLE, "norm": "l2norm"}),
-    "rfb": Recipe({"type": "extras", "extra": CONV_NORM, "norm": "rfb", "refine": "rfb"}),
-    "rfb_lite": Recipe({"type": "extras", "extra": CONV_NORM, "norm": "rfb_lite"}),
-    "fssd": Recipe({"type": "fusion", "extra": {**CONV, "act": None}}),
-    "fssd_lite": Recipe({"type": "fusion", "extra": {**SEPARABLE, "act": None}}),
-    "fpn_lite": Recipe(PYRAMID, "shared"),
+
+# short name -> model.neck, without what an experiment has to say itself, and model.head.predictor
+RECIPES: dict[str, dict[str, Any]] = {
+    "ssd": {"neck": {"type": "extras", "extra": CONV, "norm": "l2norm"}, "predictor": "dense"},
+    "ssd_lite": {"neck": {"type": "extras", "extra": SEPARABLE, "norm": "l2norm"}, "predictor": "dense"},
+    "rfb": {
+        "neck": {"type": "extras", "extra": CONV_NORM, "norm": "rfb", "refine": "rfb"},
+        "predictor": "dense",
+    },
+    "rfb_lite": {"neck": {"type": "extras", "extra": CONV_NORM, "norm": "rfb_lite"}, "predictor": "dense"},
+    "fssd": {"neck": {"type": "fusion", "extra": {**CONV, "act": None}}, "predictor": "dense"},
+    "fssd_lite": {"neck": {"type": "fusion", "extra": {**SEPARABLE, "act": None}}, "predictor": "dense"},
+    "fpn_lite": {"neck": PYRAMID, "predictor": "shared"},
 }
 DEFAULT = "ssd_lite"
 
@@ -53,14 +45,12 @@ def expand_recipe(model: Mapping[str, Any]) -> dict[str, Any]:
         return dict(model)
     recipe = lookup(RECIPES, DEFAULT if head["type"] is None else head["type"], "model.head.type")
     given = {key: value for key, value in neck.items() if value is not None}
-    options = dict(recipe.neck)
     has_norm = given.pop("l2norm", True)
     if not isinstance(has_norm, bool):
         raise TypeError(f"model.neck.l2norm must be true or false; got {has_norm!r}")
-    if not has_norm:
-        options.pop("norm", None)
+    options = {key: value for key, value in recipe["neck"].items() if has_norm or key != "norm"}
     extra, default = given.get("extra"), options["extra"]
     if isinstance(extra, Mapping) and extra.get("type", default["type"]) == default["type"]:
         given["extra"] = {**default, **extra}
-    head = {**head, "type": None, "predictor": head["predictor"] or recipe.predictor}
+    head = {**head, "type": None, "predictor": head["predictor"] or recipe["predictor"]}
     return {**model, "neck": {**options, **given}, "head": head}

@@ -14,7 +14,7 @@ from lib.models.backbones.base import Backbone, run_rows
 from lib.models.dual_path import DualPath, Pool
 from lib.models.taps import Tap
 
-COARSE = "coarse_"  # prefix of the separate statistics' names
+COARSE = "coarse_"  # prefix of the names of the coarse path's statistics
 
 
 def make_dual_path(

@@ -13,8 +13,8 @@ from lib.recipes import RECIPES
 @pytest.mark.parametrize("name", RECIPES)
 def test_short_names_are_necks_and_predictors(name):
     recipe = RECIPES[name]
-    assert recipe.neck["type"] in NECKS
-    assert recipe.predictor in PREDICTORS
+    assert recipe["neck"]["type"] in NECKS
+    assert recipe["predictor"] in PREDICTORS
 
 
 def model_of(head, neck=None, *overrides):
