@@ -21,9 +21,11 @@ def best_overlaps(boxes: np.ndarray, priors: torch.Tensor) -> np.ndarray:
         boxes: (G, 4) xyxy, px of the network's input.
         priors: (P, 4) float32 xyxy in the same frame.
     """
-    parts = torch.from_numpy(boxes.astype(np.float32)).split(_BLOCK)
-    best = [bbox_overlaps(part, priors).amax(dim=1) for part in parts]
-    return torch.cat(best).numpy() if best else np.zeros(0, np.float32)
+    best = np.zeros(len(boxes), np.float32)
+    for first in range(0, len(boxes), _BLOCK):
+        part = torch.from_numpy(boxes[first : first + _BLOCK].astype(np.float32))
+        best[first : first + _BLOCK] = bbox_overlaps(part, priors).amax(dim=1).numpy()
+    return best
 
 
 def fit_boxes(
@@ -36,7 +38,7 @@ def fit_boxes(
     """Widths and heights of a cell's priors for each level, as many as there are, from the objects it is to find.
 
     An object goes to the coarsest level whose cells are at most half as large as it is, for then some prior of
-    its shape overlaps it well; else to the finest. Its level's shapes are cluster centres under IoU.
+    its shape overlaps it well; else to the finest. Its level's shapes are cluster centers under IoU.
 
     Args:
         boxes: (G, 4) xyxy, px of the network's input.
@@ -58,34 +60,34 @@ def fit_boxes(
         if len(own) < number:
             found.append(None)
             continue
-        centres = cluster_shapes(own, number, np.random.default_rng(seed)) / scale
-        found.append([[round(float(value), 2) for value in shape] for shape in centres])
+        centers = cluster_shapes(own, number, np.random.default_rng(seed)) / scale
+        found.append([[round(float(value), 2) for value in shape] for shape in centers])
     return found
 
 
 def cluster_shapes(shapes: np.ndarray, number: int, rng: np.random.Generator, rounds: int = 50) -> np.ndarray:
     """(number, 2) widths and heights in which (G, 2) shapes cluster, by rising area.
 
-    k-means under 1 - IoU of boxes with one centre, as in YOLO9000 (section 2), with medians for centres.
+    k-means under 1 - IoU of boxes with one center, as in YOLO9000 (section 2), with medians for centers.
     """
-    centres = shapes[rng.choice(len(shapes), 1)]
-    while len(centres) < number:  # far shapes are likelier to start a cluster
-        distance = 1 - shape_overlaps(shapes, centres).max(axis=1)
+    centers = shapes[rng.choice(len(shapes), 1)]
+    while len(centers) < number:  # far shapes are likelier to start a cluster
+        distance = 1 - shape_overlaps(shapes, centers).max(axis=1)
         total = distance.sum()
         chance = distance / total if total > 0 else None
-        centres = np.vstack([centres, shapes[rng.choice(len(shapes), 1, p=chance)]])
+        centers = np.vstack([centers, shapes[rng.choice(len(shapes), 1, p=chance)]])
     owner = np.full(len(shapes), -1)
     for _ in range(rounds):
-        nearest = shape_overlaps(shapes, centres).argmax(axis=1)
+        nearest = shape_overlaps(shapes, centers).argmax(axis=1)
         if (nearest == owner).all():
             break
         owner = nearest
         for index in np.unique(owner):
-            centres[index] = np.median(shapes[owner == index], axis=0)
-    return centres[np.argsort(centres.prod(axis=1), kind="stable")]
+            centers[index] = np.median(shapes[owner == index], axis=0)
+    return centers[np.argsort(centers.prod(axis=1), kind="stable")]
 
 
 def shape_overlaps(shapes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(N, M) IoU of (N, 2) and (M, 2) boxes around one centre."""
+    """(N, M) IoU of (N, 2) and (M, 2) boxes around one center."""
     shared = np.minimum(shapes[:, None], others[None]).prod(axis=2)
     return shared / (shapes.prod(axis=1)[:, None] + others.prod(axis=1)[None] - shared)
