@@ -1,4 +1,4 @@
-"""Do the priors meet the data: which objects no prior matches, and priors fitted to the objects."""
+"""How well priors suit the data: which objects no prior matches, and priors fitted to the objects."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def fit_boxes(
     image_size: tuple[int, int],
     seed: int = 0,
 ) -> list[list[list[float]] | None]:
-    """Widths and heights of a cell's priors for each level, as many as there are, from the objects it is to find.
+    """Widths and heights of a cell's priors at each level, as many as there are now, fitted to the objects of the level.
 
     An object goes to the coarsest level whose cells are at most half as large as it is, for then some prior of
     its shape overlaps it well; else to the finest. Its level's shapes are cluster centers under IoU.
 
     Args:
         boxes: (G, 4) xyxy, px of the network's input.
-        generator: of the present priors. maps: (height, width) of each level. image_size: of the input.
+        generator: makes the present priors. maps: (height, width) of each level. image_size: of the input.
         seed: of the clustering.
 
     Returns:
@@ -54,15 +54,15 @@ def fit_boxes(
     sides = np.sqrt(shapes.prod(axis=1))
     steps = np.array([math.sqrt(image_size[0] / rows * image_size[1] / columns) for rows, columns in maps])
     level = np.maximum((steps[None] <= sides[:, None] / 2).sum(axis=1) - 1, 0)
-    found: list[list[list[float]] | None] = []
+    boxes_of_levels: list[list[list[float]] | None] = []
     for index, number in enumerate(generator.boxes_per_cell):
-        own = shapes[level == index]
-        if len(own) < number:
-            found.append(None)
+        of_level = shapes[level == index]
+        if len(of_level) < number:
+            boxes_of_levels.append(None)
             continue
-        centers = cluster_shapes(own, number, np.random.default_rng(seed)) / scale
-        found.append([[round(float(value), 2) for value in shape] for shape in centers])
-    return found
+        centers = cluster_shapes(of_level, number, np.random.default_rng(seed)) / scale
+        boxes_of_levels.append([[round(float(value), 2) for value in shape] for shape in centers])
+    return boxes_of_levels
 
 
 def cluster_shapes(shapes: np.ndarray, number: int, rng: np.random.Generator, rounds: int = 50) -> np.ndarray:

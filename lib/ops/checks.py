@@ -49,12 +49,8 @@ def check_scored_boxes(boxes: Values, scores: Values, labels: Values | None) -> 
     _check_one_each(given.scores, "scores", given.boxes)
     if given.labels is None:
         return given
-    if (
-        not isinstance(given.labels, torch.Tensor)
-        or given.labels.is_floating_point()
-        or given.labels.is_complex()
-    ):
-        kind = given.labels.dtype if isinstance(given.labels, torch.Tensor) else type(given.labels).__name__
+    kind = getattr(given.labels, "dtype", type(given.labels).__name__)
+    if not isinstance(kind, torch.dtype) or kind.is_floating_point or kind.is_complex:
         raise TypeError(f"labels must be integers in a tensor or a NumPy array; got {kind}")
     check_one_device(given.boxes, given.labels)
     _check_one_each(given.labels, "labels", given.boxes)

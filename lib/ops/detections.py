@@ -35,11 +35,9 @@ def detect(
         activation: a name of ACTIVATIONS, from logits to scores.
         selection: see there.
     """
-    if selection.suppression != "nms":
-        return detect_stepwise(predictions, sizes, variances, activation, selection)
     logits, deltas, priors, image_size = predictions
-    frame = (image_size, variances, activation)
-    return PaddedDetections(*_postprocess(logits, deltas, priors, sizes, *frame, *selection[:4]))
+    options = (image_size, variances, activation, *selection)
+    return PaddedDetections(*_postprocess(logits, deltas, priors, sizes, *options))
 
 
 def detect_stepwise(
@@ -59,7 +57,7 @@ def detect_stepwise(
 
 
 def _fake(logits: torch.Tensor, *arguments: Any) -> PaddedDetections[torch.Tensor]:
-    return empty_detections(logits, arguments[-1])
+    return empty_detections(logits, arguments[-3])
 
 
 @kernels.operator(_fake)
@@ -75,12 +73,15 @@ def _postprocess(
     iou_threshold: float,
     max_candidates: int,
     max_detections: int,
+    suppression: str,
+    soft_sigma: float | None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    core = kernels.for_cpu("_nms", logits)
+    core = kernels.for_cpu("_nms", logits) if suppression == "nms" else None
     if core is None:
+        limits = (score_threshold, iou_threshold, max_candidates, max_detections)
         predictions = Predictions(logits, deltas, priors, (image_size[0], image_size[1]))
-        selection = Selection(score_threshold, iou_threshold, max_candidates, max_detections)
-        return detect_stepwise(predictions, sizes, (variances[0], variances[1]), activation, selection)
+        options = ((variances[0], variances[1]), activation, Selection(*limits, suppression, soft_sigma))
+        return detect_stepwise(predictions, sizes, *options)
     out = empty_detections(logits, max_detections)
     core.postprocess(
         *(kernels.as_input(tensor, torch.float32) for tensor in (logits, deltas, priors)),

@@ -42,14 +42,14 @@ def check_selection(selection: Selection) -> None:
     check_fraction(selection.iou_threshold, "iou_threshold")
     check_positive(selection.max_candidates, "max_candidates")
     check_positive(selection.max_detections, "max_detections")
-    lookup(SUPPRESSIONS, selection.suppression, "suppression")
+    lookup(SUPPRESSIONS, selection.suppression, "postprocess.suppression")
     if selection.soft_sigma is not None and selection.suppression != "soft":
         raise ValueError(
-            f"soft_sigma must be null unless suppression is soft; got {selection.soft_sigma} for "
-            f"{selection.suppression}"
+            "postprocess.soft_sigma must be null unless postprocess.suppression is soft; got "
+            f"{selection.soft_sigma} for {selection.suppression}"
         )
     if selection.soft_sigma is not None:
-        check_sigma(selection.soft_sigma, "soft_sigma")
+        check_sigma(selection.soft_sigma, "postprocess.soft_sigma")
 
 
 class PaddedDetections(NamedTuple, Generic[Values]):

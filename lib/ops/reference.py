@@ -108,9 +108,9 @@ def multiclass_nms(
                 rows.append(order[passed][: selection.max_candidates])
                 labels.append(torch.full_like(rows[-1], label))
         row, label_of_row = torch.cat(rows), torch.cat(labels)
-        found = Detections(image_boxes[row], image_scores[row, label_of_row], label_of_row)
-        keep = nms(*found, selection.iou_threshold)
-        images.append(Detections(*(value[keep] for value in found)))
+        candidates = Detections(image_boxes[row], image_scores[row, label_of_row], label_of_row)
+        keep = nms(*candidates, selection.iou_threshold)
+        images.append(Detections(*(value[keep] for value in candidates)))
     return pad_detections(images, boxes, selection.max_detections)
 
 
