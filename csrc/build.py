@@ -1,9 +1,8 @@
 """Compiles the kernels that this machine can compile, beside lib/ops: ``python csrc/build.py``.
 
-Variables: ARCH (CPU, default native; e.g. x86-64-v3 for a build that is to run elsewhere), CUDA_ARCH (e.g. 90
-    or
-"80;90", default the GPUs of this machine, or portable PTX where there is none), CXX, NVCC. What is up to
-date, by a hash of sources and commands, is left alone.
+Variables: ARCH (CPU, default native; e.g. x86-64-v3 for a build that is to run elsewhere), CUDA_ARCH (e.g. 90 or
+"80;90", default the GPUs of this machine, or portable PTX where there is none), CXX, NVCC. A kernel whose sources
+and commands have not changed since it was built, by their hash, is left alone.
 """
 
 from __future__ import annotations

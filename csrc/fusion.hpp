@@ -1,8 +1,7 @@
-// Two gentler ways than NMS to merge boxes: Soft-NMS lowers scores, weighted box fusion averages boxes.
+// Two gentler ways than NMS to merge boxes: Soft-NMS lowers scores, fusion averages boxes.
 #pragma once
 
 #include "overlaps.hpp"
-#include "ranks.hpp"
 
 namespace kernels {
 
@@ -42,58 +41,56 @@ inline int64_t soft_nms(const float* boxes, const float* scores, const int64_t* 
     }
 }
 
-// Boxes that were found to be one object: sums over them, weighted by their scores.
+// Boxes that are taken for one object, and sums over them, by their weights.
 struct Cluster {
-    int64_t label, count = 0;
+    int64_t label, source;  // of the box that founded it
     double weight = 0, sums[4] = {};
-    float box[4];  // the weighted mean
+    float box[4];  // the weighted mean; the founder's box while all weights are 0
 
-    void add(const float* corners, float score) {
-        ++count;
-        weight += score;
-        for (int i = 0; i < 4; ++i) sums[i] += double(score) * corners[i], box[i] = float(sums[i] / weight);
+    void add(const float* corners, float part) {
+        weight += part;
+        for (int i = 0; i < 4; ++i) {
+            sums[i] += double(part) * corners[i];
+            if (weight > 0) box[i] = float(sums[i] / weight);
+        }
     }
 };
 
-// Weighted box fusion (Solovyev et al. 2021): each box, by rank, joins the cluster of its label that it
-// overlaps most, if by more than the threshold, else it founds one. A cluster's score is its mean score,
-// times the share of the sources that see it. labels (count) or null -> new_boxes (count, 4), new_scores,
-// new_labels (count), by falling score, of which the first `result` are set
-inline int64_t weighted_box_fusion(const float* boxes, const float* scores, const int64_t* labels,
-                                   int64_t count, float threshold, int64_t num_sources, float* new_boxes,
-                                   float* new_scores, int64_t* new_labels) {
+// The overlap of a box with the mean of a cluster: IoU, or the intersection over the smaller of the two areas.
+inline float cluster_overlap(const float* a, const float* b, bool over_smaller) {
+    const float area = area_of(a[0], a[1], a[2], a[3]), other = area_of(b[0], b[1], b[2], b[3]);
+    const float shared = intersection(a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3]);
+    return divide(shared, over_smaller ? std::min(area, other) : area + other - shared);
+}
+
+// Each box, in the order given, joins the cluster of its label and of another source that it overlaps most, if by
+// more than the threshold; of equal ones the older. Else it founds one. boxes (count, 4), weights, labels and
+// sources (count) -> members (count): each one's cluster, or -1 if it is not finite; founders (count) and fused
+// (count, 4): of each cluster, of which the first `result` are set
+inline int64_t fuse_boxes(const float* boxes, const float* weights, const int64_t* labels, const int64_t* sources,
+                          int64_t count, float threshold, bool over_smaller, int64_t* members,
+                          int64_t* founders, float* fused) {
     std::vector<Cluster> clusters;
-    for (const auto& item : rank_boxes(boxes, scores, count)) {
-        const float *a = boxes + 4 * int64_t(item.index), area = area_of(a[0], a[1], a[2], a[3]);
-        const float score = scores[item.index];
-        if (!(score > 0)) break;
-        const int64_t label = labels ? labels[item.index] : 0;
-        Cluster* nearest = nullptr;
+    for (int64_t i = 0; i < count; ++i) {
+        const float* box = boxes + 4 * i;
+        members[i] = -1;
+        if (!is_finite(box)) continue;
         float most = threshold;
-        for (Cluster& cluster : clusters) {
-            if (cluster.label != label) continue;
-            const float* b = cluster.box;
-            const float iou = overlap<Mode::iou>(a[0], a[1], a[2], a[3], area, b[0], b[1], b[2], b[3],
-                                                 area_of(b[0], b[1], b[2], b[3]), 0.0f);
-            if (iou > most) most = iou, nearest = &cluster;
+        for (size_t k = 0; k < clusters.size(); ++k) {
+            if (clusters[k].label != labels[i] || clusters[k].source == sources[i]) continue;
+            const float overlap = cluster_overlap(box, clusters[k].box, over_smaller);
+            if (overlap > most) most = overlap, members[i] = int64_t(k);
         }
-        if (!nearest) nearest = &clusters.emplace_back(), nearest->label = label;
-        nearest->add(a, score);
+        if (members[i] < 0) {
+            members[i] = int64_t(clusters.size());
+            founders[members[i]] = i;
+            clusters.push_back({labels[i], sources[i]});
+            std::copy_n(box, 4, clusters.back().box);
+        }
+        clusters[members[i]].add(box, weights[i]);
     }
-    const auto score_of_cluster = [&](const Cluster& cluster) {
-        const double share = double(std::min(cluster.count, num_sources)) / num_sources;
-        return float(cluster.weight / cluster.count * share);
-    };
-    std::vector<Ranked<uint32_t>> ranked;
-    for (const Cluster& cluster : clusters)
-        ranked.push_back({rank_key(score_of_cluster(cluster)), uint32_t(ranked.size())});
-    std::sort(ranked.begin(), ranked.end());
-    for (size_t i = 0; i < ranked.size(); ++i) {
-        const Cluster& cluster = clusters[ranked[i].index];
-        std::copy_n(cluster.box, 4, new_boxes + 4 * i);
-        new_scores[i] = score_of_cluster(cluster), new_labels[i] = cluster.label;
-    }
-    return int64_t(ranked.size());
+    for (size_t k = 0; k < clusters.size(); ++k) std::copy_n(clusters[k].box, 4, fused + 4 * k);
+    return int64_t(clusters.size());
 }
 
 }  // namespace kernels

@@ -15,9 +15,9 @@ cdef extern from "fusion.hpp" namespace "kernels" nogil:
         const float* boxes, const float* scores, const int64_t* labels, int64_t count, const Decay& decay,
         int64_t* keep, float* new_scores
     ) except +
-    int64_t _weighted_box_fusion "kernels::weighted_box_fusion"(
-        const float* boxes, const float* scores, const int64_t* labels, int64_t count, float threshold,
-        int64_t num_sources, float* new_boxes, float* new_scores, int64_t* new_labels
+    int64_t _fuse_boxes "kernels::fuse_boxes"(
+        const float* boxes, const float* weights, const int64_t* labels, const int64_t* sources, int64_t count,
+        float threshold, cbool over_smaller, int64_t* members, int64_t* founders, float* fused
     ) except +
 
 
@@ -45,26 +45,24 @@ def soft_nms(
     return count
 
 
-def weighted_box_fusion(
+def fuse_boxes(
     const float[:, ::1] boxes,  # IN (N, 4)
-    const float[::1] scores,  # IN (N,)
-    const int64_t[::1] labels,  # IN (N,), or None for one class
+    const float[::1] weights,  # IN (N,), 0 or more
+    const int64_t[::1] labels,  # IN (N,)
+    const int64_t[::1] sources,  # IN (N,)
     float threshold,
-    int64_t num_sources,
-    float[:, ::1] new_boxes,  # OUT (N, 4): the first of them are set
-    float[::1] new_scores,  # OUT (N,), likewise
-    int64_t[::1] new_labels,  # OUT (N,), likewise
+    bint over_smaller,
+    int64_t[::1] members,  # OUT (N,): the cluster of each box, or -1
+    int64_t[::1] founders,  # OUT (N,): the first of them are set
+    float[:, ::1] fused,  # OUT (N, 4), likewise
 ):
-    """Mean boxes by falling score; returns how many."""
+    """The clusters of boxes and their means; returns how many."""
     cdef int64_t count = boxes.shape[0]
     if count == 0:
         return 0
-    cdef const int64_t* label = NULL
-    if labels is not None:
-        label = &labels[0]
     with nogil:
-        count = _weighted_box_fusion(
-            &boxes[0, 0], &scores[0], label, count, threshold, num_sources, &new_boxes[0, 0], &new_scores[0],
-            &new_labels[0],
+        count = _fuse_boxes(
+            &boxes[0, 0], &weights[0], &labels[0], &sources[0], count, threshold, over_smaller, &members[0],
+            &founders[0], &fused[0, 0],
         )
     return count

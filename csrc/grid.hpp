@@ -1,7 +1,7 @@
-// Kept boxes in a grid by scale and place, so that a candidate meets only neighbours; exact.
+// Kept boxes in a grid by scale and place, so that a candidate meets only neighbors; exact.
 //
 // With t the threshold, IoU > t bounds two things. The ratio of the areas lies in (t, 1 / t). And along each
-// axis, where the sides are a and b, the IoU of the two intervals exceeds t too, so the centres are closer
+// axis, where the sides are a and b, the IoU of the two intervals exceeds t too, so the centers are closer
 // than (a + b) / 2 * (1 - t) / (1 + t), which is less than a * (1 - t) / (2 * t) as b < a / t.
 //
 // Levels of area grow by a factor of at least 1 / t, so two boxes that may match are at most one level apart:
@@ -19,7 +19,7 @@ namespace kernels {
 template <typename T>
 class Grid {
 public:
-    static constexpr double least_threshold = 0.2;  // below, neighbourhoods are too wide for it to pay
+    static constexpr double least_threshold = 0.2;  // below, neighborhoods are too wide for it to pay
 
     Grid(T threshold, size_t capacity) : threshold(threshold) {
         const double t = threshold;
@@ -70,7 +70,7 @@ private:
     };
 
     static constexpr double rounding = 1e-4;  // more than what the computed IoU and areas are off
-    static constexpr double slack = 1e-12;    // more than what a centre is off, for its distance from 0
+    static constexpr double slack = 1e-12;    // more than what a center is off, for its distance from 0
     static constexpr double cell_sides = 2;   // side of a cell, in sides of the largest square of its level
     static constexpr double furthest = 1LL << 50;  // rows and columns beyond are not told apart
     static constexpr double most_cells = 64;       // of a candidate; longer boxes meet all

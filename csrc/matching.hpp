@@ -1,4 +1,4 @@
-// SSD's matching rule: which object each prior is to find. lib/multibox/matcher.py states the rule.
+// SSD's matching rule: which object each prior is to predict. lib/multibox/matcher.py states the rule.
 #pragma once
 
 #include "overlaps.hpp"

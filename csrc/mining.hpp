@@ -1,5 +1,5 @@
 // Softmax cross-entropy of positives and of the hardest negatives (SSD, section 2.2), and its gradient, which
-// touches their rows alone. Column 0 is the background. lib/multibox/losses.py is the torch version.
+// touches their rows alone. Column 0 is the background. lib/ops/loss_sums.py has the torch version.
 #pragma once
 
 #include <cmath>

@@ -14,7 +14,7 @@ struct Limits {
 
 // One image's detections, in the caller's memory: boxes (max_detections, 4), scores and labels
 // (max_detections).
-struct Found {
+struct Output {
     float* boxes;
     float* scores;
     int64_t* labels;
@@ -44,7 +44,7 @@ inline Candidates::iterator best_of(Candidates::iterator begin, Candidates::iter
 // `box_at(index, corners)` writes box `index`; it is called only for candidates whose turn comes.
 template <typename BoxAt>
 int64_t select(Candidates& candidates, int64_t num_boxes, int64_t num_classes, const Limits& limits,
-               const BoxAt& box_at, Found out) {
+               const BoxAt& box_at, Output out) {
     std::vector<Kept<float>> kept(num_classes);
     std::vector<int64_t> taken(num_classes);
     int64_t found = 0;
@@ -74,7 +74,7 @@ int64_t select(Candidates& candidates, int64_t num_boxes, int64_t num_classes, c
 
 // boxes (num_boxes, 4), scores (num_boxes, num_classes) of one image
 inline int64_t best_of_classes(const float* boxes, const float* scores, int64_t num_boxes,
-                               int64_t num_classes, const Limits& limits, Found out) {
+                               int64_t num_classes, const Limits& limits, Output out) {
     std::vector<uint64_t> candidates;
     for (int64_t i = 0; i < num_boxes; ++i)
         for (int64_t k = 0; k < num_classes; ++k) {

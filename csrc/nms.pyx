@@ -26,19 +26,19 @@ cdef extern from "postprocess.hpp" namespace "kernels" nogil:
         int64_t max_detections
         int64_t background
 
-    cdef struct Found:
+    cdef struct Output:
         float* boxes
         float* scores
         int64_t* labels
 
     int64_t best_of_classes(
         const float* boxes, const float* scores, int64_t num_boxes, int64_t num_classes, const Limits& limits,
-        Found found
+        Output output
     ) except +
 
     cdef struct Decoding:
         const float* priors
-        float centre_variance
+        float center_variance
         float size_variance
         float max_log_ratio
         float height
@@ -47,7 +47,7 @@ cdef extern from "postprocess.hpp" namespace "kernels" nogil:
     void _postprocess "kernels::postprocess"(
         const float* logits, const float* deltas, const int64_t* sizes, int64_t images, int64_t num_boxes,
         int64_t num_classes, const Decoding& decoding, bint is_sigmoid, const Limits& limits, int threads,
-        Found found, int64_t* counts
+        Output output, int64_t* counts
     ) except +
 
 
@@ -100,7 +100,7 @@ def multiclass_nms(
         with nogil:
             counts[image] = best_of_classes(
                 &boxes[image, 0, 0], &scores[image, 0, 0], num_boxes, num_classes, limits,
-                Found(&out_boxes[image, 0, 0], &out_scores[image, 0], &out_labels[image, 0]),
+                Output(&out_boxes[image, 0, 0], &out_scores[image, 0], &out_labels[image, 0]),
             )
 
 
@@ -111,7 +111,7 @@ def postprocess(
     const int64_t[:, ::1] sizes,  # IN (B, 2), height and width of the original images
     float height,  # of the network's frame
     float width,
-    float centre_variance,
+    float center_variance,
     float size_variance,
     float max_log_ratio,
     bint is_sigmoid,
@@ -129,11 +129,11 @@ def postprocess(
         return
     cdef Limits limits = Limits(score_threshold, iou_threshold, max_candidates, out_boxes.shape[1], 0)
     cdef Decoding decoding = Decoding(
-        &priors[0, 0], centre_variance, size_variance, max_log_ratio, height, width
+        &priors[0, 0], center_variance, size_variance, max_log_ratio, height, width
     )
     with nogil:
         _postprocess(
             &logits[0, 0, 0], &deltas[0, 0, 0], &sizes[0, 0], logits.shape[0], logits.shape[1],
             logits.shape[2], decoding, is_sigmoid, limits, threads,
-            Found(&out_boxes[0, 0, 0], &out_scores[0, 0], &out_labels[0, 0]), &counts[0],
+            Output(&out_boxes[0, 0, 0], &out_scores[0, 0], &out_labels[0, 0]), &counts[0],
         )

@@ -12,7 +12,7 @@ namespace kernels {
 // The arguments that a batch shares. lib/multibox/coder.py says what the variances and the limit mean.
 struct Decoding {
     const float* priors;  // (num_boxes, 4) in the network's frame
-    float centre_variance, size_variance, max_log_ratio;
+    float center_variance, size_variance, max_log_ratio;
     float height, width;  // of the network's frame
 };
 
@@ -25,13 +25,13 @@ inline void decode(const Decoding& decoding, const float* delta, int64_t index, 
     const float* prior = decoding.priors + 4 * index;
     for (int axis = 0; axis < 2; ++axis) {
         const float low = prior[axis], high = prior[axis + 2], side = high - low;
-        const float centre = (low + high) / 2 + delta[axis] * decoding.centre_variance * side;
+        const float center = (low + high) / 2 + delta[axis] * decoding.center_variance * side;
         const float log_ratio = delta[axis + 2] * decoding.size_variance;
         const float most = decoding.max_log_ratio;
         const float half = side * std::exp(log_ratio > most ? most : log_ratio) / 2;
         const float limit = axis == 0 ? decoding.width : decoding.height;
-        corners[axis] = clamp(centre - half, limit);
-        corners[axis + 2] = clamp(centre + half, limit);
+        corners[axis] = clamp(center - half, limit);
+        corners[axis + 2] = clamp(center + half, limit);
     }
 }
 
@@ -116,10 +116,10 @@ private:
 };
 
 // logits (images, num_boxes, num_classes), deltas (images, num_boxes, 4), sizes (images, 2) as (height,
-// width) -> found: of the first image, the others follow; counts (images)
+// width) -> output: of the first image, the others follow; counts (images)
 inline void postprocess(const float* logits, const float* deltas, const int64_t* sizes, int64_t images,
                         int64_t num_boxes, int64_t num_classes, const Decoding& decoding, bool is_sigmoid,
-                        const Limits& limits, int threads, Found found, int64_t* counts) {
+                        const Limits& limits, int threads, Output output, int64_t* counts) {
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (int64_t image = 0; image < images; ++image) {
         thread_local std::vector<uint64_t> candidates;  // kept, for new memory is slow to come by
@@ -131,8 +131,8 @@ inline void postprocess(const float* logits, const float* deltas, const int64_t*
             decode(decoding, image_deltas + 4 * index, index, corners);
         };
         const int64_t first = image * limits.max_detections;
-        float* boxes = found.boxes + 4 * first;
-        const Found mine = {boxes, found.scores + first, found.labels + first};
+        float* boxes = output.boxes + 4 * first;
+        const Output mine = {boxes, output.scores + first, output.labels + first};
         counts[image] = select(candidates, num_boxes, num_classes, limits, box_at, mine);
         const float height = sizes[2 * image], width = sizes[2 * image + 1];
         for (int64_t i = 0; i < 2 * counts[image]; ++i) {

@@ -1,4 +1,4 @@
-"""Python face of matching.hpp and mining.hpp. lib/ops/training.py checks shapes, types and labels."""
+"""Python face of matching.hpp and mining.hpp. lib/ops/matching.py and loss_sums.py check them."""
 
 from libc.stdint cimport int64_t, uint8_t
 from libcpp cimport bool as cbool

@@ -29,10 +29,11 @@ from lib.models.norm import freeze_norms_
 from lib.models.separate_norms import make_dual_path
 from lib.models.taps import Tap, parse_taps
 from lib.multibox.coder import BoxCoder
-from lib.multibox.losses import LOSSES
+from lib.multibox.losses import CLASS_LOSSES, LOSSES, Criterion, Matcher
 from lib.multibox.matcher import MATCHERS
 from lib.multibox.postprocess import PostProcess
 from lib.multibox.priors import PriorGenerator
+from lib.ops.padded import Selection
 from lib.optim import OPTIMIZERS, SCHEDULES, Schedule, parameter_groups, with_warmup
 from lib.utils.lookup import build, check_arguments, lookup
 
@@ -171,20 +172,22 @@ def build_coder(cfg: Mapping[str, Any]) -> BoxCoder:
     return BoxCoder(tuple(cfg["model"]["variances"]))
 
 
-def build_matcher(cfg: Mapping[str, Any]) -> Any:
-    """Which prior is to find which object: ``matcher(priors, target) -> Matches``."""
-    return build(MATCHERS, cfg["matcher"], "matcher")
+def build_matcher(cfg: Mapping[str, Any]) -> Matcher:
+    """Which object each prior is to predict: ``matcher(priors, target) -> Matches``."""
+    matcher: Matcher = build(MATCHERS, cfg["matcher"], "matcher")
+    return matcher
 
 
-def build_loss(cfg: Mapping[str, Any]) -> Any:
+def build_loss(cfg: Mapping[str, Any]) -> Criterion:
     """The training criterion: ``loss(predictions, target) -> {name: value}``."""
-    return build(LOSSES, cfg["loss"], "loss", build_matcher(cfg), build_coder(cfg))
+    criterion: Criterion = build(LOSSES, cfg["loss"], "loss", build_matcher(cfg), build_coder(cfg))
+    return criterion
 
 
 def build_postprocess(cfg: Mapping[str, Any]) -> PostProcess:
     """Predictions -> detections in the original images."""
-    activation = lookup(LOSSES, cfg["loss"]["type"], "loss.type").activation
-    return PostProcess(coder=build_coder(cfg), activation=activation, **cfg["postprocess"])
+    activation = lookup(CLASS_LOSSES, cfg["loss"]["type"], "loss.type").activation
+    return PostProcess(build_coder(cfg), Selection(**cfg["postprocess"]), activation)
 
 
 def build_optimizer(cfg: Mapping[str, Any], model: nn.Module) -> torch.optim.Optimizer:

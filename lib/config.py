@@ -82,12 +82,15 @@ DEFAULTS: dict[str, Any] = {
         "weights_classes": "same",  # same | reset | by_name | shifted: what becomes of heads for other classes
     },
     "matcher": {"type": "iou"},  # a rule of lib/multibox/matcher.py and its options
-    "loss": {"type": "multibox"},  # a criterion of lib/multibox/losses.py and its options
+    "loss": {"type": "multibox"},  # a class loss of lib/multibox/losses.py, its options and those of the box loss
     "postprocess": {
         "score_threshold": 0.01,  # 0 .. 1: a detection's score is greater
-        "iou_threshold": 0.45,  # of NMS
+        "iou_threshold": 0.45,  # boxes of a class whose IoU is greater are taken for one object
         "max_candidates": 400,  # boxes of a class that enter NMS
         "max_detections": 100,  # boxes of an image, at most
+        "suppression": "nms",  # nms | soft | fusion: of one object's boxes the best stays, or all with lower scores
+        # (Soft-NMS), or their mean
+        "soft_sigma": Maybe(float),  # soft: width of the Gaussian that lowers scores; null: linear, by iou_threshold
     },
     "train": {
         "epochs": 100,  # times that each image is seen

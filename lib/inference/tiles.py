@@ -9,12 +9,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 
-from lib.ops import bbox_overlaps
-from lib.ops.boxes import box_area
+from lib.ops.fusion import fuse_boxes
+from lib.ops.reference import Clusters
 from lib.structures import Detections
 
 CUT_MARGIN = 0.01  # of a tile's side: a box that ends so near to an inner border may be part of an object
-ROWS_AT_ONCE = 256  # of the table of overlaps, so that its memory stays small
 Detect = Callable[[Iterable[np.ndarray]], Iterator[Detections]]
 
 
@@ -144,41 +143,21 @@ def merge(found: _Found, tiles: Tiles) -> Detections:
     Whole boxes come before cut ones, and then the higher score: a part does not replace the whole, however sure
     the detector is of it. Boxes of one window are never merged, their NMS is done.
     """
-    order = np.lexsort((-found.scores.numpy(), found.is_cut.numpy(), found.labels.numpy()))
+    order = np.lexsort((-found.scores.numpy(), found.is_cut.numpy()))
     found = _Found(*(value[torch.from_numpy(order)] for value in found))
-    boxes, kept = found.boxes.clone(), []
-    ends = np.searchsorted(found.labels.numpy(), np.unique(found.labels.numpy()), side="right").tolist()
-    for start, end in zip([0, *ends], ends, strict=False):
-        part = _Found(*(value[start:end] for value in found))
-        for row, members in _groups(part, tiles.threshold):
-            kept.append(start + row)
-            if tiles.merge == "fusion":
-                boxes[start + row] = _fused(part, members)
-    rows = torch.tensor(kept, dtype=torch.int64)
-    rows = rows[found.scores[rows].argsort(descending=True, stable=True)]
-    return Detections(boxes[rows], found.scores[rows], found.labels[rows])
+    is_mean = ~found.is_cut & (tiles.merge == "fusion")  # else the best box stands for its cluster as it is
+    weights = found.scores * is_mean
+    clusters = fuse_boxes(found.boxes, weights, found.labels, found.windows, tiles.threshold, "ios")
+    boxes, best = clusters.boxes, clusters.founders
+    if tiles.merge == "fusion":
+        boxes = torch.where(found.is_cut[best, None], _frames(found.boxes, clusters), boxes)
+    rank = found.scores[best].argsort(descending=True, stable=True)
+    return Detections(boxes[rank], found.scores[best][rank], found.labels[best][rank])
 
 
-def _groups(found: _Found, threshold: float) -> Iterator[tuple[int, np.ndarray]]:
-    """Each box of a class that stays, by rank, with the rows of those that it stands for, itself among them."""
-    free, areas = np.ones(len(found.boxes), bool), box_area(found.boxes)
-    for first in range(0, len(free), ROWS_AT_ONCE):
-        part = slice(first, first + ROWS_AT_ONCE)
-        of_own_area = bbox_overlaps(found.boxes[part], found.boxes, "iof")  # (rows, D)
-        of_smaller = of_own_area * (areas[part, None] / areas).clamp(min=1)
-        is_rival = (of_smaller > threshold) & (found.windows[part, None] != found.windows)
-        for row, rivals in enumerate(is_rival.numpy(), start=first):
-            if free[row]:
-                members = rivals.nonzero()[0]
-                members = np.append(members[free[members]], row)
-                free[members] = False
-                yield row, members
-
-
-def _fused(found: _Found, members: np.ndarray) -> torch.Tensor:
-    """(4,) mean of the members' whole boxes by score; the frame around all where each is cut."""
-    boxes, is_cut = found.boxes[members], found.is_cut[members]
-    if is_cut.all():
-        return torch.cat([boxes[:, :2].amin(0), boxes[:, 2:].amax(0)])
-    weights = found.scores[members] * ~is_cut
-    return (boxes * weights[:, None]).sum(0) / weights.sum()
+def _frames(boxes: torch.Tensor, clusters: Clusters) -> torch.Tensor:
+    """(M, 4) the box around all members of each cluster of boxes (D, 4)."""
+    places = clusters.members[:, None].expand(-1, 2)
+    low = clusters.boxes[:, :2].scatter_reduce(0, places, boxes[:, :2], "amin")
+    high = clusters.boxes[:, 2:].scatter_reduce(0, places, boxes[:, 2:], "amax")
+    return torch.cat([low, high], dim=1)

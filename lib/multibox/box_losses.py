@@ -1,21 +1,27 @@
-"""How far a predicted box is from the one it should be: a value a pair, each loss a function of the same form.
+"""Box losses: how far a predicted box is from the one that it should be.
 
-Every function takes predicted offsets and wanted offsets (..., 4), or boxes (..., 4) xyxy, and gives (...) float32,
-whose gradient is finite where both are the same box. None waits for a GPU: ``prod``, for one, would in its gradient.
+Every function takes predicted and wanted offsets (..., 4), or boxes (..., 4) xyxy, and gives a loss for each pair,
+(...) float32, whose gradient is finite where both are the same box.
+None waits for a GPU; ``prod``, for one, would in its gradient.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
+from lib.multibox.coder import BoxCoder
 from lib.ops.boxes import box_area
+from lib.ops.loss_sums import sum_over_positives
+from lib.ops.matching import Matches
+from lib.ops.reference import NWD_CONSTANT
+from lib.structures import BACKGROUND, Predictions
+from lib.utils.lookup import lookup
 
-NWD_CONSTANT = 12.8  # pixels: the mean size of AI-TOD's objects (Wang et al. 2021, section 3.2)
 TINY = 1e-7
 
 
@@ -26,7 +32,7 @@ def smooth_l1(deltas: torch.Tensor, wanted: torch.Tensor, beta: float = 1.0) -> 
 
 def balanced_l1(
     deltas: torch.Tensor, wanted: torch.Tensor, beta: float = 1.0, alpha: float = 0.5, gamma: float = 1.5
-):
+) -> torch.Tensor:
     """Inliers weigh more than with SmoothL1 (Libra R-CNN, section 3.3, eq. 10): its gradient is
     ``alpha * log(b * |x| / beta + 1)``, and ``gamma`` from ``beta`` on, where b makes the two meet.
     """
@@ -60,7 +66,7 @@ def giou(boxes: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
 
 
 def diou(boxes: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """1 - IoU, and the centres' distance by the surrounding box's diagonal, squared (Zheng et al. 2020, eq. 7)."""
+    """1 - IoU, and the centers' distance by the surrounding box's diagonal, squared (Zheng et al. 2020, eq. 7)."""
     overlap, _, hull = _iou(boxes, wanted)
     apart = (boxes[..., :2] + boxes[..., 2:] - wanted[..., :2] - wanted[..., 2:]) / 2
     diagonal = hull[..., 2:] - hull[..., :2]
@@ -78,7 +84,7 @@ def ciou(boxes: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
 
 
 def nwd(boxes: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """1 - the normalised Wasserstein distance of the boxes as Gaussians (Wang et al. 2021, eq. 7 to 9): it still
+    """1 - the normalized Wasserstein distance of the boxes as Gaussians (Wang et al. 2021, eq. 7 to 9): it still
     tells near from far where tiny boxes do not overlap.
     """
     low, high = boxes[..., :2] - wanted[..., :2], boxes[..., 2:] - wanted[..., 2:]
@@ -86,18 +92,42 @@ def nwd(boxes: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     return 1 - torch.exp(-torch.sqrt(squared.clamp(min=TINY)) / NWD_CONSTANT)
 
 
-class BoxLoss(NamedTuple):
-    """A function of this file, and whether it compares offsets or decoded boxes."""
-
-    function: Callable[..., torch.Tensor]
-    on_offsets: bool = False
+ON_OFFSETS: dict[str, Callable[..., torch.Tensor]] = {"smooth_l1": smooth_l1, "balanced_l1": balanced_l1}
+ON_BOXES: dict[str, Callable[..., torch.Tensor]] = {"giou": giou, "diou": diou, "ciou": ciou, "nwd": nwd}
+BOX_LOSSES = ON_OFFSETS | ON_BOXES
 
 
-BOX_LOSSES = {
-    "smooth_l1": BoxLoss(smooth_l1, True),
-    "balanced_l1": BoxLoss(balanced_l1, True),
-    "giou": BoxLoss(giou),
-    "diou": BoxLoss(diou),
-    "ciou": BoxLoss(ciou),
-    "nwd": BoxLoss(nwd),
-}
+@dataclass
+class BoxLoss:
+    """The box loss of a batch: one of the functions above, over the positives.
+
+    Args:
+        box: a name of BOX_LOSSES.
+        box_weight: weight of the loss beside the class loss.
+        beta: where smooth_l1 and balanced_l1 turn linear; None: 1. The other functions have none.
+    """
+
+    box: str = "smooth_l1"
+    box_weight: float = 1.0
+    beta: float | None = None
+
+    def __post_init__(self) -> None:
+        lookup(BOX_LOSSES, self.box, "loss.box")
+        if self.beta is not None and self.box not in ON_OFFSETS:
+            raise ValueError(
+                f"loss.beta must be null for loss.box={self.box}, which has none; got {self.beta}"
+            )
+
+    def __call__(self, predictions: Predictions, matches: Matches, coder: BoxCoder) -> torch.Tensor:
+        """The weighted sum () over the positives of the batch."""
+
+        def loss(deltas: torch.Tensor, boxes: torch.Tensor, priors: torch.Tensor) -> torch.Tensor:
+            if self.box in ON_BOXES:
+                return ON_BOXES[self.box](coder.decode(deltas, priors), boxes)
+            options = {} if self.beta is None else {"beta": self.beta}
+            return ON_OFFSETS[self.box](deltas, coder.encode(boxes, priors), **options)
+
+        is_positive = matches.labels > BACKGROUND
+        return self.box_weight * sum_over_positives(
+            loss, is_positive, predictions.deltas, matches.boxes, predictions.priors
+        )

@@ -1,4 +1,4 @@
-"""Do the priors meet the data: which objects no prior matches, and priors fitted to the objects."""
+"""How well priors suit the data: which objects no prior matches, and priors fitted to the objects."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ def best_overlaps(boxes: np.ndarray, priors: torch.Tensor) -> np.ndarray:
         boxes: (G, 4) xyxy, px of the network's input.
         priors: (P, 4) float32 xyxy in the same frame.
     """
-    parts = torch.from_numpy(boxes.astype(np.float32)).split(_BLOCK)
-    best = [bbox_overlaps(part, priors).amax(dim=1) for part in parts]
-    return torch.cat(best).numpy() if best else np.zeros(0, np.float32)
+    best = np.zeros(len(boxes), np.float32)
+    for first in range(0, len(boxes), _BLOCK):
+        part = torch.from_numpy(boxes[first : first + _BLOCK].astype(np.float32))
+        best[first : first + _BLOCK] = bbox_overlaps(part, priors).amax(dim=1).numpy()
+    return best
 
 
 def fit_boxes(
@@ -33,14 +35,14 @@ def fit_boxes(
     image_size: tuple[int, int],
     seed: int = 0,
 ) -> list[list[list[float]] | None]:
-    """Widths and heights of a cell's priors for each level, as many as there are, from the objects it is to find.
+    """Widths and heights of a cell's priors at each level, as many as there are now, fitted to the objects of the level.
 
     An object goes to the coarsest level whose cells are at most half as large as it is, for then some prior of
-    its shape overlaps it well; else to the finest. Its level's shapes are cluster centres under IoU.
+    its shape overlaps it well; else to the finest. Its level's shapes are cluster centers under IoU.
 
     Args:
         boxes: (G, 4) xyxy, px of the network's input.
-        generator: of the present priors. maps: (height, width) of each level. image_size: of the input.
+        generator: makes the present priors. maps: (height, width) of each level. image_size: of the input.
         seed: of the clustering.
 
     Returns:
@@ -52,40 +54,40 @@ def fit_boxes(
     sides = np.sqrt(shapes.prod(axis=1))
     steps = np.array([math.sqrt(image_size[0] / rows * image_size[1] / columns) for rows, columns in maps])
     level = np.maximum((steps[None] <= sides[:, None] / 2).sum(axis=1) - 1, 0)
-    found: list[list[list[float]] | None] = []
+    boxes_of_levels: list[list[list[float]] | None] = []
     for index, number in enumerate(generator.boxes_per_cell):
-        own = shapes[level == index]
-        if len(own) < number:
-            found.append(None)
+        of_level = shapes[level == index]
+        if len(of_level) < number:
+            boxes_of_levels.append(None)
             continue
-        centres = cluster_shapes(own, number, np.random.default_rng(seed)) / scale
-        found.append([[round(float(value), 2) for value in shape] for shape in centres])
-    return found
+        centers = cluster_shapes(of_level, number, np.random.default_rng(seed)) / scale
+        boxes_of_levels.append([[round(float(value), 2) for value in shape] for shape in centers])
+    return boxes_of_levels
 
 
 def cluster_shapes(shapes: np.ndarray, number: int, rng: np.random.Generator, rounds: int = 50) -> np.ndarray:
     """(number, 2) widths and heights in which (G, 2) shapes cluster, by rising area.
 
-    k-means under 1 - IoU of boxes with one centre, as in YOLO9000 (section 2), with medians for centres.
+    k-means under 1 - IoU of boxes with one center, as in YOLO9000 (section 2), with medians for centers.
     """
-    centres = shapes[rng.choice(len(shapes), 1)]
-    while len(centres) < number:  # far shapes are likelier to start a cluster
-        distance = 1 - shape_overlaps(shapes, centres).max(axis=1)
+    centers = shapes[rng.choice(len(shapes), 1)]
+    while len(centers) < number:  # far shapes are likelier to start a cluster
+        distance = 1 - shape_overlaps(shapes, centers).max(axis=1)
         total = distance.sum()
         chance = distance / total if total > 0 else None
-        centres = np.vstack([centres, shapes[rng.choice(len(shapes), 1, p=chance)]])
+        centers = np.vstack([centers, shapes[rng.choice(len(shapes), 1, p=chance)]])
     owner = np.full(len(shapes), -1)
     for _ in range(rounds):
-        nearest = shape_overlaps(shapes, centres).argmax(axis=1)
+        nearest = shape_overlaps(shapes, centers).argmax(axis=1)
         if (nearest == owner).all():
             break
         owner = nearest
         for index in np.unique(owner):
-            centres[index] = np.median(shapes[owner == index], axis=0)
-    return centres[np.argsort(centres.prod(axis=1), kind="stable")]
+            centers[index] = np.median(shapes[owner == index], axis=0)
+    return centers[np.argsort(centers.prod(axis=1), kind="stable")]
 
 
 def shape_overlaps(shapes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(N, M) IoU of (N, 2) and (M, 2) boxes around one centre."""
+    """(N, M) IoU of (N, 2) and (M, 2) boxes around one center."""
     shared = np.minimum(shapes[:, None], others[None]).prod(axis=2)
     return shared / (shapes.prod(axis=1)[:, None] + others.prod(axis=1)[None] - shared)

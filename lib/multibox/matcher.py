@@ -1,72 +1,31 @@
-"""Which prior is to find which object: SSD's rule, and two that suit small objects better."""
+"""Which object each prior is to predict: SSD's rule, and two that suit small objects better."""
 
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
 
 import torch
 
-from lib.ops import training
-from lib.ops.boxes import box_area, cxcywh_to_xyxy, xyxy_to_cxcywh
-from lib.structures import BACKGROUND, IGNORE, Target
-
-
-class Matches(NamedTuple):
-    """What each prior is to predict.
-
-    Attributes:
-        labels: (B, P) int64: the object's label, BACKGROUND, or IGNORE where nothing may be learned.
-        boxes: (B, P, 4) float32 xyxy: the object's box; the prior's own where the label is not an object's.
-    """
-
-    labels: torch.Tensor
-    boxes: torch.Tensor
-
-
-def intersection(priors: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
-    """Areas that priors (P, 4) and boxes (B, G, 4) share: (B, P, G)."""
-    low = torch.maximum(priors[None, :, None, :2], boxes[:, None, :, :2])  # (B, P, G, 2)
-    high = torch.minimum(priors[None, :, None, 2:], boxes[:, None, :, 2:])
-    width, height = (high - low).clamp(min=0).unbind(-1)
-    return width * height
-
-
-def pairwise_iou(priors: torch.Tensor, target: Target) -> torch.Tensor:
-    """IoU of priors (P, 4) with each image's objects: (B, P, G); -1 for what is no object."""
-    shared, area = intersection(priors, target.boxes), box_area(priors)[None, :, None]
-    iou = shared / (area + box_area(target.boxes)[:, None] - shared).clamp(min=1e-12)
-    return iou.masked_fill(~(target.labels > BACKGROUND)[:, None], -1.0)
+from lib.ops.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
+from lib.ops.matching import (
+    Matches,
+    MatchRule,
+    are_inside_ignored,
+    make_matches,
+    match,
+    nothing_to_match,
+    pairwise_iou,
+)
+from lib.ops.reference import NWD_CONSTANT
+from lib.structures import BACKGROUND, Target
 
 
 def pairwise_nwd(priors: torch.Tensor, target: Target, constant: float) -> torch.Tensor:
-    """Normalised Wasserstein distance of priors (P, 4) to each image's objects: (B, P, G); -1 for no object."""
+    """Normalized Wasserstein distance of priors (P, 4) to each image's objects: (B, P, G); -1 for no object."""
     apart = xyxy_to_cxcywh(priors)[None, :, None] - xyxy_to_cxcywh(target.boxes)[:, None]  # (B, P, G, 4)
     squared = apart[..., :2].square().sum(-1) + (apart[..., 2:] / 2).square().sum(-1)
     nwd = torch.exp(-squared.sqrt() / constant)
     return nwd.masked_fill(~(target.labels > BACKGROUND)[:, None], -1.0)
-
-
-def are_inside_ignored(priors: torch.Tensor, target: Target, least: float) -> torch.Tensor:
-    """Whether more than ``least`` of a prior's area lies in an IGNORE region: (P, 4) -> (B, P)."""
-    inside = intersection(priors, target.boxes) / box_area(priors)[None, :, None].clamp(min=1e-12)
-    return ((inside > least) & (target.labels == IGNORE)[:, None]).any(dim=2)
-
-
-def make_matches(
-    priors: torch.Tensor,
-    target: Target,
-    is_positive: torch.Tensor,
-    owner: torch.Tensor,
-    is_ignored: torch.Tensor,
-) -> Matches:
-    """The matches of priors (P, 4) that are an object's (B, P), each with its owner's index (B, P), or ignored."""
-    unmatched = torch.where(is_ignored, IGNORE, BACKGROUND)
-    boxes = target.boxes.gather(1, owner[..., None].expand(-1, -1, 4))
-    return Matches(
-        torch.where(is_positive, target.labels.gather(1, owner), unmatched),
-        torch.where(is_positive[..., None], boxes, priors),
-    )
 
 
 def make_best_matches(
@@ -75,12 +34,6 @@ def make_best_matches(
     """Gives each prior that one of the objects that it matches, (B, P, G) bool, whose score (B, P, G) is highest."""
     best, owner = scores.masked_fill(~is_match, -1.0).max(dim=2)  # (B, P)
     return make_matches(priors, target, best >= 0, owner, are_inside_ignored(priors, target, ignore_overlap))
-
-
-def nothing_to_match(priors: torch.Tensor, target: Target) -> Matches:
-    """The matches of a batch without any object."""
-    empty = target.labels.new_full((len(target.labels), len(priors)), BACKGROUND)
-    return Matches(empty, priors.expand(len(target.labels), -1, -1))
 
 
 class IoUMatcher:
@@ -104,14 +57,12 @@ class IoUMatcher:
         ignore_overlap: float = 0.5,
         best_prior: bool = True,
     ):
-        self.best_prior = best_prior
-        self.threshold = threshold
-        self.negative_threshold = threshold if negative_threshold is None else negative_threshold
-        self.ignore_overlap = ignore_overlap
-        if not 0 <= self.negative_threshold <= threshold <= 1:
+        negative_threshold = threshold if negative_threshold is None else negative_threshold
+        self.rule = MatchRule(threshold, negative_threshold, ignore_overlap, best_prior)
+        if not 0 <= negative_threshold <= threshold <= 1:
             raise ValueError(
                 "matcher.negative_threshold and matcher.threshold must be rising in 0 .. 1; "
-                f"got {self.negative_threshold} and {threshold}"
+                f"got {negative_threshold} and {threshold}"
             )
 
     @torch.no_grad()
@@ -122,36 +73,14 @@ class IoUMatcher:
             priors: (P, 4) float32 xyxy, pixels of the network's input.
             target: ground truth in the same frame, on the same device.
         """
-        if training.serves(priors):
-            rule = (self.threshold, self.negative_threshold, self.ignore_overlap, self.best_prior)
-            return Matches(*training.match(priors, *target, *rule))
-        return self.stepwise(priors, target)
-
-    def stepwise(self, priors: torch.Tensor, target: Target) -> Matches:
-        """The same in torch, for any device."""
-        labels = target.labels
-        if labels.shape[1] == 0:
-            return nothing_to_match(priors, target)
-        iou = pairwise_iou(priors, target)
-        best_iou, owner = iou.max(dim=2)  # (B, P)
-        is_positive = best_iou >= self.threshold
-        if self.best_prior:
-            # Object g claims its best prior. amax makes the later object win, deterministically on every device.
-            numbers = torch.arange(1, labels.shape[1] + 1, device=labels.device)
-            claims = numbers * (labels > BACKGROUND)  # (B, G)
-            claimed = torch.zeros_like(owner).scatter_reduce_(1, iou.argmax(dim=1), claims, reduce="amax")
-            owner = torch.where(claimed > 0, claimed - 1, owner)
-            is_positive |= claimed > 0
-        is_ignored = (best_iou >= self.negative_threshold) & (best_iou < self.threshold)
-        is_ignored |= are_inside_ignored(priors, target, self.ignore_overlap)
-        return make_matches(priors, target, is_positive, owner, is_ignored)
+        return match(priors, target, self.rule)
 
 
 class ATSSMatcher:
     """Each object sets its own threshold: the mean plus the standard deviation of the IoU of its candidates, which
-    are the priors nearest to its centre on every level (Zhang et al. 2020, algorithm 1).
+    are the priors nearest to its center on every level (Zhang et al. 2020, algorithm 1).
 
-    A prior matches if its IoU reaches that and its centre lies in the object; of several objects it takes the one
+    A prior matches if its IoU reaches that and its center lies in the object; of several objects it takes the one
     it overlaps most. An object may go without.
 
     Args:
@@ -168,10 +97,9 @@ class ATSSMatcher:
         if target.boxes.shape[1] == 0:
             return nothing_to_match(priors, target)
         iou = pairwise_iou(priors, target)  # (B, P, G)
-        centres = xyxy_to_cxcywh(priors)[:, :2]
-        apart = torch.cdist(
-            centres.expand(len(iou), -1, -1), xyxy_to_cxcywh(target.boxes)[..., :2]
-        )  # (B, P, G)
+        centers = xyxy_to_cxcywh(priors)[:, :2]
+        object_centers = xyxy_to_cxcywh(target.boxes)[..., :2]  # (B, G, 2)
+        apart = torch.cdist(centers.expand(len(iou), -1, -1), object_centers)  # (B, P, G)
         nearest = []
         for first, last, boxes_per_cell in levels_of(priors):
             count = min(self.top_k * boxes_per_cell, last - first)
@@ -181,7 +109,7 @@ class ATSSMatcher:
         threshold = of_candidates.mean(dim=1) + of_candidates.std(dim=1)  # (B, G)
         is_candidate = torch.zeros_like(iou, dtype=torch.bool).scatter_(1, candidates, True)
         low, high = target.boxes[:, None, :, :2], target.boxes[:, None, :, 2:]
-        is_inside = ((centres[None, :, None] > low) & (centres[None, :, None] < high)).all(-1)
+        is_inside = ((centers[None, :, None] > low) & (centers[None, :, None] < high)).all(-1)
         is_match = is_candidate & is_inside & (iou >= threshold[:, None]) & (iou >= 0)
         return make_best_matches(priors, target, iou, is_match, self.ignore_overlap)
 
@@ -189,7 +117,7 @@ class ATSSMatcher:
 @functools.lru_cache(maxsize=8)  # by identity: a generator of priors gives the same tensor at each step
 def levels_of(priors: torch.Tensor) -> list[tuple[int, int, int]]:
     """(first prior, one past the last, priors of a cell) of each level of priors (P, 4): a level ends where the
-    row-wise order of the centres goes back to the top. Waits for the device, once for each tensor of priors.
+    row-wise order of the centers goes back to the top. Waits for the device, once for each tensor of priors.
     """
     x, y = xyxy_to_cxcywh(priors)[:, :2].double().cpu().unbind(-1)
     down, right = y.diff(), x.diff()
@@ -206,7 +134,7 @@ class GaussianMatcher:
     """Each object takes the priors nearest to it as Gaussians, so that a tiny one that no prior overlaps gets as
     many as a large one (RFLA, Xu et al. 2022, section 3.3: hierarchical label assignment).
 
-    First every object takes its ``top_k`` priors by normalised Wasserstein distance (Wang et al. 2021, eq. 9);
+    First every object takes its ``top_k`` priors by normalized Wasserstein distance (Wang et al. 2021, eq. 9);
     then one more of those still free, with all priors made smaller by ``shrink``. A prior that several want goes
     to the nearest. The priors stand for RFLA's receptive fields.
 
@@ -218,7 +146,7 @@ class GaussianMatcher:
     """
 
     def __init__(
-        self, top_k: int = 3, shrink: float = 0.9, constant: float = 12.8, ignore_overlap: float = 0.5
+        self, top_k: int = 3, shrink: float = 0.9, constant: float = NWD_CONSTANT, ignore_overlap: float = 0.5
     ):
         self.top_k, self.shrink, self.constant, self.ignore_overlap = top_k, shrink, constant, ignore_overlap
 
@@ -230,8 +158,8 @@ class GaussianMatcher:
         scores = pairwise_nwd(priors, target, self.constant)  # (B, P, G)
         is_match = self._best(scores, self.top_k)
         if self.shrink:
-            centres, sides = xyxy_to_cxcywh(priors).split(2, dim=-1)
-            shrunk = cxcywh_to_xyxy(torch.cat([centres, self.shrink * sides], dim=-1))
+            centers = xyxy_to_cxcywh(priors)
+            shrunk = cxcywh_to_xyxy(torch.cat([centers[:, :2], self.shrink * centers[:, 2:]], dim=-1))
             is_taken = is_match.any(dim=2, keepdim=True)
             smaller = pairwise_nwd(shrunk, target, self.constant).masked_fill(is_taken, -1.0)
             second = self._best(smaller, 1)

@@ -8,19 +8,19 @@ import cv2
 import numpy as np
 import torch
 
-from lib.multibox.matcher import Matches
+from lib.ops.matching import Matches
 from lib.structures import BACKGROUND, Target
 from lib.utils.draw import class_color
 from lib.utils.sheet import fitted, titled
 
 SIDE = 480  # pixels of a picture's shorter side
-OBJECT = (255, 255, 255)  # colour of the objects themselves
+OBJECT = (255, 255, 255)  # color of the objects themselves
 
 
 def prior_pictures(
     image: np.ndarray, priors: torch.Tensor, maps: Sequence[tuple[int, int]], boxes_per_cell: Sequence[int]
 ) -> list[np.ndarray]:
-    """A picture a level: the centres of all cells, and the priors of the one in the middle.
+    """A picture a level: the centers of all cells, and the priors of the one in the middle.
 
     Args:
         image: (H, W, 3) uint8 BGR, the network's input.
@@ -47,7 +47,7 @@ def prior_pictures(
 
 
 def match_picture(image: np.ndarray, priors: torch.Tensor, target: Target, matches: Matches) -> np.ndarray:
-    """One image with its objects in white and each one's priors in a colour of its own.
+    """One image with its objects in white and each one's priors in a color of its own.
 
     Args:
         image: (H, W, 3) uint8 BGR, the network's input.
@@ -58,12 +58,12 @@ def match_picture(image: np.ndarray, priors: torch.Tensor, target: Target, match
     picture, scale = _enlarged(image)
     objects = target.boxes[0][target.labels[0] > BACKGROUND]  # (G, 4)
     is_positive = matches.labels[0] > BACKGROUND
-    owner = torch.cdist(matches.boxes[0][is_positive], objects).argmin(dim=1) if len(objects) else []
+    owner = torch.cdist(matches.boxes[0][is_positive], objects).argmin(dim=1).tolist() if len(objects) else []
     for box in objects.numpy():
         _draw(picture, box * scale, OBJECT, 2)
     for box, number in zip(priors[is_positive].numpy(), owner, strict=True):
-        _draw(picture, box * scale, class_color(int(number)), 1)
-    without = len(objects) - len(set(map(int, owner)))
+        _draw(picture, box * scale, class_color(number), 1)
+    without = len(objects) - len(set(owner))
     title = f"{len(objects)} objects, {int(is_positive.sum())} priors matched; {without} objects have none"
     return titled(picture, title)
 

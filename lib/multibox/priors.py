@@ -13,6 +13,8 @@ from lib.ops.boxes import cxcywh_to_xyxy
 
 log = logging.getLogger(__name__)
 Size = tuple[int, int]
+Ratios = Sequence[float]
+Shapes = Sequence[Sequence[float]]  # [width, height] pairs
 
 
 class PriorGenerator(nn.Module):
@@ -26,47 +28,45 @@ class PriorGenerator(nn.Module):
         ratios: for each level, or once for all levels.
         reference: side of the square input that ``sizes`` and ``steps`` are meant for. Sizes scale with the
             geometric mean of the input's sides. None: they are pixels whatever the input.
-        steps: distance of the centres in pixels at each level, on an input of ``reference`` pixels; on another, or
+        steps: distance of the centers in pixels at each level, on an input of ``reference`` pixels; on another, or
             with None, the cells tile the image exactly.
-        boxes: own ``[width, height]`` pairs of a cell for each level, as large as ``sizes``, instead of those
-            that ``sizes`` and ``ratios`` give; None for a level, or for all: those.
-        clip: whether centre, width and height are each clipped to the image, as SSD's published code does.
-        clip_centres: with ``clip``, whether the centre is; torchvision's default boxes keep it.
+        boxes: for each level the ``[width, height]`` pairs of a cell, in the pixels of ``sizes``, instead of
+            those that ``sizes`` and ``ratios`` give; None, for a level or for all: those.
+        clip: whether center, width and height are each clipped to the image, as SSD's published code does.
+        clip_centres: with ``clip``, whether the center is; torchvision's default boxes keep it.
     """
 
     def __init__(
         self,
         sizes: Sequence[float],
-        ratios: Sequence,
+        ratios: Ratios | Sequence[Ratios],
         reference: float | None = None,
         steps: Sequence[float] | None = None,
-        boxes: Sequence[Sequence | None] | None = None,
+        boxes: Sequence[Shapes | None] | None = None,
         clip: bool = True,
         clip_centres: bool = True,
     ):
         super().__init__()
         num_levels = len(sizes) - 1
-        per_level = all(isinstance(level, Sequence) for level in ratios) and len(ratios) > 0
-        self.ratios = [tuple(level) for level in ratios] if per_level else [tuple(ratios)] * num_levels
-        if len(self.ratios) != num_levels:
+        levels = [tuple(level) for level in ratios if isinstance(level, Sequence)]
+        plain = tuple(ratio for ratio in ratios if not isinstance(ratio, Sequence))
+        self.ratios: list[tuple[float, ...]] = levels or [plain] * num_levels
+        if len(self.ratios) != num_levels or (levels and plain):
             raise ValueError(
                 f"model.priors.ratios must be one list, or one for each of the {num_levels} levels "
                 f"(model.priors.sizes has one entry more than there are levels); got {len(self.ratios)}"
             )
         if min(sizes) <= 0 or list(sizes) != sorted(sizes):
             raise ValueError(f"model.priors.sizes must be positive and rising; got {list(sizes)}")
-        if steps is not None and len(steps) != num_levels:
-            raise ValueError(
-                f"model.priors.steps must have {num_levels} entries, one a level; got {len(steps)}"
-            )
-        if boxes is not None and len(boxes) != num_levels:
-            raise ValueError(
-                f"model.priors.boxes must have {num_levels} entries, one a level; got {len(boxes)}"
-            )
+        for name, values in (("steps", steps), ("boxes", boxes)):
+            if values is not None and len(values) != num_levels:
+                raise ValueError(
+                    f"model.priors.{name} must have {num_levels} entries, one a level; got {len(values)}"
+                )
         self.boxes = list(boxes) if boxes else [None] * num_levels
         self.sizes, self.reference, self.steps = list(sizes), reference, steps
         self.clip, self.clip_centres = clip, clip_centres
-        self._cache: dict[tuple, torch.Tensor] = {}
+        self._cache: dict[tuple[tuple[Size, ...], Size, str], torch.Tensor] = {}
 
     @property
     def boxes_per_cell(self) -> list[int]:
@@ -74,14 +74,14 @@ class PriorGenerator(nn.Module):
         return [len(self._sides(level)) for level in range(len(self.ratios))]
 
     def fractions(self, maps: Sequence[Size], image_size: Size) -> torch.Tensor:
-        """Priors as fractions of the image, in centre form: the form of the published code.
+        """Priors as fractions of the image, in center form: the form of the published code.
 
         Args:
             maps: (height, width) of each feature map.
             image_size: (height, width) of the network's input.
 
         Returns:
-            (P, 4) float32: centre x, centre y, width, height; by map, row, column, box.
+            (P, 4) float32: center x, center y, width, height; by map, row, column, box.
         """
         height, width = image_size
         scale = math.sqrt(height * width) / self.reference if self.reference else 1.0
@@ -89,11 +89,11 @@ class PriorGenerator(nn.Module):
         for level, (rows, columns) in enumerate(maps):
             step_y, step_x = self._steps(level, (rows, columns), image_size)
             y, x = (torch.arange(n, dtype=torch.float64) + 0.5 for n in (rows, columns))
-            centres = torch.cartesian_prod(y * step_y / height, x * step_x / width).flip(-1)  # (cells, 2)
+            centers = torch.cartesian_prod(y * step_y / height, x * step_x / width).flip(-1)  # (cells, 2)
             sides = torch.tensor(self._sides(level), dtype=torch.float64) * scale
             sides = sides / torch.tensor([width, height])  # (A, 2)
-            cells, boxes = len(centres), len(sides)
-            pairs = (centres[:, None].expand(cells, boxes, 2), sides[None].expand(cells, boxes, 2))
+            cells, boxes = len(centers), len(sides)
+            pairs = (centers[:, None].expand(cells, boxes, 2), sides[None].expand(cells, boxes, 2))
             levels.append(torch.cat(pairs, dim=-1).flatten(0, 1))  # (cells * A, 4)
         priors = torch.cat(levels).float()
         if self.clip and not self.clip_centres:
@@ -109,7 +109,7 @@ class PriorGenerator(nn.Module):
         outside = int((priors[:, :2].amax(dim=1) > 1).sum())
         if outside:
             log.warning(
-                "%d of %d priors have their centre outside the image: model.priors.steps do not tile it",
+                "%d of %d priors have their center outside the image: model.priors.steps do not tile it",
                 outside,
                 len(priors),
             )
@@ -121,8 +121,9 @@ class PriorGenerator(nn.Module):
         return self.steps[level], self.steps[level]
 
     def _sides(self, level: int) -> list[tuple[float, float]]:
-        if self.boxes[level] is not None:
-            return [(width, height) for width, height in self.boxes[level]]
+        shapes = self.boxes[level]
+        if shapes is not None:
+            return [(width, height) for width, height in shapes]
         side, larger = self.sizes[level], math.sqrt(self.sizes[level] * self.sizes[level + 1])
         pairs = [(side * math.sqrt(r), side / math.sqrt(r)) for r in self.ratios[level]]
         return [(side, side), (larger, larger), *(box for w, h in pairs for box in ((w, h), (h, w)))]
@@ -131,7 +132,7 @@ class PriorGenerator(nn.Module):
         self, maps: Sequence[Size], image_size: Size, device: torch.device | str = "cpu"
     ) -> torch.Tensor:
         """Priors in pixels of the network's input: (P, 4) float32 xyxy. Computed once a size and device."""
-        key = (tuple(maps), tuple(image_size), str(device))
+        key = (tuple(maps), (image_size[0], image_size[1]), str(device))
         if key not in self._cache:
             height, width = image_size
             boxes = cxcywh_to_xyxy(self.fractions(maps, image_size))

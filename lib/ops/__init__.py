@@ -1,8 +1,11 @@
 """Box operators: compiled where ``make`` could, torch elsewhere."""
 
-from lib.ops.fusion import soft_nms, weighted_box_fusion
-from lib.ops.nms import PaddedDetections, batched_nms, multiclass_nms, nms
+from lib.ops.fusion import weighted_box_fusion
+from lib.ops.multiclass import multiclass_nms
+from lib.ops.nms import batched_nms, nms
 from lib.ops.overlaps import bbox_overlaps
+from lib.ops.padded import PaddedDetections
+from lib.ops.soft_nms import soft_nms
 
 __all__ = [
     "PaddedDetections",

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
+
+MAX_LOG_RATIO = math.log(1000 / 16)  # a box is at most 62.5 times as wide as its prior: exp cannot overflow
 
 
 def box_area(boxes: torch.Tensor) -> torch.Tensor:
@@ -12,7 +16,7 @@ def box_area(boxes: torch.Tensor) -> torch.Tensor:
 
 
 def clip_boxes(boxes: torch.Tensor, size: tuple[int, int] | torch.Tensor) -> torch.Tensor:
-    """xyxy boxes cut to the frame 0 .. width, 0 .. height.
+    """xyxy boxes clipped to the frame 0 .. width, 0 .. height.
 
     Args:
         boxes: (..., 4).
@@ -25,8 +29,7 @@ def clip_boxes(boxes: torch.Tensor, size: tuple[int, int] | torch.Tensor) -> tor
 def scale_boxes(
     boxes: torch.Tensor, source: tuple[int, int] | torch.Tensor, target: tuple[int, int] | torch.Tensor
 ) -> torch.Tensor:
-    """xyxy boxes (..., 4) of a frame of size ``source`` in one of size ``target``; sizes are (height,
-    width)."""
+    """xyxy boxes (..., 4) of a frame of size ``source`` in one of size ``target``; sizes are (height, width)."""
     return boxes * (_corner_pair(target, boxes) / _corner_pair(source, boxes))
 
 
@@ -40,15 +43,15 @@ def _corner_pair(size: tuple[int, int] | torch.Tensor, boxes: torch.Tensor) -> t
 
 
 def xyxy_to_cxcywh(boxes: torch.Tensor) -> torch.Tensor:
-    """Corners -> centre, width and height."""
+    """Corners -> center, width and height."""
     low, high = boxes[..., :2], boxes[..., 2:]
     return torch.cat([(low + high) / 2, high - low], dim=-1)
 
 
 def cxcywh_to_xyxy(boxes: torch.Tensor) -> torch.Tensor:
-    """Centre, width and height -> corners."""
-    centre, half = boxes[..., :2], boxes[..., 2:] / 2
-    return torch.cat([centre - half, centre + half], dim=-1)
+    """Center, width and height -> corners."""
+    center, half = boxes[..., :2], boxes[..., 2:] / 2
+    return torch.cat([center - half, center + half], dim=-1)
 
 
 def xyxy_to_xywh(boxes: torch.Tensor) -> torch.Tensor:
@@ -59,3 +62,11 @@ def xyxy_to_xywh(boxes: torch.Tensor) -> torch.Tensor:
 def xywh_to_xyxy(boxes: torch.Tensor) -> torch.Tensor:
     """Top left corner, width and height -> corners."""
     return torch.cat([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], dim=-1)
+
+
+def decode_boxes(deltas: torch.Tensor, priors: torch.Tensor, variances: tuple[float, float]) -> torch.Tensor:
+    """Boxes that the offsets lead to; see ``lib.multibox.coder.BoxCoder``."""
+    deltas, prior = deltas.float(), xyxy_to_cxcywh(priors)
+    centers = prior[..., :2] + deltas[..., :2] * variances[0] * prior[..., 2:]
+    sizes = prior[..., 2:] * torch.exp((deltas[..., 2:] * variances[1]).clamp(max=MAX_LOG_RATIO))
+    return cxcywh_to_xyxy(torch.cat([centers, sizes], dim=-1))

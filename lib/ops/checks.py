@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
+
+from lib.ops.kernels import Values, as_tensor
+
+
+class ScoredBoxes(NamedTuple):
+    """boxes (N, 4) and scores (N,), floating, and labels (N,), integers, or None."""
+
+    boxes: torch.Tensor
+    scores: torch.Tensor
+    labels: torch.Tensor | None
 
 
 def check_tensors(**tensors: torch.Tensor) -> None:
@@ -29,18 +41,20 @@ def check_boxes(boxes: torch.Tensor, name: str) -> None:
         raise ValueError(f"{name} must have the shape (N, 4); got {shape}: pass one image's xyxy boxes")
 
 
-def check_scored_boxes(boxes: torch.Tensor, scores: torch.Tensor, labels: torch.Tensor | None) -> None:
-    """That boxes (N, 4) have a score each and, if any, an integer label each."""
-    check_tensors(boxes=boxes, scores=scores)
-    check_boxes(boxes, "boxes")
-    _check_one_each(scores, "scores", boxes)
-    if labels is None:
-        return
-    if not isinstance(labels, torch.Tensor) or labels.is_floating_point() or labels.is_complex():
-        kind = labels.dtype if isinstance(labels, torch.Tensor) else type(labels).__name__
+def check_scored_boxes(boxes: Values, scores: Values, labels: Values | None) -> ScoredBoxes:
+    """The three as tensors, if boxes (N, 4) have a score each and, unless None, an integer label each."""
+    given = ScoredBoxes(as_tensor(boxes), as_tensor(scores), None if labels is None else as_tensor(labels))
+    check_tensors(boxes=given.boxes, scores=given.scores)
+    check_boxes(given.boxes, "boxes")
+    _check_one_each(given.scores, "scores", given.boxes)
+    if given.labels is None:
+        return given
+    kind = getattr(given.labels, "dtype", type(given.labels).__name__)
+    if not isinstance(kind, torch.dtype) or kind.is_floating_point or kind.is_complex:
         raise TypeError(f"labels must be integers in a tensor or a NumPy array; got {kind}")
-    check_one_device(boxes, labels)
-    _check_one_each(labels, "labels", boxes)
+    check_one_device(given.boxes, given.labels)
+    _check_one_each(given.labels, "labels", given.boxes)
+    return given
 
 
 def _check_one_each(values: torch.Tensor, name: str, boxes: torch.Tensor) -> None:
@@ -58,3 +72,9 @@ def check_positive(value: int, name: str) -> None:
     """That a count is at least 1."""
     if value < 1:
         raise ValueError(f"{name} must be at least 1; got {value}")
+
+
+def check_sigma(value: float, name: str) -> None:
+    """That the width of a Gaussian is greater than 0."""
+    if not value > 0:
+        raise ValueError(f"{name} must be greater than 0; got {value}")

@@ -1,19 +1,24 @@
-"""Finds the compiled kernels that ``make`` put beside this file, and prepares tensors and arrays for them."""
+"""Finds the compiled kernels that ``make`` put beside this file, and registers the operators that call them."""
 
 from __future__ import annotations
 
 import functools
 import importlib.util
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable
 from types import ModuleType
+from typing import Any, ParamSpec, TypeVar, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
-NAMESPACE = "multibox"  # of the torch operators: torch.ops.multibox.nms
 MODULES = ("_nms", "_overlaps", "_fusion", "_training", "_cuda")
+Array = NDArray[Any]
+Values = TypeVar("Values", torch.Tensor, Array)  # an operator that takes arrays gives arrays
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
 
 
 @functools.cache
@@ -37,30 +42,74 @@ def _warn() -> None:
     log.warning("compiled kernels are missing or do not load: slow torch code runs instead; run `make`")
 
 
+def is_on_host(tensor: torch.Tensor) -> bool:
+    """Whether the host may read the tensor's values without waiting for another device."""
+    return tensor.is_cpu
+
+
+def needed(name: str) -> ModuleType:
+    """The compiled module ``lib.ops.<name>`` where the caller knows that it is built."""
+    module = load(name)
+    assert module is not None, f"lib.ops.{name} is not built, so its operator must not be called"
+    return module
+
+
+def for_cpu(name: str, tensor: torch.Tensor) -> ModuleType | None:
+    """The compiled module that works on ``tensor``; None where torch must: on another device, or not built."""
+    return load(name) if is_on_host(tensor) else None
+
+
+def for_cuda(tensor: torch.Tensor) -> ModuleType | None:
+    """The compiled CUDA kernels if ``tensor`` is on a GPU and they are built, else None."""
+    return load("_cuda") if tensor.is_cuda else None
+
+
+def operator(
+    fake: Callable[..., Any],
+) -> Callable[[Callable[_Arguments, _Result]], Callable[_Arguments, _Result]]:
+    """Makes a function the torch operator ``torch.ops.multibox.<its name>``, which torch.compile and torch.export
+    keep as one node.
+
+    Args:
+        fake: called like the function; gives empty results of the right shapes, or of a size that is not known yet.
+    """
+
+    def register(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+        name = function.__name__.lstrip("_")
+        qualified = f"multibox::{name}"
+        torch.library.define(qualified, torch.library.infer_schema(function, mutates_args=()))
+        torch.library.impl(qualified, "default", function)
+        torch.library.register_fake(qualified, fake)
+        return cast(Callable[_Arguments, _Result], getattr(torch.ops.multibox, name).default)
+
+    return register
+
+
+def unknown_size() -> Any:
+    """The length, in a fake result, of what only the values decide."""
+    return torch.library.get_ctx().new_dynamic_size()
+
+
 def kernel_dtype(*tensors: torch.Tensor) -> torch.dtype:
     """The type to compute in: float64 if any tensor is, else float32, which holds every half exactly."""
     return torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors) else torch.float32
 
 
-def as_input(tensor: torch.Tensor, dtype: torch.dtype) -> np.ndarray:
+def as_input(tensor: torch.Tensor, dtype: torch.dtype) -> Array:
     """A CPU tensor as the contiguous array that a kernel reads; no copy where it is one already."""
     if tensor.dtype != dtype:
         tensor = tensor.to(dtype)
     return np.ascontiguousarray(tensor.numpy(force=True))  # force: a tensor may need a gradient
 
 
-def as_tensors(*values: torch.Tensor | np.ndarray | None) -> list[torch.Tensor | None]:
-    """NumPy arrays as tensors; tensors and None as they are."""
-    return [_as_tensor(value) if isinstance(value, np.ndarray) else value for value in values]
+def as_tensor(value: torch.Tensor | Array) -> torch.Tensor:
+    """A NumPy array as a tensor; anything else as it is, for the checks to judge."""
+    if not isinstance(value, np.ndarray):
+        return value
+    array = np.ascontiguousarray(value)  # torch warns of what it may not write
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
-def _as_tensor(array: np.ndarray) -> torch.Tensor:
-    array = np.ascontiguousarray(array)
-    return torch.from_numpy(
-        array if array.flags.writeable else array.copy()
-    )  # torch warns of what it may not write
-
-
-def as_given(tensors: Iterable[torch.Tensor], given: torch.Tensor | np.ndarray) -> tuple:
-    """Results in the form of the input: arrays if it was one."""
-    return tuple(tensor.numpy() for tensor in tensors) if isinstance(given, np.ndarray) else tuple(tensors)
+def as_given(tensor: torch.Tensor, given: Values) -> Values:
+    """A result in the form of the input: an array if that was one."""
+    return tensor.numpy() if isinstance(given, np.ndarray) else tensor

@@ -7,15 +7,11 @@ import torch
 
 from lib.ops import cuda, kernels, reference
 from lib.ops.checks import check_boxes, check_tensors
+from lib.ops.kernels import Values
 from lib.utils.lookup import lookup
 
-_OP = f"{kernels.NAMESPACE}::bbox_overlaps"
-torch.library.define(_OP, "(Tensor boxes1, Tensor boxes2, str mode) -> Tensor")
 
-
-def bbox_overlaps(
-    boxes1: torch.Tensor | np.ndarray, boxes2: torch.Tensor | np.ndarray, mode: str = "iou"
-) -> torch.Tensor | np.ndarray:
+def bbox_overlaps(boxes1: Values, boxes2: Values, mode: str = "iou") -> Values:
     """Overlap of every box of one set with every box of another.
 
     Boxes of no area overlap nothing. Where a box is not finite the overlap is the lowest of its mode. Tensors
@@ -25,29 +21,32 @@ def bbox_overlaps(
         boxes1: (N, 4) xyxy of any floating type.
         boxes2: (M, 4) xyxy.
         mode: ``iou``, intersection over union, 0 .. 1; ``iof``, intersection over the area of the first box,
-            0 .. 1; ``giou``, generalised IoU, -1 .. 1; ``nwd``, the normalised Wasserstein distance, 0 .. 1,
+            0 .. 1; ``giou``, generalized IoU, -1 .. 1; ``nwd``, the normalized Wasserstein distance, 0 .. 1,
             which falls smoothly where tiny boxes no longer meet.
 
     Returns:
         (N, M) float32, on the boxes' device; an array if boxes1 is an array.
     """
     lookup(reference.LOWEST, mode, "mode")
-    first, second = kernels.as_tensors(boxes1, boxes2)
+    first, second = kernels.as_tensor(boxes1), kernels.as_tensor(boxes2)
     check_tensors(boxes1=first, boxes2=second)
     check_boxes(first, "boxes1")
     check_boxes(second, "boxes2")
-    if torch.is_grad_enabled() and (first.requires_grad or second.requires_grad):
-        return reference.bbox_overlaps(first, second, mode)
-    (result,) = kernels.as_given([torch.ops.multibox.bbox_overlaps(first, second, mode)], boxes1)
-    return result
+    needs_gradient = torch.is_grad_enabled() and (first.requires_grad or second.requires_grad)
+    overlaps = reference.bbox_overlaps if needs_gradient else _bbox_overlaps
+    return kernels.as_given(overlaps(first, second, mode), boxes1)
 
 
-@torch.library.impl(_OP, "default")
+def _fake(boxes1: torch.Tensor, boxes2: torch.Tensor, mode: str) -> torch.Tensor:
+    return boxes1.new_empty(boxes1.shape[0], boxes2.shape[0], dtype=torch.float32)
+
+
+@kernels.operator(_fake)
 def _bbox_overlaps(boxes1: torch.Tensor, boxes2: torch.Tensor, mode: str) -> torch.Tensor:
     dtype = kernels.kernel_dtype(boxes1, boxes2)
-    if boxes1.is_cuda and (core := kernels.load("_cuda")):
+    if core := kernels.for_cuda(boxes1):
         return cuda.bbox_overlaps(core, boxes1.to(dtype), boxes2.to(dtype), mode)
-    core = kernels.load("_overlaps") if boxes1.is_cpu else None
+    core = kernels.for_cpu("_overlaps", boxes1)
     if core is None:
         return reference.bbox_overlaps(boxes1.to(dtype), boxes2.to(dtype), mode)
     out = np.empty((len(boxes1), len(boxes2)), dtype=np.float32)
@@ -59,8 +58,3 @@ def _bbox_overlaps(boxes1: torch.Tensor, boxes2: torch.Tensor, mode: str) -> tor
         out,
     )
     return torch.from_numpy(out)
-
-
-@torch.library.register_fake(_OP)
-def _(boxes1: torch.Tensor, boxes2: torch.Tensor, mode: str) -> torch.Tensor:
-    return boxes1.new_empty(boxes1.shape[0], boxes2.shape[0], dtype=torch.float32)

@@ -7,12 +7,14 @@ from collections.abc import Callable
 import torch
 from torch.nn.functional import pad
 
+from lib.ops.padded import PaddedDetections, Selection
+
 GroupNms = Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
 
 
 def _rank_keys(scores: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """(..., N) float32 -> int64 keys, all different, that fall by score and then rise by index; -1 where not
-    valid.
+    """(..., N) float32 -> int64 keys, all different, that fall as the score falls and then as the index rises; -1
+    where not valid.
 
     ``topk`` promises no order of equal values, so there must be none.
     """
@@ -27,12 +29,9 @@ def multiclass_nms(
     group_nms: GroupNms,
     boxes: torch.Tensor,
     scores: torch.Tensor,
-    score_threshold: float,
-    iou_threshold: float,
-    max_candidates: int,
-    max_detections: int,
+    selection: Selection,
     background: int | None,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+) -> PaddedDetections[torch.Tensor]:
     """See ``lib.ops.multiclass_nms``; boxes and scores are float32.
 
     Args:
@@ -40,28 +39,30 @@ def multiclass_nms(
     """
     columns = scores.transpose(1, 2)  # (B, K, P)
     batch, classes, count = columns.shape
-    valid = (columns > score_threshold) & columns.isfinite()
+    valid = (columns > selection.score_threshold) & columns.isfinite()
     if background is not None:
         valid = valid & (torch.arange(classes, device=scores.device) != background)[:, None]
-    keys, rows = _rank_keys(columns, valid).topk(min(max_candidates, count), dim=2)  # (B, K, C)
+    keys, rows = _rank_keys(columns, valid).topk(min(selection.max_candidates, count), dim=2)  # (B, K, C)
     images = torch.arange(batch, device=boxes.device)[:, None, None]
     candidates = boxes[images, rows]  # (B, K, C, 4)
     part = (keys >= 0) & candidates.isfinite().all(-1)
-    stays = group_nms(candidates.flatten(0, 1), part.flatten(0, 1), iou_threshold).view_as(part)
-    return _best(candidates, columns.gather(2, rows), stays, max_detections)
+    stays = group_nms(candidates.flatten(0, 1), part.flatten(0, 1), selection.iou_threshold).view_as(part)
+    return _best(candidates, columns.gather(2, rows), stays, selection.max_detections)
 
 
-def _best(candidates: torch.Tensor, scores: torch.Tensor, stays: torch.Tensor, max_detections: int):
-    """The best over all classes of candidates (B, K, C, 4), scores and stays (B, K, C), padded to
-    max_detections."""
+def _best(
+    candidates: torch.Tensor, scores: torch.Tensor, stays: torch.Tensor, max_detections: int
+) -> PaddedDetections[torch.Tensor]:
+    """The best over all classes of candidates (B, K, C, 4), scores and stays (B, K, C)."""
     width = scores.shape[2]
-    candidates, scores, stays = (
-        value.flatten(1, 2) for value in (candidates, scores, stays)
-    )  # (B, K * C, ...)
+    candidates, scores, stays = (value.flatten(1, 2) for value in (candidates, scores, stays))
     keys, places = _rank_keys(scores, stays).topk(min(max_detections, scores.shape[1]), dim=1)  # (B, D)
-    found = keys >= 0
-    boxes = candidates.gather(1, places[..., None].expand(-1, -1, 4)).where(found[..., None], 0)
-    scores, labels = scores.gather(1, places).where(found, 0), (places // width).where(found, -1)
+    is_detection = keys >= 0
+    boxes = candidates.gather(1, places[..., None].expand(-1, -1, 4)).where(is_detection[..., None], 0)
+    scores, labels = (
+        scores.gather(1, places).where(is_detection, 0),
+        (places // width).where(is_detection, -1),
+    )
     missing = max_detections - keys.shape[1]
     boxes, scores = pad(boxes, (0, 0, 0, missing)), pad(scores, (0, missing))
-    return boxes, scores, pad(labels, (0, missing), value=-1), found.sum(1)
+    return PaddedDetections(boxes, scores, pad(labels, (0, missing), value=-1), is_detection.sum(1))

@@ -7,16 +7,16 @@ infinite is dropped before anything else: it is never returned and suppresses no
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 
-NWD_CONSTANT = (
-    12.8  # pixels: the mean object size of AI-TOD, after Wang et al. 2021, "A Normalized Gaussian ..."
-)
+from lib.ops.boxes import box_area
+from lib.ops.padded import PaddedDetections, Selection, pad_detections
+from lib.structures import Detections
+
+NWD_CONSTANT = 12.8  # pixels: the mean size of AI-TOD's objects (Wang et al. 2021, section 3.2)
 LOWEST = {"iou": 0.0, "iof": 0.0, "giou": -1.0, "nwd": 0.0}  # overlap with a box that is not finite
-
-
-def _areas(boxes: torch.Tensor) -> torch.Tensor:
-    return (boxes[..., 2] - boxes[..., 0]).clamp(min=0) * (boxes[..., 3] - boxes[..., 1]).clamp(min=0)
 
 
 def _divide(part: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
@@ -26,24 +26,30 @@ def _divide(part: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
 
 
 def _nwd(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """exp(-distance / constant) of boxes taken as Gaussians: their centres and half sides, one point in 4-D
-    each."""
-    centre = (first[..., :2] + first[..., 2:] - second[..., :2] - second[..., 2:]) / 2
+    """exp(-distance / constant) of boxes taken as Gaussians: each one's center and half sides are a point in 4-D."""
+    center = (first[..., :2] + first[..., 2:] - second[..., :2] - second[..., 2:]) / 2
     half = (first[..., 2:] - first[..., :2] - second[..., 2:] + second[..., :2]) / 2
-    x, y, w, h = centre[..., 0], centre[..., 1], half[..., 0], half[..., 1]
+    x, y, w, h = center[..., 0], center[..., 1], half[..., 0], half[..., 1]
     return torch.exp(-torch.sqrt(x * x + y * y + w * w + h * h) / NWD_CONSTANT)
 
 
 def pairwise(first: torch.Tensor, second: torch.Tensor, mode: str = "iou") -> torch.Tensor:
-    """Overlaps of boxes (..., 4) that broadcast against each other -> (...), in the boxes' type."""
+    """Overlaps of boxes (..., 4) that broadcast against each other -> (...), in the boxes' type.
+
+    Args:
+        mode: of ``bbox_overlaps``; or ``ios``, the intersection over the area of the smaller box.
+    """
     if mode == "nwd":
         return _nwd(first, second)
     corner = torch.maximum(first[..., :2], second[..., :2])
     sides = (torch.minimum(first[..., 2:], second[..., 2:]) - corner).clamp(min=0)
     intersection = sides[..., 0] * sides[..., 1]
+    area, other_area = box_area(first), box_area(second)
     if mode == "iof":
-        return _divide(intersection, _areas(first).expand_as(intersection))
-    union = _areas(first) + _areas(second) - intersection
+        return _divide(intersection, area.expand_as(intersection))
+    if mode == "ios":
+        return _divide(intersection, torch.minimum(area, other_area))
+    union = area + other_area - intersection
     iou = _divide(intersection, union)
     if mode == "iou":
         return iou
@@ -87,48 +93,25 @@ def nms(
 
 
 def multiclass_nms(
-    boxes: torch.Tensor,
-    scores: torch.Tensor,
-    score_threshold: float,
-    iou_threshold: float,
-    max_candidates: int,
-    max_detections: int,
-    background: int | None,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    boxes: torch.Tensor, scores: torch.Tensor, selection: Selection, background: int | None
+) -> PaddedDetections[torch.Tensor]:
     """See ``lib.ops.multiclass_nms``: the same values, an image and a class at a time."""
     images = []
     for image_boxes, image_scores in zip(boxes, scores, strict=True):
-        rows, labels = [], []
+        empty = torch.zeros(0, dtype=torch.int64, device=boxes.device)
+        rows, labels = [empty], [empty]
         for label in range(scores.shape[2]):
             column = image_scores[:, label]
             order = column.argsort(descending=True, stable=True)
-            passed = ((column > score_threshold) & column.isfinite())[order]
+            passed = ((column > selection.score_threshold) & column.isfinite())[order]
             if label != background:
-                rows.append(order[passed][:max_candidates])
+                rows.append(order[passed][: selection.max_candidates])
                 labels.append(torch.full_like(rows[-1], label))
-        images.append(_best(image_boxes, image_scores, rows, labels, iou_threshold, max_detections))
-    return _stack(images, boxes, max_detections)
-
-
-def _best(boxes, scores, rows, labels, iou_threshold: float, max_detections: int):
-    """NMS within each label of the candidates of one image -> boxes (D, 4), scores (D,), labels (D,)."""
-    empty = torch.zeros(0, dtype=torch.int64, device=boxes.device)
-    rows, labels = torch.cat([empty, *rows]), torch.cat([empty, *labels])
-    boxes, scores = boxes[rows], scores[rows, labels]
-    keep = nms(boxes, scores, labels, iou_threshold)[:max_detections]
-    return boxes[keep], scores[keep], labels[keep]
-
-
-def _stack(images, boxes: torch.Tensor, max_detections: int):
-    """Pads each image's detections to (B, max_detections, ...)."""
-    size = (len(images), max_detections)
-    padded = boxes.new_zeros(*size, 4), boxes.new_zeros(size), boxes.new_full(size, -1, dtype=torch.int64)
-    counts = boxes.new_zeros(len(images), dtype=torch.int64)
-    for image, found in enumerate(images):
-        counts[image] = len(found[0])
-        for whole, part in zip(padded, found, strict=True):
-            whole[image, : len(part)] = part
-    return *padded, counts
+        row, label_of_row = torch.cat(rows), torch.cat(labels)
+        candidates = Detections(image_boxes[row], image_scores[row, label_of_row], label_of_row)
+        keep = nms(*candidates, selection.iou_threshold)
+        images.append(Detections(*(value[keep] for value in candidates)))
+    return pad_detections(images, boxes, selection.max_detections)
 
 
 def soft_nms(
@@ -160,33 +143,44 @@ def soft_nms(
     return torch.tensor(keep, dtype=torch.int64), torch.tensor(new_scores, dtype=torch.float32)
 
 
-def weighted_box_fusion(
+class Clusters(NamedTuple):
+    """Boxes that are taken for one object.
+
+    Attributes:
+        members: (N,) int64, the cluster of each box; -1 where the box is not finite.
+        founders: (M,) int64, the first box of each cluster.
+        boxes: (M, 4) float32, the mean of each cluster.
+    """
+
+    members: torch.Tensor
+    founders: torch.Tensor
+    boxes: torch.Tensor
+
+
+def fuse_boxes(
     boxes: torch.Tensor,
-    scores: torch.Tensor,
-    labels: torch.Tensor | None,
-    iou_threshold: float,
-    num_sources: int,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """See ``lib.ops.weighted_box_fusion``; boxes and scores are float32."""
-    labels = torch.zeros(len(boxes), dtype=torch.int64) if labels is None else labels
-    finite = boxes.isfinite().all(-1) & scores.isfinite() & (scores > 0)
-    order = scores.argsort(descending=True, stable=True)
-    clusters: list[list[int]] = []  # of indices
-    fused = boxes.new_zeros(len(boxes), 4)  # the mean box of each cluster
-    for i in order[finite[order]].tolist():
-        iou = pairwise(fused[: len(clusters)], boxes[i])
-        same = [bool(labels[members[0]] == labels[i]) for members in clusters]
-        iou = torch.where(torch.tensor(same, dtype=torch.bool), iou, 0)
-        nearest = int(iou.argmax()) if clusters and iou.max() > iou_threshold else len(clusters)
-        clusters[nearest:] = clusters[nearest:] or [[]]
-        clusters[nearest].append(i)
-        weights = scores[clusters[nearest]].double()
-        sums = (weights[:, None] * boxes[clusters[nearest]].double()).cumsum(0)[-1]  # one after another
-        fused[nearest] = (sums / weights.cumsum(0)[-1]).float()
-    new_scores = torch.zeros(len(clusters))
-    for i, members in enumerate(clusters):
-        mean = scores[members].double().cumsum(0)[-1] / len(members)
-        new_scores[i] = float(mean * (min(len(members), num_sources) / num_sources))
-    new_labels = labels[[members[0] for members in clusters]]
-    rank = new_scores.argsort(descending=True, stable=True)
-    return fused[: len(clusters)][rank], new_scores[rank], new_labels[rank]
+    weights: torch.Tensor,
+    labels: torch.Tensor,
+    sources: torch.Tensor,
+    threshold: float,
+    mode: str,
+) -> Clusters:
+    """See ``lib.ops.fusion.fuse_boxes``."""
+    members = torch.full((len(boxes),), -1)
+    founders: list[int] = []
+    fused = boxes.new_zeros(len(boxes), 4)
+    for i in boxes.isfinite().all(-1).nonzero()[:, 0].tolist():
+        count = len(founders)
+        may_join = (labels[founders] == labels[i]) & (sources[founders] != sources[i])
+        overlaps = torch.where(may_join, pairwise(fused[:count], boxes[i], mode), 0)
+        is_new = not count or not overlaps.max() > threshold
+        nearest = count if is_new else int(overlaps.argmax())
+        if is_new:
+            founders.append(i)
+            fused[nearest] = boxes[i]
+        members[i] = nearest
+        weight = weights[members == nearest].double().cumsum(0)[-1]  # one after another
+        if weight > 0:
+            weighted = weights[members == nearest, None].double() * boxes[members == nearest].double()
+            fused[nearest] = (weighted.cumsum(0)[-1] / weight).float()
+    return Clusters(members, torch.tensor(founders, dtype=torch.int64), fused[: len(founders)])

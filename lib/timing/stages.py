@@ -119,13 +119,13 @@ def count_candidates(predictor: Predictor, images: Sequence[np.ndarray]) -> tupl
     output = predictor.forward(predictor.prepare(images)[0])
     if not isinstance(output, Predictions):
         return 0, None
-    threshold, _, most, _ = predictor.postprocess.limits
+    selection = predictor.postprocess.selection
     is_sigmoid = predictor.postprocess.activation == "sigmoid"
     logits = output.logits.float()
     scores = logits.sigmoid() if is_sigmoid else logits.softmax(-1)
-    passed = (scores > threshold).sum(1)  # (B, K)
+    passed = (scores > selection.score_threshold).sum(1)  # (B, K)
     passed[:, BACKGROUND] = 0
-    return len(output.priors), passed.clamp(max=most).sum(1).float().mean().item()
+    return len(output.priors), passed.clamp(max=selection.max_candidates).sum(1).float().mean().item()
 
 
 def machine(device: torch.device) -> dict[str, Any]:

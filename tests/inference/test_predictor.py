@@ -13,7 +13,7 @@ from lib.config import load_config
 from lib.inference import Predictor
 from lib.inference.model_file import load_detector
 from lib.inference.network import fold_norms
-from lib.structures import Sample
+from lib.structures import Predictions, Sample
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +146,28 @@ def test_settings_are_checked(checkpoint, predictor):
             Predictor(checkpoint, "cpu", **options)
     with pytest.raises(TypeError, match="an array or a path; got int"):
         predictor([3])
+
+
+@pytest.mark.parametrize(
+    ("suppression", "first_box", "scores"),
+    [
+        ("nms", [0, 0, 20, 40], [0.9]),
+        ("soft", [0, 0, 20, 40], [0.9, 0.8 * (1 - 120 / 280)]),
+        ("fusion", [2 * 3.2 / 1.7, 0, 20 + 2 * 3.2 / 1.7, 40], [0.9]),
+    ],
+)
+def test_suppression_is_chosen_by_a_key(checkpoint, suppression, first_box, scores):
+    # two people side by side, IoU 120 / 280, in an image twice as large as the network's input
+    predictor = Predictor(
+        checkpoint,
+        "cpu",
+        overrides=[f"postprocess.suppression={suppression}", "postprocess.iou_threshold=0.4"],
+    )
+    probabilities = torch.tensor([[[0.1, 0.9, 0.0], [0.2, 0.8, 0.0]]])
+    priors = torch.tensor([[0.0, 0, 10, 20], [4, 0, 14, 20]])
+    predictor.network = lambda images: Predictions(
+        probabilities.log(), torch.zeros(1, 2, 4), priors, (64, 96)
+    )
+    found = predictor(np.zeros((128, 192, 3), np.uint8))
+    assert found.boxes[0].tolist() == pytest.approx(first_box)
+    assert found.scores.tolist() == pytest.approx(scores)

@@ -18,7 +18,7 @@ def target(*rows: tuple) -> Target:
     return Target(values[..., :4], values[..., 4].long())
 
 
-def test_levels_are_told_by_the_order_of_the_centres():
+def test_levels_are_told_by_the_order_of_the_centers():
     priors = PriorGenerator([10, 20, 40, 80, 90], [[2], [2, 3], [], [2]], clip=False)
     boxes = priors([(4, 6), (2, 3), (1, 2), (1, 1)], (64, 96))
     assert levels_of(boxes) == [(0, 96, 4), (96, 132, 6), (132, 136, 2), (136, 140, 4)]
@@ -31,8 +31,8 @@ def test_atss_takes_candidates_that_stand_out():
     assert matches.boxes[0, 2].tolist() == [19, 0, 29, 10]
 
 
-def test_atss_needs_the_centre_inside_the_object():
-    # a thin object between the centres of priors 1 and 2 overlaps both, and is the centre of neither
+def test_atss_needs_the_center_inside_the_object():
+    # a thin object between the centers of priors 1 and 2 overlaps both, and is the center of neither
     assert ATSSMatcher(top_k=2)(PRIORS, target((16, 0, 24, 10, 7))).labels.tolist() == [[0] * 6]
 
 
@@ -47,7 +47,7 @@ def test_atss_counts_a_cells_priors_together():
 def test_gaussian_rule_gives_a_tiny_object_its_nearest_priors():
     # 2 x 2 pixels in a corner of prior 3: IoU .04 at most, and yet three priors, and a fourth in the second step
     first = GaussianMatcher(top_k=3, shrink=0.0)(PRIORS, target((31, 1, 33, 3, 4)))
-    assert first.labels.tolist() == [[0, 0, 4, 4, 4, 0]]  # centre (32, 2): distances 13, 7.1, 3, 13, ...
+    assert first.labels.tolist() == [[0, 0, 4, 4, 4, 0]]  # center (32, 2): distances 13, 7.1, 3, 13, ...
     both = GaussianMatcher(top_k=2)(PRIORS, target((31, 1, 33, 3, 4)))
     assert both.labels.tolist() == [[0, 0, 4, 4, 4, 0]]
 

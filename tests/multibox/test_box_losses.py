@@ -40,20 +40,20 @@ def test_overlaps_by_hand():
     assert iou(BOXES, WANTED).tolist() == pytest.approx([1 / 3, 0, 1])
     # surrounding boxes: 15 x 10, all filled; 40 x 10, half of it empty
     assert giou(BOXES, WANTED).tolist() == pytest.approx([2 / 3, 1 + 200 / 400, 0])
-    # centres 5 apart by a diagonal of squared 325; 30 apart by 1700
+    # centers 5 apart by a diagonal of squared 325; 30 apart by 1700
     assert diou(BOXES, WANTED).tolist() == pytest.approx([2 / 3 + 25 / 325, 1 + 900 / 1700, 0])
     assert ciou(BOXES, WANTED).tolist() == pytest.approx(diou(BOXES, WANTED).tolist())  # the same shapes
 
 
 def test_ciou_adds_the_difference_of_the_aspect_ratios():
     boxes, wanted = torch.tensor([[0.0, 0, 20, 10]]), torch.tensor([[5.0, -5, 15, 15]])
-    overlap = 100 / 300  # one centre, so no distance
+    overlap = 100 / 300  # one center, so no distance
     v = 4 / math.pi**2 * (math.atan(2) - math.atan(0.5)) ** 2
     assert ciou(boxes, wanted).item() == pytest.approx(1 - overlap + v * v / (1 - overlap + v))
 
 
 def test_nwd_tells_near_from_far_where_nothing_overlaps():
-    # the same size, centres 5 and 30 apart: 1 - exp(-d / 12.8)
+    # the same size, centers 5 and 30 apart: 1 - exp(-d / 12.8)
     expected = [1 - math.exp(-5 / 12.8), 1 - math.exp(-30 / 12.8), 0]
     assert nwd(BOXES, WANTED).tolist() == pytest.approx(expected, abs=1e-4)
     larger = torch.tensor([[-5.0, 0, 15, 10]])  # 20 wide instead of 10: half sides differ by 5
@@ -69,7 +69,7 @@ def test_gradients_are_finite_and_none_is_no_error(name):
         (BOXES[:1] * 0, WANTED[:1]),
     ):
         boxes = boxes.clone().requires_grad_()
-        values = BOX_LOSSES[name].function(boxes, wanted)
+        values = BOX_LOSSES[name](boxes, wanted)
         assert values.shape == (len(boxes),)
         values.sum().backward()
         assert boxes.grad.isfinite().all()

@@ -7,11 +7,11 @@ import torch
 
 from lib.multibox.coder import BoxCoder
 
-PRIORS = torch.tensor([[10.0, 20.0, 30.0, 60.0]])  # centre (20, 40), 20 wide, 40 high
+PRIORS = torch.tensor([[10.0, 20.0, 30.0, 60.0]])  # center (20, 40), 20 wide, 40 high
 
 
 def test_offsets_are_ssds():
-    box = torch.tensor([[14.0, 32.0, 34.0, 52.0]])  # centre (24, 42), 20 wide, 20 high
+    box = torch.tensor([[14.0, 32.0, 34.0, 52.0]])  # center (24, 42), 20 wide, 20 high
     expected = [4 / (20 * 0.1), 2 / (40 * 0.1), 0.0, math.log(0.5) / 0.2]
     assert BoxCoder().encode(box, PRIORS)[0].tolist() == pytest.approx(expected)
 

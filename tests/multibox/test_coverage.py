@@ -27,15 +27,15 @@ def test_no_object_has_no_overlap():
 def test_clusters_are_found_and_rise_in_area():
     rng = np.random.default_rng(0)
     true = np.array([[4.0, 8], [10, 6], [20, 20]])
-    shapes = np.concatenate([centre * rng.uniform(0.95, 1.05, (50, 2)) for centre in true])
+    shapes = np.concatenate([center * rng.uniform(0.95, 1.05, (50, 2)) for center in true])
     np.testing.assert_allclose(cluster_shapes(shapes, 3, rng), true, rtol=0.03)
 
 
-def test_equal_shapes_give_equal_centres():
+def test_equal_shapes_give_equal_centers():
     assert cluster_shapes(np.full((5, 2), 7.0), 2, np.random.default_rng(0)).tolist() == [[7, 7]] * 2
 
 
-def test_overlap_of_shapes_is_that_of_boxes_around_one_centre():
+def test_overlap_of_shapes_is_that_of_boxes_around_one_center():
     assert shape_overlaps(np.array([[4.0, 2]]), np.array([[2.0, 4], [4, 2]])).tolist() == [[4 / 12, 1]]
 
 

@@ -9,11 +9,18 @@ import torch
 
 from lib.build import build_loss, build_postprocess
 from lib.config import load_config
+from lib.multibox.box_losses import BoxLoss
 from lib.multibox.coder import BoxCoder
-from lib.multibox.losses import FocalLoss, MultiBoxLoss, QualityFocalLoss, hard_negatives
+from lib.multibox.losses import Criterion, FocalLoss, MinedSoftmaxLoss, QualityFocalLoss
 from lib.multibox.matcher import IoUMatcher
 from lib.multibox.priors import PriorGenerator
+from lib.ops.loss_sums import hard_negatives
 from lib.structures import IGNORE, Predictions, Target
+
+
+def criterion(class_loss, **box_options) -> Criterion:
+    return Criterion(IoUMatcher(), BoxCoder(), class_loss, BoxLoss(**box_options))
+
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "loss" / "ssd_lite_mobilenetv1.json").read_text())
 
@@ -56,7 +63,7 @@ def test_matches_are_the_ancestors():
 
 def test_loss_is_the_ancestors():
     predictions, target = golden_case()
-    losses = MultiBoxLoss(IoUMatcher(), BoxCoder(), min_negatives=0)(predictions, target)
+    losses = criterion(MinedSoftmaxLoss(min_negatives=0))(predictions, target)
     assert losses["loss_box"].item() == pytest.approx(GOLDEN["loss_l"], rel=1e-4)
     assert losses["loss_cls"].item() == pytest.approx(GOLDEN["loss_c"], rel=1e-4)
 
@@ -67,7 +74,7 @@ def test_loss_by_hand():
     deltas = torch.zeros(1, 3, 4)
     deltas[0, 0] = torch.tensor([0.0, 0.5, 0.0, 3.0])
     target = Target(torch.tensor([[[0.0, 0, 10, 10]]]), torch.tensor([[1]]))
-    loss = MultiBoxLoss(IoUMatcher(), BoxCoder(), negative_ratio=1)
+    loss = criterion(MinedSoftmaxLoss(negative_ratio=1))
     losses = loss(Predictions(logits, deltas, priors, (60, 60)), target)
     # The positive costs log 2; one negative per positive, but min_negatives 3 lets both in: log 2 and log 4.
     assert losses["loss_cls"].item() == pytest.approx(math.log(2) + math.log(2) + math.log(4))
@@ -76,7 +83,7 @@ def test_loss_by_hand():
 
 def test_sums_divided_by_their_positives_are_the_losses():
     predictions, target = golden_case()
-    loss = MultiBoxLoss(IoUMatcher(), BoxCoder(), box_weight=2.0)
+    loss = criterion(MinedSoftmaxLoss(), box_weight=2.0)
     sums, num_positives = loss.sums(predictions, target)
     assert num_positives.tolist() == 22
     losses = loss(predictions, target)
@@ -98,7 +105,7 @@ def test_batch_without_objects_gives_a_finite_loss_and_gradient():
     logits, deltas = torch.randn(2, 5, 3, requires_grad=True), torch.randn(2, 5, 4, requires_grad=True)
     priors = torch.tensor([[0.0, 0, 10, 10]]).expand(5, 4)
     target = Target(torch.zeros(2, 0, 4), torch.zeros(2, 0, dtype=torch.long))
-    losses = MultiBoxLoss(IoUMatcher(), BoxCoder())(Predictions(logits, deltas, priors, (10, 30)), target)
+    losses = criterion(MinedSoftmaxLoss())(Predictions(logits, deltas, priors, (10, 30)), target)
     sum(losses.values()).backward()
     assert losses["loss_box"].item() == 0
     assert math.isfinite(losses["loss_cls"].item())
@@ -108,14 +115,14 @@ def test_batch_without_objects_gives_a_finite_loss_and_gradient():
 def test_half_precision_predictions_are_judged_in_float32():
     predictions, target = golden_case()
     half = predictions._replace(logits=predictions.logits.bfloat16(), deltas=predictions.deltas.bfloat16())
-    losses = MultiBoxLoss(IoUMatcher(), BoxCoder())(half, target)
+    losses = criterion(MinedSoftmaxLoss())(half, target)
     assert all(value.dtype == torch.float32 for value in losses.values())
     assert losses["loss_cls"].item() == pytest.approx(GOLDEN["loss_c"], rel=0.01)
 
 
 def test_config_builds_the_loss():
     loss = build_loss(load_config({"loss": {"type": "multibox", "negative_ratio": 2.0}}))
-    assert (loss.negative_ratio, loss.coder.variances) == (2.0, (0.1, 0.2))
+    assert (loss.class_loss.negative_ratio, loss.coder.variances) == (2.0, (0.1, 0.2))
 
 
 def one_positive(**changes) -> tuple[Predictions, Target]:
@@ -129,12 +136,12 @@ def one_positive(**changes) -> tuple[Predictions, Target]:
 
 def test_focal_loss_by_hand():
     # sigmoids .5 and .75 for prior 0, .5 twice for prior 1; the crowd's prior and column 0 do not count
-    losses = FocalLoss(IoUMatcher(), BoxCoder(), alpha=0.25, gamma=2.0)(*one_positive())
+    losses = criterion(FocalLoss(alpha=0.25, gamma=2.0))(*one_positive())
     own = 0.25 * 0.25**2 * math.log(4 / 3)
     others = 3 * 0.75 * 0.5**2 * math.log(2)
     assert losses["loss_cls"].item() == pytest.approx(own + others)
     assert losses["loss_box"].item() == 0
-    plain = FocalLoss(IoUMatcher(), BoxCoder(), alpha=0.5, gamma=0.0, cls_weight=2.0)(*one_positive())
+    plain = criterion(FocalLoss(alpha=0.5, gamma=0.0, cls_weight=2.0))(*one_positive())
     assert plain["loss_cls"].item() == pytest.approx(math.log(4 / 3) + 3 * math.log(2))
 
 
@@ -145,9 +152,9 @@ def test_quality_focal_loss_wants_the_boxs_iou():
     case = one_positive(deltas=deltas)
     entropy = -(0.5 * math.log(0.75) + 0.5 * math.log(0.25))
     others = 3 * 0.5 * 0.5**2 * math.log(2)
-    losses = QualityFocalLoss(IoUMatcher(), BoxCoder())(*case)
+    losses = criterion(QualityFocalLoss())(*case)
     assert losses["loss_cls"].item() == pytest.approx(0.5 * 0.25**2 * entropy + others)
-    of_prior = QualityFocalLoss(IoUMatcher(), BoxCoder(), of="prior")(*case)  # the prior is the object: IoU 1
+    of_prior = criterion(QualityFocalLoss(of="prior"))(*case)  # the prior is the object: IoU 1
     assert of_prior["loss_cls"].item() == pytest.approx(0.5 * 0.25**2 * math.log(4 / 3) + others)
 
 

@@ -11,7 +11,7 @@ from lib.multibox.box_losses import BOX_LOSSES
 from lib.multibox.losses import LOSSES
 from lib.multibox.matcher import MATCHERS, levels_of
 from lib.multibox.priors import PriorGenerator
-from lib.ops import training
+from lib.ops import kernels
 from lib.structures import IGNORE, Predictions, Target
 
 WAITS = (
@@ -78,7 +78,7 @@ def test_nothing_waits_for_the_device_and_values_are_those_of_the_cpu(
     given = case(generator)
     expected = gradients(criterion(loss, box, matcher), *given)
     levels_of(given[0].priors)  # which is waited for once
-    monkeypatch.setattr(training, "serves", lambda tensor: False)
+    monkeypatch.setattr(kernels, "is_on_host", lambda tensor: False)
     with Impatient():
         found = gradients(criterion(loss, box, matcher), *given)
     for value, other in zip(found, expected, strict=True):
@@ -103,7 +103,7 @@ def test_levels_are_told_once_for_a_tensor_of_priors(generator):
 
 @pytest.mark.parametrize("box", BOX_LOSSES)
 def test_predictions_of_negatives_that_are_not_finite_do_no_harm(box, generator, monkeypatch):
-    monkeypatch.setattr(training, "serves", lambda tensor: False)
+    monkeypatch.setattr(kernels, "is_on_host", lambda tensor: False)
     predictions, target = case(generator)
     far = predictions.deltas.detach().clone()
     labels, _ = MATCHERS["iou"]()(predictions.priors, target)

@@ -5,6 +5,7 @@ import torch
 
 from lib.multibox.coder import BoxCoder
 from lib.multibox.postprocess import PostProcess
+from lib.ops.padded import Selection
 from lib.structures import Predictions
 
 PRIORS = torch.tensor([[0.0, 0, 20, 10], [40, 20, 60, 40], [100, 50, 300, 150]])
@@ -23,7 +24,7 @@ def log(*probabilities):
 
 def test_detections_by_hand_in_the_frame_of_the_original_image():
     given = predictions([[log(0.2, 0.7, 0.1), log(0.1, 0.1, 0.8), log(0.98, 0.01, 0.01)]])
-    (found,) = PostProcess(BoxCoder(), score_threshold=0.15)(given, torch.tensor([[50, 400]]))
+    (found,) = PostProcess(BoxCoder(), Selection(score_threshold=0.15))(given, torch.tensor([[50, 400]]))
     assert found.labels.tolist() == [2, 1]
     assert found.scores.tolist() == pytest.approx([0.8, 0.7])
     assert found.boxes.tolist() == [[80, 10, 120, 20], [0, 0, 40, 5]]
@@ -31,20 +32,20 @@ def test_detections_by_hand_in_the_frame_of_the_original_image():
 
 def test_boxes_are_cut_to_the_original_image():
     given = predictions([[log(0.5, 0.5), log(0.5, 0.5), log(0.1, 0.9)]])
-    (found,) = PostProcess(BoxCoder(), score_threshold=0.6)(given, torch.tensor([[333, 777]]))
+    (found,) = PostProcess(BoxCoder(), Selection(score_threshold=0.6))(given, torch.tensor([[333, 777]]))
     assert found.boxes.tolist() == [[pytest.approx(388.5), pytest.approx(166.5), 777, 333]]
 
 
 def test_deltas_move_and_stretch_the_prior():
     deltas = [[[1.0, -2.0, 5 * math.log(2), 0.0], [0.0] * 4, [0.0] * 4]]
     given = predictions([[log(0.1, 0.9), log(0.9, 0.1), log(0.9, 0.1)]], deltas)
-    (found,) = PostProcess(BoxCoder(), score_threshold=0.5)(given, torch.tensor([SIZE]))
+    (found,) = PostProcess(BoxCoder(), Selection(score_threshold=0.5))(given, torch.tensor([SIZE]))
     assert found.boxes[0].tolist() == pytest.approx([0, 0, 32, 8], abs=1e-4)
 
 
 def test_sigmoid_ignores_the_background_column():
     given = predictions([[[9.0, 0.0, -9.0], [9.0, -9.0, 2.0], [9.0, -9.0, -9.0]]])
-    (found,) = PostProcess(BoxCoder(), score_threshold=0.4, activation="sigmoid")(given, torch.tensor([SIZE]))
+    (found,) = PostProcess(BoxCoder(), Selection(0.4), "sigmoid")(given, torch.tensor([SIZE]))
     assert found.labels.tolist() == [2, 1]
     assert found.scores.tolist() == pytest.approx([1 / (1 + math.exp(-2)), 0.5])
 
@@ -52,9 +53,9 @@ def test_sigmoid_ignores_the_background_column():
 def test_limits_hold_for_each_class_and_for_the_image():
     given = predictions([[log(0.1, 0.5, 0.4), log(0.1, 0.3, 0.6), log(0.1, 0.2, 0.7)]])
     sizes = torch.tensor([SIZE])
-    (best,) = PostProcess(BoxCoder(), max_candidates=1)(given, sizes)
+    (best,) = PostProcess(BoxCoder(), Selection(max_candidates=1))(given, sizes)
     assert best.labels.tolist() == [2, 1]
-    (best,) = PostProcess(BoxCoder(), max_detections=4)(given, sizes)
+    (best,) = PostProcess(BoxCoder(), Selection(max_detections=4))(given, sizes)
     assert best.scores.tolist() == pytest.approx([0.7, 0.6, 0.5, 0.4])
 
 
@@ -100,7 +101,7 @@ def assert_same_detections(found, expected):
 def test_one_pass_gives_what_the_steps_give(activation, classes, threshold, generator):
     given, sizes = random_predictions(2, generator), torch.tensor([[100, 200], [1000, 300]])
     given = given._replace(logits=torch.randn(2, 200, classes, generator=generator) * 4)
-    process = PostProcess(BoxCoder(), threshold, max_candidates=30, max_detections=50, activation=activation)
+    process = PostProcess(BoxCoder(), Selection(threshold, max_candidates=30, max_detections=50), activation)
     assert_same_detections(process.padded(given, sizes), process.stepwise(given, sizes))
 
 

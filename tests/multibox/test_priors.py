@@ -10,7 +10,7 @@ from lib.multibox.priors import PriorGenerator
 
 def test_boxes_of_a_cell_by_hand():
     priors = PriorGenerator([8, 18], [[4]], clip=False)([(1, 2)], (20, 40))
-    # two cells of 20x20: centres (10, 10) and (30, 10); squares of 8 and 12; 16x4 and 4x16
+    # two cells of 20x20: centers (10, 10) and (30, 10); squares of 8 and 12; 16x4 and 4x16
     first = [[6, 6, 14, 14], [4, 4, 16, 16], [2, 8, 18, 12], [8, 2, 12, 18]]
     second = [[x1 + 20, y1, x2 + 20, y2] for x1, y1, x2, y2 in first]
     torch.testing.assert_close(priors, torch.tensor([*first, *second], dtype=torch.float32))
@@ -18,17 +18,17 @@ def test_boxes_of_a_cell_by_hand():
 
 def test_rows_come_before_columns():
     priors = PriorGenerator([8, 18], [[]], clip=False)([(2, 3)], (60, 90))
-    centres = (priors[::2, :2] + priors[::2, 2:]) / 2
+    centers = (priors[::2, :2] + priors[::2, 2:]) / 2
     expected = [[15, 15], [45, 15], [75, 15], [15, 45], [45, 45], [75, 45]]
-    torch.testing.assert_close(centres, torch.tensor(expected, dtype=torch.float32))
+    torch.testing.assert_close(centers, torch.tensor(expected, dtype=torch.float32))
 
 
 def test_cells_tile_an_image_of_any_size_exactly():
     priors = PriorGenerator([8, 18], [[]])([(7, 5)], (300, 111))
-    centres = (priors[:, :2] + priors[:, 2:]) / 2
-    assert centres[:, 1].unique().tolist() == pytest.approx([300 / 7 * (i + 0.5) for i in range(7)], rel=1e-5)
-    assert centres.amin(0).tolist() == pytest.approx([111 / 10, 300 / 14], rel=1e-5)
-    assert centres.amax(0).tolist() == pytest.approx([111 - 111 / 10, 300 - 300 / 14], rel=1e-5)
+    centers = (priors[:, :2] + priors[:, 2:]) / 2
+    assert centers[:, 1].unique().tolist() == pytest.approx([300 / 7 * (i + 0.5) for i in range(7)], rel=1e-5)
+    assert centers.amin(0).tolist() == pytest.approx([111 / 10, 300 / 14], rel=1e-5)
+    assert centers.amax(0).tolist() == pytest.approx([111 - 111 / 10, 300 - 300 / 14], rel=1e-5)
 
 
 def test_squares_stay_square_and_follow_the_input():
@@ -41,17 +41,17 @@ def test_squares_stay_square_and_follow_the_input():
     torch.testing.assert_close(fixed[0, 2:] - fixed[0, :2], torch.tensor([30.0, 30.0]))
 
 
-def test_clip_bounds_centre_width_and_height_apart():
+def test_clip_bounds_center_width_and_height_apart():
     priors = PriorGenerator([90, 160], [[4]], steps=[100])([(1, 2)], (100, 100))
-    # centres at 50 and 150: the second is put on the border; 180x45 is cut to 100x45
+    # centers at 50 and 150: the second is put on the border; 180x45 is cut to 100x45
     torch.testing.assert_close(priors[0], torch.tensor([5.0, 5, 95, 95]))
     torch.testing.assert_close(priors[2], torch.tensor([0.0, 27.5, 100, 72.5]))
     torch.testing.assert_close(priors[6], torch.tensor([50.0, 27.5, 150, 72.5]))
 
 
-def test_centres_outside_the_image_are_reported(caplog):
+def test_centers_outside_the_image_are_reported(caplog):
     PriorGenerator([45, 90], [[]], steps=[32])([(10, 10)], (300, 300))
-    assert "38 of 200 priors have their centre outside the image" in caplog.text
+    assert "38 of 200 priors have their center outside the image" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -73,14 +73,14 @@ def test_ratios_once_for_all_levels():
 
 
 @pytest.mark.parametrize(
-    ("size", "cells", "centres"),
+    ("size", "cells", "centers"),
     [
         ((100, 100), (1, 2), [[30, 30], [90, 30]]),
         ((100, 200), (1, 4), [[25, 50], [75, 50], [125, 50], [175, 50]]),
         ((50, 50), (1, 1), [[25, 25]]),
     ],
 )
-def test_steps_count_on_the_reference_alone_and_elsewhere_cells_tile_the_image(size, cells, centres):
+def test_steps_count_on_the_reference_alone_and_elsewhere_cells_tile_the_image(size, cells, centers):
     priors = PriorGenerator([10, 20], [[]], reference=100.0, steps=[60], clip=False).fractions([cells], size)
     found = priors[::2, :2] * torch.tensor([size[1], size[0]])
-    torch.testing.assert_close(found, torch.tensor(centres, dtype=torch.float32))
+    torch.testing.assert_close(found, torch.tensor(centers, dtype=torch.float32))

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import torch
+
+from lib.ops.reference import pairwise
 
 THRESHOLDS = (0.0, 0.1, 0.2, 0.25, 0.3, 0.45, 0.5, 0.6, 0.7, 0.9, 0.99, 0.9999, 0.9999999, 1.0)
 TYPES = (np.float32, np.float32, np.float64, np.float16)
@@ -66,7 +69,7 @@ def _far_away(rng, count, threshold):
 
 
 def _at_the_threshold(rng, count, threshold):
-    """Pairs of IoU just above or below it: a box at one end of a longer one, as far off its centre as can be."""
+    """Pairs of IoU just above or below it: a box at one end of a longer one, as far off its center as can be."""
     boxes = _uniform(rng, count, threshold)
     inner, outer = boxes[: count // 2], boxes[count - count // 2 :]
     outer[:] = inner
@@ -103,3 +106,35 @@ def make_case(seed: int) -> Case:
     with np.errstate(over="ignore"):  # of float16: a coordinate that overflows is infinite
         boxes, scores = boxes.astype(rng.choice(TYPES)), scores.astype(rng.choice(TYPES))
     return Case(boxes, scores, rng.integers(0, 3, count), threshold, str(kind))
+
+
+def slow_weighted_box_fusion(
+    boxes: torch.Tensor,
+    scores: torch.Tensor,
+    labels: torch.Tensor | None,
+    iou_threshold: float,
+    num_sources: int,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """``lib.ops.weighted_box_fusion`` of float32 boxes and scores, each cluster as a list of its members."""
+    labels = torch.zeros(len(boxes), dtype=torch.int64) if labels is None else labels
+    finite = boxes.isfinite().all(-1) & scores.isfinite() & (scores > 0)
+    order = scores.argsort(descending=True, stable=True)
+    clusters: list[list[int]] = []  # of indices
+    fused = boxes.new_zeros(len(boxes), 4)  # the mean box of each cluster
+    for i in order[finite[order]].tolist():
+        iou = pairwise(fused[: len(clusters)], boxes[i])
+        same = [bool(labels[members[0]] == labels[i]) for members in clusters]
+        iou = torch.where(torch.tensor(same, dtype=torch.bool), iou, 0)
+        nearest = int(iou.argmax()) if clusters and iou.max() > iou_threshold else len(clusters)
+        clusters[nearest:] = clusters[nearest:] or [[]]
+        clusters[nearest].append(i)
+        weights = scores[clusters[nearest]].double()
+        sums = (weights[:, None] * boxes[clusters[nearest]].double()).cumsum(0)[-1]  # one after another
+        fused[nearest] = (sums / weights.cumsum(0)[-1]).float()
+    new_scores = torch.zeros(len(clusters))
+    for i, members in enumerate(clusters):
+        mean = scores[members].double().cumsum(0)[-1] / len(members)
+        new_scores[i] = float(mean * (min(len(members), num_sources) / num_sources))
+    new_labels = labels[[members[0] for members in clusters]]
+    rank = new_scores.argsort(descending=True, stable=True)
+    return fused[: len(clusters)][rank], new_scores[rank], new_labels[rank]

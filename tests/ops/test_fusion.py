@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from lib.ops import soft_nms, weighted_box_fusion
+from lib.ops import kernels, reference, soft_nms, weighted_box_fusion
+from lib.ops.fusion import fuse_boxes
 
 BOXES = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 5], [50, 0, 60, 10], [0, 0, 10, 9]])
 SCORES = torch.tensor([0.9, 0.8, 0.7, 0.6])
@@ -73,3 +74,48 @@ def test_fusion_says_what_is_wrong():
         soft_nms(BOXES, SCORES, sigma=0)
     with pytest.raises(ValueError, match="num_sources must be at least 1; got 0"):
         weighted_box_fusion(BOXES, SCORES, num_sources=0)
+
+
+def test_results_have_names():
+    assert soft_nms(BOXES, SCORES)._fields == ("indices", "scores")
+    assert weighted_box_fusion(BOXES, SCORES)._fields == ("boxes", "scores", "labels")
+
+
+def test_boxes_of_one_source_or_of_two_labels_are_not_fused():
+    one, two = torch.zeros(4, dtype=torch.long), torch.arange(4)
+    assert fuse_boxes(BOXES, SCORES, one, two, 0.4).members.tolist() == [0, 0, 1, 0]
+    assert fuse_boxes(BOXES, SCORES, one, torch.tensor([7, 7, 8, 9]), 0.4).members.tolist() == [0, 1, 2, 0]
+    assert fuse_boxes(BOXES, SCORES, two, two, 0.4).members.tolist() == [0, 1, 2, 3]
+
+
+def test_overlap_with_the_smaller_box_joins_a_part_to_its_whole():
+    boxes = torch.tensor([[0.0, 0, 10, 10], [2, 2, 4, 4]])
+    given = boxes, torch.ones(2), torch.zeros(2, dtype=torch.long), torch.arange(2), 0.5
+    assert fuse_boxes(*given).members.tolist() == [0, 1]  # IoU 4 / 100
+    assert fuse_boxes(*given, "ios").members.tolist() == [0, 0]  # 4 of the smaller one's 4
+
+
+def test_boxes_without_weight_move_nothing():
+    clusters = fuse_boxes(BOXES, torch.tensor([0.0, 0, 1, 0]), torch.zeros(4).long(), torch.arange(4), 0.4)
+    assert clusters.founders.tolist() == [0, 2]
+    assert torch.equal(clusters.boxes, BOXES[[0, 2]])
+
+
+def test_a_box_that_is_not_finite_is_in_no_cluster():
+    boxes = BOXES.clone()
+    boxes[0, 1] = torch.nan
+    assert fuse_boxes(boxes, SCORES, torch.zeros(4).long(), torch.arange(4), 0.5).members[0] == -1
+
+
+@pytest.mark.parametrize("mode", ["iou", "ios"])
+def test_compiled_clusters_are_those_of_the_reference(mode, generator):
+    if kernels.load("_fusion") is None:
+        pytest.skip("csrc/build.py built no kernels here")
+    for count in (0, 1, 7, 80):
+        corner = torch.rand(count, 2, generator=generator) * 40
+        boxes = torch.cat([corner, corner + torch.rand(count, 2, generator=generator) * 20], dim=1)
+        weights = torch.rand(count, generator=generator).round(decimals=1)
+        labels, sources = torch.randint(0, 3, (2, count), generator=generator)
+        given = boxes, weights, labels, sources, 0.3, mode
+        for found, expected in zip(fuse_boxes(*given), reference.fuse_boxes(*given), strict=True):
+            assert torch.equal(found, expected)

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from lib.ops import batched_nms, multiclass_nms, nms, reference
+from lib.ops.padded import Selection
 
 INF, NAN = float("inf"), float("nan")
 
@@ -204,7 +205,7 @@ def test_multiclass_nms_agrees_with_the_reference(background, generator):
     boxes[1, 3, 2], scores[1, 5, 1], scores[2, 6, 1] = INF, NAN, INF
     for limits in ((0.5, 0.4, 400, 100), (0.0, 0.4, 7, 100), (0.0, 0.2, 30, 5), (2.0, 0.5, 3, 3)):
         found = multiclass_nms(boxes, scores, *limits, background)
-        expected = reference.multiclass_nms(boxes, scores, *limits, background)
+        expected = reference.multiclass_nms(boxes, scores, Selection(*limits), background)
         assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
 
 

@@ -4,6 +4,7 @@ import torch
 from lib.multibox.coder import BoxCoder
 from lib.multibox.postprocess import PostProcess
 from lib.ops import batched_nms, bbox_overlaps, multiclass_nms, soft_nms
+from lib.ops.padded import Selection
 from lib.structures import Predictions
 
 OPS = torch.ops.multibox
@@ -25,27 +26,35 @@ def calls(generator):
     boxes, scores, labels = scored_boxes(generator)
     given = predictions(generator)
     sizes = torch.tensor([[50, 60], [300, 200]])
-    decoding = ([100, 200], [0.1, 0.2], 4.0, False)
+    selected = (boxes[None], scores[None, :, None].expand(-1, -1, 3), 0.1, 0.5, 9, 20, 0)
+    decoding = ([100, 200], [0.1, 0.2], "softmax")
     return {
         "nms": (boxes, scores, labels, 0.5, "iou"),
         "bbox_overlaps": (boxes, boxes[:5], "giou"),
-        "multiclass_nms": (boxes[None], scores[None, :, None].expand(-1, -1, 3), 0.1, 0.5, 9, 20, 0),
-        "postprocess": (*given[:3], sizes, *decoding, 0.1, 0.5, 9, 20),
+        "multiclass_nms": selected,
+        "multiclass_nms soft": (*selected, "soft", 0.5),
+        "multiclass_nms fusion": (*selected, "fusion", None),
+        "postprocess": (*given[:3], sizes, *decoding, 0.1, 0.5, 9, 20, "nms", None),
         "soft_nms": (boxes, scores, labels, "gaussian", 0.3, 0.5, 0.1),
         "weighted_box_fusion": (boxes, scores, labels, 0.5, 2),
     }
 
 
 @pytest.mark.parametrize(
-    "name", ["nms", "bbox_overlaps", "multiclass_nms", "postprocess", "soft_nms", "weighted_box_fusion"]
+    "name",
+    [
+        *("nms", "bbox_overlaps", "multiclass_nms", "multiclass_nms soft", "multiclass_nms fusion"),
+        *("postprocess", "soft_nms", "weighted_box_fusion"),
+    ],
 )
 def test_operator_passes_opcheck(name, generator):
-    torch.library.opcheck(getattr(OPS, name).default, calls(generator)[name])
+    torch.library.opcheck(getattr(OPS, name.split()[0]).default, calls(generator)[name])
 
 
+@pytest.mark.parametrize("suppression", ["nms", "soft", "fusion"])
 @pytest.mark.parametrize("function", [PostProcess.padded, PostProcess.stepwise])
-def test_postprocess_compiles_in_one_graph(function, generator):
-    process, given = PostProcess(BoxCoder()), predictions(generator)
+def test_postprocess_compiles_in_one_graph(function, suppression, generator):
+    process, given = PostProcess(BoxCoder(), Selection(suppression=suppression)), predictions(generator)
     sizes = torch.tensor([[50, 60], [300, 200]])
     compiled = torch.compile(lambda *values: function(process, *values), fullgraph=True, backend="aot_eager")
     for found, expected in zip(compiled(given, sizes), function(process, given, sizes), strict=True):
@@ -70,7 +79,7 @@ class Detector(torch.nn.Module):
     def __init__(self, priors):
         super().__init__()
         self.layer = torch.nn.Linear(5, 8)
-        self.process = PostProcess(BoxCoder(), score_threshold=0.2)
+        self.process = PostProcess(BoxCoder(), Selection(score_threshold=0.2))
         self.register_buffer("priors", priors)
 
     def forward(self, features, sizes):

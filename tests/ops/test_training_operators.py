@@ -3,9 +3,12 @@
 import pytest
 import torch
 
-from lib.multibox.losses import MultiBoxLoss, hard_negatives
+from lib.multibox.coder import BoxCoder
+from lib.multibox.losses import MinedSoftmaxLoss
 from lib.multibox.matcher import IoUMatcher
-from lib.ops import kernels, training
+from lib.ops import kernels
+from lib.ops.loss_sums import hard_negatives, mined_loss
+from lib.ops.matching import Matches, match_in_torch
 from lib.structures import BACKGROUND, IGNORE, Predictions, Target
 
 pytestmark = pytest.mark.skipif(
@@ -32,7 +35,8 @@ def test_match_gives_what_torch_gives(thresholds, best_prior, generator):
     matcher = IoUMatcher(threshold, negative_threshold, ignore_overlap, best_prior)
     for count in (1, 15, 16, 200):
         priors, given = boxes(generator, count), target(generator)
-        for found, expected in zip(matcher(priors, given), matcher.stepwise(priors, given), strict=True):
+        in_torch = match_in_torch(priors, given, matcher.rule)
+        for found, expected in zip(matcher(priors, given), in_torch, strict=True):
             assert torch.equal(found, expected)
 
 
@@ -62,7 +66,7 @@ def test_mined_loss_and_its_gradient_are_torchs(classes, scale, dtype, generator
     labels = labels.where(labels < classes, BACKGROUND)
     labels[2] = BACKGROUND
     for ratio, least in ((3.0, 0), (0.3, 2), (100.0, 5)):
-        loss, chosen = training.mined_loss(logits, labels, ratio, least)
+        loss, chosen = mined_loss(logits, labels, ratio, least)
         expected, expected_chosen = torch_loss(logits, labels, ratio, least)
         assert torch.equal(chosen, expected_chosen)
         torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
@@ -75,7 +79,7 @@ def test_mined_loss_of_logits_that_lie_apart_in_memory(generator):
     logits = torch.randn(2, 7, 9, generator=generator)
     labels = torch.randint(0, 7, (2, 9), generator=generator)
     apart = logits.transpose(1, 2).requires_grad_()  # (B, P, K), K outermost
-    found, _ = training.mined_loss(apart, labels, 3.0, 3)
+    found, _ = mined_loss(apart, labels, 3.0, 3)
     expected, _ = torch_loss(apart, labels, 3.0, 3)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(*(torch.autograd.grad(value, apart)[0] for value in (found, expected)))
@@ -86,7 +90,7 @@ def test_a_logit_that_is_not_a_number_is_seen(generator):
     for value in (torch.nan, torch.inf):
         logits = torch.randn(1, 20, 5, generator=generator)
         logits[0, 13, 2] = value
-        loss, chosen = training.mined_loss(logits, labels, 3.0, 1)
+        loss, chosen = mined_loss(logits, labels, 3.0, 1)
         assert chosen.nonzero().tolist() == [[0, 13]]
         assert not loss.isfinite()
 
@@ -95,11 +99,11 @@ def test_labels_beyond_the_classes_are_refused():
     with pytest.raises(
         ValueError, match="labels must be below the logits' 4 classes.* got 4: set model.num_classes"
     ):
-        training.mined_loss(torch.zeros(1, 2, 4), torch.tensor([[0, 4]]), 3.0, 3)
+        mined_loss(torch.zeros(1, 2, 4), torch.tensor([[0, 4]]), 3.0, 3)
 
 
 def test_loss_of_no_images_is_nothing():
-    loss, chosen = training.mined_loss(torch.zeros(0, 5, 4), torch.zeros(0, 5, dtype=torch.long), 3.0, 3)
+    loss, chosen = mined_loss(torch.zeros(0, 5, 4), torch.zeros(0, 5, dtype=torch.long), 3.0, 3)
     assert (loss.item(), chosen.shape) == (0.0, (0, 5))
 
 
@@ -114,14 +118,13 @@ def test_operators_pass_opcheck(generator):
 def test_threads_change_nothing(generator):
     priors, given = boxes(generator, 300), target(generator, 5)
     logits, deltas = torch.randn(5, 300, 6, generator=generator), torch.randn(5, 300, 4, generator=generator)
-    loss = MultiBoxLoss(IoUMatcher(), None)
-    labels, _ = loss.matcher(priors, given)
-    single = loss.classify(Predictions(logits, deltas, priors, (100, 100)), labels, deltas)
+    loss, matcher = MinedSoftmaxLoss(), IoUMatcher()
+    labels, _ = matcher(priors, given)
+    case = Predictions(logits, deltas, priors, (100, 100)), Matches(labels, deltas), BoxCoder()
+    single = loss(*case)
     try:
         torch.set_num_threads(3)
-        assert torch.equal(loss.matcher(priors, given).labels, labels)
-        assert torch.equal(
-            loss.classify(Predictions(logits, deltas, priors, (100, 100)), labels, deltas), single
-        )
+        assert torch.equal(matcher(priors, given).labels, labels)
+        assert torch.equal(loss(*case), single)
     finally:
         torch.set_num_threads(1)

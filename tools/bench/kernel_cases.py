@@ -17,6 +17,7 @@ from lib.multibox.coder import BoxCoder
 from lib.multibox.postprocess import PostProcess
 from lib.ops import batched_nms, bbox_overlaps, nms, reference, soft_nms
 from lib.ops.boxes import xyxy_to_xywh
+from lib.ops.padded import Selection
 from lib.structures import Predictions
 
 try:
@@ -149,7 +150,7 @@ def postprocess_case(name: str, given: Predictions, device: str) -> Case:
     """From the raw output of a detector to at most 200 detections an image, in the network's frame."""
     count = int((given.logits.softmax(-1)[..., 1:] > 0.01).sum())
     given = Predictions(*(tensor.to(device) for tensor in given[:3]), given.image_size)
-    process = PostProcess(BoxCoder(), 0.01, 0.45, max_candidates=400, max_detections=200)
+    process = PostProcess(BoxCoder(), Selection(0.01, 0.45, max_candidates=400, max_detections=200))
     images = len(given.logits)
     sizes = torch.tensor([given.image_size] * images, device=device)
     peers: dict[str, Job] = {}

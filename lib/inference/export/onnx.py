@@ -152,7 +152,13 @@ def onnx_bytes(loaded: Loaded, heads: bool = False, resize: bool = True) -> byte
         TRANSLATIONS,  # needs ONNX, which only who exports must have
     )
 
-    resize = resize and not heads
+    resize, suppression = resize and not heads, loaded.cfg.postprocess.suppression
+    if not heads and suppression != "nms":
+        raise ValueError(
+            f"postprocess.suppression must be nms in an ONNX model that ends with detections; got {suppression}: "
+            "export the heads alone (--heads), whose detections Predictor then selects in that way, or set "
+            "postprocess.suppression=nms"
+        )
     with _quiet():
         program = torch.onnx.export(
             make_program(loaded, heads, resize),

@@ -24,6 +24,8 @@ def multiclass_nms(
     max_candidates: int,
     max_detections: int,
     background: int | None,
+    suppression: str = "nms",
+    soft_sigma: float | None = None,
 ):
     """See ``lib.ops.multiclass_nms``: the same boxes in the same order, for finite inputs.
 
@@ -36,6 +38,7 @@ def multiclass_nms(
     Returns:
         boxes (B, D, 4), scores (B, D), labels (B, D), counts (B,).
     """
+    assert suppression == "nms", f"onnx_bytes refuses postprocess.suppression={suppression}"
     assert background == BACKGROUND, f"the background must be column {BACKGROUND}, got {background}"
     priors, classes = int(scores.shape[1]), int(scores.shape[2]) - 1
     by_class = op.Transpose(

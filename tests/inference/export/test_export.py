@@ -106,3 +106,16 @@ def test_file_of_others_is_refused(tmp_path):
         Predictor(tmp_path / "x.onnx")
     with pytest.raises(FileNotFoundError, match="does not exist"):
         Predictor(tmp_path / "y.onnx")
+
+
+def test_only_nms_is_exported_but_heads_go_with_any_suppression(checkpoint, images, tmp_path):
+    loaded = load_detector(checkpoint, overrides=("postprocess.suppression=soft",))
+    with pytest.raises(
+        ValueError, match="suppression must be nms in an ONNX model .* got soft: export the heads"
+    ):
+        onnx_bytes(loaded)
+    path = tmp_path / "heads.onnx"
+    path.write_bytes(onnx_bytes(loaded, heads=True))
+    found, expected = Predictor(path)(images[0]), Predictor(loaded, "cpu")(images[0])
+    assert found.labels.tolist() == expected.labels.tolist()
+    torch.testing.assert_close(found.scores, expected.scores, rtol=0, atol=1e-4)

@@ -1,0 +1,99 @@
+"""From a network's raw output to the detections of a batch: one compiled pass on the CPU, queued steps elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from lib.ops import kernels
+from lib.ops.boxes import MAX_LOG_RATIO, clip_boxes, decode_boxes, scale_boxes
+from lib.ops.multiclass import select
+from lib.ops.padded import PaddedDetections, Selection, empty_detections
+from lib.structures import Predictions
+
+ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "softmax": lambda logits: logits.softmax(-1),
+    "sigmoid": torch.sigmoid,
+}
+
+
+def detect(
+    predictions: Predictions,
+    sizes: torch.Tensor,
+    variances: tuple[float, float],
+    activation: str,
+    selection: Selection,
+) -> PaddedDetections[torch.Tensor]:
+    """Detections in the frames of the original images; background is column 0.
+
+    Args:
+        predictions: of B images, of any floating type.
+        sizes: (B, 2) int64, (height, width) of each original image.
+        variances: of the ``BoxCoder``.
+        activation: a name of ACTIVATIONS, from logits to scores.
+        selection: see there.
+    """
+    logits, deltas, priors, image_size = predictions
+    options = (image_size, variances, activation, *selection)
+    return PaddedDetections(*_postprocess(logits, deltas, priors, sizes, *options))
+
+
+def detect_stepwise(
+    predictions: Predictions,
+    sizes: torch.Tensor,
+    variances: tuple[float, float],
+    activation: str,
+    selection: Selection,
+) -> PaddedDetections[torch.Tensor]:
+    """The same as ``detect``, an operation at a time: for GPUs and exporters, and the oracle of the compiled pass."""
+    boxes = decode_boxes(predictions.deltas, predictions.priors, variances)
+    scores = ACTIVATIONS[activation](predictions.logits.float())  # (B, P, K)
+    padded = select(clip_boxes(boxes, predictions.image_size), scores, selection)
+    sizes = sizes[:, None]  # (B, 1, 2)
+    boxes = scale_boxes(padded.boxes, predictions.image_size, sizes)
+    return padded._replace(boxes=clip_boxes(boxes, sizes))
+
+
+def _fake(logits: torch.Tensor, *arguments: Any) -> PaddedDetections[torch.Tensor]:
+    return empty_detections(logits, arguments[-3])
+
+
+@kernels.operator(_fake)
+def _postprocess(
+    logits: torch.Tensor,
+    deltas: torch.Tensor,
+    priors: torch.Tensor,
+    sizes: torch.Tensor,
+    image_size: Sequence[int],
+    variances: Sequence[float],
+    activation: str,
+    score_threshold: float,
+    iou_threshold: float,
+    max_candidates: int,
+    max_detections: int,
+    suppression: str,
+    soft_sigma: float | None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    core = kernels.for_cpu("_nms", logits) if suppression == "nms" else None
+    if core is None:
+        limits = (score_threshold, iou_threshold, max_candidates, max_detections)
+        predictions = Predictions(logits, deltas, priors, (image_size[0], image_size[1]))
+        options = ((variances[0], variances[1]), activation, Selection(*limits, suppression, soft_sigma))
+        return detect_stepwise(predictions, sizes, *options)
+    out = empty_detections(logits, max_detections)
+    core.postprocess(
+        *(kernels.as_input(tensor, torch.float32) for tensor in (logits, deltas, priors)),
+        kernels.as_input(sizes, torch.int64),
+        *image_size,
+        *variances,
+        MAX_LOG_RATIO,
+        activation == "sigmoid",
+        score_threshold,
+        iou_threshold,
+        max_candidates,
+        torch.get_num_threads(),
+        *(value.numpy() for value in out),
+    )
+    return out

@@ -1,0 +1,137 @@
+"""SSD's matching rule, and what other rules share with it: compiled on the CPU, queued in torch elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+
+from lib.ops import kernels
+from lib.ops.boxes import box_area
+from lib.structures import BACKGROUND, IGNORE, Target
+
+
+class Matches(NamedTuple):
+    """What each prior is to predict.
+
+    Attributes:
+        labels: (B, P) int64: the object's label, BACKGROUND, or IGNORE where nothing may be learned.
+        boxes: (B, P, 4) float32 xyxy: the object's box; the prior's own where the label is not an object's.
+    """
+
+    labels: torch.Tensor
+    boxes: torch.Tensor
+
+
+class MatchRule(NamedTuple):
+    """The options of ``lib.multibox.matcher.IoUMatcher``, which says what they mean."""
+
+    threshold: float
+    negative_threshold: float
+    ignore_overlap: float
+    best_prior: bool
+
+
+def match(priors: torch.Tensor, target: Target, rule: MatchRule) -> Matches:
+    """The object that each of the priors (P, 4) is to predict, in each image."""
+    if kernels.for_cpu("_training", priors) is None:
+        return match_in_torch(priors, target, rule)
+    return Matches(*_match(priors, *target, *rule))
+
+
+def match_in_torch(priors: torch.Tensor, target: Target, rule: MatchRule) -> Matches:
+    """The same in torch, for any device; nothing waits for it."""
+    labels = target.labels
+    if labels.shape[1] == 0:
+        return nothing_to_match(priors, target)
+    iou = pairwise_iou(priors, target)
+    best_iou, owner = iou.max(dim=2)  # (B, P)
+    is_positive = best_iou >= rule.threshold
+    if rule.best_prior:
+        # Object g claims its best prior. amax makes the later object win, deterministically on every device.
+        numbers = torch.arange(1, labels.shape[1] + 1, device=labels.device)
+        claims = numbers * (labels > BACKGROUND)  # (B, G)
+        claimed = torch.zeros_like(owner).scatter_reduce_(1, iou.argmax(dim=1), claims, reduce="amax")
+        owner = torch.where(claimed > 0, claimed - 1, owner)
+        is_positive |= claimed > 0
+    is_ignored = (best_iou >= rule.negative_threshold) & (best_iou < rule.threshold)
+    is_ignored |= are_inside_ignored(priors, target, rule.ignore_overlap)
+    return make_matches(priors, target, is_positive, owner, is_ignored)
+
+
+def _intersection(priors: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+    """Areas that priors (P, 4) and boxes (B, G, 4) share: (B, P, G)."""
+    low = torch.maximum(priors[None, :, None, :2], boxes[:, None, :, :2])  # (B, P, G, 2)
+    high = torch.minimum(priors[None, :, None, 2:], boxes[:, None, :, 2:])
+    width, height = (high - low).clamp(min=0).unbind(-1)
+    return width * height
+
+
+def pairwise_iou(priors: torch.Tensor, target: Target) -> torch.Tensor:
+    """IoU of priors (P, 4) with each image's objects: (B, P, G); -1 for what is no object."""
+    shared, area = _intersection(priors, target.boxes), box_area(priors)[None, :, None]
+    iou = shared / (area + box_area(target.boxes)[:, None] - shared).clamp(min=1e-12)
+    return iou.masked_fill(~(target.labels > BACKGROUND)[:, None], -1.0)
+
+
+def are_inside_ignored(priors: torch.Tensor, target: Target, least: float) -> torch.Tensor:
+    """Whether more than ``least`` of a prior's area lies in an IGNORE region: (P, 4) -> (B, P)."""
+    inside = _intersection(priors, target.boxes) / box_area(priors)[None, :, None].clamp(min=1e-12)
+    return ((inside > least) & (target.labels == IGNORE)[:, None]).any(dim=2)
+
+
+def make_matches(
+    priors: torch.Tensor,
+    target: Target,
+    is_positive: torch.Tensor,
+    owner: torch.Tensor,
+    is_ignored: torch.Tensor,
+) -> Matches:
+    """The matches of priors (P, 4) that are an object's (B, P), each with its owner's index (B, P), or ignored."""
+    unmatched = torch.where(is_ignored, IGNORE, BACKGROUND)
+    boxes = target.boxes.gather(1, owner[..., None].expand(-1, -1, 4))
+    return Matches(
+        torch.where(is_positive, target.labels.gather(1, owner), unmatched),
+        torch.where(is_positive[..., None], boxes, priors),
+    )
+
+
+def nothing_to_match(priors: torch.Tensor, target: Target) -> Matches:
+    """The matches of a batch without any object."""
+    empty = target.labels.new_full((len(target.labels), len(priors)), BACKGROUND)
+    return Matches(empty, priors.expand(len(target.labels), -1, -1))
+
+
+def _fake(
+    priors: torch.Tensor, boxes: torch.Tensor, labels: torch.Tensor, *_: Any
+) -> tuple[torch.Tensor, torch.Tensor]:
+    return labels.new_empty(len(labels), len(priors)), boxes.new_empty(len(labels), len(priors), 4)
+
+
+@kernels.operator(_fake)
+def _match(
+    priors: torch.Tensor,
+    boxes: torch.Tensor,
+    labels: torch.Tensor,
+    threshold: float,
+    negative_threshold: float,
+    ignore_overlap: float,
+    best_prior: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    prior_labels = labels.new_zeros(len(labels), len(priors))
+    if not labels.numel() or not len(priors):
+        return prior_labels, priors.repeat(len(labels), 1, 1)
+    prior_boxes = priors.new_empty(*prior_labels.shape, 4)
+    kernels.needed("_training").match(
+        kernels.as_input(priors, torch.float32),
+        kernels.as_input(boxes, torch.float32),
+        kernels.as_input(labels, torch.int64),
+        threshold,
+        negative_threshold,
+        ignore_overlap,
+        best_prior,
+        torch.get_num_threads(),
+        prior_labels.numpy(),
+        prior_boxes.numpy(),
+    )
+    return prior_labels, prior_boxes

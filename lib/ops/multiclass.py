@@ -1,0 +1,136 @@
+"""From the boxes and scores of a batch to its detections: NMS of many classes at once, or a gentler way."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+
+from lib.ops import cuda, kernels, ranked, reference
+from lib.ops.checks import check_tensors
+from lib.ops.fusion import fuse_boxes
+from lib.ops.kernels import Values
+from lib.ops.padded import PaddedDetections, Selection, check_selection, empty_detections, pad_detections
+from lib.ops.soft_nms import soft_nms
+from lib.structures import BACKGROUND, Detections
+
+
+def multiclass_nms(
+    boxes: Values,
+    scores: Values,
+    score_threshold: float,
+    iou_threshold: float,
+    max_candidates: int = 400,
+    max_detections: int = 100,
+    background: int | None = BACKGROUND,
+) -> PaddedDetections[Values]:
+    """The detections of a batch: threshold, best candidates a class, NMS within each class, best of the image.
+
+    Equal scores go by the lower class, then the lower box. Scores that are not finite do not pass the
+    threshold; a candidate whose box is not finite counts as a candidate and is then dropped. Computed in
+    float32.
+
+    Args:
+        boxes: (B, P, 4) xyxy of any floating type, shared by the classes.
+        scores: (B, P, K) of any floating type.
+        score_threshold, iou_threshold, max_candidates, max_detections: see ``lib.ops.padded.Selection``.
+        background: a column of the scores that is no object, or None.
+
+    Returns:
+        Detections on the boxes' device; arrays if the boxes are an array.
+    """
+    selection = Selection(score_threshold, iou_threshold, max_candidates, max_detections)
+    given = kernels.as_tensor(boxes), kernels.as_tensor(scores)
+    check_tensors(boxes=given[0], scores=given[1])
+    if boxes.ndim != 3 or scores.ndim != 3 or boxes.shape != (*scores.shape[:2], 4):
+        shapes = f"{tuple(boxes.shape)} and {tuple(scores.shape)}"
+        raise ValueError(f"boxes and scores must have the shapes (B, P, 4) and (B, P, K); got {shapes}")
+    padded = select(*given, selection, background)
+    return PaddedDetections(*(kernels.as_given(value, boxes) for value in padded))
+
+
+def select(
+    boxes: torch.Tensor, scores: torch.Tensor, selection: Selection, background: int | None = BACKGROUND
+) -> PaddedDetections[torch.Tensor]:
+    """``multiclass_nms`` of tensors with any kind of suppression; all but NMS runs on the CPU."""
+    check_selection(selection)
+    *limits, suppression, sigma = selection
+    return PaddedDetections(*_multiclass_nms(boxes, scores, *limits, background, suppression, sigma))
+
+
+def _fake(boxes: torch.Tensor, scores: torch.Tensor, *limits: Any) -> PaddedDetections[torch.Tensor]:
+    return empty_detections(boxes, limits[3])
+
+
+@kernels.operator(_fake)
+def _multiclass_nms(
+    boxes: torch.Tensor,
+    scores: torch.Tensor,
+    score_threshold: float,
+    iou_threshold: float,
+    max_candidates: int,
+    max_detections: int,
+    background: int | None,
+    suppression: str = "nms",  # with a default, so that archives of torch.export that were made without it load
+    soft_sigma: float | None = None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    boxes, scores = boxes.float(), scores.float()
+    limits = (score_threshold, iou_threshold, max_candidates, max_detections)
+    selection = Selection(*limits, suppression, soft_sigma)
+    if suppression != "nms":
+        suppress = _soften if suppression == "soft" else _fuse
+        images = [
+            suppress(_candidates(*image, selection, background), selection)
+            for image in zip(boxes.cpu(), scores.cpu(), strict=True)
+        ]
+        return pad_detections(images, boxes, max_detections)
+    if core := kernels.for_cuda(boxes):
+        return ranked.multiclass_nms(partial(cuda.group_nms, core), boxes, scores, selection, background)
+    core = kernels.for_cpu("_nms", boxes)
+    if core is None:
+        return reference.multiclass_nms(boxes, scores, selection, background)
+    out = empty_detections(boxes, max_detections)
+    core.multiclass_nms(
+        kernels.as_input(boxes, torch.float32),
+        kernels.as_input(scores, torch.float32),
+        score_threshold,
+        iou_threshold,
+        max_candidates,
+        -1 if background is None else background,
+        *(value.numpy() for value in out),
+    )
+    return out
+
+
+def _candidates(
+    boxes: torch.Tensor, scores: torch.Tensor, selection: Selection, background: int | None
+) -> Detections:
+    """What takes part of boxes (P, 4) and scores (P, K): by class, then by falling score."""
+    passes = (scores > selection.score_threshold) & scores.isfinite()
+    if background is not None:
+        passes[:, background] = False
+    rows, labels = passes.nonzero(as_tuple=True)
+    order = scores[rows, labels].argsort(descending=True, stable=True)
+    order = order[labels[order].argsort(stable=True)]
+    rows, labels = rows[order], labels[order]
+    place_in_class = torch.arange(len(labels)) - torch.searchsorted(labels, labels)
+    rows, labels = (value[place_in_class < selection.max_candidates] for value in (rows, labels))
+    return Detections(boxes[rows], scores[rows, labels], labels)
+
+
+def _soften(candidates: Detections, selection: Selection) -> Detections:
+    """All candidates, with lowered scores."""
+    sigma = selection.soft_sigma
+    rule = ("linear", selection.iou_threshold, 1.0) if sigma is None else ("gaussian", 0.0, sigma)
+    keep, scores = soft_nms(*candidates, *rule, selection.score_threshold)
+    return Detections(candidates.boxes[keep], scores, candidates.labels[keep])
+
+
+def _fuse(candidates: Detections, selection: Selection) -> Detections:
+    """The mean of each object's candidates, weighted by score, with the score of the best."""
+    boxes, scores, labels = candidates
+    clusters = fuse_boxes(boxes, scores, labels, torch.arange(len(labels)), selection.iou_threshold)
+    order = scores[clusters.founders].argsort(descending=True, stable=True)
+    best = clusters.founders[order]
+    return Detections(clusters.boxes[order], scores[best], labels[best])
