@@ -15,8 +15,7 @@ from dataset_report import cover, html_report, json_report, text_report  # noqa:
 from lib.data.formats.coco_json import check_structure, read_json  # noqa: E402
 from lib.data.formats.registry import read_dataset  # noqa: E402
 from lib.data.survey import survey  # noqa: E402
-from lib.evaluation.options import parse_ranges  # noqa: E402
-from lib.evaluation.protocols import PROTOCOLS, make_protocol  # noqa: E402
+from lib.evaluation.protocols import PROTOCOLS, make_protocol, parse_ranges  # noqa: E402
 from lib.utils.files import write_json  # noqa: E402
 
 

@@ -13,11 +13,16 @@ import torch  # noqa: E402
 
 from lib.data.formats.registry import read_dataset, read_results  # noqa: E402
 from lib.evaluation.arrays import make_detections, make_ground_truth  # noqa: E402
-from lib.evaluation.compare import compare, comparison_rows, short_names, summary  # noqa: E402
-from lib.evaluation.options import parse_ranges  # noqa: E402
-from lib.evaluation.protocols import PROTOCOLS, make_protocol  # noqa: E402
-from lib.evaluation.tables import align  # noqa: E402
+from lib.evaluation.compare import compare  # noqa: E402
+from lib.evaluation.protocols import PROTOCOLS, make_protocol, parse_ranges  # noqa: E402
+from lib.evaluation.report.comparison import (  # noqa: E402
+    build_comparison,
+    comparison_rows,
+    short_names,
+    summary,
+)
 from lib.utils.files import write_json  # noqa: E402
+from lib.utils.table import align  # noqa: E402
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -55,10 +60,9 @@ def run(arguments: argparse.Namespace) -> None:
         }
         write_json(arguments.json, {"first": names[0], "second": names[1], **parts})
     if arguments.html:
-        from lib.evaluation.report.comparison import build_comparison  # plots take a second to import
-
         arguments.html.write_text(build_comparison(comparison, names), encoding="utf-8")
-    print(f"{align(comparison_rows(comparison, names))}\n\n{summary(comparison, names)}")
+    rows = comparison_rows([*comparison.metrics, *comparison.classes], names)
+    print(f"{align(rows)}\n\n{summary(comparison, names)}")
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 from typing import Any, NamedTuple
 
@@ -12,13 +11,13 @@ import torch
 from lib.build import build_detector, input_size
 from lib.config import load_config
 from lib.data.survey import Survey
-from lib.evaluation.protocols import Protocol
-from lib.evaluation.report.data_plots import coverage_figure, histogram_figure
-from lib.evaluation.report.html import note, page, section, table
-from lib.evaluation.tables import align, side_text
+from lib.evaluation.protocols import Protocol, side_text
+from lib.evaluation.report.html import page
+from lib.evaluation.report.plots import coverage_figure, histogram_figure
 from lib.models.cost import map_sizes
 from lib.multibox.coverage import best_overlaps, fit_boxes
 from lib.multibox.priors import PriorGenerator
+from lib.utils.table import align
 
 Row = tuple[object, ...]
 
@@ -102,27 +101,19 @@ def json_report(found: Survey, protocol: Protocol, coverage: Coverage | None) ->
 
 def html_report(title: str, found: Survey, protocol: Protocol, coverage: Coverage | None) -> str:
     """The same as a page with plots."""
-    rows = [(kind, len(things), "; ".join(things[:3])) for kind, things in found.problems.items()]
-    problems = table([("problem", "number", "such as"), *rows]) if rows else note("No problem was found.")
-    sections = [
-        section("Problems", "What should be mended, or known, before training.", problems),
-        section(
-            "Objects by size",
-            "Sizes are square roots of areas in the original images.",
-            histogram_figure(np.sqrt(found.areas), protocol)
-            if len(found.areas)
-            else note("There is no object."),
-            table(size_rows(found, protocol, coverage)),
-        ),
-        section("Classes", "", table([("class", "objects"), *found.classes.items()])),
-    ]
-    if coverage and len(found.areas):
-        text = (
-            f"An object whose best IoU with a prior is below {coverage.threshold:g} is matched by no overlap: training "
-            "gives it only the one prior that comes nearest. Below, priors fitted to the objects, as many as now."
-        )
+    problems = [(kind, len(things), "; ".join(things[:3])) for kind, things in found.problems.items()]
+    sides, figure = np.sqrt(found.areas), None
+    if coverage and len(sides):
         curves = {"priors as they are": coverage.now, "fitted priors": coverage.fitted}
-        figure = coverage_figure(np.sqrt(found.areas), curves, coverage.threshold)
-        sections.insert(2, section("Priors", text, figure, f"<pre>{html.escape(coverage.suggestion)}</pre>"))
-    lead = f"{found.num_images:,} images, {found.num_empty:,} without an object; {len(found.areas):,} usable objects."
-    return page(title, lead, sections)
+        figure = coverage_figure(sides, curves, coverage.threshold)
+    return page(
+        "data.html",
+        title,
+        survey=found,
+        problem_rows=[("problem", "number", "such as"), *problems],
+        size_figure=histogram_figure(sides, protocol) if len(sides) else None,
+        size_rows=size_rows(found, protocol, coverage),
+        coverage=coverage,
+        coverage_figure=figure,
+        class_rows=[("class", "objects"), *found.classes.items()],
+    )

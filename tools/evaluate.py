@@ -15,8 +15,7 @@ from lib.data.formats.registry import read_dataset, read_results  # noqa: E402
 from lib.evaluation.arrays import make_detections, make_ground_truth  # noqa: E402
 from lib.evaluation.engines import ENGINES  # noqa: E402
 from lib.evaluation.evaluator import evaluate  # noqa: E402
-from lib.evaluation.options import parse_ranges  # noqa: E402
-from lib.evaluation.protocols import PROTOCOLS, make_protocol  # noqa: E402
+from lib.evaluation.protocols import PROTOCOLS, make_protocol, parse_ranges  # noqa: E402
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:

@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT))
 
 from lib.data.synthetic.dataset import generate  # noqa: E402
 from lib.study.grid import plan, read_grid  # noqa: E402
-from lib.study.page import publish, published, write_page  # noqa: E402
+from lib.study.report import publish, published, write_page  # noqa: E402
 from lib.study.runs import is_done, jobs_on, run_all, train  # noqa: E402
 from lib.study.summary import write_summary  # noqa: E402
 from lib.utils.log import setup_logging  # noqa: E402

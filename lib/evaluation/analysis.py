@@ -9,8 +9,7 @@ import numpy as np
 from lib.evaluation.arrays import DetectionTable, GroundTruth
 from lib.evaluation.evaluator import evaluate
 from lib.evaluation.matching import NONE, match
-from lib.evaluation.options import HUGE
-from lib.evaluation.protocols import Metric, Protocol
+from lib.evaluation.protocols import HUGE, Metric, Protocol
 
 IOU = 0.5
 
@@ -35,8 +34,8 @@ def size_curve(
 ) -> SizeCurve | None:
     """AP and recall against object size; None without an object.
 
-    Bins are ranges of an ordinary evaluation. They hold about equal numbers of objects, at least 10 where
-    there are as many; objects of one area never fall into two bins.
+    Each bin is a range of an ordinary evaluation. All hold about the same number of objects, at least 10 where
+    there are enough. Objects of the same area always share a bin.
     """
     areas = np.sort(ground_truth.area[~ground_truth.ignore])
     if not len(areas):
@@ -58,37 +57,35 @@ def size_curve(
 
 
 class Judgement(NamedTuple):
-    """Detections at IoU .5, at the protocol's highest number of detections and over its first range.
+    """Which detections are right and which objects they find, at IoU .5 and over the protocol's first range.
 
     Attributes:
         true: (D,) bool, hits.
-        ignored: (D,) bool, what counts neither way.
-        found: (G,) float64, the score of the detection that finds an object; NaN where none does.
+        ignored: (D,) bool, detections that are neither right nor wrong.
+        score_of: (G,) float64, the score of the detection that finds each object; NaN where none does.
         counting: (G,) bool, objects that count.
     """
 
     true: np.ndarray
     ignored: np.ndarray
-    found: np.ndarray
+    score_of: np.ndarray
     counting: np.ndarray
 
 
 def judge(ground_truth: GroundTruth, detections: DetectionTable, protocol: Protocol) -> Judgement:
-    """Hits and misses by the protocol's matching."""
+    """Hits and misses by the protocol's matching, at its highest limit on detections."""
     protocol = protocol._replace(iou_thresholds=(IOU,), limits=protocol.limits[-1:])
     matches = match(ground_truth, detections, protocol)
-    true, ignored = matches.flags(0, 0)
-    if protocol.limits[-1] is not None:
-        ignored |= matches.rank >= protocol.limits[-1]
-    found = np.full(len(ground_truth.area), np.nan)
-    thing = matches.object[:, 0, 0]
-    hit = thing != NONE
-    found[thing[hit]] = detections.score[matches.detection[hit]]
-    return Judgement(true, ignored, found, ~matches.object_ignored[:, 0])
+    (true,), (ignored,) = matches.flags(0)
+    score_of = np.full(len(ground_truth.area), np.nan)
+    objects = matches.object[:, 0, 0]
+    hit = objects != NONE
+    score_of[objects[hit]] = detections.score[matches.detection[hit]]
+    return Judgement(true, ignored, score_of, ~matches.object_ignored[:, 0])
 
 
 def best_score(detections: DetectionTable, judged: Judgement) -> float:
-    """The score above which F1 over all classes together is highest; 0 without a hit."""
+    """The least score to accept for the highest F1 over all classes together; 0 without a hit."""
     rows = np.argsort(-detections.score, kind="stable")
     rows = rows[~judged.ignored[rows]]
     hits = np.cumsum(judged.true[rows])
@@ -97,54 +94,54 @@ def best_score(detections: DetectionTable, judged: Judgement) -> float:
 
 
 class Calibration(NamedTuple):
-    """Scores against the share of hits, in ten bins.
+    """Scores against the share of hits, in ten bins of score.
 
     Attributes:
         score: (10,) float64, mean score; NaN where a bin is empty.
         precision: (10,) float64, share of hits.
-        count: (10,) int64.
-        error: mean distance of the two, weighted by count.
+        num_detections: (10,) int64.
+        error: mean distance between score and precision, weighted by the number of detections.
     """
 
     score: np.ndarray
     precision: np.ndarray
-    count: np.ndarray
+    num_detections: np.ndarray
     error: float
 
 
 def calibrate(detections: DetectionTable, judged: Judgement) -> Calibration:
-    """How well the scores tell the share of hits."""
+    """How close the scores are to the share of hits."""
     counted = ~judged.ignored
     scores, true = detections.score[counted], judged.true[counted]
     bins = np.clip((scores * 10).astype(int), 0, 9)
-    count = np.bincount(bins, minlength=10)
+    number = np.bincount(bins, minlength=10)
     score, precision = (
-        np.divide(np.bincount(bins, values, 10), count, out=np.full(10, np.nan), where=count > 0)
+        np.divide(np.bincount(bins, values, 10), number, out=np.full(10, np.nan), where=number > 0)
         for values in (scores, true.astype(np.float64))
     )
-    error = float(np.nansum(np.abs(score - precision) * count) / max(count.sum(), 1))
-    return Calibration(score, precision, count, error)
+    error = float(np.nansum(np.abs(score - precision) * number) / max(number.sum(), 1))
+    return Calibration(score, precision, number, error)
 
 
 def confusion(ground_truth: GroundTruth, detections: DetectionTable, score: float) -> np.ndarray:
-    """(K + 1, K + 1) int64: rows true classes, columns detected ones; the last are background and missed.
+    """(K + 1, K + 1) int64: rows are true classes, columns detected ones; last are background and missed objects.
 
-    Detections from ``score`` on take objects at IoU .5 whatever the class, by falling score; what takes a
-    region to ignore does not count.
+    Detections of at least ``score`` take objects at IoU .5 whatever their class, by falling score. Those that take
+    a region to ignore do not count.
     """
     detections = detections.select(detections.score >= score)
     classless = ground_truth._replace(names=("any",), category=np.zeros_like(ground_truth.category))
     protocol = Protocol("confusion", {"all": (0, HUGE)}, (IOU,), (None,))
     matches = match(classless, detections._replace(category=np.zeros_like(detections.category)), protocol)
-    thing = matches.object[:, 0, 0]
-    hit = thing != NONE
+    objects = matches.object[:, 0, 0]
+    hit = objects != NONE
     size = len(ground_truth.names) + 1
     table = np.zeros((size, size), np.int64)
     true = np.full(len(detections.score), size - 1)
-    true[matches.detection[hit]] = ground_truth.category[thing[hit]]
-    _, ignored = matches.flags(0, 0)
+    true[matches.detection[hit]] = ground_truth.category[objects[hit]]
+    ignored = matches.flags(0).ignored[0]
     np.add.at(table, (true[~ignored], detections.category[~ignored]), 1)
     missed = ~ground_truth.ignore
-    missed[thing[hit]] = False
+    missed[objects[hit]] = False
     np.add.at(table, (ground_truth.category[missed], size - 1), 1)
     return table

@@ -1,25 +1,25 @@
-"""Ground truth and detections as flat arrays, checked at the door: nothing wrong goes on, nothing is dropped.
+"""Ground truth and detections as flat arrays, checked as they come in: bad values are refused, none is dropped.
 
-Boxes are float64 ``xywh`` here, the form in which the reference of COCO computes overlaps and areas; this is
-the border to which the conventions give that form. Both tables are sorted by image, stably: ties keep their
-order.
+Boxes are float64 ``xywh`` here, the form in which COCO's own code computes overlaps and areas. Both tables are
+sorted by image, stably, so that ties keep their order.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from lib.evaluation.columns import box_column, check_known, id_column, kind_of, number_column
 from lib.evaluation.protocols import Protocol
 
 log = logging.getLogger(__name__)
 
 REGION = -1  # category of an ignored region that belongs to no class
+Entries = Sequence[Mapping[str, Any]]
 
 
 class GroundTruth(NamedTuple):
@@ -33,7 +33,7 @@ class GroundTruth(NamedTuple):
         category: (G,) int64, index into ``category_ids``, or REGION.
         xywh: (G, 4) float64, pixels of the original image.
         area: (G,) float64, the mask's where there is one: it decides the size range.
-        ignore: (G,) bool, a region in which detections count neither way.
+        ignore: (G,) bool, a region in which detections are neither right nor wrong.
         dropped_ids: (X,) int64, further category ids, whose detections the protocol drops.
     """
 
@@ -67,9 +67,16 @@ class DetectionTable(NamedTuple):
     xywh: np.ndarray
     score: np.ndarray
 
-    def select(self, rows: np.ndarray) -> DetectionTable:
+    def select(self, rows: np.ndarray | slice) -> DetectionTable:
         """Only some detections: an index or a mask over D."""
         return DetectionTable(*(values[rows] for values in self))
+
+
+class Judged(NamedTuple):
+    """Detections and the ground truth that they are compared with."""
+
+    ground_truth: GroundTruth
+    detections: DetectionTable
 
 
 def make_ground_truth(
@@ -82,8 +89,8 @@ def make_ground_truth(
 
     Args:
         coco: ``{"images", "annotations", "categories"}``.
-        protocol: says what is a region to ignore, and which classes are none.
-        category_ids: the classes to judge; all by default. Objects of others are left out, with a note.
+        protocol: says what is a region to ignore, and which classes are not judged.
+        category_ids: the classes to judge; all by default. Objects of others are left out and logged.
         image_ids: the images to judge; all by default.
 
     Raises:
@@ -93,16 +100,18 @@ def make_ground_truth(
     annotations = coco["annotations"]
     classes, regions, dropped = _choose_classes(names, protocol, category_ids)
     chosen = images if image_ids is None else np.unique(list(image_ids))
-    image, category = (id_column(annotations, key, "annotation") for key in ("image_id", "category_id"))
-    check_known(image, images, "image_id of an annotation", "images of the ground truth")
-    check_known(category, np.array(list(names)), "category_id of an annotation", "categories")
-    is_region = np.isin(category, regions) | _flags(
-        annotations, ["ignored_region"] if protocol.region_classes else []
-    )
+    image, category = (_column(annotations, key, "annotation") for key in ("image_id", "category_id"))
+    _check_known(image, images, "image_id of an annotation", "images of the ground truth")
+    _check_known(category, np.array(list(names)), "category_id of an annotation", "categories")
+    region_flags = ["ignored_region"] if protocol.region_classes else []
+    is_region = np.isin(category, regions) | _has_any(annotations, region_flags)
     is_judged = is_region | np.isin(category, classes)
     if not is_judged.all():
         log.info("left_out_objects %d (of classes that are not judged)", np.count_nonzero(~is_judged))
-    xywh = _finite_boxes(annotations)
+    xywh = _column(annotations, "bbox", "annotation")
+    _check_rows(
+        np.isfinite(xywh), xywh, image, "bbox of an annotation must be finite", "see tools/check_dataset.py"
+    )
     rows = np.flatnonzero(is_judged & np.isin(image, chosen))
     table = GroundTruth(
         image_ids=chosen,
@@ -112,7 +121,7 @@ def make_ground_truth(
         category=np.where(is_region, REGION, np.searchsorted(classes, category))[rows],
         xywh=xywh[rows],
         area=_areas(annotations, xywh)[rows],
-        ignore=(_flags(annotations, protocol.ignore_flags) | is_region)[rows],
+        ignore=(_has_any(annotations, protocol.ignore_flags) | is_region)[rows],
         dropped_ids=np.array(regions + dropped, np.int64),
     )
     return table.select(np.argsort(table.image, kind="stable"))
@@ -122,16 +131,16 @@ def make_detections(results: Sequence[Mapping[str, Any]], ground_truth: GroundTr
     """The arrays of a list of COCO results: ``{"image_id", "category_id", "bbox": [x, y, w, h], "score"}``.
 
     Raises:
-        ValueError: it is no such list, an id is not the ground truth's, or a number is not finite.
+        ValueError: it is not such a list, an id is not the ground truth's, or a number is not finite.
     """
     if not isinstance(results, list):
         raise ValueError(
-            f"detections must be a list of COCO results; got {kind_of(results)}: "
+            f"detections must be a list of COCO results; got {_kind_of(results)}: "
             'write [{"image_id": 1, "category_id": 1, "bbox": [x, y, width, height], "score": 0.9}, ...]'
         )
-    image, category = (id_column(results, key, "detection") for key in ("image_id", "category_id"))
-    score = number_column(results, "score", "detection")
-    return detection_table(image, category, box_column(results, "detection"), score, ground_truth)
+    keys = ("image_id", "category_id", "score", "bbox")
+    image, category, score, xywh = (_column(results, key, "detection") for key in keys)
+    return detection_table(image, category, xywh, score, ground_truth)
 
 
 def detection_table(
@@ -149,39 +158,27 @@ def detection_table(
         image_id: (D,) int64. category_id: (D,) int64. xywh: (D, 4) float64. score: (D,) float64.
         ground_truth: whose images and classes they must be of.
     """
-    judged = ~np.isin(category_id, ground_truth.dropped_ids)
-    if not judged.all():
-        log.info("dropped_detections %d (of classes that are not judged)", np.count_nonzero(~judged))
-        image_id, category_id, xywh, score = (
-            values[judged] for values in (image_id, category_id, xywh, score)
-        )
-    check_known(image_id, ground_truth.image_ids, "image_id of a detection", "images of the ground truth")
-    check_known(
+    is_judged = ~np.isin(category_id, ground_truth.dropped_ids)
+    if not is_judged.all():
+        log.info("dropped_detections %d (of classes that are not judged)", np.count_nonzero(~is_judged))
+        columns = (image_id, category_id, xywh, score)
+        image_id, category_id, xywh, score = (values[is_judged] for values in columns)
+    _check_known(image_id, ground_truth.image_ids, "image_id of a detection", "images of the ground truth")
+    _check_known(
         category_id, ground_truth.category_ids, "category_id of a detection", "classes that are judged"
     )
-    _check_values(image_id, xywh, score)
+    for name, values in (("score", score[:, None]), ("bbox", xywh)):
+        must, advice = (
+            f"{name} of a detection must be finite",
+            "look for a division by zero or a diverged model",
+        )
+        _check_rows(np.isfinite(values), values, image_id, must, advice)
+    must = "bbox of a detection must be [x, y, width, height] with width and height at least 0"
+    _check_rows(xywh[:, 2:] >= 0, xywh, image_id, must, "convert [x1, y1, x2, y2] first")
     image = np.searchsorted(ground_truth.image_ids, image_id)
     table = DetectionTable(image, np.searchsorted(ground_truth.category_ids, category_id), xywh, score)
-    is_sorted = (image[1:] >= image[:-1]).all()  # as a rule: detectors go image by image
+    is_sorted = (image[1:] >= image[:-1]).all()  # usually true: detectors go image by image
     return table if is_sorted else table.select(np.argsort(image, kind="stable"))
-
-
-def _check_values(image_id: np.ndarray, xywh: np.ndarray, score: np.ndarray) -> None:
-    """Raises ValueError for a score or box that is not finite, and for a negative width or height."""
-    for name, values in (("score", score[:, None]), ("bbox", xywh)):
-        bad = np.flatnonzero(~np.isfinite(values).all(1))
-        if len(bad):
-            raise ValueError(
-                f"{name} of a detection must be finite; got {values[bad[0]].tolist()} of image "
-                f"{image_id[bad[0]]}, {len(bad)} such in all: look for a division by zero or a diverged model"
-            )
-    bad = np.flatnonzero((xywh[:, 2:] < 0).any(1))
-    if len(bad):
-        raise ValueError(
-            f"bbox of a detection must be [x, y, width, height] with width and height at least 0; "
-            f"got {xywh[bad[0]].tolist()} of image {image_id[bad[0]]}, {len(bad)} such in all: "
-            "convert [x1, y1, x2, y2] first"
-        )
 
 
 def _check_lists(coco: Mapping[str, Any]) -> tuple[np.ndarray, dict[int, str]]:
@@ -190,54 +187,122 @@ def _check_lists(coco: Mapping[str, Any]) -> tuple[np.ndarray, dict[int, str]]:
         if not isinstance(coco, Mapping) or not isinstance(coco.get(key), list):
             raise ValueError(
                 f"ground truth must be a COCO object with lists images, annotations and categories; "
-                f"got {kind_of(coco)} without {key}: convert other formats with tools/convert_dataset.py"
+                f"got {_kind_of(coco)} without {key}: convert other formats with tools/convert_dataset.py"
             )
-    found = []
+    ids = {}
     for key in ("images", "categories"):
-        ids, times = np.unique(id_column(coco[key], "id", key), return_counts=True)
+        ids[key], times = np.unique(_column(coco[key], "id", key), return_counts=True)
         if (times > 1).any():
-            raise ValueError(f"ids of {key} must differ; got {ids[times > 1][0]} twice: renumber them")
-        found.append(ids)
-    return found[0], {int(entry["id"]): str(entry.get("name", entry["id"])) for entry in coco["categories"]}
+            raise ValueError(f"ids of {key} must differ; got {ids[key][times > 1][0]} twice: renumber them")
+    names = {int(entry["id"]): str(entry.get("name", entry["id"])) for entry in coco["categories"]}
+    return ids["images"], names
 
 
 def _choose_classes(
     names: Mapping[int, str], protocol: Protocol, category_ids: Iterable[int] | None
 ) -> tuple[np.ndarray, list[int], list[int]]:
-    """Category ids that are judged, those of regions of no class, and those whose detections are dropped."""
+    """Category ids that are judged, those of ignored regions, and those whose detections are dropped."""
     regions, dropped = (
-        [key for key, name in names.items() if re.sub("[-_]", " ", name.lower()) in kind]
-        for kind in (protocol.region_classes, protocol.dropped_classes)
+        [key for key, name in names.items() if re.sub("[-_]", " ", name.lower()) in classes]
+        for classes in (protocol.region_classes, protocol.dropped_classes)
     )
     wanted = np.unique(list(names if category_ids is None else category_ids)).astype(np.int64)
-    check_known(wanted, np.array(list(names)), "category id to judge", "categories of the ground truth")
+    _check_known(wanted, np.array(list(names)), "category id to judge", "categories of the ground truth")
     return wanted[~np.isin(wanted, regions + dropped)], regions, dropped
 
 
-def _flags(annotations: Sequence[Mapping[str, Any]], flags: Sequence[str]) -> np.ndarray:
+def _has_any(annotations: Entries, flags: Sequence[str]) -> np.ndarray:
     """(G,) bool, whether any of the flags is set."""
     return np.array([any(entry.get(flag) for flag in flags) for entry in annotations], bool)
 
 
-def _finite_boxes(annotations: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    """(G, 4) float64 xywh of the annotations."""
-    xywh = box_column(annotations, "annotation")
-    bad = np.flatnonzero(~np.isfinite(xywh).all(1))
-    if len(bad):
-        raise ValueError(
-            f"bbox of an annotation must be finite; got {str(annotations[bad[0]])[:200]}, "
-            f"{len(bad)} such in all: see tools/check_dataset.py"
-        )
-    return xywh
-
-
-def _areas(annotations: Sequence[Mapping[str, Any]], xywh: np.ndarray) -> np.ndarray:
+def _areas(annotations: Entries, xywh: np.ndarray) -> np.ndarray:
     """(G,) float64 areas that decide the size: the annotation's own, else width x height, with a warning."""
     given = [{"area": np.nan if entry.get("area") is None else entry["area"]} for entry in annotations]
-    areas = number_column(given, "area", "annotation")
+    areas = _column(given, "area", "annotation")
     missing = ~np.isfinite(areas)
     if missing.any():
         log.warning(
             "missing_area %d of %d annotations: width x height decides their size", missing.sum(), len(given)
         )
     return np.where(missing, xywh[:, 2] * xywh[:, 3], areas)
+
+
+def _column(entries: Entries, key: str, what: str) -> np.ndarray:
+    """One key of every entry: (N, 4) float64 of "bbox", (N,) float64 of "score" and "area", (N,) int64 of ids.
+
+    Raises:
+        ValueError: it is missing or of another type; the message shows the first such entry.
+    """
+    form, read = _FORMS.get(key, ("a whole number", _ids))
+    try:
+        return read([entry[key] for entry in entries])
+    except (KeyError, TypeError, ValueError):
+        bad = next((index for index, entry in enumerate(entries) if not _fits(read, entry, key)), 0)
+        raise ValueError(
+            f"{key} of each {what} must be {form}; got {str(entries[bad])[:200]} as {what} number {bad}: "
+            "correct the file"
+        ) from None
+
+
+def _fits(read: Callable[[list[Any]], np.ndarray], entry: Mapping[str, Any], key: str) -> bool:
+    """Whether one entry alone can be read."""
+    try:
+        read([entry[key]])
+    except (KeyError, TypeError, ValueError):
+        return False
+    return True
+
+
+def _ids(values: list[Any]) -> np.ndarray:
+    """(N,) int64 of whole numbers."""
+    ids = np.array(values)
+    if len(ids) and (ids.dtype.kind not in "iuf" or ids.ndim != 1 or (ids % 1).any()):
+        raise TypeError
+    return ids.astype(np.int64)
+
+
+def _numbers(values: list[Any]) -> np.ndarray:
+    """(N,) float64."""
+    return np.array([float(value) for value in values], np.float64)
+
+
+def _boxes(values: list[Any]) -> np.ndarray:
+    """(N, 4) float64."""
+    if any(len(box) != 4 for box in values):
+        raise ValueError
+    return np.fromiter(chain.from_iterable(values), np.float64, 4 * len(values)).reshape(-1, 4)
+
+
+_FORMS = {
+    "bbox": ("[x, y, width, height]", _boxes),
+    "score": ("a number", _numbers),
+    "area": ("a number", _numbers),
+}
+
+
+def _check_known(ids: np.ndarray, known: np.ndarray, what: str, where: str) -> None:
+    """Raises ValueError where an id is not among the known ones."""
+    unknown = np.unique(ids[~np.isin(ids, known)])
+    if len(unknown):
+        raise ValueError(
+            f"each {what} must be among the {len(known)} {where}; got {unknown[:5].tolist()}"
+            f"{' and others' if len(unknown) > 5 else ''} ({np.isin(ids, unknown).sum()} times): "
+            "choose the file of the same data set and split"
+        )
+
+
+def _check_rows(
+    is_good: np.ndarray, values: np.ndarray, image_id: np.ndarray, must: str, advice: str
+) -> None:
+    """Raises ValueError with the first of (N, C) values that is not good everywhere in its row."""
+    bad = np.flatnonzero(~is_good.all(1))
+    if len(bad):
+        raise ValueError(
+            f"{must}; got {values[bad[0]].tolist()} of image {image_id[bad[0]]}, {len(bad)} such in all: {advice}"
+        )
+
+
+def _kind_of(value: Any) -> str:
+    """A JSON value in a few words, for messages."""
+    return f"an object with keys {list(value)[:5]}" if isinstance(value, Mapping) else type(value).__name__

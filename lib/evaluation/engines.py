@@ -1,6 +1,6 @@
-"""The two engines behind one call: hotcoco computes, pycocotools is the reference; equal to the bit.
+"""The two engines, with the same call: hotcoco, which is fast, and pycocotools, the reference; equal to the bit.
 
-Annotations and detections get ids from 1 on: the reference takes an object whose id is 0 for unmatched.
+Annotations and detections get ids from 1 on, because the reference takes an object with id 0 for unmatched.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from lib.evaluation.protocols import Protocol
 class Curves(NamedTuple):
     """Precision and recall for T IoU thresholds, R recall levels, K classes, A area ranges, M limits.
 
-    -1 stands where a class has no object in a range, as in the reference.
+    Where a class has no object in a range the values are -1, as in the reference.
 
     Attributes:
         precision: (T, R, K, A, M) float64, the envelope at the protocol's recall levels.
-        recall: (T, K, A, M) float64, the highest that is reached.
+        recall: (T, K, A, M) float64, the highest.
         scores: (T, R, K, A, M) float64, the score at which each recall level is reached.
         ap: (T, K, A, M) float64, the area under the whole curve; None where AP is the mean of ``precision``.
     """
@@ -34,7 +34,7 @@ class Curves(NamedTuple):
 
 
 def run_hotcoco(ground_truth: GroundTruth, detections: DetectionTable, protocol: Protocol) -> Curves:
-    """Curves by hotcoco, from arrays: no object is made for a box."""
+    """Curves by hotcoco, from arrays: no Python object is made for a box."""
     from hotcoco import COCO, COCOeval
 
     truth = COCO.from_arrays(
@@ -46,20 +46,24 @@ def run_hotcoco(ground_truth: GroundTruth, detections: DetectionTable, protocol:
         area=ground_truth.area,
         iscrowd=ground_truth.ignore.astype(np.int64),
     )
-    table = np.column_stack(
-        [detections.image + 1, detections.xywh, detections.score, detections.category + 1]
-    )
-    evaluation = COCOeval(truth, truth.load_res(table), "bbox")
+    columns = [detections.image + 1, detections.xywh, detections.score, detections.category + 1]
+    evaluation = COCOeval(truth, truth.load_res(np.column_stack(columns)), "bbox")
     parameters = evaluation.params
     parameters.iou_thrs = list(protocol.iou_thresholds)
     parameters.rec_thrs = protocol.recall_levels.tolist()
-    parameters.max_dets = list(protocol.limits)
+    parameters.max_dets = _limits(protocol)
     parameters.area_rng = [list(map(float, bounds)) for bounds in protocol.ranges.values()]
     parameters.area_rng_lbl = list(protocol.ranges)
     evaluation.evaluate()
     evaluation.accumulate()
-    found = evaluation.eval
-    return Curves(found["precision"], found["recall"], found["scores"])
+    curves = evaluation.eval
+    assert curves is not None, "accumulate() fills eval"
+    return Curves(curves["precision"], curves["recall"], curves["scores"])
+
+
+def _limits(protocol: Protocol) -> list[int]:
+    """The protocol's limits; those that the engines compute have no open one."""
+    return [limit for limit in protocol.limits if limit is not None]
 
 
 def run_pycocotools(ground_truth: GroundTruth, detections: DetectionTable, protocol: Protocol) -> Curves:
@@ -67,13 +71,9 @@ def run_pycocotools(ground_truth: GroundTruth, detections: DetectionTable, proto
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    def annotations(table: GroundTruth | DetectionTable, **columns: np.ndarray) -> list[dict]:
-        columns = {
-            "image_id": table.image + 1,
-            "category_id": table.category + 1,
-            "bbox": table.xywh,
-            **columns,
-        }
+    def annotations(table: GroundTruth | DetectionTable, **more: np.ndarray) -> list[dict]:
+        ids = {"image_id": table.image + 1, "category_id": table.category + 1}
+        columns = {**ids, "bbox": table.xywh, **more}
         rows = zip(*(values.tolist() for values in columns.values()), strict=True)
         return [{"id": index, **dict(zip(columns, row, strict=True))} for index, row in enumerate(rows, 1)]
 
@@ -88,17 +88,13 @@ def run_pycocotools(ground_truth: GroundTruth, detections: DetectionTable, proto
         return coco
 
     areas = detections.xywh[:, 2] * detections.xywh[:, 3]
+    objects = annotations(ground_truth, area=ground_truth.area, iscrowd=ground_truth.ignore.astype(int))
+    results = annotations(detections, area=areas, score=detections.score)
     with contextlib.redirect_stdout(io.StringIO()):  # the reference prints its progress
-        evaluation = COCOeval(
-            dataset(
-                annotations(ground_truth, area=ground_truth.area, iscrowd=ground_truth.ignore.astype(int))
-            ),
-            dataset(annotations(detections, area=areas, score=detections.score)),
-            "bbox",
-        )
+        evaluation = COCOeval(dataset(objects), dataset(results), "bbox")
         evaluation.params.iouThrs = np.array(protocol.iou_thresholds)
         evaluation.params.recThrs = protocol.recall_levels
-        evaluation.params.maxDets = list(protocol.limits)
+        evaluation.params.maxDets = _limits(protocol)
         evaluation.params.areaRng = [list(bounds) for bounds in protocol.ranges.values()]
         evaluation.params.areaRngLbl = list(protocol.ranges)
         evaluation.evaluate()

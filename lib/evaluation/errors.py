@@ -1,17 +1,18 @@
 """Errors by kind and by size: what each of TIDE's six kinds costs in AP, within every range.
 
-After Bolya et al., "TIDE: A General Toolbox for Identifying Object Detection Errors", ECCV 2020. A detection
-that counts in a range and finds nothing there has one kind, the first of these that fits:
+After Bolya et al., "TIDE: A General Toolbox for Identifying Object Detection Errors", ECCV 2020. A detection that
+counts in a range and finds no object in it is of the first of these kinds that fits:
 
-* Loc: it overlaps its best object of its class by .1 to .5;
-* Cls: it overlaps an object of another class by .5;
-* Dupe: right class and place, but the object is found already;
-* Bkg: it overlaps nothing by .1;
-* Both: the rest.
+* Loc: its IoU with the best object of its class is .1 to .5;
+* Cls: its IoU with an object of another class is at least .5;
+* Dupe: class and place are right, but the object has its detection already;
+* Bkg: its IoU with every object is below .1;
+* Both: anything else.
 
-Miss is an object that is not found and that no Loc or Cls error points at. The cost of a kind is the AP50
-that mending it alone would add: Loc and Cls become hits (the best-scored one of an object, the others go),
-false positives of the other kinds go, missed objects no longer count. Crowds are no errors and no aims.
+Miss is an object that no detection finds and that no Loc or Cls error is meant for. The cost of a kind is how much
+AP50 would rise if errors of this kind alone were fixed. Fixing turns the best-scored Loc or Cls error of each object
+into a hit and removes the others, removes false positives of the other kinds, and no longer counts missed objects.
+Regions to ignore are neither errors nor objects to find.
 """
 
 from __future__ import annotations
@@ -35,20 +36,25 @@ class Errors(NamedTuple):
     Attributes:
         ap50: AP at IoU .5 as it is; None without an object.
         counts: kind -> detections (Miss: objects).
-        cost: kind -> AP50 that mending the kind alone would add.
+        cost: kind -> how much AP50 would rise if this kind alone were fixed.
     """
 
     ap50: float | None
     counts: dict[str, int]
     cost: dict[str, float]
 
+    @property
+    def worst(self) -> str:
+        """The kind that costs most."""
+        return max(KINDS, key=self.cost.__getitem__)
 
-class _Judged(NamedTuple):
+
+class _Ranking(NamedTuple):
     """What AP is computed from.
 
     Attributes:
         score, category: (D,) of the detections.
-        true, ignored: (D,) bool, hits, and what counts neither way.
+        true, ignored: (D,) bool, hits, and detections that are neither right nor wrong.
         positives: (K,) int64, objects to find.
     """
 
@@ -62,38 +68,36 @@ class _Judged(NamedTuple):
 def find_errors(
     ground_truth: GroundTruth, detections: DetectionTable, protocol: Protocol
 ) -> dict[str, Errors]:
-    """Errors by range of the protocol, at its highest number of detections."""
+    """Errors by range of the protocol, at its highest limit on detections."""
     protocol = protocol._replace(iou_thresholds=(_FOREGROUND,), limits=protocol.limits[-1:])
     matches = match(ground_truth, detections, protocol)
-    kinds, target = _sort_out(ground_truth, detections)
+    kinds, target = _sort_by_kind(ground_truth, detections)
     errors = {}
     for area, name in enumerate(protocol.ranges):
-        true, ignored = matches.flags(0, area)
-        if protocol.limits[-1] is not None:
-            ignored |= matches.rank >= protocol.limits[-1]
+        (true,), (ignored,) = matches.flags(area)
         counting = ~matches.object_ignored[:, area]
-        found = matches.object[:, 0, area]
-        is_open = counting.copy()  # objects that count and are not found
-        is_open[found[found != NONE]] = False
+        hit_objects = matches.object[:, 0, area]
+        is_open = counting.copy()  # objects that count and that no detection finds
+        is_open[hit_objects[hit_objects != NONE]] = False
         positives = np.bincount(ground_truth.category[counting], minlength=len(ground_truth.names))
-        judged = _Judged(detections.score, detections.category, true, ignored, positives)
-        errors[name] = _cost_of_kinds(judged, kinds, target, is_open, ground_truth.category)
+        ranking = _Ranking(detections.score, detections.category, true, ignored, positives)
+        errors[name] = _errors_of(ranking, kinds, target, is_open, ground_truth.category)
     return errors
 
 
-def _sort_out(ground_truth: GroundTruth, detections: DetectionTable) -> tuple[np.ndarray, np.ndarray]:
-    """(D,) index into ``KINDS`` that a detection has if it is wrong, (D,) the object that Loc or Cls mean."""
+def _sort_by_kind(ground_truth: GroundTruth, detections: DetectionTable) -> tuple[np.ndarray, np.ndarray]:
+    """(D,) index into ``KINDS`` of each detection if it is wrong, (D,) the object that Loc or Cls is meant for."""
     objects = np.flatnonzero(~ground_truth.ignore)
     pairs = find_pairs(ground_truth.select(objects), detections, 0.0, same_class=False)
-    thing = objects[pairs.object]
-    is_same = ground_truth.category[thing] == detections.category[pairs.detection]
+    paired = objects[pairs.object]
+    is_same = ground_truth.category[paired] == detections.category[pairs.detection]
     best = []
-    for chosen in (is_same, ~is_same):
+    for chosen in (is_same, ~is_same):  # the best object of the detection's class, and that of other classes
         rows = np.flatnonzero(chosen)
         rows = rows[np.lexsort((-pairs.iou[rows], pairs.detection[rows]))]
         rows = rows[np.flatnonzero(np.diff(pairs.detection[rows], prepend=NONE))]
         iou, index = np.zeros(len(detections.score)), np.full(len(detections.score), NONE)
-        iou[pairs.detection[rows]], index[pairs.detection[rows]] = pairs.iou[rows], thing[rows]
+        iou[pairs.detection[rows]], index[pairs.detection[rows]] = pairs.iou[rows], paired[rows]
         best.append((iou, index))
     (same, same_object), (other, other_object) = best
     tests = {
@@ -103,58 +107,55 @@ def _sort_out(ground_truth: GroundTruth, detections: DetectionTable) -> tuple[np
         "Bkg": np.maximum(same, other) < _BACKGROUND,
     }
     kinds = np.select(list(tests.values()), [KINDS.index(kind) for kind in tests], KINDS.index("Both"))
-    target = np.where(kinds == KINDS.index("Loc"), same_object, other_object)
-    return kinds, np.where(np.isin(kinds, [KINDS.index("Loc"), KINDS.index("Cls")]), target, NONE)
+    is_kind = [kinds == KINDS.index(kind) for kind in ("Loc", "Cls")]
+    return kinds, np.select(is_kind, [same_object, other_object], NONE)
 
 
-def _cost_of_kinds(
-    judged: _Judged, kinds: np.ndarray, target: np.ndarray, is_open: np.ndarray, object_category: np.ndarray
+def _errors_of(
+    ranking: _Ranking, kinds: np.ndarray, target: np.ndarray, is_open: np.ndarray, object_category: np.ndarray
 ) -> Errors:
-    """Counts of each kind, and the AP50 that mending it adds."""
-    wrong = ~judged.true & ~judged.ignored
-    aims = np.flatnonzero(wrong & (target != NONE))  # detections that could be hits
-    aims = aims[is_open[target[aims]]]
-    aims = aims[np.argsort(-judged.score[aims], kind="stable")]
+    """Counts of each kind, and how much AP50 fixing it would add."""
+    wrong = ~ranking.true & ~ranking.ignored
+    aimed = np.flatnonzero(wrong & (target != NONE))  # detections that could be hits
+    aimed = aimed[is_open[target[aimed]]]
+    aimed = aimed[np.argsort(-ranking.score[aimed], kind="stable")]
     is_missed = is_open.copy()
-    is_missed[target[aims]] = False
+    is_missed[target[aimed]] = False
     is_best = np.zeros(len(wrong), bool)
-    is_best[aims[np.unique(target[aims], return_index=True)[1]]] = True
-    base = _mean_ap(judged)
+    is_best[aimed[np.unique(target[aimed], return_index=True)[1]]] = True
+    ap50 = _mean_ap(ranking)
     counts, cost = {}, {}
     for index, kind in enumerate(KINDS):
         rows = wrong & (kinds == index)
         hits = rows & is_best
-        mended = judged._replace(
-            category=np.where(hits, object_category[target], judged.category)
-            if hits.any()
-            else judged.category,
-            true=judged.true | hits,
-            ignored=judged.ignored | (rows & ~hits),
-        )
+        category = ranking.category.copy()
+        category[hits] = object_category[target[hits]]
+        true, ignored = ranking.true | hits, ranking.ignored | (rows & ~hits)
+        fixed = ranking._replace(category=category, true=true, ignored=ignored)
         counts[kind] = int(np.count_nonzero(rows))
         if kind == "Miss":
-            missed = np.bincount(object_category[is_missed], minlength=len(judged.positives))
-            mended, counts[kind] = judged._replace(positives=judged.positives - missed), int(missed.sum())
-        cost[kind] = 0.0 if base is None else max((_mean_ap(mended, judged.positives) or 0.0) - base, 0.0)
-    return Errors(base, counts, cost)
+            missed = np.bincount(object_category[is_missed], minlength=len(ranking.positives))
+            fixed, counts[kind] = ranking._replace(positives=ranking.positives - missed), int(missed.sum())
+        cost[kind] = 0.0 if ap50 is None else max((_mean_ap(fixed, ranking.positives) or 0.0) - ap50, 0.0)
+    return Errors(ap50, counts, cost)
 
 
-def _mean_ap(judged: _Judged, classes: np.ndarray | None = None) -> float | None:
+def _mean_ap(ranking: _Ranking, classes: np.ndarray | None = None) -> float | None:
     """Mean over the classes with objects of the average precision at 101 recall levels; None without any.
 
     Args:
-        judged: the detections.
-        classes: (K,) objects by class before mending. A class whose objects are all forgiven stays: it is
+        ranking: the detections.
+        classes: (K,) objects by class before fixing. A class none of whose objects counts any more stays: it is
             perfect if it has no false positive either.
     """
-    order = np.lexsort((-judged.score, judged.category))
-    order = order[~judged.ignored[order]]
-    starts = np.searchsorted(judged.category[order], np.arange(len(judged.positives) + 1))
+    order = np.lexsort((-ranking.score, ranking.category))
+    order = order[~ranking.ignored[order]]
+    starts = np.searchsorted(ranking.category[order], np.arange(len(ranking.positives) + 1))
     values = []
-    for category in np.flatnonzero(judged.positives if classes is None else classes):
+    for category in np.flatnonzero(ranking.positives if classes is None else classes):
         rows = order[starts[category] : starts[category + 1]]
-        number = judged.positives[category]
-        hits = judged.true[rows][None]
-        level = precision_recall(hits, np.zeros_like(hits), max(number, 1), np.linspace(0, 1, 101))[0]
-        values.append(level.mean() if number else float(len(rows) == 0))
+        number = ranking.positives[category]
+        hits = ranking.true[rows][None]
+        curve = precision_recall(hits, np.zeros_like(hits), max(number, 1), np.linspace(0, 1, 101))
+        values.append(curve.precision.mean() if number else float(len(rows) == 0))
     return float(np.mean(values)) if values else None

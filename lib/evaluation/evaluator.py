@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -12,15 +12,13 @@ from lib.evaluation.arrays import DetectionTable, GroundTruth, detection_table, 
 from lib.evaluation.engines import ENGINES
 from lib.evaluation.protocols import Protocol
 from lib.evaluation.result import Result, count_objects
-from lib.evaluation.voc_visdrone import drop_regions, run_kit
+from lib.evaluation.voc_visdrone import drop_regions, run_voc_visdrone
 from lib.utils.lookup import lookup
 
 if TYPE_CHECKING:
     from lib.structures import Detections
 
 log = logging.getLogger(__name__)
-
-Rows = tuple[np.ndarray, np.ndarray, np.ndarray]  # of one image: (D, 4) xywh, (D,) scores, (D,) category ids
 
 
 def evaluate(
@@ -32,22 +30,36 @@ def evaluate(
         ground_truth: of the images that count, with or without objects.
         detections: of the same images and classes.
         protocol: ranges, thresholds, limits.
-        engine: "hotcoco" or "pycocotools"; their results are equal to the bit. The kits of VOC and VisDrone
-            have rules that neither knows; those protocols are computed by ``lib/evaluation/voc_visdrone.py``.
+        engine: "hotcoco" or "pycocotools"; their results are equal to the bit. Protocols with rules that neither
+            knows, those of VOC and VisDrone, are computed by ``lib/evaluation/voc_visdrone.py`` instead.
     """
     run = lookup(ENGINES, engine, "evaluation.engine")
-    if protocol.is_kit:
-        run = run_kit
+    if protocol.is_beyond_coco:
+        run = run_voc_visdrone
     ground_truth, detections = drop_regions(ground_truth, detections)
     curves = run(ground_truth, detections, protocol)
     return Result(protocol, ground_truth.names, curves, count_objects(ground_truth, protocol))
 
 
+class ImageDetections(NamedTuple):
+    """The detections of one image.
+
+    Attributes:
+        xywh: (D, 4) float64, pixels of the original image.
+        scores: (D,) float64.
+        category_ids: (D,) int64.
+    """
+
+    xywh: np.ndarray
+    scores: np.ndarray
+    category_ids: np.ndarray
+
+
 class Evaluator:
     """Collects the detections of a model image by image, as arrays, and judges them.
 
-    Each image counts once, whether it has detections or not; one that comes again, as a sampler that pads its
-    last batch makes it, is passed over. Images that never came do not count.
+    Each image counts once, whether it has detections or not. If it comes again, because a sampler pads its last
+    batch with images, the first detections stay. Images that never came do not count.
     """
 
     def __init__(
@@ -67,10 +79,10 @@ class Evaluator:
         """
         lookup(ENGINES, engine, "evaluation.engine")
         self._coco, self._protocol, self._engine = ground_truth, protocol, engine
-        self._truth = make_ground_truth(ground_truth, protocol, category_ids)
+        truth = make_ground_truth(ground_truth, protocol, category_ids)
         self._category_ids = np.array([0, *category_ids], np.int64)  # label 0 is the background
-        self._images = set(self._truth.image_ids.tolist())
-        self._rows: dict[int, Rows] = {}
+        self._images = set(truth.image_ids.tolist())
+        self._rows: dict[int, ImageDetections] = {}
 
     def update(self, image_id: int, detections: Detections) -> None:
         """Takes the detections of one image: xyxy in pixels of the original image, labels from 1 on."""
@@ -88,20 +100,21 @@ class Evaluator:
             )
         xyxy = boxes.astype(np.float64).reshape(-1, 4)
         xywh = np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1)
-        self.merge({image_id: (xywh, scores.astype(np.float64), self._category_ids[labels])})
+        rows = ImageDetections(xywh, scores.astype(np.float64), self._category_ids[labels])
+        self.merge({image_id: rows})
 
-    def state(self) -> dict[int, Rows]:
-        """What was collected, to send to another process: image id -> (xywh, scores, category ids)."""
+    def state(self) -> dict[int, ImageDetections]:
+        """What was collected, by image id, to send to another process."""
         return dict(self._rows)
 
-    def merge(self, state: Mapping[int, Rows]) -> None:
-        """Takes in what another process collected; images that are already here stay as they are."""
+    def merge(self, state: Mapping[int, ImageDetections]) -> None:
+        """Adds what another process collected; images that are already here stay as they are."""
         for image_id, rows in state.items():
             self._rows.setdefault(image_id, rows)
 
     def gather_(self) -> None:
-        """Takes in what every rank of a distributed run collected; in a single process it does nothing."""
-        from torch import distributed  # here, for this module serves programs that need no torch
+        """Adds what every rank of a distributed run collected; in a single process it does nothing."""
+        from torch import distributed  # here, because programs without torch use this module too
 
         if distributed.is_available() and distributed.is_initialized():
             states: list[Any] = [None] * distributed.get_world_size()
@@ -118,19 +131,16 @@ class Evaluator:
         ]
 
     def evaluate(self) -> Result:
-        """Judges all that was collected."""
+        """Judges everything that was collected."""
         if not self._rows:
             raise ValueError("an evaluation must have at least one image; got none: is the data set empty?")
-        left = len(self._images) - len(self._rows)
-        if left:
-            log.warning("images_left_out %d of %d had no update and do not count", left, len(self._images))
+        missing = len(self._images) - len(self._rows)
+        if missing:
+            log.warning("images_left_out %d of %d had no update and do not count", missing, len(self._images))
         truth = make_ground_truth(self._coco, self._protocol, self._category_ids[1:], self._rows)
-        return evaluate(truth, self._table(truth), self._protocol, self._engine)
-
-    def _table(self, truth: GroundTruth) -> DetectionTable:
-        images = sorted(self._rows)
-        xywh, scores, categories = (
-            np.concatenate(values) for values in zip(*map(self._rows.get, images), strict=True)
-        )
-        counts = [len(self._rows[image][1]) for image in images]
-        return detection_table(np.repeat(np.array(images, np.int64), counts), categories, xywh, scores, truth)
+        images = np.array(sorted(self._rows), np.int64)
+        rows = [self._rows[image] for image in images.tolist()]
+        xywh, scores, categories = (np.concatenate(values) for values in zip(*rows, strict=True))
+        image_ids = np.repeat(images, [len(image.scores) for image in rows])
+        table = detection_table(image_ids, categories, xywh, scores, truth)
+        return evaluate(truth, table, self._protocol, self._engine)

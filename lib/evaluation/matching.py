@@ -1,7 +1,7 @@
 """Which detection finds which object, by the rules of COCO and of VOC, for all images, thresholds and sizes.
 
-The engines compute tables; what goes beyond them (VOC's and VisDrone's rules, errors by kind, comparisons)
-starts here. Only pairs of a detection and an object that overlap enough are ever looked at: they are few.
+The engines compute tables. Everything else (the rules of VOC and VisDrone, errors by kind, comparisons) starts
+here. Only pairs of a detection and an object that overlap enough are looked at, which are few.
 """
 
 from __future__ import annotations
@@ -31,42 +31,54 @@ class Pairs(NamedTuple):
     iou: np.ndarray
 
 
-class Matches(NamedTuple):
-    """What the detections found, for T IoU thresholds and A area ranges.
+class Flags(NamedTuple):
+    """Which detections are right, for T IoU thresholds; a detection that is neither of both is wrong.
 
-    Only the C detections that overlap some object enough are listed; the others found nothing.
+    Attributes:
+        true: (T, D) bool, true positives.
+        ignored: (T, D) bool, detections that are neither right nor wrong.
+    """
+
+    true: np.ndarray
+    ignored: np.ndarray
+
+
+class Matches(NamedTuple):
+    """What the detections find, for T IoU thresholds and A area ranges.
+
+    Only the C detections that overlap some object enough are listed; the others find nothing.
 
     Attributes:
         detection: (C,) int64, ascending.
-        object: (C, T, A) int64, the object found, or NONE.
+        object: (C, T, A) int64, the object that is found, or NONE.
         rank: (D,) int64, place by falling score among what the limit counts together, from 0.
-        object_ignored: (G, A) bool, to be ignored, or outside of the range.
-        outside: (D, A) bool, detection's area outside of the range.
+        object_ignored: (G, A) bool, objects to be ignored, or outside the range.
+        uncounted: (D, A) bool, detections that are ignored unless they find an object: those beyond the
+            protocol's highest limit, or outside the range.
     """
 
     detection: np.ndarray
     object: np.ndarray
     rank: np.ndarray
     object_ignored: np.ndarray
-    outside: np.ndarray
+    uncounted: np.ndarray
 
-    def flags(self, threshold: int, area: int) -> tuple[np.ndarray, np.ndarray]:
-        """(D,) bool each: detections that are true positives, and those that count neither way."""
-        found = self.object[:, threshold, area]
-        ignored = self.outside[:, area].copy()
-        ignored[self.detection] &= found == NONE
-        hit, hit_ignored = found != NONE, np.zeros(len(found), bool)
-        hit_ignored[hit] = self.object_ignored[found[hit], area]
-        ignored[self.detection] |= hit_ignored
-        true = np.zeros(len(ignored), bool)
-        true[self.detection] = hit & ~hit_ignored
-        return true, ignored
+    def flags(self, area: int) -> Flags:
+        """Right, ignored and wrong detections within one range."""
+        objects = self.object[:, :, area].T  # (T, C)
+        is_hit = objects != NONE
+        is_hit_ignored = is_hit & self.object_ignored[objects, area]
+        true = np.zeros((len(objects), len(self.rank)), bool)
+        ignored = np.repeat(self.uncounted[None, :, area], len(objects), axis=0)
+        true[:, self.detection] = is_hit & ~is_hit_ignored
+        ignored[:, self.detection] = np.where(is_hit, is_hit_ignored, ignored[:, self.detection])
+        return Flags(true, ignored)
 
 
 def overlap(boxes: np.ndarray, others: np.ndarray, is_region: np.ndarray) -> np.ndarray:
     """(N,) float64 IoU of (N, 4) xywh boxes row by row; over the first's area where the other is a region.
 
-    The order of the operations is the reference's: the last bit decides ties.
+    The order of the operations is that of COCO's own code: the last bit decides ties.
     """
     (x1, y1, w1, h1), (x2, y2, w2, h2) = boxes.T, others.T
     width = np.minimum(x1 + w1, x2 + w2) - np.maximum(x1, x2)
@@ -92,15 +104,15 @@ def find_pairs(
         is_region: (G,) bool, objects whose overlap is taken over the detection's area; ``ignore`` by default.
     """
     is_region = ground_truth.ignore if is_region is None else is_region
-    stride = len(ground_truth.names) if same_class else 1
-    keys, wanted = (
-        table.image * stride + (table.category if same_class else 0) for table in (ground_truth, detections)
-    )
+    keys, wanted = ground_truth.image, detections.image
+    if same_class:
+        num_classes = len(ground_truth.names)
+        keys, wanted = keys * num_classes + ground_truth.category, wanted * num_classes + detections.category
     order = np.argsort(keys, kind="stable")
-    starts, ends = (np.searchsorted(keys[order], wanted, side) for side in ("left", "right"))
-    counts = ends - starts
+    starts = np.searchsorted(keys[order], wanted, "left")
+    counts = np.searchsorted(keys[order], wanted, "right") - starts
     blocks = np.searchsorted(np.cumsum(counts), np.arange(0, max(counts.sum(), 1), _BLOCK), "left")
-    parts = []
+    parts = [Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
     for first, last in zip(blocks, [*blocks[1:], len(wanted)], strict=True):
         number = counts[first:last]
         rows = np.repeat(np.arange(first, last), number)
@@ -109,31 +121,30 @@ def find_pairs(
         iou = overlap(detections.xywh[rows], ground_truth.xywh[columns], is_region[columns])
         kept = (iou > 0) & (iou >= floor)
         parts.append(Pairs(rows[kept], columns[kept], iou[kept]))
-    nothing = Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
-    return Pairs(*map(np.concatenate, zip(nothing, *parts, strict=True)))
+    return Pairs(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def match(ground_truth: GroundTruth, detections: DetectionTable, protocol: Protocol) -> Matches:
     """What each detection finds by the protocol's rule."""
-    thresholds = np.minimum(protocol.iou_thresholds, 1 - 1e-10)  # the reference's guard for a threshold of 1
+    thresholds = np.minimum(protocol.iou_thresholds, 1 - 1e-10)  # as COCO's own code guards a threshold of 1
     rule = _match_coco if protocol.matching == "coco" else _match_voc
     is_region = ground_truth.ignore & (protocol.matching == "coco")  # VOC's difficult objects are no regions
     rank = _places(detections.image if protocol.limit_is_of_image else _classes(detections), detections.score)
     pairs = find_pairs(ground_truth, detections, thresholds.min(), is_region=is_region)
+    uncounted = _outside(detections.xywh[:, 2] * detections.xywh[:, 3], protocol)
     if protocol.limits[-1] is not None:
-        kept = rank[pairs.detection] < protocol.limits[-1]
-        pairs = Pairs(*(values[kept] for values in pairs))
+        is_beyond = rank >= protocol.limits[-1]
+        uncounted |= is_beyond[:, None]
+        pairs = Pairs(*(values[~is_beyond[pairs.detection]] for values in pairs))
     object_ignored = ground_truth.ignore[:, None] | _outside(ground_truth.area, protocol)
     listed, row = np.unique(pairs.detection, return_inverse=True)
-    found = rule(
-        pairs._replace(detection=row), detections.select(listed), object_ignored, is_region, thresholds
-    )
-    outside = _outside(detections.xywh[:, 2] * detections.xywh[:, 3], protocol)
-    return Matches(listed, found, rank, object_ignored, outside)
+    pairs = pairs._replace(detection=row)
+    objects = rule(pairs, detections.select(listed), object_ignored, is_region, thresholds)
+    return Matches(listed, objects, rank, object_ignored, uncounted)
 
 
 def _outside(areas: np.ndarray, protocol: Protocol) -> np.ndarray:
-    """(N, A) bool, whether an area is in none of both bounds and between."""
+    """(N, A) bool, whether an area is outside each range."""
     low, high = np.array(list(protocol.ranges.values()), np.float64).T
     return (areas[:, None] < low) | (areas[:, None] > high)
 
@@ -161,29 +172,29 @@ def _match_coco(
 ) -> np.ndarray:
     """(C, T, A) objects: by falling score, each detection takes the best object that is still free.
 
-    Objects that count go before those that do not; of equal overlaps the last object wins. The detections
-    of one turn, the n-th of every image and class, do not compete, so that a turn is one step for all.
+    Objects that count go before those that do not; of equal overlaps the last object wins. The n-th detections
+    of every image and class do not compete with each other, so they take their objects in one step.
     """
     turn = _places(_classes(detections), detections.score)
     shape = (len(thresholds), object_ignored.shape[1])
     found = np.full((len(turn), *shape), NONE, np.int32)
     taken = np.zeros((len(object_ignored), *shape), bool)
     order = np.lexsort((pairs.object, pairs.iou, pairs.detection, turn[pairs.detection]))
-    row, thing, iou = (values[order] for values in pairs)
+    row, candidate, iou = (values[order] for values in pairs)
     edges = np.searchsorted(turn[row], np.arange(turn.max(initial=-1) + 2))
     for begin, end in zip(edges[:-1], edges[1:], strict=True):
-        rows, things = row[begin:end], thing[begin:end]
-        free = ~taken[things] | is_region[things, None, None]
+        rows, objects = row[begin:end], candidate[begin:end]
+        free = ~taken[objects] | is_region[objects, None, None]
         free &= iou[begin:end, None, None] >= thresholds[:, None]  # (n, T, A)
         place = np.arange(end - begin, dtype=np.int32)[:, None, None]
         starts = np.flatnonzero(np.diff(rows, prepend=NONE))
-        counting = free & ~object_ignored[things][:, None, :]
+        counting = free & ~object_ignored[objects][:, None, :]
         best = np.maximum.reduceat(np.where(counting, place, NONE), starts)
         best = np.where(best == NONE, np.maximum.reduceat(np.where(free, place, NONE), starts), best)
         hit = np.nonzero(best != NONE)
-        objects = things[best[hit]]
-        found[rows[starts][hit[0]], hit[1], hit[2]] = objects
-        taken[objects, hit[1], hit[2]] = True
+        hit_objects = objects[best[hit]]
+        found[rows[starts][hit[0]], hit[1], hit[2]] = hit_objects
+        taken[hit_objects, hit[1], hit[2]] = True
     return found
 
 
@@ -194,9 +205,9 @@ def _match_voc(
     is_region: np.ndarray,
     thresholds: np.ndarray,
 ) -> np.ndarray:
-    """(C, T, A) objects: each detection takes the best object of all; who comes second has found nothing.
+    """(C, T, A) objects: each detection takes the best object of all; the second one on an object finds nothing.
 
-    A difficult object can be found any number of times: it counts neither way.
+    A difficult object can be found any number of times, since it is never counted.
     """
     order = np.lexsort((pairs.object, -pairs.iou, pairs.detection))
     first = order[np.flatnonzero(np.diff(pairs.detection[order], prepend=NONE))]

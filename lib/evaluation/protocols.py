@@ -1,21 +1,22 @@
-"""The protocols of evaluation: sizes, IoU thresholds, numbers of detections, and what the numbers are called.
+"""The protocols of evaluation: size ranges, IoU thresholds, limits on detections, and the names of the metrics.
 
-A range is (lowest, highest) area in square pixels of the original image, both bounds inclusive, so an object
-of exactly 32^2 px is small and medium, as in the reference of COCO. The first range is the headline's.
+A range is (lowest, highest) area in square pixels of the original image. Both bounds belong to it, so an object
+of exactly 32^2 px is both small and medium, as in COCO's own code. The first range is that of the headline.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from lib.evaluation.options import HUGE, check_limits, check_range, check_thresholds
 from lib.utils.lookup import lookup
 
-COCO_IOU = tuple(np.linspace(0.5, 0.95, 10).tolist())  # to the last bit: 0.05 steps would differ
-COCO_LIMITS = (1, 10, 100)
+HUGE = 1e5**2  # px^2: upper bound of an open range, as in COCO's own code
+COCO_IOU = tuple(np.linspace(0.5, 0.95, 10).tolist())  # multiples of 0.05 would differ in the last bit
 
 
 class Metric(NamedTuple):
@@ -25,7 +26,7 @@ class Metric(NamedTuple):
         kind: "AP" or "AR".
         threshold: index of the IoU threshold, or None for the mean over all.
         area: index of the area range.
-        limit: index of the number of detections an image.
+        limit: index of the limit on detections per image.
     """
 
     kind: str
@@ -41,21 +42,21 @@ class Protocol(NamedTuple):
         name: the name in ``PROTOCOLS``.
         ranges: name -> (lowest, highest) area in px^2 of the original image; the first is the headline's.
         iou_thresholds: ascending, in (0, 1].
-        limits: detections an image and class that count, ascending; None means all.
-        headline: the key of the number to quote.
-        iou_apart: each IoU threshold has numbers of its own and no mean is taken.
+        limits: how many detections of an image count, ascending; None means all.
+        headline: key of the metric to quote.
+        iou_apart: each IoU threshold has its own metrics, and there is no mean over thresholds.
         matching: "coco": a detection takes the best object that is still free; "voc": the best object of all.
-        points: recall levels at which precision is averaged; None for the area under the whole curve.
-        limit_is_of_image: the limits count all classes of an image together.
-        ignore_flags: keys of an annotation; any of them, if true, makes it a region that counts neither way.
-        region_classes: classes whose boxes are regions of no class: what lies half inside is dropped.
+        points: number of recall levels at which precision is averaged; None for the area under the whole curve.
+        limit_is_of_image: the limits count the detections of all classes together.
+        ignore_flags: keys of an annotation; if any is true, the object becomes a region to ignore.
+        region_classes: classes whose boxes are ignored regions: what lies at least half inside is dropped.
         dropped_classes: classes that are not judged; detections of them are dropped.
     """
 
     name: str
     ranges: Mapping[str, tuple[float, float]]
     iou_thresholds: tuple[float, ...] = COCO_IOU
-    limits: tuple[int | None, ...] = COCO_LIMITS
+    limits: tuple[int | None, ...] = (1, 10, 100)
     headline: str = "AP"
     iou_apart: bool = False
     matching: str = "coco"
@@ -66,7 +67,7 @@ class Protocol(NamedTuple):
     dropped_classes: tuple[str, ...] = ()
 
     @property
-    def is_kit(self) -> bool:
+    def is_beyond_coco(self) -> bool:
         """Whether the rules go beyond what the COCO engines compute."""
         return self.matching != "coco" or self.points != 101 or self.limit_is_of_image
 
@@ -79,21 +80,27 @@ class Protocol(NamedTuple):
         """Key -> place of every number that the protocol reports, in the order of reports."""
         last, parts = len(self.limits) - 1, list(enumerate(self.ranges))[1:]
         percents = {f"{100 * value:.4g}": index for index, value in enumerate(self.iou_thresholds)}
-        found = {}
+        metrics = {}
         for suffix, threshold in percents.items() if self.iou_apart else [("", None)]:
-            found[f"AP{suffix}"] = Metric("AP", threshold, 0, last)
-            for percent in [] if self.iou_apart else [key for key in ("50", "75") if key in percents]:
-                found[f"AP{percent}"] = Metric("AP", percents[percent], 0, last)
-            for area, name in parts:
-                found[f"AP{suffix}_{name}"] = Metric("AP", threshold, area, last)
+            metrics[f"AP{suffix}"] = Metric("AP", threshold, 0, last)
+            for percent in () if self.iou_apart else ("50", "75"):
+                if percent in percents:
+                    metrics[f"AP{percent}"] = Metric("AP", percents[percent], 0, last)
+            metrics |= {f"AP{suffix}_{name}": Metric("AP", threshold, area, last) for area, name in parts}
             for limit, number in enumerate(self.limits):
                 key = f"AR{suffix}" if number is None else f"AR{suffix}_{number}"
-                found[key] = Metric("AR", threshold, 0, limit)
-            for area, name in parts:
-                found[f"AR{suffix}_{name}"] = Metric("AR", threshold, area, last)
-        return found
+                metrics[key] = Metric("AR", threshold, 0, limit)
+            metrics |= {f"AR{suffix}_{name}": Metric("AR", threshold, area, last) for area, name in parts}
+        return metrics
 
 
+def _by_side(lowest: float = 0, **highest: float) -> dict[str, tuple[float, float]]:
+    """Ranges that follow each other, from the sides of squares: ``small=32, medium=96`` is 0 to 32 and 32 to 96."""
+    sides = [lowest, *highest.values()]
+    return {name: (low**2, high**2) for name, low, high in zip(highest, sides, sides[1:], strict=False)}
+
+
+_OPEN = 1e5  # side of the largest square
 _ALL = {"all": (0, HUGE)}
 _VOC = Protocol(
     "voc",
@@ -105,40 +112,24 @@ _VOC = Protocol(
     ignore_flags=("difficult", "ignore", "iscrowd"),
 )
 PROTOCOLS = {
-    "coco": Protocol("coco", {**_ALL, "small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, HUGE)}),
+    "coco": Protocol("coco", _ALL | _by_side(small=32, medium=96, large=_OPEN)),
     "aitod": Protocol(
         "aitod",
-        {
-            **_ALL,
-            "very_tiny": (0, 8**2),
-            "tiny": (8**2, 16**2),
-            "small": (16**2, 32**2),
-            "medium": (32**2, HUGE),
-        },
+        _ALL | _by_side(very_tiny=8, tiny=16, small=32, medium=_OPEN),
         limits=(100, 300, 1500),
     ),
     "soda": Protocol(
         "soda",
-        {
-            "all": (0, 32**2),
-            "extremely_small": (0, 12**2),
-            "relatively_small": (12**2, 20**2),
-            "generally_small": (20**2, 32**2),
-            "normal": (32**2, 2000),
-        },
+        _by_side(all=32)
+        | _by_side(extremely_small=12, relatively_small=20, generally_small=32)
+        | {"normal": (32**2, 2000)},
         limits=(100, 300, 1000),
     ),
     "tinyperson": Protocol(
         "tinyperson",
-        {
-            "all": (1, HUGE),
-            "tiny": (1, 20**2),
-            "tiny1": (1, 8**2),
-            "tiny2": (8**2, 12**2),
-            "tiny3": (12**2, 20**2),
-            "small": (20**2, 32**2),
-            "reasonable": (32**2, HUGE),
-        },
+        {"all": (1, HUGE)}
+        | _by_side(1, tiny=20)
+        | _by_side(1, tiny1=8, tiny2=12, tiny3=20, small=32, reasonable=_OPEN),
         iou_thresholds=(0.25, 0.5, 0.75),
         limits=(200,),
         headline="AP50_tiny",
@@ -170,10 +161,10 @@ def make_protocol(
 
     Args:
         protocol: a name of ``PROTOCOLS``.
-        ranges: name -> [lowest, highest] area in px^2 of the original image; null or .inf leaves the end
-            open. They stand in for the protocol's own; the headline's range stays.
+        ranges: name -> [lowest, highest] area in px^2 of the original image; null or .inf leaves the upper end
+            open. They replace the protocol's ranges except the headline's.
         iou_thresholds: in (0, 1].
-        max_detections: numbers of detections an image, the largest of which holds for AP.
+        max_detections: limits on detections per image; AP is computed with the largest.
 
     Raises:
         ValueError: an unknown protocol, or a value that no evaluation can have.
@@ -185,11 +176,79 @@ def make_protocol(
                 f"evaluation.ranges must be a mapping of names to [lowest, highest] px^2; got {ranges!r}: "
                 "write for instance {tiny: [0, 256]}, or null for the protocol's own"
             )
-        headline = next(iter(made.ranges.items()))
-        named = {name: check_range(name, bounds, headline[0]) for name, bounds in ranges.items()}
-        made = made._replace(ranges={headline[0]: headline[1], **named})
+        headline, bounds = next(iter(made.ranges.items()))
+        named = {name: _check_range(name, pair, headline) for name, pair in ranges.items()}
+        made = made._replace(ranges={headline: bounds, **named})
     if iou_thresholds is not None:
-        made = made._replace(iou_thresholds=check_thresholds(iou_thresholds))
+        must, example = "numbers above 0 and at most 1", "[0.5]"
+        values = _check_list("iou_thresholds", iou_thresholds, must, example, lambda value: 0 < value <= 1)
+        made = made._replace(iou_thresholds=tuple(map(float, values)))
     if max_detections is not None:
-        made = made._replace(limits=check_limits(max_detections))
+        must, example = "whole numbers above 0", "[1, 10, 100]"
+        values = _check_list("max_detections", max_detections, must, example, lambda v: 0 < v == int(v))
+        made = made._replace(limits=tuple(map(int, values)))
     return made if made.headline in made.metrics() else made._replace(headline=next(iter(made.metrics())))
+
+
+def _check_range(name: str, bounds: Sequence[float | None], headline: str) -> tuple[float, float]:
+    """A range that a user gave, with an open end closed at ``HUGE``."""
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(name)) or name == headline:
+        raise ValueError(
+            f"a name in evaluation.ranges must be letters, digits and _, not start with a digit and not be "
+            f"{headline!r}; got {name!r}: choose a name such as 'tiny'"
+        )
+    is_list = isinstance(bounds, (list, tuple))
+    pair = [HUGE if value is None or value == math.inf else value for value in bounds] if is_list else []
+    if len(pair) != 2 or not _are_numbers(pair) or not 0 <= pair[0] < pair[1]:
+        raise ValueError(
+            f"evaluation.ranges.{name} must be [lowest, highest] area in px^2 with 0 <= lowest < highest; "
+            f"got {bounds!r}: write for instance [0, 256], or [1024, null] for an open end"
+        )
+    return float(pair[0]), float(pair[1])
+
+
+def _check_list(
+    key: str, values: Sequence[float], must: str, example: str, is_valid: Callable[[float], bool]
+) -> list[float]:
+    """The numbers that a user gave for a key of ``evaluation``, ascending, each once."""
+    if not _are_numbers(values) or not all(map(is_valid, values)):
+        raise ValueError(
+            f"evaluation.{key} must be a list of {must}; got {values!r}: "
+            f"write for instance {example}, or null for the protocol's own"
+        )
+    return sorted(set(values))
+
+
+def _are_numbers(values: object) -> bool:
+    """Whether this is a list of at least one finite number."""
+    return (
+        isinstance(values, (list, tuple))
+        and len(values) > 0
+        and all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
+        and all(map(math.isfinite, values))
+    )
+
+
+def parse_ranges(texts: Sequence[str]) -> dict[str, list[float | None]]:
+    """Ranges of a command line: ``tiny=0:256``, ``rest=256:`` in px^2."""
+    ranges: dict[str, list[float | None]] = {}
+    for text in texts:
+        name, _, bounds = text.partition("=")
+        low, colon, high = bounds.partition(":")
+        try:
+            ranges[name] = [float(low), float(high) if high else None]
+        except ValueError:
+            colon = ""
+        if not colon:
+            raise ValueError(
+                f"a range must be written NAME=LOWEST:HIGHEST in px^2; got {text!r}: write tiny=0:256"
+            )
+    return ranges
+
+
+def side_text(bounds: tuple[float, float]) -> str:
+    """A range of areas as sides of squares in px: ``16 to 32``, ``from 96``, ``any``."""
+    low, high = (math.sqrt(value) for value in bounds)
+    if bounds == (0, HUGE):
+        return "any"
+    return f"from {low:.3g}" if bounds[1] >= HUGE else f"{low:.3g} to {high:.3g}"

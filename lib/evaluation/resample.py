@@ -1,4 +1,4 @@
-"""AP of many resamples of the images at once, from one matching.
+"""The bootstrap over images: AP of many resamples at once, from one matching, and intervals of differences.
 
 A resample gives each image a weight, the number of times it was drawn. Precision need only be known where a true
 positive lies, so the detections between two of them enter as one sum.
@@ -6,15 +6,63 @@ positive lies, so the detections between two of them enter as one sum.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch.nn.functional import embedding_bag
 
 from lib.evaluation.arrays import DetectionTable, GroundTruth
 from lib.evaluation.matching import match
-from lib.evaluation.protocols import Protocol
+from lib.evaluation.protocols import Metric, Protocol
+from lib.evaluation.voc_visdrone import drop_regions
 
 _BLOCK = 256  # resamples at a time: their weights of a few thousand images stay in the cache
+
+
+class Interval(NamedTuple):
+    """The middle 95 % of a difference over the resamples."""
+
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.low:+.3f} to {self.high:+.3f}"
+
+    @property
+    def holds_zero(self) -> bool:
+        """Whether the difference may be due to the choice of images."""
+        return self.low <= 0 <= self.high
+
+
+def interval_of(change: np.ndarray) -> Interval | None:
+    """The interval of (B,) differences; None where none of them is a number."""
+    change = change[np.isfinite(change)]
+    return Interval(*np.quantile(change, [0.025, 0.975]).tolist()) if len(change) else None
+
+
+def draw_images(num_images: int, num_resamples: int, seed: int = 0) -> np.ndarray:
+    """(I, B) float32, how often each resample holds each image; each draws I images with replacement."""
+    rng = np.random.default_rng(seed)
+    drawn = (rng.integers(0, num_images, num_images) for _ in range(num_resamples))
+    return np.stack([np.bincount(rows, minlength=num_images) for rows in drawn], axis=1).astype(np.float32)
+
+
+def metric_of(ap: np.ndarray, metric: Metric, category: int | None = None) -> np.ndarray:
+    """(B,) float64, one metric of every resample, of one class or the mean; NaN where it has no object.
+
+    Args:
+        ap: (T, K, A, B) of ``resample_ap``.
+        metric: of kind AP.
+        category: of one class; None: the mean over the classes that have objects.
+    """
+    thresholds = slice(None) if metric.threshold is None else [metric.threshold]
+    classes = slice(None) if category is None else [category]
+    values = ap[thresholds][:, classes, metric.area]  # (T, K, B)
+    has_object = np.isfinite(values)
+    count = has_object.sum(axis=(0, 1))
+    total = np.where(has_object, values, 0).sum(axis=(0, 1), dtype=np.float64)
+    return np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
 
 
 def resample_ap(
@@ -23,36 +71,32 @@ def resample_ap(
     """AP of every resample at the protocol's highest limit.
 
     Args:
-        ground_truth, detections: without regions of no class.
-        protocol: as for ``evaluate``.
+        ground_truth, detections, protocol: as for ``evaluate``.
         weights: (I, B) whole numbers, how often each resample holds each image.
 
     Returns:
         (T, K, A, B) float32; NaN where a resample has no object of the class in the range.
     """
+    ground_truth, detections = drop_regions(ground_truth, detections)
     matches = match(ground_truth, detections, protocol)
-    num_thresholds, num_classes = len(protocol.iou_thresholds), len(ground_truth.names)
-    shape = num_thresholds, num_classes, len(protocol.ranges), weights.shape[1]
-    found = np.full(shape, np.nan, np.float32)
+    num_classes = len(ground_truth.names)
+    shape = len(protocol.iou_thresholds), num_classes, len(protocol.ranges), weights.shape[1]
+    ap = np.full(shape, np.nan, np.float32)
     blocks = torch.from_numpy(weights.astype(np.float32)).split(_BLOCK, dim=1)
     blocks = [block.contiguous() for block in blocks]
     levels = None if protocol.points is None else torch.from_numpy(protocol.recall_levels)
     order = np.lexsort((-detections.score, detections.category))
-    if protocol.limits[-1] is not None:
-        order = order[matches.rank[order] < protocol.limits[-1]]
     edges = np.searchsorted(detections.category[order], np.arange(num_classes + 1))
     for area in range(len(protocol.ranges)):
-        flags = [matches.flags(threshold, area) for threshold in range(num_thresholds)]
-        true = np.stack([true for true, _ in flags])  # (T, D)
-        counted = ~np.stack([ignored for _, ignored in flags])
+        true, ignored = matches.flags(area)
         counting = ~matches.object_ignored[:, area]
         for category in range(num_classes):
             rows = order[edges[category] : edges[category + 1]]
             objects = torch.from_numpy(ground_truth.image[counting & (ground_truth.category == category)])
-            ranking = _Ranking(detections.image[rows], true[:, rows], counted[:, rows])
+            ranking = _Ranking(detections.image[rows], true[:, rows], ~ignored[:, rows])
             parts = [ranking.average_precision(block, block[objects].sum(0), levels) for block in blocks]
-            found[:, category, area] = torch.cat(parts, dim=1).numpy()
-    return found
+            ap[:, category, area] = torch.cat(parts, dim=1).numpy()
+    return ap
 
 
 class _Ranking:
@@ -61,7 +105,7 @@ class _Ranking:
     Args:
         image: (N,) int64.
         true: (T, N) bool, true positives by threshold.
-        counted: (T, N) bool, what counts at all.
+        counted: (T, N) bool, detections that are right or wrong.
     """
 
     def __init__(self, image: np.ndarray, true: np.ndarray, counted: np.ndarray) -> None:
@@ -84,7 +128,7 @@ class _Ranking:
             levels: (R,) float64 recall levels at which precision is averaged; None for the whole area.
         """
         always = self.always.sums(weights)  # (H, B)
-        found = []
+        values = []
         for rows, images, some in self.at:
             hits = weights[images].cumsum(0)  # (h, B)
             total = always[rows] + some.sums(weights)
@@ -93,12 +137,12 @@ class _Ranking:
             recall = hits.double() / positives.clamp(min=1)
             share = recall if levels is None else _levels_reached(recall, levels)
             step = share.diff(dim=0, prepend=torch.zeros_like(share[:1]))
-            found.append((step * envelope).sum(0))
-        return torch.where(positives > 0, torch.stack(found), torch.nan).float()
+            values.append((step * envelope).sum(0))
+        return torch.where(positives > 0, torch.stack(values), torch.nan).float()
 
 
 def _levels_reached(recall: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
-    """Share of the recall levels that are at or below each recall; equal steps make a search needless."""
+    """Share of the recall levels that are at or below each recall; as steps are equal, no search is needed."""
     nearest = (recall * (len(levels) - 1)).round()
     below = nearest + (levels[nearest.long()] <= recall)
     return below / len(levels)

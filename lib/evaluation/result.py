@@ -1,4 +1,4 @@
-"""The numbers of one evaluation, as values, as JSON and as a table to read."""
+"""The numbers of one evaluation, as values, as JSON, as CSV and as tables. None stands where there is no object."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 
 from lib.evaluation.arrays import GroundTruth
 from lib.evaluation.engines import Curves
-from lib.evaluation.protocols import Metric, Protocol
-from lib.evaluation.tables import align, class_rows, limit_line, long_rows, size_rows
+from lib.evaluation.protocols import Metric, Protocol, side_text
+from lib.utils.table import Row, align, cell_text
 
 Numbers = dict[str, float | None]
 
 
 @dataclass(frozen=True)
 class Result:
-    """What an evaluation found; None stands wherever there is no object to find.
+    """The outcome of an evaluation.
 
     Attributes:
         protocol: by which the numbers were made.
@@ -34,10 +34,10 @@ class Result:
     objects: np.ndarray
 
     def value(self, metric: Metric, category: int | None = None) -> float | None:
-        """One number: the mean over the classes that have objects, or of one class."""
-        classes = slice(None) if category is None else slice(category, category + 1)
-        thresholds = (
-            slice(None) if metric.threshold is None else slice(metric.threshold, metric.threshold + 1)
+        """One number: of one class, or the mean over the classes that have objects."""
+        thresholds, classes = (
+            slice(None) if index is None else slice(index, index + 1)
+            for index in (metric.threshold, category)
         )
         if metric.kind == "AR":
             values = self.curves.recall[thresholds, classes, metric.area, metric.limit]
@@ -48,27 +48,26 @@ class Result:
         values = values[values > -1]
         return float(np.mean(values)) if values.size else None
 
+    def _numbers(self, category: int | None = None) -> Numbers:
+        return {key: self.value(metric, category) for key, metric in self.protocol.metrics().items()}
+
     @property
     def metrics(self) -> Numbers:
         """Key -> number over all classes."""
-        return {key: self.value(metric) for key, metric in self.protocol.metrics().items()}
+        return self._numbers()
 
     @property
     def per_class(self) -> dict[str, Numbers]:
         """Class name -> the same keys."""
-        metrics = self.protocol.metrics().items()
-        return {
-            name: {key: self.value(metric, index) for key, metric in metrics}
-            for index, name in enumerate(self.names)
-        }
+        return {name: self._numbers(index) for index, name in enumerate(self.names)}
 
     @property
     def counts(self) -> dict[str, int]:
-        """Range -> objects in it. Bounds belong to both neighbours, as in the evaluation itself."""
+        """Range -> objects in it. A bound belongs to both of its ranges, as in the evaluation itself."""
         return dict(zip(self.protocol.ranges, self.objects.sum(0).tolist(), strict=True))
 
     def to_json(self) -> dict[str, Any]:
-        """The form of test.py and tools/evaluate.py; see DESIGN.md."""
+        """What test.py and tools/evaluate.py write; docs/evaluation.md describes it."""
         return {
             "metrics": self.metrics,
             "per_class": self.per_class,
@@ -77,14 +76,55 @@ class Result:
         }
 
     def to_csv(self) -> str:
-        """One line a class and range; empty where there is no object."""
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(long_rows(self))
+        """One line for each class and range: bounds in px^2, objects, AP and AR; empty where there is no object."""
+        columns, text = self._columns(), io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(("class", "range", "lowest_px2", "highest_px2", "objects", *columns))
+        counts = np.vstack([self.objects.sum(0), self.objects]).tolist()
+        for index, name in enumerate(("(all)", *self.names)):
+            for area, (range_name, bounds) in enumerate(self.protocol.ranges.items()):
+                category = index - 1 if index else None
+                values = (self.value(metric._replace(area=area), category) for metric in columns.values())
+                writer.writerow((name, range_name, *bounds, counts[index][area], *values))
         return text.getvalue()
 
     def table(self) -> str:
-        """Two tables to read: by size, and by class. A dash stands where there is no object."""
-        return "\n\n".join([align(size_rows(self)), limit_line(self), align(class_rows(self))])
+        """What to read on a screen: numbers by size, recall by limit, numbers by class."""
+        return "\n\n".join([align(self.size_rows()), self.limit_line(), align(self.class_rows())])
+
+    def size_rows(self) -> list[Row]:
+        """Header, and one row for each range: name, side, objects, AP and AR."""
+        columns = self._columns()
+        rows: list[Row] = [("range", "side, px", "objects", *columns)]
+        for area, (name, bounds) in enumerate(self.protocol.ranges.items()):
+            values = [self.value(metric._replace(area=area)) for metric in columns.values()]
+            rows.append((name, side_text(bounds), self.counts[name], *values))
+        return rows
+
+    def class_rows(self) -> list[Row]:
+        """Header, and one row for each class: name, objects, AP and AR, and the headline's AP by range."""
+        columns = self._columns()
+        headline = self.protocol.metrics()[self.protocol.headline]
+        for area, name in list(enumerate(self.protocol.ranges))[1:]:
+            columns[f"AP_{name}"] = headline._replace(area=area)
+        rows: list[Row] = [("class", "objects", *columns)]
+        for index, name in enumerate(self.names):
+            values = [self.value(metric, index) for metric in columns.values()]
+            rows.append((name, int(self.objects[index, 0]), *values))
+        return rows
+
+    def limit_line(self) -> str:
+        """Recall for each limit on detections per image."""
+        metrics = self.protocol.metrics().items()
+        recalls = {key: metric for key, metric in metrics if metric.kind == "AR" and metric.area == 0}
+        return ", ".join(f"{key} {cell_text(self.value(metric))}" for key, metric in recalls.items())
+
+    def _columns(self) -> dict[str, Metric]:
+        """Title -> number over the first range and at the highest limit: AP, AP50, AP75, AR and the like."""
+        last, metrics = len(self.protocol.limits) - 1, self.protocol.metrics().items()
+        return {
+            key.split("_")[0]: metric for key, metric in metrics if (metric.area, metric.limit) == (0, last)
+        }
 
 
 def count_objects(ground_truth: GroundTruth, protocol: Protocol) -> np.ndarray:

@@ -14,19 +14,19 @@ import yaml
 from lib.config import EasyDict, load_config, merge, read_yaml, to_plain
 from lib.utils.lookup import accepts, suggest
 
-# Key of a grid -> its type and meaning. Experiments are written as in their files; all paths, that of a ``_base_``
-# too, are seen from where the command runs.
+# Key of a grid -> its type and meaning. Experiments are written as in their files. All paths, also that of a
+# ``_base_``, are relative to the folder in which the command runs.
 KEYS: dict[str, tuple[Any, str]] = {
     "data": (
         dict | None,
-        "arguments of lib.data.synthetic.dataset.generate; null: the data lie there already",
+        "arguments of lib.data.synthetic.dataset.generate; null: the data are there already",
     ),
     "start": (
         dict | None,
-        "what the detector has of its own whose backbone all rows start from; it is trained first",
+        "over the base: a detector that is trained first; all rows start from its backbone",
     ),
     "base": (dict, "what the rows have in common; it overrides a row's own _base_"),
-    "rows": (dict, "name -> what its experiment has of its own"),
+    "rows": (dict, "name -> what its experiment has over the base"),
     "budgets": (
         dict,
         "name -> train keys, such as {epochs: 10} or {time_limit_s: 60.0}; a run belongs to one",
@@ -35,7 +35,7 @@ KEYS: dict[str, tuple[Any, str]] = {
     "reference": (str, "the row that others are compared with"),
     "claims": (
         list,
-        "{text, better, worse, ranges}: one row finds objects of these sizes better than another",
+        "{text, better, worse, ranges}: one row detects objects of these sizes better than another",
     ),
 }
 
@@ -47,7 +47,7 @@ class Run(NamedTuple):
         row, budget, seed: its place in the grid.
         file: its experiment.
         cfg: the same, resolved, with the overrides of the command line.
-        folder: where it runs; another configuration has another folder, so none goes on from another's weights.
+        folder: where it runs; another configuration has another folder, so none resumes from another's weights.
         digest: of the configuration.
     """
 
@@ -63,6 +63,13 @@ class Run(NamedTuple):
     def name(self) -> str:
         """Its name in reports and of its result."""
         return run_name(self.row, self.budget, self.seed)
+
+
+class Plan(NamedTuple):
+    """The run that the others start from, if there is one, and the others."""
+
+    start: Run | None
+    runs: list[Run]
 
 
 def run_name(row: str, budget: str, seed: int) -> str:
@@ -90,10 +97,8 @@ def read_grid(path: str | Path) -> dict[str, Any]:
     return grid
 
 
-def plan(
-    grid: Mapping[str, Any], out: Path, scale: float = 1.0, overrides: Sequence[str] = ()
-) -> tuple[Run | None, list[Run]]:
-    """The run that the others start from, if any, and the others: seed by seed, so that all rows come early.
+def plan(grid: Mapping[str, Any], out: Path, scale: float = 1.0, overrides: Sequence[str] = ()) -> Plan:
+    """All runs of a grid, seed by seed, so that every row has a result early.
 
     Args:
         grid: as ``read_grid`` gives it.
@@ -109,11 +114,11 @@ def plan(
     runs = []
     for seed in grid["seeds"]:
         for budget, limits in grid["budgets"].items():
-            own = {"train": scaled(limits, scale), "run": {"seed": seed}}
+            place = {"train": scaled(limits, scale), "run": {"seed": seed}}
             for row, changes in grid["rows"].items():
-                experiment = merge(merge(base, changes or {}), own)
+                experiment = merge(merge(base, changes or {}), place)
                 runs.append(_make_run(row, budget, seed, experiment, out, overrides))
-    return start, runs
+    return Plan(start, runs)
 
 
 def scaled(limits: Mapping[str, float], scale: float) -> dict[str, float]:
@@ -129,6 +134,7 @@ def scaled(limits: Mapping[str, float], scale: float) -> dict[str, float]:
 def _make_run(
     row: str, budget: str, seed: int, experiment: Mapping, out: Path, overrides: Sequence[str]
 ) -> Run:
+    """Writes the experiment of a run and resolves it."""
     file = out / "experiments" / f"{run_name(row, budget, seed)}.yml"
     file.parent.mkdir(parents=True, exist_ok=True)
     if "_base_" in experiment:

@@ -1,4 +1,4 @@
-"""The runs of a study: trained and tested by the project's own scripts, several at once, a JSON file each."""
+"""The runs of a study: trained and tested by the project's own scripts, several at once, one JSON file each."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -36,15 +36,15 @@ class RunFailed(ValueError):
 
 
 def jobs_on(device: torch.device) -> int:
-    """Runs at once: one on a GPU, else one a core."""
+    """Runs at once: one on a GPU, else one for each core."""
     return 1 if device.type == "cuda" else len(os.sched_getaffinity(0))
 
 
 def run_all(runs: Sequence[Run], results: Path, overrides: Sequence[str], jobs: int) -> list[str]:
-    """Does what has no result yet; a run that fails does not stop the others.
+    """Trains and tests what has no result of the same configuration yet; a failure does not stop the other runs.
 
     Args:
-        results: folder of the results; a result of the same configuration stands.
+        results: folder of the results.
         overrides: ``key=value`` texts over every experiment.
         jobs: runs at once.
 
@@ -58,7 +58,7 @@ def run_all(runs: Sequence[Run], results: Path, overrides: Sequence[str], jobs: 
 
 
 def train(run: Run, overrides: Sequence[str]) -> None:
-    """Trains a run, or what is left of it. The last weights count, so nothing is tested on the way."""
+    """Trains a run, or what is left of it. The last weights count, so there is no test during training."""
     _script(
         run.folder,
         "train.py",
@@ -66,7 +66,7 @@ def train(run: Run, overrides: Sequence[str]) -> None:
         "--resume",
         *overrides,
         "data.val.annotations=null",
-        "train.eval_every=0",  # a data.layout has test images all the same
+        "train.eval_every=0",  # with a data.layout there are test images all the same
         f"run.dir={run.folder.parent}",
         f"run.name={run.folder.name}",
     )
@@ -75,23 +75,23 @@ def train(run: Run, overrides: Sequence[str]) -> None:
 def is_done(run: Run, results: Path) -> bool:
     """Whether the run has a result, of this very configuration."""
     file = results / f"{run.name}.json"
-    return file.exists() and json.loads(file.read_text(encoding="utf-8"))["digest"] == run.digest
+    return file.exists() and _read(file)["digest"] == run.digest
 
 
 def _run(run: Run, results: Path, overrides: Sequence[str]) -> bool:
-    """Whether the run has its result, now or already."""
+    """Trains and tests a run unless that is done; whether it has its result."""
     if is_done(run, results):
         log.info("%s is done already", run.name)
         return True
-    started, tested = time.monotonic(), run.folder / "metrics.json"
-    checkpoint = f"--checkpoint={run.folder / 'last.pth'}"
+    started = time.monotonic()
+    files = f"--checkpoint={run.folder / 'last.pth'}", f"--json={run.folder / 'metrics.json'}"
     try:
         train(run, overrides)
-        _script(run.folder, "test.py", f"--cfg={run.file}", checkpoint, f"--json={tested}", *overrides)
+        _script(run.folder, "test.py", f"--cfg={run.file}", *files, *overrides)
     except RunFailed as error:
         log.error("%s FAILED: %s", run.name, error)
         return False
-    write_json(results / f"{run.name}.json", _result(run, json.loads(tested.read_text(encoding="utf-8"))))
+    write_json(results / f"{run.name}.json", _result(run))
     log.info("%s took %.0f s", run.name, time.monotonic() - started)
     return True
 
@@ -108,11 +108,15 @@ def _script(folder: Path, name: str, *arguments: str) -> None:
         raise RunFailed(f"{name} must end with status 0; got {status}, see {log_file}: {' '.join(last)}")
 
 
-def _result(run: Run, tested: Mapping[str, Any]) -> dict[str, Any]:
+def _read(file: Path) -> Any:
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _result(run: Run) -> dict[str, Any]:
     """What reports need of a run that was trained and tested: plain values, a few kilobytes."""
+    metrics, about = (_read(run.folder / name) for name in ("metrics.json", "run.json"))
     position = read_run(run.folder / "last.pth")["position"]
-    about = json.loads((run.folder / "run.json").read_text(encoding="utf-8"))
-    curve = size_curve(*judged(run))
+    curve = size_curve(*tested(run))
     with torch.device("meta"):
         cost = cost_of(build_detector(run.cfg), input_size(run.cfg))
     return {
@@ -120,8 +124,8 @@ def _result(run: Run, tested: Mapping[str, Any]) -> dict[str, Any]:
         "budget": run.budget,
         "seed": run.seed,
         "digest": run.digest,
-        "metrics": tested["metrics"],
-        "counts": tested["counts"],
+        "metrics": metrics["metrics"],
+        "counts": metrics["counts"],
         "curve": None if curve is None else {name: value.tolist() for name, value in curve._asdict().items()},
         "input_size": list(input_size(run.cfg)),
         "priors": cost.num_priors,
@@ -139,10 +143,17 @@ def _result(run: Run, tested: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def judged(run: Run) -> tuple[GroundTruth, DetectionTable, Protocol]:
+class Tested(NamedTuple):
     """What the test of a run compared, and by which protocol."""
+
+    ground_truth: GroundTruth
+    detections: DetectionTable
+    protocol: Protocol
+
+
+def tested(run: Run) -> Tested:
+    """Ground truth, detections and protocol of a run that was tested."""
     classes = read_run(run.folder / "last.pth")["classes"]
     dataset, protocol = build_dataset(run.cfg, "val", classes), build_protocol(run.cfg)
     truth = make_ground_truth(dataset.ground_truth, protocol, dataset.category_ids)
-    found = json.loads((run.folder / "detections.json").read_text(encoding="utf-8"))
-    return truth, make_detections(found, truth), protocol
+    return Tested(truth, make_detections(_read(run.folder / "detections.json"), truth), protocol)

@@ -1,35 +1,123 @@
-"""What the runs of a study say together: paired intervals of differences, verdicts on claims, times of all rows."""
+"""What the runs of a study say together: intervals of differences, verdicts on claims, the time of each row."""
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from statistics import mean
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lib.evaluation.arrays import DetectionTable, GroundTruth
 from lib.evaluation.protocols import Protocol
-from lib.evaluation.resample import resample_ap
-from lib.evaluation.voc_visdrone import drop_regions
-from lib.study.grid import Run
-from lib.study.runs import judged
+from lib.evaluation.resample import Interval, draw_images, interval_of, metric_of, resample_ap
+from lib.study.grid import Run, run_name
+from lib.study.runs import tested
 from lib.timing.speed import make_images, run_speed
 from lib.utils.files import write_json
 from lib.utils.runtime import choose_device
 
 NUM_RESAMPLES = 1000
-SECONDS_A_ROW = 3.0  # of timing
+SECONDS_PER_ROW = 3.0  # of timing
+_BUDGETS = {"seconds": "equal time", "images": "equal numbers of images"}
+
+
+class Change(NamedTuple):
+    """Difference of two rows' mean AP, with its 95 % interval."""
+
+    value: float
+    interval: Interval
+
+    def __str__(self) -> str:
+        return f"{self.value:+.3f} ({self.interval})"
+
+
+class Study(NamedTuple):
+    """What the JSON files of a study hold.
+
+    Attributes:
+        about: study.json: name, grid, command, the runs that are done, intervals, timing.
+        results: of these runs.
+    """
+
+    about: dict[str, Any]
+    results: list[dict[str, Any]]
+
+    @property
+    def name(self) -> str:
+        """That of its folder."""
+        return self.about["name"]
+
+    @property
+    def budgets(self) -> list[str]:
+        """Those that have results."""
+        done = {result["budget"] for result in self.results}
+        return [budget for budget in self.about["grid"]["budgets"] if budget in done]
+
+    @property
+    def keys(self) -> list[str]:
+        """AP over all sizes and by size, in the order of the protocol."""
+        return ["AP", *(key for key in self.results[0]["metrics"] if key.startswith("AP_"))]
+
+    @property
+    def missing(self) -> list[str]:
+        """Names of the grid's runs that have no result."""
+        grid = self.about["grid"]
+        asked = itertools.product(grid["rows"], grid["budgets"], grid["seeds"])
+        return [name for name in itertools.starmap(run_name, asked) if name not in self.about["runs"]]
+
+    def of(self, row: str, budget: str) -> list[dict[str, Any]]:
+        """The results of a row, one for each seed."""
+        return [result for result in self.results if (result["row"], result["budget"]) == (row, budget)]
+
+    def values(self, row: str, budget: str, metric: str) -> list[float]:
+        """A metric of a row, one for each seed; empty without an object."""
+        values = (result["metrics"][metric] for result in self.of(row, budget))
+        return [value for value in values if value is not None]
+
+    def time_ms(self, row: str) -> float:
+        """Median time of an image."""
+        return self.about["timing"]["models"][row]["time_ms"]["total"]["median"]
+
+    def change(self, row: str, against: str, budget: str, metric: str) -> Change | None:
+        """How much greater a metric of a row is than that of another; None where one of them has no value."""
+        place = {"budget": budget, "row": row, "against": against, "metric": metric}
+        for entry in self.about["intervals"]:
+            if place.items() <= entry.items() and entry["low"] is not None:
+                first, second = (mean(self.values(name, budget, metric)) for name in (row, against))
+                return Change(first - second, Interval(entry["low"], entry["high"]))
+        return None
+
+
+def read_study(folder: Path) -> Study:
+    """The study whose JSON files lie in ``folder``."""
+    about = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    files = (folder / f"{name}.json" for name in about["runs"])
+    return Study(about, [json.loads(file.read_text(encoding="utf-8")) for file in files])
+
+
+def budget_title(budget: str) -> str:
+    """A budget in words, after "at"."""
+    return _BUDGETS.get(budget, budget)
+
+
+def verdict(change: Change | None) -> str:
+    """What better - worse says of the claim: holds, fails, undecided, or untested."""
+    if change is None:
+        return "untested"
+    return "undecided" if change.interval.holds_zero else "holds" if change.interval.low > 0 else "fails"
 
 
 def write_summary(file: Path, about: Mapping[str, Any], grid: Mapping[str, Any], runs: Sequence[Run]) -> None:
     """Writes study.json: the grid, what is done of it, intervals of differences, times.
 
-    Where it is of these very runs already it stays, times and all: figures that were read do not change.
+    If it is of exactly these runs already, it stays, with its times, so that published figures do not change.
 
     Args:
-        about: what it says besides.
+        about: further keys.
         runs: those that are done.
     """
     content = json.loads(json.dumps({"grid": grid, "runs": {run.name: run.digest for run in runs}}))
@@ -55,50 +143,38 @@ def find_intervals(grid: Mapping[str, Any], runs: Sequence[Run]) -> list[dict[st
         runs: those that are done.
 
     Returns:
-        An entry for each budget, pair of rows and AP key: budget, row, against, metric, low, high; None without
-        an object.
+        An entry for each budget, pair of rows and AP key: budget, row, against, metric, low, high; the last two are
+        None without an object.
     """
-    found, weights = [], None
+    entries = []
     for budget in grid["budgets"]:
         samples, rng = {}, np.random.default_rng(0)
         for row in grid["rows"]:
-            seeds = [judged(run) for run in runs if (run.row, run.budget) == (row, budget)]
+            seeds = [tested(run) for run in runs if (run.row, run.budget) == (row, budget)]
             if seeds:
-                weights = draw_images(seeds[0][0], NUM_RESAMPLES) if weights is None else weights
+                weights = draw_images(len(seeds[0].ground_truth.image_ids), NUM_RESAMPLES)
                 samples[row] = draw_seeds([resampled_metrics(*seed, weights) for seed in seeds], rng)
         for row, against in pairs_of(grid):
             if row in samples and against in samples:
                 for metric in samples[row]:
-                    low, high = interval(samples[row][metric] - samples[against][metric])
-                    entry = {"budget": budget, "row": row, "against": against, "metric": metric}
-                    found.append({**entry, "low": low, "high": high})
-    return found
-
-
-def draw_images(truth: GroundTruth, num_resamples: int) -> np.ndarray:
-    """(I, B) float32, how often each resample holds each image."""
-    count, rng = len(truth.image_ids), np.random.default_rng(0)
-    drawn = [np.bincount(rng.integers(0, count, count), minlength=count) for _ in range(num_resamples)]
-    return np.stack(drawn, axis=1).astype(np.float32)
+                    interval = interval_of(samples[row][metric] - samples[against][metric])
+                    low, high = interval or (None, None)
+                    place = {"budget": budget, "row": row, "against": against, "metric": metric}
+                    entries.append({**place, "low": low, "high": high})
+    return entries
 
 
 def resampled_metrics(
     truth: GroundTruth, detections: DetectionTable, protocol: Protocol, weights: np.ndarray
 ) -> dict[str, np.ndarray]:
     """AP key -> (B,) its value in each resample; NaN without an object."""
-    ap = np.ma.masked_invalid(
-        resample_ap(*drop_regions(truth, detections), protocol, weights)
-    )  # (T, K, A, B)
-    found = {}
-    for key, metric in protocol.metrics().items():
-        if metric.kind == "AP":
-            thresholds = slice(None) if metric.threshold is None else [metric.threshold]
-            found[key] = ap[thresholds, :, metric.area].mean((0, 1), dtype=np.float64).filled(np.nan)
-    return found
+    ap = resample_ap(truth, detections, protocol, weights)
+    metrics = protocol.metrics().items()
+    return {key: metric_of(ap, metric) for key, metric in metrics if metric.kind == "AP"}
 
 
 def draw_seeds(seeds: Sequence[Mapping[str, np.ndarray]], rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """AP key -> (B,) mean over as many seeds as there are, drawn with replacement anew in each resample."""
+    """AP key -> (B,) mean over as many seeds as there are, drawn again with replacement in each resample."""
     num_resamples = len(next(iter(seeds[0].values())))
     drawn = rng.integers(0, len(seeds), (len(seeds), num_resamples))
     return {
@@ -107,24 +183,10 @@ def draw_seeds(seeds: Sequence[Mapping[str, np.ndarray]], rng: np.random.Generat
     }
 
 
-def interval(change: np.ndarray) -> tuple[float | None, float | None]:
-    """The middle 95 % of (B,) differences; None where none is a number."""
-    change = change[np.isfinite(change)]
-    return tuple(np.quantile(change, [0.025, 0.975]).tolist()) if len(change) else (None, None)
-
-
-def verdict(change: tuple[float, float, float] | None) -> str:
-    """What (difference, low, high) of better - worse says of the claim: holds, fails, undecided, or untested."""
-    if change is None:
-        return "untested"
-    _, low, high = change
-    return "holds" if low > 0 else "fails" if high < 0 else "undecided"
-
-
 def time_rows(runs: Sequence[Run]) -> dict[str, Any]:
     """Time of an image in each row, one at a time, all rows turn by turn in one run, with trained weights."""
     of_row = {run.row: run for run in reversed(runs)}
-    first, seconds = runs[0].cfg, SECONDS_A_ROW * len(of_row)
+    first, seconds = runs[0].cfg, SECONDS_PER_ROW * len(of_row)
     images = make_images(first.data.val.images, (0, 0), 1, np.random.default_rng(0))
     checkpoints = [str(Path(run.folder) / "last.pth") for run in of_row.values()]
     report = run_speed(checkpoints, images, seconds, choose_device(first.run.device), {"batch_size": 1})

@@ -6,8 +6,9 @@ from random_sets import random_set
 
 from lib.evaluation import evaluate, make_protocol
 from lib.evaluation.arrays import make_detections, make_ground_truth
-from lib.evaluation.compare import compare, comparison_rows, short_names, summary
+from lib.evaluation.compare import compare
 from lib.evaluation.protocols import Metric
+from lib.evaluation.report.comparison import Names, comparison_rows, short_names, summary
 from lib.evaluation.resample import resample_ap
 
 
@@ -76,31 +77,31 @@ def test_a_large_gain_is_real_and_named():
     comparison = compared((0.4, 0.7), (0, 1))
     found = comparison.metrics[0]
     assert (found.verdict, found.p_value <= 0.01) == ("second is better", True)
-    assert found.low < found.change < found.high
-    assert summary(comparison, ("A", "B")).startswith("B is better: AP differs by +0.")
+    assert found.interval.low < found.change < found.interval.high
+    assert summary(comparison, Names("A", "B")).startswith("B is better: AP differs by +0.")
 
 
 def test_interval_is_that_of_the_normal_approximation():
     found = compared((0.4, 0.7), (0, 1)).metrics[0]  # a recall difference of two independent shares
     deviation = np.sqrt((0.4 * 0.6 + 0.7 * 0.3) / 200)
-    assert found.high - found.low == pytest.approx(2 * 1.96 * deviation, rel=0.2)
+    assert found.interval.high - found.interval.low == pytest.approx(2 * 1.96 * deviation, rel=0.2)
 
 
 def test_equal_detectors_are_within_noise():
     comparison = compared((0.5, 0.5), (2, 3))
     assert comparison.metrics[0].verdict == "within noise"
-    assert "within noise" in summary(comparison, ("A", "B"))
+    assert "within noise" in summary(comparison, Names("A", "B"))
 
 
 def test_the_same_detector_twice_differs_by_nothing():
     found = compared((0.5, 0.5), (2, 2)).metrics[0]
-    assert (found.change, found.low, found.high, found.p_value, found.verdict) == (0, 0, 0, 1, "within noise")
+    assert (found.change, found.interval, found.p_value, found.verdict) == (0, (0, 0), 1, "within noise")
 
 
 def test_what_has_no_object_has_no_difference():
     comparison = compared((0.5, 0.6), (2, 3), num_images=20)
     assert [found.verdict for found in comparison.classes][1] == "no object"
-    rows = comparison_rows(comparison, ("A", "B"))
+    rows = comparison_rows(comparison.classes, Names("A", "B"))
     assert rows[-1][:6] == ("absent", None, None, None, None, None)
 
 

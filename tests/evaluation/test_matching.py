@@ -8,7 +8,7 @@ from lib.evaluation import make_protocol
 from lib.evaluation.arrays import make_detections, make_ground_truth
 from lib.evaluation.engines import run_pycocotools
 from lib.evaluation.matching import NONE, find_pairs, match
-from lib.evaluation.voc_visdrone import run_kit
+from lib.evaluation.voc_visdrone import run_voc_visdrone
 
 OWN = make_protocol("custom", {"thin": [0, 144], "wide": [100, None]}, [0.3, 0.5, 1.0], [2, 3])
 PROTOCOLS = [make_protocol(name) for name in ("coco", "soda", "tinyperson")] + [OWN]
@@ -20,7 +20,7 @@ def test_curves_of_our_matching_are_the_reference_to_the_bit(protocol, seed):
     coco, results = random_set(seed)
     truth = make_ground_truth(coco, protocol)
     found = make_detections(results, truth)
-    ours, reference = run_kit(truth, found, protocol), run_pycocotools(truth, found, protocol)
+    ours, reference = run_voc_visdrone(truth, found, protocol), run_pycocotools(truth, found, protocol)
     for name in ("precision", "recall", "scores"):
         assert getattr(ours, name).tobytes() == getattr(reference, name).tobytes()
 

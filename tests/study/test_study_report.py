@@ -4,9 +4,8 @@ import itertools
 import re
 from pathlib import Path
 
-from lib.study.page import published, write_page
-from lib.study.report import Study, read_study, render
-from lib.study.summary import verdict
+from lib.study.report import make_page, published, write_page
+from lib.study.summary import Study, read_study, verdict
 from lib.utils.files import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,7 +62,7 @@ def study() -> Study:
 
 
 def test_claims_are_judged_by_their_intervals_and_failures_are_said():
-    text = render([study()])
+    text = make_page([study()])
     assert "Of 4 verdicts: holds 1, fails 1, undecided 1, untested 1." in text
     numbers = "equal numbers of images, S1L0 - plain is"
     assert f"- More small: **holds** at {numbers} +0.110 (+0.050 to +0.150).\n" in text
@@ -76,7 +75,7 @@ def test_claims_are_judged_by_their_intervals_and_failures_are_said():
 
 
 def test_tables_hold_means_deviations_costs_and_a_link_a_run():
-    text = render([study()])
+    text = make_page([study()])
     links = "[0](results/study/mine/S1L0_images_0.json) [1](results/study/mine/S1L0_images_1.json)"
     cells = "0.100 ± 0.000 | 0.220 ± 0.028 | 0.260 ± 0.014 | 0.171 | 0.51 | 12.3 | 60 | 8,400"
     assert f"| S1L0 | {cells} | {links} |" in text
@@ -85,7 +84,7 @@ def test_tables_hold_means_deviations_costs_and_a_link_a_run():
 
 
 def test_what_was_not_run_is_named():
-    text = render([study()], [ROOT / "experiments/study/full.yaml"])
+    text = make_page([study()], [ROOT / "experiments/study/full.yaml"])
     missing = ", ".join(f"{row}_seconds_{seed}" for row in SMALL for seed in (0, 1))
     assert f"6 runs: {missing}." in text
     assert re.search(r"## full: not run\n\n.*Its rows: plain, plain_600, S1L0, ", text)
@@ -96,7 +95,7 @@ def test_page_is_written_from_json_files_with_its_figures(tmp_path):
     for name, found in zip(study().about["runs"], study().results, strict=True):
         write_json(tmp_path / "results" / f"{name}.json", found)
     write_page(tmp_path / "page.md", [tmp_path / "results"], links="results")
-    assert (tmp_path / "page.md").read_text() == render([study()], links="results")
+    assert (tmp_path / "page.md").read_text() == make_page([study()], links="results")
     for name in re.findall(r"!\[.*\]\((.*)\)", (tmp_path / "page.md").read_text()):
         assert (tmp_path / name).stat().st_size > 10_000
 
@@ -104,7 +103,7 @@ def test_page_is_written_from_json_files_with_its_figures(tmp_path):
 def test_docs_say_what_the_json_files_in_git_say():
     folders, grids = published(ROOT)
     text = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
-    again = render([read_study(folder) for folder in folders], grids)
+    again = make_page([read_study(folder) for folder in folders], grids)
     assert text == again, "docs/study.md is not of docs/results/study: python tools/study.py --render"
 
 

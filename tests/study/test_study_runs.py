@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from lib.study.grid import plan, read_grid
-from lib.study.report import read_study
 from lib.study.runs import is_done
+from lib.study.summary import read_study
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -63,7 +63,7 @@ def study(*arguments: str) -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lib.study.summary.SECONDS_A_ROW", 0.1)
+        patch.setattr("lib.study.summary.SECONDS_PER_ROW", 0.1)
         module.main(list(arguments))
 
 

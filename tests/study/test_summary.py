@@ -6,7 +6,8 @@ import pytest
 from lib.evaluation.arrays import make_detections, make_ground_truth
 from lib.evaluation.evaluator import evaluate
 from lib.evaluation.protocols import make_protocol
-from lib.study.summary import draw_images, draw_seeds, interval, pairs_of, resampled_metrics, verdict
+from lib.evaluation.resample import Interval, draw_images, interval_of
+from lib.study.summary import Change, draw_seeds, pairs_of, resampled_metrics, verdict
 
 BOXES = [[10, 10, 20, 20], [50, 40, 12, 30], [5, 60, 40, 40], [70, 5, 9, 9]]
 
@@ -31,10 +32,10 @@ def tiny_set():
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        ((0.04, 0.01, 0.07), "holds"),
-        ((-0.04, -0.07, -0.01), "fails"),
-        ((0.04, -0.01, 0.09), "undecided"),
-        ((0.0, 0.0, 0.0), "undecided"),
+        (Change(0.04, Interval(0.01, 0.07)), "holds"),
+        (Change(-0.04, Interval(-0.07, -0.01)), "fails"),
+        (Change(0.04, Interval(-0.01, 0.09)), "undecided"),
+        (Change(0.0, Interval(0.0, 0.0)), "undecided"),
         (None, "untested"),
     ],
 )
@@ -55,10 +56,11 @@ def test_a_resample_of_each_image_once_is_the_evaluation_itself():
 
 
 def test_every_resample_has_as_many_images_as_there_are():
-    weights = draw_images(tiny_set()[0], 50)
+    weights = draw_images(4, 50)
     assert weights.shape == (4, 50)
     assert (weights.sum(0) == 4).all()
-    assert (weights == draw_images(tiny_set()[0], 50)).all()
+    assert (weights == draw_images(4, 50)).all()
+    assert (weights != draw_images(4, 50, seed=1)).any()
 
 
 def test_seeds_are_drawn_anew_in_each_resample():
@@ -70,8 +72,8 @@ def test_seeds_are_drawn_anew_in_each_resample():
 
 
 def test_interval_holds_the_middle_and_passes_over_resamples_without_an_object():
-    assert interval(np.array([np.nan, *np.arange(101.0)])) == (2.5, 97.5)
-    assert interval(np.array([np.nan])) == (None, None)
+    assert interval_of(np.array([np.nan, *np.arange(101.0)])) == (2.5, 97.5)
+    assert interval_of(np.array([np.nan])) is None
 
 
 def test_each_row_is_compared_with_the_reference_and_as_claims_say_once():

@@ -61,7 +61,7 @@ def with_annotation(**change):
         (COCO, [{**FOUND, "image_id": 9}], r"image_id of a detection must be among the 2 images .*; got \[9\] \(1 t"),
         (COCO, [{**FOUND, "category_id": 4}], r"category_id of a detection must be among the 1 .*; got \[4\]"),
         (COCO, [{**FOUND, "score": float("nan")}], "score of a detection must be finite; got .nan. of image 1"),
-        (COCO, [{**FOUND, "score": "high"}], "score of each detection must be a number; got .*high.*number 0: mend"),
+        (COCO, [{**FOUND, "score": "high"}], "score of each detection must be a number; got .*high.*number 0: correct"),
         (COCO, [{**FOUND, "bbox": [1, 2]}], r"bbox of each detection must be \[x, y, width, height\]; got .*1, 2"),
         (COCO, [{**FOUND, "bbox": [9, 9, 5, -4]}], "width and height at least 0; got .9.0, 9.0, 5.0, -4.0."),
         (COCO, [{"image_id": 1, "category_id": 3, "bbox": BOX}], "score of each detection must be a number"),

@@ -1,38 +1,72 @@
-"""The HTML page of a comparison."""
+"""A comparison of two detectors, to read: its table, its sentence, its HTML page."""
 
 from __future__ import annotations
 
-import html
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
 
-from lib.evaluation.compare import Comparison, comparison_rows, summary
-from lib.evaluation.report.html import page, section, table
+from lib.evaluation.compare import Comparison, Difference
+from lib.evaluation.report.html import page
 from lib.evaluation.report.plots import difference_figure
+from lib.utils.table import Row
 
 _MOST_CLASSES = 40  # of the plot: those with the largest differences
 
 
-def build_comparison(comparison: Comparison, names: tuple[str, str]) -> str:
-    """The page as HTML text.
+class Names(NamedTuple):
+    """What the two detectors are called."""
 
-    Args:
-        comparison: of two detectors.
-        names: of the first and the second.
-    """
-    text = (
-        f"{comparison.num_resamples:,} resamples of {comparison.num_images:,} images, drawn with replacement and the "
-        f"same for both detectors. To the right of 0, {html.escape(names[1])} is better. An interval that holds 0 is "
-        "within noise. Of twenty differences that are none, one is expected to look like one at 95 %: read the rows "
-        "of many classes with that in mind."
-    )
-    classes = [found for found in comparison.classes if found.change is not None]
-    largest = sorted(classes, key=lambda found: -abs(found.change))[:_MOST_CLASSES]
-    rows = comparison_rows(comparison, names)
-    by_size, by_class = rows[: 1 + len(comparison.metrics)], rows[:1] + rows[1 + len(comparison.metrics) :]
+    first: str
+    second: str
+
+
+def short_names(first: str, second: str) -> Names:
+    """The parts in which two paths differ: ``runs/a/x.json`` and ``runs/b/x.json`` are ``a`` and ``b``."""
+    paths = [list(Path(text).parts) for text in (first, second)]
+    if paths[0] == paths[1]:
+        return Names("first", "second")
+    for end in (0, -1):
+        while len(paths[0]) > 1 < len(paths[1]) and paths[0][end] == paths[1][end]:
+            for path in paths:
+                path.pop(end)
+    return Names(*(str(Path(*path)) for path in paths))
+
+
+def comparison_rows(differences: Iterable[Difference], names: Names) -> list[Row]:
+    """Header, and one row for each number: both values, their difference with its interval, p-value, verdict."""
+    rows: list[Row] = [("", *names, "difference", "95 % interval", "p", "verdict")]
+    for entry in differences:
+        change = None if entry.change is None else f"{entry.change:+.3f}"
+        values = (entry.first, entry.second, change, entry.interval, entry.p_value)
+        rows.append((entry.name, *values, entry.verdict))
+    return rows
+
+
+def summary(comparison: Comparison, names: Names) -> str:
+    """One sentence on the first number."""
+    first = comparison.metrics[0]
+    if first.change is None or first.interval is None:
+        return f"There is no object to compare {names.first} and {names.second} on."
+    interval = f"95 % interval {first.interval}, p {first.p_value:.3f}"
+    if first.interval.holds_zero:
+        return f"{first.name} differs by {first.change:+.3f}, which is within noise ({interval})."
+    better = names.second if first.change > 0 else names.first
+    return f"{better} is better: {first.name} differs by {first.change:+.3f} ({interval})."
+
+
+def build_comparison(comparison: Comparison, names: Names) -> str:
+    """The page as HTML text."""
+    classes = [entry for entry in comparison.classes if entry.change is not None]
+    classes.sort(key=lambda entry: -abs(entry.change or 0.0))
     return page(
-        f"{names[1]} against {names[0]}",
-        html.escape(summary(comparison, names)),
-        [
-            section("By size", text, difference_figure(comparison.metrics), table(by_size)),
-            section("By class", "", difference_figure(largest), table(by_class)),
-        ],
+        "comparison.html",
+        f"{names.second} against {names.first}",
+        summary=summary(comparison, names),
+        comparison=comparison,
+        second=names.second,
+        size_figure=difference_figure(comparison.metrics),
+        size_rows=comparison_rows(comparison.metrics, names),
+        class_figure=difference_figure(classes[:_MOST_CLASSES]),
+        class_rows=comparison_rows(comparison.classes, names),
     )

@@ -1,4 +1,4 @@
-"""The misses that a reader should look at: which objects, and in words what came instead."""
+"""The misses that a reader should look at: which objects, and in words what was detected instead."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NEAR = 0.1  # least overlap of a box that may have been meant for the object
 
 
 class Miss(NamedTuple):
-    """An object that was not found: its index in the ground truth, and what came instead, in words."""
+    """A missed object: its index in the ground truth, and what was detected instead, in words."""
 
     object: int
     reason: str
@@ -29,20 +29,20 @@ def worst_misses(
     number: int = 24,
     per_image: int = 2,
 ) -> list[Miss]:
-    """Missed objects up to a size, the largest first: the larger, the less there is to excuse.
+    """Missed objects up to a size, the largest first, because they should be the easiest.
 
     Args:
         ground_truth, detections: what ``judge`` took.
         judged: what it gave.
-        score: an object is missed if nothing of at least this score finds it.
+        score: an object is missed if no detection with at least this score finds it.
         side: square root of the largest area, px.
         number: of misses at most, and ``per_image`` of one image.
     """
-    is_missed = judged.counting & ~(judged.found >= score) & (ground_truth.area <= side**2)
+    is_missed = judged.counting & ~(judged.score_of >= score) & (ground_truth.area <= side**2)
     rows = np.flatnonzero(is_missed)
     rows = rows[np.argsort(-ground_truth.area[rows], kind="stable")]
     taken: dict[int, int] = {}
-    chosen = []
+    chosen: list[int] = []
     for row, image in zip(rows.tolist(), ground_truth.image[rows].tolist(), strict=True):
         taken[image] = taken.get(image, 0) + 1
         if taken[image] <= per_image and len(chosen) < number:
@@ -61,8 +61,9 @@ def _reason(ground_truth: GroundTruth, shown: DetectionTable, judged: Judgement,
         return f"taken for {ground_truth.names[shown.category[detection]]} ({shown.score[detection]:.2f})"
     if is_same.any():
         best = pairs.iou[is_same].max()
-        other_found = "its detection finds another object"  # that overlaps it
-        return other_found if best >= IOU else f"box off, IoU {np.floor(100 * best) / 100:.2f}"
-    if np.isfinite(judged.found[row]):
-        return f"found, but only with {judged.found[row]:.2f}"
+        if best >= IOU:
+            return "its detection finds another object"  # one that overlaps it
+        return f"box off, IoU {np.floor(100 * best) / 100:.2f}"
+    if np.isfinite(judged.score_of[row]):
+        return f"found, but only with {judged.score_of[row]:.2f}"
     return "nothing near"

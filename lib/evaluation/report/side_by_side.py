@@ -1,4 +1,4 @@
-"""Several detectors beside each other: a table and a chart by size, and what each of them finds in an image."""
+"""Several detectors side by side: a table and a chart by size, and what each of them finds in an image."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from lib.utils.draw import draw_boxes
+from lib.utils.table import align
 
 
 def _ranges(results: Mapping[str, Mapping]) -> list[str]:
@@ -19,24 +20,18 @@ def _ranges(results: Mapping[str, Mapping]) -> list[str]:
 
 
 def comparison_table(results: Mapping[str, Mapping]) -> str:
-    """AP over all sizes, at IoU .5 and by size: a line a detector, as text.
+    """AP over all sizes, at IoU .5 and by size: one line for each detector, as text.
 
     Args:
         results: name -> content of a JSON file of test.py.
     """
     keys = ["AP", "AP50", *(f"AP_{name}" for name in _ranges(results))]
-    width = max(map(len, results)) + 2
-    lines = [" " * width + "".join(f"{key:>11}" for key in keys)]
-    for name, result in results.items():
-        values = (result["metrics"][key] for key in keys)
-        lines.append(
-            f"{name:<{width}}" + "".join(f"{'-' if v is None else format(v, '.3f'):>11}" for v in values)
-        )
-    return "\n".join(lines)
+    rows = ((name, *(result["metrics"][key] for key in keys)) for name, result in results.items())
+    return align([("", *keys), *rows])
 
 
 def plot_by_size(results: Mapping[str, Mapping], file: Path) -> Path:
-    """A bar chart of AP by size range, a colour a detector, written to ``file``."""
+    """A bar chart of AP by size range, one color for each detector, written to ``file``."""
     names, counts = _ranges(results), next(iter(results.values()))["counts"]
     figure, axes = plt.subplots(figsize=(1.6 + 1.9 * len(names), 3.6), layout="constrained")
     width, places = 0.8 / len(results), np.arange(len(names))
@@ -62,26 +57,25 @@ def plot_images(
     count: int = 3,
     min_score: float = 0.2,
 ) -> Path:
-    """The images with the most objects, a row each: ground truth, then what each detector finds.
+    """The images with the most objects, one in each row: ground truth, then what each detector finds.
 
     Args:
         dataset: the images that were tested, a CocoDataset.
         detections: name -> content of a COCO results file.
+        file: to write.
         count: rows.
         min_score: detections below it are left out.
     """
-    rows = np.argsort([-len(dataset.objects(index)[1]) for index in range(len(dataset))], kind="stable")[
-        :count
-    ]
-    columns = ("ground truth", *detections)
-    figure, axes = plt.subplots(
-        count, len(columns), figsize=(4.6 * len(columns), 4.6 * count), layout="constrained"
-    )
-    for line, index in zip(np.atleast_2d(axes), rows.tolist(), strict=True):
+    num_objects = [len(dataset.objects(index)[1]) for index in range(len(dataset))]
+    rows = np.argsort(-np.array(num_objects), kind="stable")[:count].tolist()
+    size = (4.6 * (1 + len(detections)), 4.6 * count)
+    figure, axes = plt.subplots(count, 1 + len(detections), figsize=size, layout="constrained")
+    for line, index in zip(np.atleast_2d(axes), rows, strict=True):
         sample = dataset.load(index)
-        found = [(sample.boxes, sample.labels, None)]
-        found += [_of_image(results, dataset, sample.image_id, min_score) for results in detections.values()]
-        for place, title, (boxes, labels, scores) in zip(line, columns, found, strict=True):
+        shown: dict[str, tuple] = {"ground truth": (sample.boxes, sample.labels, None)}
+        for name, results in detections.items():
+            shown[name] = _of_image(results, dataset, sample.image_id, min_score)
+        for place, (title, (boxes, labels, scores)) in zip(line, shown.items(), strict=True):
             enlarged = sample.image.repeat(2, axis=0).repeat(2, axis=1)
             drawn = draw_boxes(enlarged, boxes * 2, labels, dataset.classes, scores)
             place.imshow(drawn[..., ::-1])
@@ -97,12 +91,9 @@ def _of_image(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Boxes (D, 4) xyxy, labels (D,) and scores (D,) of one image, best first."""
     label_of = {category_id: index + 1 for index, category_id in enumerate(dataset.category_ids)}
-    mine = [row for row in results if row["image_id"] == image_id and row["score"] >= min_score]
-    mine.sort(key=lambda row: -row["score"])
-    boxes = np.array([row["bbox"] for row in mine], np.float32).reshape(-1, 4)
+    chosen = [row for row in results if row["image_id"] == image_id and row["score"] >= min_score]
+    chosen.sort(key=lambda row: -row["score"])
+    boxes = np.array([row["bbox"] for row in chosen], np.float32).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
-    return (
-        boxes,
-        np.array([label_of[row["category_id"]] for row in mine], int),
-        np.array([r["score"] for r in mine]),
-    )
+    labels = np.array([label_of[row["category_id"]] for row in chosen], int)
+    return boxes, labels, np.array([row["score"] for row in chosen])

@@ -6,12 +6,13 @@ import io
 
 import matplotlib
 import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lib.evaluation.protocols import Protocol
 
-BLUE, ORANGE, GREY = "#2166ac", "#d95f02", "#888888"
+BLUE, ORANGE, GRAY = "#2166ac", "#d95f02", "#888888"
 STYLE = matplotlib.rc_context(  # a decorator of every function that draws
     {
         "font.size": 9,
@@ -27,7 +28,7 @@ STYLE = matplotlib.rc_context(  # a decorator of every function that draws
 
 
 def canvas(width: float, height: float, panels: int = 1, columns: int = 4) -> tuple[Figure, list[Axes]]:
-    """A figure of panels that share their axes, so many in a row; width and height are a panel's, in inches."""
+    """A figure of panels that share their axes, at most ``columns`` in a row; a panel's size is in inches."""
     columns = min(columns, panels)
     rows = -(-panels // columns)
     figure = Figure((width * columns, height * rows), layout="constrained")
@@ -37,11 +38,11 @@ def canvas(width: float, height: float, panels: int = 1, columns: int = 4) -> tu
     return figure, list(grid[:panels])
 
 
-def to_svg(figure: Figure) -> str:
-    """The figure as an SVG element."""
+def to_svg(figure: Figure) -> Markup:
+    """The figure as an SVG element, which templates do not escape."""
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()[text.getvalue().index("<svg") :]
+    return Markup(text.getvalue()[text.getvalue().index("<svg") :])
 
 
 def scale_sizes(axes: Axes, smallest: float, largest: float) -> None:
@@ -58,4 +59,4 @@ def mark_bounds(axes: Axes, protocol: Protocol) -> None:
     left, right = axes.get_xlim()
     for bound in {np.sqrt(low) for low, _ in protocol.ranges.values()}:
         if left < bound < right:
-            axes.axvline(bound, color=GREY, linestyle=":", linewidth=1)
+            axes.axvline(bound, color=GRAY, linestyle=":", linewidth=1)

@@ -40,7 +40,7 @@ def assert_sound(page):
     parser = Tags()
     parser.feed(page)
     assert parser.open == []
-    assert not re.search(r"(src|href)='(?!data:)", page)  # nothing is fetched
+    assert not re.search(r"""(src|href)=["'](?!data:|#)""", page)  # nothing is fetched
     assert "<script" not in page
     assert "&lt;b&gt;a &amp; b" in page  # text of others is no HTML
     assert "nan" not in re.sub(r"<svg.*?</svg>", "", page, flags=re.S)

@@ -20,9 +20,9 @@ RESULTS = {"plain": result(0.1, 0.012, None), "S1L0_dual": result(0.25, 0.2, 0.3
 
 def test_table_has_a_line_a_detector_and_a_dash_where_no_object_is():
     assert comparison_table(RESULTS).splitlines() == [
-        "                    AP       AP50    AP_tiny    AP_rest",
-        "plain            0.100      0.500      0.012          -",
-        "S1L0_dual        0.250      0.500      0.200      0.300",
+        "              AP   AP50  AP_tiny  AP_rest",
+        "plain      0.100  0.500    0.012        -",
+        "S1L0_dual  0.250  0.500    0.200    0.300",
     ]
 
 
