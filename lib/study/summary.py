@@ -13,9 +13,10 @@ from lib.evaluation.arrays import DetectionTable, GroundTruth
 from lib.evaluation.protocols import Protocol
 from lib.evaluation.resample import resample_ap
 from lib.evaluation.voc_visdrone import drop_regions
+from lib.inference.predictor import Predictor
 from lib.study.grid import Run
 from lib.study.runs import judged
-from lib.timing.speed import make_images, run_speed
+from lib.timing.stages import make_images, run_speed
 from lib.utils.files import write_json
 from lib.utils.runtime import choose_device
 
@@ -126,6 +127,6 @@ def time_rows(runs: Sequence[Run]) -> dict[str, Any]:
     of_row = {run.row: run for run in reversed(runs)}
     first, seconds = runs[0].cfg, SECONDS_A_ROW * len(of_row)
     images = make_images(first.data.val.images, (0, 0), 1, np.random.default_rng(0))
-    checkpoints = [str(Path(run.folder) / "last.pth") for run in of_row.values()]
-    report = run_speed(checkpoints, images, seconds, choose_device(first.run.device), {"batch_size": 1})
-    return {**report, "models": dict(zip(of_row, report["models"].values(), strict=True))}
+    device = choose_device(first.run.device)
+    predictors = {row: Predictor(Path(run.folder) / "last.pth", device) for row, run in of_row.items()}
+    return run_speed(predictors, images, seconds, device)

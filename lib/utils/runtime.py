@@ -23,13 +23,14 @@ def script_parser(doc: str | None) -> argparse.ArgumentParser:
     """The command line of a script, whose ``--help`` says what the script's docstring says.
 
     Args:
-        doc: the docstring. Its paragraphs become the description, above the options. Its indented blocks become
-            the examples, below them.
+        doc: the docstring. Its paragraphs become the description, above the options. Its blocks that are indented
+            or begin with ``python`` become the examples, below them.
     """
     width = min(shutil.get_terminal_size().columns, 100) - 2
     blocks = inspect.cleandoc(doc or "").split("\n\n")
-    prose = [textwrap.fill(" ".join(block.split()), width) for block in blocks if not block.startswith(" ")]
-    examples = [block for block in blocks if block.startswith(" ")]
+    examples = [block for block in blocks if block.startswith((" ", "python "))]
+    prose = [textwrap.fill(" ".join(block.split()), width) for block in blocks if block not in examples]
+    examples = [textwrap.indent(textwrap.dedent(block), "    ") for block in examples]
     return argparse.ArgumentParser(
         description="\n\n".join(prose),
         epilog="examples:\n" + "\n\n".join(examples) if examples else None,

@@ -34,6 +34,11 @@ def test_help_has_a_usage_line_the_description_and_the_examples(monkeypatch):
     ]
 
 
+def test_examples_may_end_the_docstring():
+    shown = script_parser("Does one thing.\n\n    python tools/one.py --out=x\n").format_help()
+    assert shown.endswith("\n\nexamples:\n    python tools/one.py --out=x\n")
+
+
 def test_a_script_without_docstring_has_no_examples():
     assert "examples" not in script_parser(None).format_help()
 
