@@ -19,13 +19,13 @@ from lib.inference import Predictor, parse_tiles
 from lib.inference.outputs import Output, check_folder, has_display
 from lib.inference.sources import open_source
 from lib.utils.log import progress, setup_logging
-from lib.utils.runtime import readable_errors, set_threads
+from lib.utils.runtime import parse_with_overrides, readable_errors, script_parser, set_threads
 
 log = logging.getLogger("demo")
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(usage=__doc__)
+    parser = script_parser(__doc__)
     add = parser.add_argument
     add("source", metavar="SOURCE", help="image, folder, pattern, video, URL or camera index")
     add("--checkpoint", required=True, help="file of train.py, or .onnx of tools/export.py")
@@ -37,8 +37,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--batch-size", type=int, default=8, help="images at once; a camera has 1")
     add("--threads", type=int, default=0, help="of torch and ONNX Runtime; 0: their own choice")
     add("--no-show", action="store_true", help="no window, even where there is a display")
-    add("overrides", nargs="*", metavar="key=value", help="e.g. postprocess.iou_threshold=0.5")
-    return parser.parse_intermixed_args(argv)
+    return parse_with_overrides(parser, argv, "postprocess.iou_threshold=0.5")
 
 
 def main(argv: list[str] | None = None) -> int:

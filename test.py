@@ -22,11 +22,11 @@ from lib.evaluation.evaluator import Evaluator
 from lib.inference import Predictor, evaluate_predictor, parse_tiles
 from lib.utils.files import write_json
 from lib.utils.log import setup_logging
-from lib.utils.runtime import readable_errors, set_threads
+from lib.utils.runtime import parse_with_overrides, readable_errors, script_parser, set_threads
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(usage=__doc__)
+    parser = script_parser(__doc__)
     parser.add_argument("--cfg", help="experiment file; by default the config inside the checkpoint")
     parser.add_argument("--checkpoint", required=True, help="weights (.pth), ours or of the BMVC 2019 code")
     parser.add_argument("--json", help="write the metrics to this file")
@@ -34,8 +34,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--tiles", help="SIDE[,OVERLAP[,nms|fusion]] of tiles, such as 512,0.25")
     parser.add_argument("--backend", default="torch", help="torch or onnxruntime")
     parser.add_argument("--dtype", default="float32", help="float32, bfloat16, float16")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. evaluation.batch_size=8")
-    return parser.parse_intermixed_args(argv)
+    return parse_with_overrides(parser, argv, "evaluation.batch_size=8")
 
 
 def detect(args: argparse.Namespace) -> Evaluator | None:

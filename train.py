@@ -22,21 +22,23 @@ from lib.engine.learner import Learner
 from lib.engine.run import RunFolder, experiment_name
 from lib.engine.train import Trainer
 from lib.utils.log import setup_logging
-from lib.utils.runtime import readable_errors, seed_everything, set_tf32, set_threads
+from lib.utils.runtime import (
+    parse_with_overrides,
+    readable_errors,
+    script_parser,
+    seed_everything,
+    set_tf32,
+    set_threads,
+)
 
 log = logging.getLogger("train")
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--cfg", required=True, help="experiment file (.yml), ours or of the BMVC 2019 code")
     parser.add_argument("--resume", action="store_true", help="go on from the run's last.pth, if it is there")
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="e.g. train.epochs=10 run.name=mine"
-    )
-    return parser.parse_intermixed_args(argv)
+    return parse_with_overrides(parser, argv, "train.epochs=10 run.name=mine")
 
 
 def main(argv: list[str] | None = None) -> None:

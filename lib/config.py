@@ -53,7 +53,9 @@ DEFAULTS: dict[str, Any] = {
     "model": {
         "num_classes": Maybe(int),  # K, with background; null: as data.classes or the annotations say
         "backbone": {"type": "mobilenet_v1"},  # {type, strides: {row: stride}, options of its table}
-        "dual_path": Maybe(dict),  # {split: row, pool, norm}, see lib/models/separate_norms.py; null: one path
+        "dual_path": Maybe(
+            dict
+        ),  # {split: row, pool, norm}, see lib/models/separate_norms.py; null: one path
         # {type, taps, options of its type}; the type may be left to the short name of model.head.type
         "neck": {
             "taps": [11, 13],  # rows whose outputs are maps, finest first
@@ -82,7 +84,9 @@ DEFAULTS: dict[str, Any] = {
         "weights_classes": "same",  # same | reset | by_name | shifted: what becomes of heads for other classes
     },
     "matcher": {"type": "iou"},  # a rule of lib/multibox/matcher.py and its options
-    "loss": {"type": "multibox"},  # a class loss of lib/multibox/losses.py, its options and those of the box loss
+    "loss": {
+        "type": "multibox"
+    },  # a class loss of lib/multibox/losses.py, its options and those of the box loss
     "postprocess": {
         "score_threshold": 0.01,  # 0 .. 1: a detection's score is greater
         "iou_threshold": 0.45,  # boxes of a class whose IoU is greater are taken for one object
@@ -90,7 +94,9 @@ DEFAULTS: dict[str, Any] = {
         "max_detections": 100,  # boxes of an image, at most
         "suppression": "nms",  # nms | soft | fusion: of one object's boxes the best stays, or all with lower scores
         # (Soft-NMS), or their mean
-        "soft_sigma": Maybe(float),  # soft: width of the Gaussian that lowers scores; null: linear, by iou_threshold
+        "soft_sigma": Maybe(
+            float
+        ),  # soft: width of the Gaussian that lowers scores; null: linear, by iou_threshold
     },
     "train": {
         "epochs": 100,  # times that each image is seen

@@ -1,4 +1,7 @@
-"""Is the gain real? python tools/compare.py A.json B.json --gt ann.json: paired bootstrap over images."""
+"""Says whether one detector is better than another: a paired bootstrap over the images that both were tested on.
+
+python tools/compare.py a/detections.json b/detections.json --gt ann.json --html comparison.html
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,6 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import torch  # noqa: E402
 
 from lib.data.formats.registry import read_dataset, read_results  # noqa: E402
 from lib.evaluation.arrays import make_detections, make_ground_truth  # noqa: E402
@@ -22,58 +23,50 @@ from lib.evaluation.report.comparison import (  # noqa: E402
     summary,
 )
 from lib.utils.files import write_json  # noqa: E402
+from lib.utils.runtime import readable_errors, script_parser, set_threads  # noqa: E402
 from lib.utils.table import align  # noqa: E402
 
 
-def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Compare two detectors' COCO results on the same images.")
-    parser.add_argument("first", help="COCO results of the first detector")
-    parser.add_argument("second", help="COCO results of the second")
-    parser.add_argument("--gt", required=True, help="COCO file, or folder of VOC, YOLO or VisDrone files")
-    parser.add_argument(
-        "--images", help="folder of the images, where a YOLO or VisDrone folder does not have it"
+    parser = script_parser(__doc__)
+    add = parser.add_argument
+    add("first", help="COCO results of the first detector")
+    add("second", help="COCO results of the second")
+    add("--gt", required=True, help="COCO file, or folder of VOC, YOLO or VisDrone files")
+    add("--images", help="folder of the images, where a YOLO or VisDrone folder does not have it")
+    add(
+        "--protocol", default="coco", choices=PROTOCOLS, help="rules of the evaluation (default: %(default)s)"
     )
-    parser.add_argument("--protocol", default="coco", choices=PROTOCOLS)
-    parser.add_argument(
-        "--ranges", nargs="+", metavar="NAME=LOW:HIGH", help="own ranges, px^2, such as tiny=0:256"
-    )
-    parser.add_argument("--resamples", type=int, default=1000, help="drawings of the images (default: 1000)")
-    parser.add_argument("--seed", type=int, default=0, help="of the drawings (default: 0)")
-    parser.add_argument("--json", type=Path, help="file to write: values, intervals, p-values")
-    parser.add_argument("--html", type=Path, help="file to write: tables and plots")
+    add("--ranges", nargs="+", metavar="NAME=LOW:HIGH", help="other ranges, px^2, such as tiny=0:256")
+    add("--resamples", type=int, default=1000, help="drawings of the images (default: %(default)s)")
+    add("--seed", type=int, default=0, help="of the drawings (default: %(default)s)")
+    add("--json", type=Path, help="file to write: values, intervals, p-values")
+    add("--html", type=Path, help="file to write: tables and plots")
     return parser.parse_args(argv)
 
 
-def run(arguments: argparse.Namespace) -> None:
+def main(argv: list[str] | None = None) -> None:
     """Reads, compares, prints and writes."""
-    protocol = make_protocol(arguments.protocol, parse_ranges(arguments.ranges) if arguments.ranges else None)
-    dataset = read_dataset(arguments.gt, arguments.images)
+    args = parse(argv)
+    logging.basicConfig(format="%(message)s")
+    set_threads(1)  # the work is many small steps: threads would only wait for each other
+    protocol = make_protocol(args.protocol, parse_ranges(args.ranges) if args.ranges else None)
+    dataset = read_dataset(args.gt, args.images)
     truth = make_ground_truth(dataset, protocol)
-    paths = arguments.first, arguments.second
+    paths = args.first, args.second
     tables = [make_detections(read_results(path, dataset), truth) for path in paths]
     names = short_names(*paths)
-    comparison = compare(truth, *tables, protocol, arguments.resamples, arguments.seed)
-    if arguments.json:
-        parts = {
-            key: [found.to_json() for found in getattr(comparison, key)] for key in ("metrics", "classes")
-        }
-        write_json(arguments.json, {"first": names[0], "second": names[1], **parts})
-    if arguments.html:
-        arguments.html.write_text(build_comparison(comparison, names), encoding="utf-8")
+    comparison = compare(truth, *tables, protocol, args.resamples, args.seed)
+    if args.json:
+        parts = {key: [row.to_json() for row in getattr(comparison, key)] for key in ("metrics", "classes")}
+        write_json(args.json, {"first": names[0], "second": names[1], **parts})
+    if args.html:
+        args.html.write_text(build_comparison(comparison, names), encoding="utf-8")
     rows = comparison_rows([*comparison.metrics, *comparison.classes], names)
     print(f"{align(rows)}\n\n{summary(comparison, names)}")
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Runs, with one line for what a user can get wrong."""
-    logging.basicConfig(format="%(message)s")
-    torch.set_num_threads(1)  # the work is many small steps: threads would only wait for each other
-    try:
-        run(parse_arguments(argv))
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
-
-
 if __name__ == "__main__":
-    main()
+    with readable_errors():
+        main()

@@ -1,4 +1,10 @@
-"""Converts a data set: python tools/convert_dataset.py SOURCE OUT --to coco|voc|yolo|visdrone."""
+"""Converts annotations between COCO JSON, Pascal VOC XML, YOLO txt and VisDrone txt.
+
+    python tools/convert_dataset.py ann.json OUT --to voc
+    python tools/convert_dataset.py VOC2007 ann.json --to coco
+
+Every box is kept; images stay where they are. Pixels of VOC count from 1, as in its development kit.
+"""
 
 from __future__ import annotations
 
@@ -10,40 +16,35 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lib.data.formats.registry import FORMATS, read_dataset, write_dataset  # noqa: E402
+from lib.utils.runtime import readable_errors, script_parser  # noqa: E402
 
 
-def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description="Convert annotations between COCO JSON, Pascal VOC XML, YOLO txt and VisDrone txt. Every box is "
-        "kept; images stay where they are. Pixels of VOC count from 1, as its kit has it."
-    )
-    parser.add_argument("source", help="COCO file, or folder of VOC, YOLO or VisDrone files")
-    parser.add_argument("out", help="file (coco) or folder to write; must not exist")
-    parser.add_argument("--to", required=True, choices=FORMATS, help="format to write")
-    parser.add_argument(
-        "--from", dest="source_format", choices=FORMATS, help="format to read; told from the files"
-    )
-    parser.add_argument("--images", help="folder of the images, where it is not where the format has it")
+    parser = script_parser(__doc__)
+    add = parser.add_argument
+    add("source", help="COCO file, or folder of VOC, YOLO or VisDrone files")
+    add("out", type=Path, help="file (coco) or folder to write; must not exist")
+    add("--to", required=True, choices=FORMATS, help="format to write")
+    add("--from", dest="source_format", choices=FORMATS, help="format to read (default: told from the files)")
+    add("--images", help="folder of the images, if it is not where the format puts it")
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Converts, and says how much."""
+    args = parse(argv)
     logging.basicConfig(format="%(message)s")
-    arguments = parse_arguments(argv)
-    try:
-        out = Path(arguments.out)
-        if out.is_file() or (out.is_dir() and any(out.iterdir())):
-            raise ValueError(f"OUT must be new or an empty folder; {out} is there: choose another")
-        coco = read_dataset(arguments.source, arguments.images, arguments.source_format)
-        write_dataset(coco, out, arguments.to)
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
-    print(
-        f"{out}: {len(coco['images'])} images, {len(coco['annotations'])} boxes, {len(coco['categories'])} classes"
-    )
+    if args.out.is_file() or (args.out.is_dir() and any(args.out.iterdir())):
+        raise FileExistsError(
+            f"OUT must be new or an empty folder; got {args.out}, which exists: choose another"
+        )
+    coco = read_dataset(args.source, args.images, args.source_format)
+    write_dataset(coco, args.out, args.to)
+    images, boxes, classes = (len(coco[key]) for key in ("images", "annotations", "categories"))
+    print(f"{args.out}: {images} images, {boxes} boxes, {classes} classes")
 
 
 if __name__ == "__main__":
-    main()
+    with readable_errors():
+        main()

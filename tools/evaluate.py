@@ -1,4 +1,8 @@
-"""Judges any detector's COCO results by size: python tools/evaluate.py --gt ann.json --dt detections.json."""
+"""Evaluates any detector's COCO results: AP, recall and errors by object size and by class.
+
+python tools/evaluate.py --gt ann.json --dt detections.json --images DIR --html report.html --json out.json
+python tools/evaluate.py --gt ann.json --dt detections.json --ranges tiny=0:256 small=256:1024 large=1024:
+"""
 
 from __future__ import annotations
 
@@ -16,42 +20,46 @@ from lib.evaluation.arrays import make_detections, make_ground_truth  # noqa: E4
 from lib.evaluation.engines import ENGINES  # noqa: E402
 from lib.evaluation.evaluator import evaluate  # noqa: E402
 from lib.evaluation.protocols import PROTOCOLS, make_protocol, parse_ranges  # noqa: E402
+from lib.utils.runtime import readable_errors, script_parser  # noqa: E402
 
 
-def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description="AP, recall and errors by object size and class.")
-    parser.add_argument("--gt", required=True, help="COCO file, or folder of VOC, YOLO or VisDrone files")
-    parser.add_argument("--dt", required=True, help="COCO results: a JSON list of detections")
-    parser.add_argument("--images", help="folder of the images, for the gallery of the report")
-    parser.add_argument("--protocol", default="coco", choices=PROTOCOLS)
-    parser.add_argument(
-        "--ranges", nargs="+", metavar="NAME=LOW:HIGH", help="own ranges, px^2, such as tiny=0:256"
+    parser = script_parser(__doc__)
+    add = parser.add_argument
+    add("--gt", required=True, help="COCO file, or folder of VOC, YOLO or VisDrone files")
+    add("--dt", required=True, help="COCO results: a JSON list of detections")
+    add("--images", help="folder of the images, for the gallery of the report")
+    add(
+        "--protocol", default="coco", choices=PROTOCOLS, help="rules of the evaluation (default: %(default)s)"
     )
-    parser.add_argument("--iou", nargs="+", type=float, help="own IoU thresholds")
-    parser.add_argument("--max-detections", nargs="+", type=int, help="own numbers of detections an image")
-    parser.add_argument("--engine", default="hotcoco", choices=ENGINES)
-    parser.add_argument("--json", type=Path, help="file to write: metrics, by class, counts")
-    parser.add_argument("--csv", type=Path, help="file to write: one line a class and range")
-    parser.add_argument("--html", type=Path, help="file to write: the report with its plots")
+    add("--ranges", nargs="+", metavar="NAME=LOW:HIGH", help="other ranges, px^2, such as tiny=0:256")
+    add("--iou", nargs="+", type=float, help="other IoU thresholds")
+    add("--max-detections", nargs="+", type=int, help="other numbers of detections an image")
+    add("--engine", default="hotcoco", choices=ENGINES, help="(default: %(default)s)")
+    add("--json", type=Path, help="file to write: metrics, by class, counts")
+    add("--csv", type=Path, help="file to write: one line a class and range")
+    add("--html", type=Path, help="file to write: the report with its plots")
     return parser.parse_args(argv)
 
 
-def run(arguments: argparse.Namespace) -> None:
+def main(argv: list[str] | None = None) -> None:
     """Reads, evaluates, writes and prints."""
-    ranges = parse_ranges(arguments.ranges) if arguments.ranges else None
-    protocol = make_protocol(arguments.protocol, ranges, arguments.iou, arguments.max_detections)
-    dataset = read_dataset(arguments.gt, arguments.images)
+    args = parse(argv)
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    ranges = parse_ranges(args.ranges) if args.ranges else None
+    protocol = make_protocol(args.protocol, ranges, args.iou, args.max_detections)
+    dataset = read_dataset(args.gt, args.images)
     ground_truth = make_ground_truth(dataset, protocol)
-    detections = make_detections(read_results(arguments.dt, dataset), ground_truth)
-    result = evaluate(ground_truth, detections, protocol, arguments.engine)
-    outputs = {arguments.json: lambda: json.dumps(result.to_json(), indent=1), arguments.csv: result.to_csv}
-    if arguments.html:
+    detections = make_detections(read_results(args.dt, dataset), ground_truth)
+    result = evaluate(ground_truth, detections, protocol, args.engine)
+    outputs = {args.json: lambda: json.dumps(result.to_json(), indent=1), args.csv: result.to_csv}
+    if args.html:
         from lib.evaluation.report.evaluation import build_report  # plots take a second to import
 
-        title, folder = f"{arguments.dt} on {arguments.gt}", arguments.images and Path(arguments.images)
+        title, folder = f"{args.dt} on {args.gt}", args.images and Path(args.images)
         report = (title, result, ground_truth, detections, dataset["images"], folder)
-        outputs[arguments.html] = lambda: build_report(*report)
+        outputs[args.html] = lambda: build_report(*report)
     for path, write in outputs.items():
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,15 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
     print(result.table())
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Runs, with one line for what a user can get wrong."""
-    logging.basicConfig(format="%(message)s", level=logging.INFO)
-    try:
-        run(parse_arguments(argv))
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
-
-
 if __name__ == "__main__":
     gc.disable()  # large files become many small objects that stay: looking through them costs a quarter of the time
-    main()
+    with readable_errors():
+        main()

@@ -21,23 +21,22 @@ from lib.inference.export.onnx import check_target, onnx_bytes, write_archive  #
 from lib.inference.model_file import load_detector  # noqa: E402
 from lib.inference.sources import open_source  # noqa: E402
 from lib.utils.log import setup_logging  # noqa: E402
-from lib.utils.runtime import readable_errors  # noqa: E402
+from lib.utils.runtime import parse_with_overrides, readable_errors, script_parser  # noqa: E402
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(usage=__doc__)
+    parser = script_parser(__doc__)
     add = parser.add_argument
     add("--checkpoint", required=True, help="weights (.pth)")
     add("--cfg", help="experiment file; by default the config inside the checkpoint")
     add("--out", required=True, help="file to write: .onnx, or .pt2 for torch.export")
     add("--heads", action="store_true", help="end with logits, deltas and priors: no decoding, no NMS")
     add("--no-resize", action="store_true", help="take images of the network's size only")
-    add("--int8", metavar="IMAGES", help="quantise the network, calibrated on a folder of images")
+    add("--int8", metavar="IMAGES", help="quantize the network, calibrated on a folder of images")
     add("--check", metavar="IMAGES", help="compare the detections of checkpoint and ONNX on images")
     add("--limit", type=int, default=50, help="images for --int8 and --check (default: %(default)s)")
-    add("overrides", nargs="*", metavar="key=value", help="e.g. postprocess.score_threshold=0.3")
-    return parser.parse_intermixed_args(argv)
+    return parse_with_overrides(parser, argv, "postprocess.score_threshold=0.3")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -63,7 +62,10 @@ def main(argv: list[str] | None = None) -> int:
     if not args.check:
         return 0
     frames = itertools.islice(open_source(args.check), args.limit)
-    agreement = compare(predictor, Predictor(out), (frame.image for frame in frames))
+    detectors = (
+        lambda image, model=model: next(model.stream([image])) for model in (predictor, Predictor(out))
+    )
+    agreement = compare(*detectors, (frame.image for frame in frames))
     print(f"checkpoint and {out.name}: {agreement}")
     return 1 if agreement.unequal and not args.int8 else 0
 

@@ -1,4 +1,11 @@
-"""Writes the embedded data set: python tools/make_synthetic.py OUT [--train 2000 --val 300 ...]."""
+"""Generates the embedded data set: images of small textured shapes, in COCO format.
+
+    python tools/make_synthetic.py OUT
+    python tools/make_synthetic.py OUT --train=200 --val=50 --classes=3
+
+It writes OUT/train/, OUT/val/, OUT/train.json and OUT/val.json. The same options give the same files; where these lie
+there already, nothing is done.
+"""
 
 from __future__ import annotations
 
@@ -10,50 +17,49 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lib.data.synthetic.dataset import generate  # noqa: E402
 from lib.data.synthetic.shapes import SHAPES  # noqa: E402
+from lib.utils.runtime import readable_errors, script_parser  # noqa: E402
 
 
-def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description="Generate synthetic images of small textured shapes, in COCO format: OUT/train/, "
-        "OUT/val/, OUT/train.json, OUT/val.json. The same options give the same files; where they lie "
-        "there already, nothing is done.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument("out", metavar="OUT", help="folder to write; new, empty, or generated before")
-    parser.add_argument("--train", type=int, default=2000, help="number of training images")
-    parser.add_argument("--val", type=int, default=300, help="number of validation images")
-    parser.add_argument("--seed", type=int, default=0, help="another seed gives other images")
-    parser.add_argument("--classes", type=int, default=8, help=f"how many of: {', '.join(SHAPES)}")
-    pair = {"nargs": 2, "metavar": ("LEAST", "GREATEST")}
-    parser.add_argument(
-        "--image-size", type=int, default=(240, 480), help="height and width in pixels", **pair
-    )
-    parser.add_argument("--object-size", type=float, default=(6, 150), help="longer side in pixels", **pair)
-    parser.add_argument("--objects", type=int, default=(0, 14), help="objects in an image", **pair)
-    parser.add_argument("--clutter", type=int, default=(4, 16), help="distractors in an image", **pair)
+    parser = script_parser(__doc__)
+    add = parser.add_argument
+    add("out", metavar="OUT", help="folder to write; new, empty, or generated before")
+    for flag, default, text in (
+        ("train", 2000, "number of training images"),
+        ("val", 300, "number of validation images"),
+        ("seed", 0, "another seed gives other images"),
+        ("classes", 8, f"how many of: {', '.join(SHAPES)}"),
+    ):
+        add(f"--{flag}", type=int, default=default, help=f"{text} (default: %(default)s)")
+    for flag, kind, default, text in (
+        ("image-size", int, (240, 480), "height and width in pixels"),
+        ("object-size", float, (6, 150), "longer side in pixels"),
+        ("objects", int, (0, 14), "objects in an image"),
+        ("clutter", int, (4, 16), "distractors in an image"),
+    ):
+        text = f"{text} (default: {default[0]} {default[1]})"
+        add(f"--{flag}", type=kind, default=default, help=text, nargs=2, metavar=("LEAST", "GREATEST"))
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Generates, and says where."""
-    arguments = parse_arguments(argv)
-    try:
-        root = generate(
-            arguments.out,
-            num_train=arguments.train,
-            num_val=arguments.val,
-            seed=arguments.seed,
-            num_classes=arguments.classes,
-            image_sizes=arguments.image_size,
-            object_sizes=arguments.object_size,
-            objects=arguments.objects,
-            clutter=arguments.clutter,
-        )
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
-    print(f"{root}: {arguments.train} training and {arguments.val} validation images")
+    args = parse(argv)
+    root = generate(
+        args.out,
+        num_train=args.train,
+        num_val=args.val,
+        seed=args.seed,
+        num_classes=args.classes,
+        image_sizes=args.image_size,
+        object_sizes=args.object_size,
+        objects=args.objects,
+        clutter=args.clutter,
+    )
+    print(f"{root}: {args.train} training and {args.val} validation images")
 
 
 if __name__ == "__main__":
-    main()
+    with readable_errors():
+        main()

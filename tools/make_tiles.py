@@ -1,11 +1,11 @@
-"""Cuts a data set of large images into tiles for training: python tools/make_tiles.py IMAGES ANN.json OUT --tiles=512.
+"""Cuts a data set of large images into tiles for training.
 
-OUT gets images/ and annotations.json: data.train.images=OUT/images data.train.annotations=OUT/annotations.json
+python tools/make_tiles.py IMAGES ANN.json OUT --tiles=512
+python train.py --cfg=... data.train.images=OUT/images data.train.annotations=OUT/annotations.json
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -15,12 +15,12 @@ from lib.data.dataset import CocoDataset  # noqa: E402
 from lib.inference.tile_dataset import write_tiles  # noqa: E402
 from lib.inference.tiles import parse_tiles  # noqa: E402
 from lib.utils.log import setup_logging  # noqa: E402
-from lib.utils.runtime import readable_errors  # noqa: E402
+from lib.utils.runtime import readable_errors, script_parser  # noqa: E402
 
 
 def main(argv: list[str] | None = None) -> None:
     """Cuts, and says how much."""
-    parser = argparse.ArgumentParser(usage=__doc__)
+    parser = script_parser(__doc__)
     parser.add_argument("images", help="folder of the images")
     parser.add_argument("annotations", help="COCO file")
     parser.add_argument("out", type=Path, help="folder to write; new or empty")
@@ -32,10 +32,11 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     setup_logging()
     dataset = CocoDataset(args.images, args.annotations)
-    content = write_tiles(dataset, args.out, parse_tiles(args.tiles), args.share, args.empty)
-    print(
-        f"{args.out}: {len(content['images'])} tiles, {len(content['annotations'])} boxes of {len(dataset)} images"
-    )
+    tiles = parse_tiles(args.tiles)
+    assert tiles is not None, "None is the answer to None alone"
+    content = write_tiles(dataset, args.out, tiles, args.share, args.empty)
+    count, boxes = len(content["images"]), len(content["annotations"])
+    print(f"{args.out}: {count} tiles, {boxes} boxes of {len(dataset)} images")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
-"""The main job on the embedded data set (make demo): two detectors fine-tuned from one plain detector for the
-same time, tested by object size, compared in a table, a chart and pictures in runs/demo/.
+"""The main job on the embedded data set: make demo.
+
+    python tools/run_demo.py
+
+Two detectors are fine-tuned from one plain detector for the same time, tested by object size, and compared in a
+table, a chart and pictures in runs/demo/.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -21,7 +24,7 @@ from lib.data.dataset import CocoDataset  # noqa: E402
 from lib.data.synthetic.dataset import generate  # noqa: E402
 from lib.evaluation.report.side_by_side import comparison_table, plot_by_size, plot_images  # noqa: E402
 from lib.utils.log import progress  # noqa: E402
-from lib.utils.runtime import readable_errors  # noqa: E402
+from lib.utils.runtime import readable_errors, script_parser  # noqa: E402
 
 OUT = ROOT / "runs" / "demo"
 WEIGHTS = ROOT / "experiments" / "demo" / "plain.pth"
@@ -29,20 +32,19 @@ NAMES = ("plain", "S1L0_dual")
 
 
 def script(*command: str) -> list[str]:
-    """A script of this project with its arguments, as a user would type it; shown."""
+    """Prints a command as a user would type it, a script of this project and its arguments, and returns it."""
     print("$ python", *command, flush=True)
     return [sys.executable, *command]
 
 
 def train(names: Sequence[str]) -> None:
-    """Trains experiments/demo/<name>.yml anew, all at once, so that what else the machine does slows them alike."""
+    """Trains experiments/demo/<name>.yml anew, all at once, so that other load slows them alike."""
     running = {}
     for name in names:
         for old in ("last.pth", "best.pth", "epochs.jsonl"):
             (OUT / name / old).unlink(missing_ok=True)
-        command = script(
-            "train.py", f"--cfg=experiments/demo/{name}.yml", f"run.dir={OUT}", f"run.name={name}"
-        )
+        config = f"--cfg=experiments/demo/{name}.yml"
+        command = script("train.py", config, f"run.dir={OUT}", f"run.name={name}")
         running[name] = subprocess.Popen(command, cwd=ROOT, stderr=(OUT / f"{name}.log").open("w"))
     limit = load_config(ROOT / "experiments" / "demo" / f"{names[0]}.yml").train.time_limit_s or 0
     for _ in progress(range(int(limit)), f"training {' and '.join(names)}, seconds"):
@@ -54,12 +56,20 @@ def train(names: Sequence[str]) -> None:
             sys.exit((OUT / f"{name}.log").read_text()[-2000:])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--weights-only", action="store_true", help="train the plain detector that the demo starts from"
-    )
-    args = parser.parse_args()
+def test(name: str) -> tuple[dict, list]:
+    """Metrics and detections of a trained detector on the test images."""
+    command = script("test.py", f"--checkpoint={OUT / name / 'last.pth'}", f"--json={OUT / name}.json")
+    subprocess.run(command, cwd=ROOT, check=True)
+    files = OUT / f"{name}.json", OUT / name / "detections.json"
+    metrics, detections = (json.loads(file.read_text(encoding="utf-8")) for file in files)
+    return metrics, detections
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Generates the data, trains, tests, compares."""
+    parser = script_parser(__doc__)
+    parser.add_argument("--weights-only", action="store_true", help="train the plain detector to start from")
+    args = parser.parse_args(argv)
     generate(OUT / "data", 1200, 200, num_classes=6, image_sizes=(180, 260), object_sizes=(6, 80))
     if args.weights_only:
         train(["pretrain"])
@@ -67,21 +77,13 @@ def main() -> None:
         print(f"{WEIGHTS.relative_to(ROOT)}: {WEIGHTS.stat().st_size / 1e6:.2f} MB")
         return
     train(NAMES)
-    results, detections = {}, {}
-    for name in NAMES:
-        subprocess.run(
-            script("test.py", f"--checkpoint={OUT / name / 'last.pth'}", f"--json={OUT / name}.json"),
-            cwd=ROOT,
-            check=True,
-        )
-        results[name] = json.loads((OUT / f"{name}.json").read_text())
-        detections[name] = json.loads((OUT / name / "detections.json").read_text())
+    tested = {name: test(name) for name in NAMES}
+    results = {name: metrics for name, (metrics, _) in tested.items()}
+    detections = {name: entries for name, (_, entries) in tested.items()}
     print(f"\n{comparison_table(results)}\n")
     dataset = CocoDataset(OUT / "data" / "val", OUT / "data" / "val.json")
-    for figure in (
-        plot_by_size(results, OUT / "by_size.png"),
-        plot_images(dataset, detections, OUT / "detections.png"),
-    ):
+    by_size = plot_by_size(results, OUT / "by_size.png")
+    for figure in (by_size, plot_images(dataset, detections, OUT / "detections.png")):
         print(f"look at {figure.relative_to(ROOT)}")
 
 

@@ -1,4 +1,7 @@
-"""Writes pictures of what a model is trained on: python tools/show.py --cfg=experiments/....yml [--what=matches].
+"""Writes pictures of what a model is trained on.
+
+    python tools/show.py --cfg=experiments/mobilenet_v1/S1L0.yml
+    python tools/show.py --cfg=experiments/mobilenet_v1/S1L0.yml --what=matches data.augment=small
 
 samples: images with their boxes before and after augmentation. priors: those of one cell at each level. matches: the
 priors that each object of augmented images gets.
@@ -6,7 +9,6 @@ priors that each object of augmented images gets.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from lib.data.sample_sheet import drawn_samples, sample_sheet  # noqa: E402
 from lib.models.cost import map_sizes  # noqa: E402
 from lib.multibox.pictures import match_picture, prior_pictures  # noqa: E402
 from lib.structures import Target  # noqa: E402
-from lib.utils.runtime import readable_errors  # noqa: E402
+from lib.utils.runtime import parse_with_overrides, readable_errors, script_parser  # noqa: E402
 from lib.utils.sheet import picture_grid  # noqa: E402
 
 COLUMNS = 3  # of pictures of priors and matches
@@ -56,13 +58,12 @@ DRAWINGS = {"samples": draw_samples, "priors": draw_priors, "matches": draw_matc
 
 def main(argv: list[str] | None = None) -> None:
     """Draws, writes, and says where."""
-    parser = argparse.ArgumentParser(usage=__doc__)
+    parser = script_parser(__doc__)
     parser.add_argument("--cfg", required=True, help="experiment file (.yml)")
-    parser.add_argument("--what", choices=DRAWINGS, help="default: all three")
+    parser.add_argument("--what", choices=DRAWINGS, help="which pictures (default: all three)")
     parser.add_argument("--count", type=int, default=8, help="images (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("runs/show"), help="folder (default: %(default)s)")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="over the experiment")
-    args = parser.parse_intermixed_args(argv)
+    args = parse_with_overrides(parser, argv, "data.augment=small")
     cfg = load_config(args.cfg, args.overrides)
     source = (build_dataset(cfg, "train"), build_augmentation(cfg), cfg.run.seed, args.count)
     args.out.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,11 @@
-"""What a detector costs and how long each stage takes, alone or against others in the same run.
+"""What a detector costs and how long each stage takes, alone or beside others in the same run.
 
     python tools/speed.py --cfg=experiments/mobilenet_v1/S1L0.yml --threads=1
     python tools/speed.py --checkpoint=runs/.../best.pth --images photos/ --backend=onnxruntime
     python tools/speed.py --cfg=A.yml --against B.yml C.yml --json=speed.json
     python tools/speed.py --sweep 'experiments/**/*.yml' --plot=speed.png
 
-Weights from --cfg are random: then nearly every score passes the threshold, the worst case for NMS.
+Weights from --cfg are random: then nearly every score passes the threshold, which is the worst case for NMS.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lib.timing.report import plot_time_against_ap, speed_table  # noqa: E402
-from lib.timing.speed import make_images, run_speed  # noqa: E402
+from lib.timing.report import known_ap_small, plot_time_against_ap, speed_table  # noqa: E402
+from lib.timing.stages import make_images, open_models, run_speed  # noqa: E402
+from lib.utils import runtime  # noqa: E402
 from lib.utils.files import write_json  # noqa: E402
 from lib.utils.log import setup_logging  # noqa: E402
-from lib.utils.runtime import choose_device, readable_errors, seed_everything, set_threads  # noqa: E402
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(usage=__doc__)
+    parser = runtime.script_parser(__doc__)
     add = parser.add_argument
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--cfg", help="experiment file (.yml)")
@@ -47,33 +47,31 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--seed", type=int, default=0, help="of weights and noise")
     add("--json", help="write all figures to this file")
     add("--plot", help="draw time against AP of small objects into this file")
-    add("overrides", nargs="*", metavar="key=value", help="over every config")
-    return parser.parse_intermixed_args(argv)
+    return runtime.parse_with_overrides(parser, argv, "model.num_classes=21")
 
 
 def main(argv: list[str] | None = None) -> None:
     """Measures, prints, writes."""
     args = parse(argv)
     setup_logging()
-    set_threads(args.threads)
-    seed_everything(args.seed)
-    sources = sorted(glob.glob(args.sweep, recursive=True)) if args.sweep else [args.cfg or args.checkpoint]
-    images = make_images(args.images, tuple(args.size), args.batch, np.random.default_rng(args.seed))
-    options = {
-        "backend": args.backend,
-        "dtype": args.dtype,
-        "compiled": args.compile,
-        "batch_size": args.batch,
-    }
-    device = choose_device(args.device)
-    report = run_speed([*sources, *args.against], images, args.seconds, device, options, args.overrides)
+    runtime.set_threads(args.threads)
+    runtime.seed_everything(args.seed)
+    device, rng = runtime.choose_device(args.device), np.random.default_rng(args.seed)
+    first = sorted(glob.glob(args.sweep, recursive=True)) if args.sweep else [args.cfg or args.checkpoint]
+    sources, images = [*first, *args.against], make_images(args.images, tuple(args.size), args.batch, rng)
+    options = {"backend": args.backend, "dtype": args.dtype, "compiled": args.compile}
+    models = open_models(sources, device, args.overrides, **options, batch_size=args.batch)
+    report = run_speed(models, images, args.seconds, device)
+    report["header"] |= options
+    for source, model in zip(sources, report["models"].values(), strict=True):
+        model["ap_small"] = known_ap_small(source)
     print(speed_table(report))
     if args.json:
         write_json(args.json, report)
     if args.plot and not plot_time_against_ap(report, Path(args.plot)):
-        print(f"{args.plot}: not drawn, for no experiment notes its AP of small objects")
+        print(f"{args.plot} is not drawn, for no experiment notes its AP of small objects")
 
 
 if __name__ == "__main__":
-    with readable_errors():
+    with runtime.readable_errors():
         main()

@@ -1,10 +1,10 @@
-"""Does taking out early strides help small objects? Trains a grid of detectors, and reports by rule.
+"""Does taking out early strides help small objects? Trains a grid of detectors, and reports what they show.
 
     python tools/study.py                                      the default grid: make study
     python tools/study.py --grid=experiments/study/full.yaml --budget=0.2 data.workers=4
     python tools/study.py --publish                            its JSON files into docs/, and docs/study.md
 
-A run that has its result is skipped, one that was stopped goes on. The report is OUT/study.md.
+A run that has its result is skipped, and one that was stopped is resumed. The report is OUT/study.md.
 """
 
 import argparse
@@ -22,12 +22,12 @@ from lib.study.runs import is_done, jobs_on, run_all, train  # noqa: E402
 from lib.study.summary import write_summary  # noqa: E402
 from lib.utils.log import setup_logging  # noqa: E402
 from lib.utils.lookup import lookup  # noqa: E402
-from lib.utils.runtime import choose_device, readable_errors, set_threads  # noqa: E402
+from lib.utils.runtime import choose_device, parse_with_overrides, readable_errors, script_parser, set_threads  # noqa: E402  # noqa: E402
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(usage=__doc__)
+    parser = script_parser(__doc__)
     add = parser.add_argument
     add("--grid", type=Path, default=ROOT / "experiments/study/default.yaml", help="rows, budgets, seeds")
     add("--budget", type=float, default=1.0, help="times the epochs and seconds of each run (default: 1)")
@@ -36,8 +36,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--out", type=Path, help="folder, named like the study (default: runs/study/<name of the grid>)")
     add("--publish", action="store_true", help="then copy the JSON files into docs/ and write docs/study.md")
     add("--render", action="store_true", help="only write docs/study.md from the JSON files in docs/")
-    add("overrides", nargs="*", metavar="key=value", help="over every experiment")
-    return parser.parse_intermixed_args(argv)
+    return parse_with_overrides(parser, argv, "data.workers=4")
 
 
 def run_study(args: argparse.Namespace, out: Path) -> list[str]:

@@ -22,7 +22,7 @@ from lib.evaluation.arrays import DetectionTable, GroundTruth, make_detections, 
 from lib.evaluation.protocols import Protocol
 from lib.models.cost import cost_of
 from lib.study.grid import Run
-from lib.timing.stages import machine
+from lib.timing.turns import machine
 from lib.utils.files import write_json
 from lib.utils.log import progress
 from lib.utils.runtime import choose_device

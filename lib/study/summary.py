@@ -14,9 +14,10 @@ import numpy as np
 from lib.evaluation.arrays import DetectionTable, GroundTruth
 from lib.evaluation.protocols import Protocol
 from lib.evaluation.resample import Interval, draw_images, interval_of, metric_of, resample_ap
+from lib.inference.predictor import Predictor
 from lib.study.grid import Run, run_name
 from lib.study.runs import tested
-from lib.timing.speed import make_images, run_speed
+from lib.timing.stages import make_images, run_speed
 from lib.utils.files import write_json
 from lib.utils.runtime import choose_device
 
@@ -188,6 +189,6 @@ def time_rows(runs: Sequence[Run]) -> dict[str, Any]:
     of_row = {run.row: run for run in reversed(runs)}
     first, seconds = runs[0].cfg, SECONDS_PER_ROW * len(of_row)
     images = make_images(first.data.val.images, (0, 0), 1, np.random.default_rng(0))
-    checkpoints = [str(Path(run.folder) / "last.pth") for run in of_row.values()]
-    report = run_speed(checkpoints, images, seconds, choose_device(first.run.device), {"batch_size": 1})
-    return {**report, "models": dict(zip(of_row, report["models"].values(), strict=True))}
+    device = choose_device(first.run.device)
+    predictors = {row: Predictor(Path(run.folder) / "last.pth", device) for row, run in of_row.items()}
+    return run_speed(predictors, images, seconds, device)

@@ -1,4 +1,4 @@
-"""The measurements of tools/speed.py as text, as JSON and as a picture."""
+"""The measurements of tools/speed.py as text and as a picture."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
-from lib.timing.stages import STAGES
+from lib.evaluation.tables import Row, align
+from lib.timing.turns import Spread, comparison_text
 
-TOTAL = (*STAGES, "total")
+COST = ("parameters M", "GMAC", "GFLOP", "backbone", "neck", "head", "priors", "candidates", "AP small")
 
 
 def known_ap_small(experiment: str | Path) -> float | None:
@@ -24,68 +25,37 @@ def known_ap_small(experiment: str | Path) -> float | None:
 
 
 def speed_table(report: Mapping[str, Any]) -> str:
-    """Header, cost by part, times by stage, and ratios to the first model, as text."""
-    header = ", ".join(f"{key} {_text(value)}" for key, value in report["header"].items())
-    lines = [header, "", *_cost_lines(report["models"]), "", "ms an image: median (p5 to p95)"]
-    width = max(map(len, report["models"])) + 2
-    lines.append(" " * width + "".join(f"{stage:>32}" for stage in TOTAL))
-    for name, model in report["models"].items():
-        lines.append(
-            f"{name:<{width}}" + "".join(f"{_spread(model['time_ms'][stage]):>32}" for stage in TOTAL)
-        )
-    if len(report["models"]) > 1:
-        lines += ["", f"times as long as {next(iter(report['models']))}, round by round: median (p5 to p95)"]
-        for name, model in list(report["models"].items())[1:]:
-            lines.append(
-                f"{name:<{width}}" + "".join(f"{_spread(model['ratio'][stage]):>32}" for stage in TOTAL)
-            )
-    return "\n".join(lines)
-
-
-def _cost_lines(models: Mapping[str, Any]) -> list[str]:
-    width = max(map(len, models)) + 2
-    columns = (
-        "parameters M",
-        "GMAC",
-        "GFLOP",
-        "backbone",
-        "neck",
-        "head",
-        "priors",
-        "candidates",
-        "AP small",
-    )
-    lines = [
-        " " * width + "".join(f"{column:>13}" for column in columns) + "    parts in GMAC, GFLOP = 2 GMAC"
-    ]
+    """Header, cost by part, and times by stage, as text."""
+    models = report["models"]
+    costs: list[Row] = [("parts in GMAC; GFLOP = 2 GMAC", *COST)]
     for name, model in models.items():
-        parts = [part["macs"] / 1e9 for part in model["parts"].values()]
-        values = [model["parameters"] / 1e6, model["macs"] / 1e9, model["flops"] / 1e9, *parts]
-        rest = [model["priors"], model["candidates"], model["ap_small"]]
-        cells = [f"{value:.2f}" for value in values] + ["-" if v is None else f"{v:.10g}" for v in rest]
-        lines.append(f"{name:<{width}}" + "".join(f"{cell:>13}" for cell in cells))
-    return lines
-
-
-def _spread(values: Mapping[str, float]) -> str:
-    return "{:.2f} ({:.2f} to {:.2f})".format(values["median"], values["p5"], values["p95"])
-
-
-def _text(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+        if "parts" in model:
+            macs = [model["macs"], model["flops"], *(part["macs"] for part in model["parts"].values())]
+            scaled = [model["parameters"] / 1e6, *(count / 1e9 for count in macs)]
+            counts = [model[key] for key in ("priors", "candidates")] + [model.get("ap_small")]
+            known = [None if count is None else f"{count:.10g}" for count in counts]
+            costs.append((name, *(f"{value:.2f}" for value in scaled), *known))
+    header = (f"{key} {value}" for key, value in report["header"].items())
+    parts = [", ".join(header), align(costs), "times of an image: median (5th to 95th percentile)"]
+    for stage in next(iter(models.values()))["time_ms"]:
+        spreads = {
+            name: {key: model[key][stage] for key in ("time_ms", "ratio")} for name, model in models.items()
+        }
+        parts.append(comparison_text(stage, spreads))
+    return "\n\n".join(parts)
 
 
 def plot_time_against_ap(report: Mapping[str, Any], file: Path) -> int:
-    """Draws total time against AP of small objects for the models where it is known; how many there were."""
-    known = {name: model for name, model in report["models"].items() if model["ap_small"] is not None}
+    """Draws total time against AP of small objects for the models where it is known, and returns their number."""
+    known = {name: model for name, model in report["models"].items() if model.get("ap_small") is not None}
     if not known:
         return 0
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     for name, model in known.items():
-        spread = model["time_ms"]["total"]
-        error = [[spread["median"] - spread["p5"]], [spread["p95"] - spread["median"]]]
-        axes.errorbar(spread["median"], model["ap_small"], xerr=error, fmt="o", capsize=3)
-        axes.annotate(name, (spread["median"], model["ap_small"]), xytext=(6, 6), textcoords="offset points")
+        middle, low, high = Spread(**model["time_ms"]["total"])
+        error = [[middle - low], [high - middle]]
+        axes.errorbar(middle, model["ap_small"], xerr=error, fmt="o", capsize=3)
+        axes.annotate(name, (middle, model["ap_small"]), xytext=(6, 6), textcoords="offset points")
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:.0f}")
     axes.xaxis.set_minor_formatter("{x:.0f}")

@@ -1,120 +1,89 @@
-"""How long a detector takes, stage by stage, and what it costs.
+"""How long detectors take, stage by stage and in turns, and what they cost.
 
-Stages: ``prepare`` resizes images in memory; ``network`` copies them to the device, normalises and runs the
+Stages: ``prepare`` resizes images in memory; ``network`` copies them to the device, normalizes them and runs the
 detector; ``select`` decodes, thresholds, suppresses, and brings the detections back to the CPU.
 """
 
 from __future__ import annotations
 
-import platform
-import time
+import itertools
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from lib.build import build_detector, num_classes
+from lib.config import load_config
+from lib.inference.model_file import Loaded
 from lib.inference.predictor import Predictor
+from lib.inference.sources import open_source
 from lib.models.cost import count_macs, count_parameters
-from lib.ops import kernels
 from lib.structures import BACKGROUND, Predictions
+from lib.timing.turns import compare, machine, take_turns
 
 STAGES = ("prepare", "network", "select")
 PARTS = ("backbone", "neck", "head")
-LEAST_ROUNDS = 3
 
 
-class Spread(NamedTuple):
-    """Median, 5th and 95th percentile of some samples."""
+class _Batch:
+    """The way of a batch through a predictor; each stage goes on where the one before ended."""
 
-    median: float
-    p5: float
-    p95: float
+    def __init__(self, predictor: Predictor, images: Sequence[np.ndarray]):
+        self.predictor, self.images = predictor, images
 
-    @classmethod
-    def of(cls, samples: np.ndarray) -> Spread:
-        """The spread of samples (N,)."""
-        return cls(*np.percentile(samples, (50, 5, 95)).tolist())
+    def prepare(self) -> None:
+        self.prepared, self.sizes = self.predictor.prepare(self.images)
+
+    def network(self) -> None:
+        self.output = self.predictor.forward(self.prepared)
+
+    def select(self) -> None:
+        self.predictor.select(self.output, self.sizes)
 
 
-def measure(
-    predictors: Mapping[str, Predictor], images: Sequence[np.ndarray], seconds: float, warm_up: int = 2
-) -> dict[str, np.ndarray]:
-    """Times predictors turn by turn in rounds, so that what disturbs the machine disturbs all of them.
+def time_stages(
+    predictors: Mapping[str, Predictor], images: Sequence[np.ndarray], seconds: float, device: torch.device
+) -> dict[str, dict[str, np.ndarray]]:
+    """Times the stages of predictors, which take turns.
 
     Args:
         predictors: name -> predictor; each sees all the images as one batch, once a round.
         images: (H, W, 3) uint8 BGR.
-        seconds: after which no further round begins; there are three at least.
-        warm_up: rounds before, which do not count.
+        seconds: after which no further round begins; there are three at least, after two that do not count.
+        device: of the predictors.
 
     Returns:
-        name -> (rounds, 3) milliseconds an image in each of STAGES.
+        name -> stage, or ``total`` -> (rounds,) milliseconds an image.
     """
-    samples: dict[str, list[list[float]]] = {name: [] for name in predictors}
-    for _ in range(warm_up):
-        for predictor in predictors.values():
-            time_stages(predictor, images)
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(next(iter(samples.values()))) < LEAST_ROUNDS:
-        for name, predictor in predictors.items():
-            samples[name].append(time_stages(predictor, images))
-    return {name: np.array(rounds) * 1000 / len(images) for name, rounds in samples.items()}
-
-
-def time_stages(predictor: Predictor, images: Sequence[np.ndarray]) -> list[float]:
-    """Seconds of each stage of one batch; the device is waited for at the end of each."""
-    wait = torch.cuda.synchronize if torch.cuda.is_available() else (lambda: None)
-    wait()
-    times = [time.perf_counter()]
-    prepared, sizes = predictor.prepare(images)
-    times.append(time.perf_counter())
-    output = predictor.forward(prepared)
-    wait()
-    times.append(time.perf_counter())
-    predictor.select(output, sizes)
-    times.append(time.perf_counter())
-    return np.diff(times).tolist()
-
-
-def summary(samples: np.ndarray) -> dict[str, Spread]:
-    """(rounds, 3) milliseconds -> the spread of each stage and of the total."""
-    spreads = {stage: Spread.of(samples[:, column]) for column, stage in enumerate(STAGES)}
-    return {**spreads, "total": Spread.of(samples.sum(axis=1))}
-
-
-def ratios(samples: np.ndarray, first: np.ndarray) -> dict[str, Spread]:
-    """How many times as long as ``first`` each stage takes, round by round; both (rounds, 3) of one ``measure``."""
-    by_stage = {stage: Spread.of(samples[:, i] / first[:, i]) for i, stage in enumerate(STAGES)}
-    return {**by_stage, "total": Spread.of(samples.sum(axis=1) / first.sum(axis=1))}
+    batches = {name: _Batch(predictor, images) for name, predictor in predictors.items()}
+    sides = {(name, stage): getattr(batches[name], stage) for name in batches for stage in STAGES}
+    turns = take_turns(sides, seconds, device)
+    times = {name: {stage: turns[name, stage] / len(images) for stage in STAGES} for name in batches}
+    return {name: {**parts, "total": np.sum([*parts.values()], axis=0)} for name, parts in times.items()}
 
 
 def describe(detector: nn.Module, size: tuple[int, int]) -> dict[str, Any]:
-    """Parameters, multiply-accumulates and FLOPs of a detector for one image, in all and by part.
+    """Parameters, multiply-accumulates (MACs) and FLOPs of a detector for an input of (height, width), also by part.
 
-    Counted are convolutions and linear layers; one multiply-accumulate of theirs is two FLOPs.
-
-    Args:
-        detector: backbone, neck and head.
-        size: (height, width) of its input.
+    Convolutions and linear layers are counted; one of their MACs is two FLOPs.
     """
     macs = count_macs(detector, size)
-    parts = {
-        part: {
-            "parameters": count_parameters(getattr(detector, part)),
-            "macs": sum(value for name, value in macs.items() if name.startswith(f"{part}.")),
-        }
-        for part in PARTS
-    }
+    parts: dict[str, dict[str, int]] = {}
+    for part in PARTS:
+        own = sum(count for layer, count in macs.items() if layer.startswith(f"{part}."))
+        parts[part] = {"parameters": count_parameters(getattr(detector, part)), "macs": own}
     total = sum(macs.values())
     return {"parameters": count_parameters(detector), "macs": total, "flops": 2 * total, "parts": parts}
 
 
 def count_candidates(predictor: Predictor, images: Sequence[np.ndarray]) -> tuple[int, float | None]:
-    """Priors, and how many scores of an image pass the threshold into NMS on average, at most
-    ``max_candidates`` a class; None where NMS is inside the model.
+    """Number of priors, and of the scores that pass the threshold into NMS, on average over the images.
+
+    At most ``max_candidates`` a class are counted. Where NMS is inside the model: 0 and None.
     """
     output = predictor.forward(predictor.prepare(images)[0])
     if not isinstance(output, Predictions):
@@ -128,16 +97,74 @@ def count_candidates(predictor: Predictor, images: Sequence[np.ndarray]) -> tupl
     return len(output.priors), passed.clamp(max=selection.max_candidates).sum(1).float().mean().item()
 
 
-def machine(device: torch.device) -> dict[str, Any]:
-    """What the times were taken on."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line]
-        cpu = names[0] if names else cpu
-    return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu: {cpu}",
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "kernels": kernels.built(),
-    }
+def make_images(
+    source: str | None, size: tuple[int, int], count: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """``count`` images: the first ones of a source, repeated if it has fewer; noise of ``size`` where it is None."""
+    if source is None:
+        return [rng.integers(0, 256, (*size, 3), np.uint8) for _ in range(count)]
+    images = [frame.image for frame in itertools.islice(open_source(source), count)]
+    if not images:
+        raise ValueError(f"--images must hold images; none in {source} can be read: choose another source")
+    return list(itertools.islice(itertools.cycle(images), count))
+
+
+def random_detector(experiment: str, overrides: Sequence[str] = ()) -> Loaded:
+    """The detector of an experiment with random weights (torch's generator)."""
+    cfg = load_config(experiment, overrides)
+    names = cfg.data.classes or [f"class {label}" for label in range(1, num_classes(cfg))]
+    return Loaded(cfg, tuple(names), build_detector(cfg))
+
+
+def open_models(
+    sources: Sequence[str], device: torch.device, overrides: Sequence[str], **options: Any
+) -> dict[str, Predictor]:
+    """Name -> predictor: of experiments (random weights), checkpoints and exported models.
+
+    Args:
+        sources: their files. A name is the path without the folders that all share.
+        overrides: ``key=value`` texts over each config.
+        options: of each Predictor.
+    """
+    if not sources:
+        raise ValueError("there must be a model to measure; the pattern matches no file: choose another")
+    paths = [Path(source).absolute().with_suffix("") for source in sources]
+    folder = os.path.commonpath([path.parent for path in paths])
+    names = [os.path.relpath(path, folder) for path in paths]
+    predictors = {}
+    for number, (name, source) in enumerate(zip(names, sources, strict=True), start=1):
+        is_experiment = Path(source).suffix in (".yml", ".yaml")
+        model, over = (random_detector(source, overrides), ()) if is_experiment else (source, overrides)
+        unique = name if names.count(name) == 1 else f"{name} {number}"
+        predictors[unique] = Predictor(model, device, overrides=over, **options)
+    return predictors
+
+
+def run_speed(
+    predictors: Mapping[str, Predictor], images: Sequence[np.ndarray], seconds: float, device: torch.device
+) -> dict[str, Any]:
+    """Costs and times of predictors, which take turns.
+
+    Args:
+        images: one batch, (H, W, 3) uint8 BGR.
+        seconds: to measure for.
+
+    Returns:
+        Plain values: ``header``, and ``models``: name -> cost, ``time_ms`` an image of each stage, and ``ratio``: how
+        many times as long as with the first predictor it takes, round by round.
+    """
+    models: dict[str, dict[str, Any]] = {name: {"time_ms": {}, "ratio": {}} for name in predictors}
+    for name, predictor in predictors.items():
+        if isinstance(predictor, Predictor):  # not of another project
+            priors, candidates = count_candidates(predictor, images)
+            models[name] |= {"priors": priors, "candidates": candidates}
+            models[name] |= describe(build_detector(predictor.cfg), predictor.size)
+    times = time_stages(predictors, images, seconds, device)
+    for stage in (*STAGES, "total"):
+        for name, figures in compare({name: own[stage] for name, own in times.items()}).items():
+            for key, spread in figures.items():
+                models[name][key][stage] = spread
+    sizes = [f"{height}x{width}" for height, width in sorted({image.shape[:2] for image in images})]
+    rounds = len(next(iter(times.values()))["total"])
+    header = {"batch": len(images), "rounds": rounds, "images": sizes}
+    return {"header": {**machine(device), **header}, "models": models}

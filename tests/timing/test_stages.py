@@ -3,19 +3,24 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import torch
 
 from lib.build import build_detector
 from lib.config import load_config
 from lib.inference import Predictor
 from lib.timing.report import known_ap_small, plot_time_against_ap, speed_table
-from lib.timing.speed import make_images, run_speed
-from lib.timing.stages import Spread, count_candidates, describe, measure, ratios, summary
+from lib.timing.stages import count_candidates, describe, make_images, open_models, run_speed, time_stages
+from lib.utils.runtime import readable_errors
+from tools import export, speed
 
 ROOT = Path(__file__).resolve().parents[2]
+CPU = torch.device("cpu")
 
 
 def test_cost_is_that_of_the_published_table_and_its_parts_add_up():
@@ -28,18 +33,35 @@ def test_cost_is_that_of_the_published_table_and_its_parts_add_up():
     assert sum(part["parameters"] for part in cost["parts"].values()) == cost["parameters"]
 
 
-def test_spread_and_ratio_by_hand():
-    samples = np.array([[1.0, 2, 3], [1, 4, 3], [1, 3, 3]])
-    assert summary(samples)["network"] == Spread(3.0, 2.1, 3.9)
-    assert summary(samples)["total"].median == 7.0
-    assert ratios(2 * samples, samples)["total"] == Spread(2.0, 2.0, 2.0)
-
-
 def test_models_take_turns_and_each_stage_is_timed(checkpoint, images):
     predictors = {"a": Predictor(checkpoint, "cpu"), "b": Predictor(checkpoint, "cpu")}
-    samples = measure(predictors, images[:2], seconds=0)
-    assert {name: values.shape for name, values in samples.items()} == {"a": (3, 3), "b": (3, 3)}
-    assert all((values > 0).all() for values in samples.values())
+    times = time_stages(predictors, images[:2], 0, CPU)
+    for stages in (times["a"], times["b"]):
+        assert list(stages) == ["prepare", "network", "select", "total"]
+        assert all(values.shape == (3,) and (values > 0).all() for values in stages.values())
+        np.testing.assert_allclose(stages["total"], stages["prepare"] + stages["network"] + stages["select"])
+
+
+def test_a_batch_goes_through_the_stages_in_order_and_times_are_of_an_image():
+    calls = []
+
+    class Slow:
+        def prepare(self, images):
+            calls.append("prepare")
+            return "prepared", len(images)
+
+        def forward(self, prepared):
+            calls.append(f"network {prepared}")
+            time.sleep(0.02)
+            return "output"
+
+        def select(self, output, sizes):
+            calls.append(f"select {output} {sizes}")
+
+    times = time_stages({"slow": Slow()}, [None] * 4, 0, CPU)["slow"]
+    assert calls == ["prepare", "network prepared", "select output 4"] * 5
+    assert 5 <= times["network"].min() < 20
+    assert times["prepare"].max() < 5
 
 
 def test_candidates_are_the_scores_that_pass(checkpoint, images):
@@ -54,19 +76,41 @@ def test_candidates_are_the_scores_that_pass(checkpoint, images):
 
 
 def test_report_has_all_figures_and_can_be_drawn(checkpoint, images, tmp_path):
-    import torch
-
-    report = run_speed(
-        [str(checkpoint), str(checkpoint)], images[:1], 0, torch.device("cpu"), {"backend": "torch"}
-    )
+    models = open_models([str(checkpoint), str(checkpoint)], CPU, [], backend="torch")
+    report = run_speed(models, images[:1], 0, CPU)
     assert json.loads(json.dumps(report)) == report
+    assert list(report["models"]) == ["tiny 1", "tiny 2"]
+    first, second = report["models"].values()
+    assert first["ratio"]["network"] == {"median": 1, "p5": 1, "p95": 1}
+    assert second["time_ms"]["total"]["p5"] <= second["time_ms"]["total"]["median"]
     table = speed_table(report)
     for word in ("threads", "kernels", "GMAC", "candidates", "prepare", "network", "select", "tiny 2"):
         assert word in table
+    assert table.count("times as long as tiny 1") == 4
     assert plot_time_against_ap(report, tmp_path / "none.png") == 0
-    report["models"]["tiny 1"]["ap_small"] = 7.9
+    first["ap_small"] = 7.9
     assert plot_time_against_ap(report, tmp_path / "speed.png") == 1
     assert (tmp_path / "speed.png").stat().st_size > 1000
+
+
+def test_the_tool_writes_its_figures(checkpoint, images, tmp_path, capsys):
+    cv2.imwrite(str(tmp_path / "image.png"), images[0])
+    out = tmp_path / "speed.json"
+    source = ["--checkpoint", str(checkpoint), "--images", str(tmp_path), "--batch=2"]
+    speed.main([*source, "--seconds=0", "--device=cpu", f"--json={out}", f"--plot={tmp_path / 'x.png'}"])
+    report = json.loads(out.read_text())
+    expected = {"batch": 2, "rounds": 3, "images": ["70x120"], "dtype": "float32", "backend": "torch"}
+    assert expected.items() <= report["header"].items()
+    assert report["models"]["tiny"]["ap_small"] is None
+    assert "x.png is not drawn, for no experiment notes its AP of small objects" in capsys.readouterr().out
+
+
+def test_names_leave_out_the_folders_that_all_models_share(checkpoint, tmp_path, monkeypatch):
+    for name in ("a/x.pth", "a/y.pth"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(checkpoint.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert list(open_models(["a/x.pth", str(tmp_path / "a/y.pth")], CPU, [])) == ["x", "y"]
 
 
 def test_ap_small_is_read_from_an_experiments_comment():
@@ -82,16 +126,25 @@ def test_noise_is_of_the_seed_and_size():
 
 
 @pytest.mark.parametrize(
-    ("tool", "arguments", "message"),
+    ("main", "arguments", "message"),
     [
-        ("speed.py", ["--sweep=nowhere/*.yml"], "there must be a model to measure"),
-        ("export.py", ["--checkpoint=nowhere.pth", "--out=x.onnx"], "nowhere.pth, which does not exist"),
-        ("export.py", ["--checkpoint=nowhere.pth", "--out=x.txt"], "--out must end in .onnx or .pt2"),
+        (speed.main, ["--sweep=nowhere/*.yml"], "there must be a model to measure"),
+        (export.main, ["--checkpoint=nowhere.pth", "--out=x.onnx"], "nowhere.pth, which does not exist"),
+        (export.main, ["--checkpoint=nowhere.pth", "--out=x.txt"], "--out must end in .onnx or .pt2"),
     ],
 )
-def test_mistakes_end_in_one_clear_line(tool, arguments, message):
-    command = [sys.executable, str(ROOT / "tools" / tool), *arguments]
+def test_mistakes_end_in_one_clear_line(main, arguments, message, capsys):
+    with pytest.raises(SystemExit) as stop, readable_errors():
+        main(arguments)
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_a_mistake_ends_the_script_with_status_2_and_one_line():
+    command = [sys.executable, str(ROOT / "tools" / "speed.py"), "--sweep=nowhere/*.yml"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 2
-    assert message in run.stderr
+    assert "there must be a model to measure" in run.stderr
     assert "Traceback" not in run.stderr

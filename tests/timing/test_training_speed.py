@@ -1,12 +1,14 @@
 """What tools/bench/training.py measures, in the small."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from lib.config import load_config
-from lib.timing.training import Pair, random_batch, speed_with_loader, take_turns, time_pair
+from lib.timing.training import PAIRS, Pair, pair_case, random_batch, speed_with_loader
+from lib.timing.turns import run_cases
 from tools.bench import training as bench_training
 
 CPU = torch.device("cpu")
@@ -45,39 +47,46 @@ def test_random_boxes_lie_in_the_frame_and_have_an_area():
     assert (labels.min().item(), labels.max().item()) == (1, 3)
 
 
-def test_sides_take_turns_and_the_first_rounds_do_not_count():
-    calls = []
-    times = take_turns({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 0, CPU, warm_up=2)
-    assert calls == ["a", "b"] * 5
-    assert [len(values) for values in times.values()] == [3, 3]
-
-
-@pytest.mark.parametrize("is_loss", [True, False])
-def test_a_pair_is_timed_round_by_round(is_loss):
-    times = time_pair(Pair("none", "other", 2, is_loss), load_config(SMALL), CPU, 0, Peer)
+@pytest.mark.parametrize("name", ["loss", "step"])
+def test_a_pair_is_timed_beside_its_peer(name, monkeypatch, tmp_path):
+    monkeypatch.setitem(PAIRS, name, Pair("none", "other", 2))
+    case = pair_case(name, load_config(SMALL), CPU, Peer)
     assert Peer.last.asked == ("other", 2, CPU, torch.float32)
+    run_cases([case], 0, CPU, tmp_path / "out.json")
     assert Peer.last.calls == 5
-    assert times["ratio"].tolist() == (times["peer_ms"] / times["ours_ms"]).tolist()
-    assert list(time_pair(Pair("none", "other", 2, is_loss), load_config(SMALL), CPU, 0, None)) == ["ours_ms"]
+    assert list(pair_case(name, load_config(SMALL), CPU, None).sides) == ["ours"]
 
 
 def test_speed_with_the_loader_on_drawn_scenes():
-    found = speed_with_loader(load_config(SMALL), CPU, steps=2, warm_up=1)
-    assert found["images_per_s"] > 0
-    assert found["peak_mb"] > 10
-    assert 0 < found["waiting_share"] < 1
+    speed = speed_with_loader(load_config(SMALL), CPU, steps=2, warm_up=1)
+    assert speed["images_per_s"] > 0
+    assert speed["peak_mb"] > 10
+    assert 0 < speed["waiting_share"] < 1
 
 
 def test_less_data_than_a_batch_is_refused(monkeypatch):
     monkeypatch.setattr("lib.timing.training.build_loader", lambda *args, **options: [])
-    with pytest.raises(ValueError, match="data.train must have a batch of images; got less than"):
+    with pytest.raises(ValueError, match="data.train must have the images of a batch; got fewer than"):
         speed_with_loader(load_config(SMALL), CPU, steps=1)
 
 
 def test_the_tool_writes_its_figures(tmp_path, monkeypatch):
-    monkeypatch.setattr(bench_training, "TrainingPeer", Peer)
+    monkeypatch.setattr(bench_training, "load_torchvision_peer", lambda: SimpleNamespace(TrainingPeer=Peer))
     bench_training.main(["--pairs", "loss", "--seconds", "0", "--json", str(tmp_path / "out.json")])
     written = json.loads((tmp_path / "out.json").read_text())
-    assert set(written["figures"]["loss"]) == {"ours_ms", "peer_ms", "ratio"}
-    assert {"machine", "date", "torch", "asked"} <= set(written)
+    assert list(written["cases"]) == ["loss"]
+    assert set(written["cases"]["loss"]) == {"ours", "torchvision"}
+    assert set(written["cases"]["loss"]["torchvision"]) == {"time_ms", "ratio", "same"}
+    assert {"machine", "command"} <= set(written)
     assert written["machine"]["threads"] == 1
+    assert {"torch", "torchvision", "date"} <= set(written["machine"])
+
+
+def test_the_tool_times_models_with_their_input(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench_training, "experiment", lambda name, overrides: load_config(SMALL, overrides))
+    out = tmp_path / "out.json"
+    bench_training.main(
+        ["--models", "tiny", "--steps=1", f"--json={out}", "--device=cpu", "train.batch_size=3"]
+    )
+    figures = json.loads(out.read_text())["models"]["tiny"]
+    assert set(figures) == {"images_per_s", "peak_mb", "waiting_share"}

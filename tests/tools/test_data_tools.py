@@ -1,19 +1,15 @@
 """tools/convert_dataset.py, check_dataset.py and compare.py from the command line."""
 
 import json
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tools"))
-import check_dataset  # noqa: E402
-import compare  # noqa: E402
-import convert_dataset  # noqa: E402
+from tools import check_dataset, compare, convert_dataset
 
+ROOT = Path(__file__).resolve().parents[2]
 CONFIG = str(ROOT / "experiments" / "mobilenet_v1" / "plain.yml")
 
 
@@ -55,9 +51,8 @@ def test_conversion_there_and_back_keeps_every_box(files, capsys):
 
 
 def test_conversion_does_not_overwrite(files):
-    with pytest.raises(
-        SystemExit, match="OUT must be new or an empty folder; .*gt.json is there: choose another"
-    ):
+    message = "OUT must be new or an empty folder; got .*gt.json, which exists: choose another"
+    with pytest.raises(FileExistsError, match=message):
         convert_dataset.main([str(files / "gt.json"), str(files / "gt.json"), "--to", "coco"])
 
 
@@ -90,7 +85,7 @@ def test_compare_says_which_is_better_and_writes_both_files(files, capsys):
 
 
 def test_bad_files_are_one_line(files):
-    with pytest.raises(SystemExit, match="error: annotation file .*nothing.json must exist"):
+    with pytest.raises(FileNotFoundError, match="annotation file .*nothing.json must exist"):
         compare.main([str(files / "nothing.json"), str(files / "a.json"), "--gt", str(files / "gt.json")])
-    with pytest.raises(SystemExit, match="error: --images must be a folder; .*nowhere is none"):
+    with pytest.raises(FileNotFoundError, match="--images must be a folder; got .*nowhere, which is none"):
         check_dataset.main(["--gt", str(files / "gt.json"), "--images", str(files / "nowhere")])

@@ -2,14 +2,12 @@
 
 import csv
 import json
-import sys
-from pathlib import Path
+import re
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tools"))
-import evaluate  # noqa: E402
+from lib.utils.runtime import readable_errors
+from tools import evaluate
 
 BOX = [10.0, 10.0, 20.0, 20.0]
 COCO = {
@@ -73,10 +71,13 @@ def with_annotation(**change):
         (with_annotation(bbox=[0, 0, float("inf"), 5]), [], "bbox of an annotation must be finite"),
     ],
 )  # fmt: skip
-def test_bad_input_is_one_clear_line(coco, results, message, tmp_path):
-    with pytest.raises(SystemExit, match=message) as error:
+def test_bad_input_is_one_clear_line(coco, results, message, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop, readable_errors():
         run(tmp_path, coco, results)
-    assert "\n" not in str(error.value)
+    shown = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert re.match(f"error: .*{message}", shown)
+    assert shown.count("\n") == 1
 
 
 def test_ground_truth_without_area_is_measured_by_its_boxes_with_a_warning(tmp_path, caplog):
@@ -87,5 +88,5 @@ def test_ground_truth_without_area_is_measured_by_its_boxes_with_a_warning(tmp_p
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(SystemExit, match="nothing.json"):
+    with pytest.raises(FileNotFoundError, match="nothing.json"):
         evaluate.main(["--gt", str(tmp_path / "nothing.json"), "--dt", "x"])

@@ -1,76 +1,76 @@
-"""Times the evaluation against pycocotools in one run: python tools/bench/evaluation.py."""
+"""Times the evaluation against pycocotools, on random detections of a random data set.
 
-from __future__ import annotations
+    python tools/bench/evaluation.py
+    python tools/bench/evaluation.py --images=500 --boxes=4000 --detections=50000
+
+From arrays to tables in this process, and from JSON files to tables in a process of its own, start-up included.
+"""
 
 import argparse
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import torch
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+sys.path.insert(0, str(ROOT))
 
-from large_set import PLAIN_SCRIPT, make_set, to_results  # noqa: E402
-
-from lib.evaluation import evaluate, make_protocol  # noqa: E402
 from lib.evaluation.arrays import detection_table, make_ground_truth  # noqa: E402
+from lib.evaluation.evaluator import evaluate  # noqa: E402
+from lib.evaluation.protocols import make_protocol  # noqa: E402
+from lib.evaluation.result import Result  # noqa: E402
+from lib.timing.turns import Case, run_cases  # noqa: E402
 from lib.utils.files import write_json  # noqa: E402
+from lib.utils.runtime import readable_errors, script_parser  # noqa: E402
+from tools.bench.peers.large_set import PLAIN_SCRIPT, make_set, to_results  # noqa: E402
 
 
-def seconds(call: Callable[[], object], repeats: int = 1) -> float:
-    """Median wall-clock time of a call."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = script_parser(__doc__)
+    for name, default in (("images", 5000), ("boxes", 36_878), ("detections", 500_000), ("repeats", 3)):
+        parser.add_argument(f"--{name}", type=int, default=default, help="how many (default: %(default)s)")
+    parser.add_argument("--json", help="where to write the figures")
+    return parser.parse_args(argv)
 
 
-def bench_arrays(coco: dict, columns: tuple, repeats: int) -> None:
-    """From arrays to the tables, in this process."""
-    protocol, results = make_protocol("coco"), {}
+def same_curves(ours: Result, theirs: Result) -> bool:
+    """Whether precision, recall and scores are equal to the bit."""
+    return all(a.tobytes() == b.tobytes() for a, b in zip(ours.curves[:3], theirs.curves[:3], strict=True))
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Times both, prints and writes."""
+    args, protocol = parse(argv), make_protocol("coco")
+    coco, columns = make_set(args.images, args.boxes, args.detections)
     truth = make_ground_truth(coco, protocol)
 
-    def run(engine: str, rows: slice = slice(None)) -> None:
-        found = detection_table(*(column[rows] for column in columns), truth)
-        results[engine] = evaluate(truth, found, protocol, engine)
-        results[engine].table()
+    def run(engine: str) -> Result:
+        result = evaluate(truth, detection_table(*columns, truth), protocol, engine)
+        result.table()
+        return result
 
-    run("hotcoco", slice(9))  # imports
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    ours = seconds(lambda: run("hotcoco"), repeats)
+    run("hotcoco")
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    theirs = seconds(lambda: run("pycocotools"))
-    curves = [results[engine].curves[:3] for engine in ("hotcoco", "pycocotools")]
-    same = all(one.tobytes() == other.tobytes() for one, other in zip(*curves, strict=True))
-    print(f"arrays to tables: median {ours:.2f} s, pycocotools {theirs:.1f} s, ratio {theirs / ours:.0f}")
-    print(f"memory at its highest: {memory:.0f} MB more than before; arrays equal to the bit: {same}")
-
-
-def bench_files(coco: dict, columns: tuple, repeats: int) -> None:
-    """From JSON files, start-up included, each in a process of its own."""
+    print(f"arrays to tables: memory at its highest {memory:.0f} MB more than before")
     with tempfile.TemporaryDirectory() as folder:
-        paths = Path(folder, "gt.json"), Path(folder, "dt.json")
-        for path, content in zip(paths, (coco, to_results(columns)), strict=True):
-            write_json(path, content, indent=None)
-        ours = [ROOT / "tools/evaluate.py", "--gt", paths[0], "--dt", paths[1]]
-        run, quiet = subprocess.run, {"stdout": subprocess.DEVNULL, "check": True}
-        fast = seconds(lambda: run([sys.executable, *ours], **quiet), repeats)
-        slow = seconds(lambda: run([sys.executable, "-c", PLAIN_SCRIPT, *paths], **quiet))
-    print(f"files to tables: median {fast:.2f} s, plain pycocotools {slow:.1f} s, ratio {slow / fast:.0f}")
+        truth_file, found_file = f"{folder}/gt.json", f"{folder}/dt.json"
+        write_json(truth_file, coco, indent=None)
+        write_json(found_file, to_results(columns), indent=None)
+        start = partial(subprocess.run, stdout=subprocess.DEVNULL, check=True)
+        ours = [sys.executable, str(ROOT / "tools/evaluate.py"), "--gt", truth_file, "--dt", found_file]
+        peer = [sys.executable, "-c", PLAIN_SCRIPT, truth_file, found_file]
+        in_arrays = {"ours": partial(run, "hotcoco"), "pycocotools": partial(run, "pycocotools")}
+        in_files = {"ours": partial(start, ours), "pycocotools": partial(start, peer)}
+        cases = [Case("arrays to tables", in_arrays, same_curves), Case("files to tables", in_files)]
+        run_cases(cases, 0, torch.device("cpu"), args.json, warm_up=0, least=args.repeats)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name, default in (("images", 5000), ("boxes", 36_878), ("detections", 500_000), ("repeats", 3)):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    options = parser.parse_args()
-    data = make_set(options.images, options.boxes, options.detections)
-    bench_arrays(*data, options.repeats)
-    bench_files(*data, options.repeats)
+    with readable_errors():
+        main()

@@ -1,82 +1,87 @@
-"""Images a second that one core prepares for training SSD300, by our `ssd` preset and by torchvision's v2 one.
+"""Times how fast one core prepares images for training SSD300: our preset `ssd` beside torchvision's v2 transforms.
 
-    python tools/bench/input.py [--images DIR --annotations FILE.json] [--json OUT] [--seconds 60]
+    python tools/bench/input.py                                       on drawn scenes
+    python tools/bench/input.py --images=DIR --annotations=FILE.json
 
-Run it in an interpreter that has torchvision; without it only our rows are timed. All sides read the same JPEG files,
-640x480 and of quality 90, made of the images given or of drawn scenes. They take turns, all images a round, and each
-round augments anew. A ratio is that of two times of one round.
+Run it in an interpreter that has torchvision; without it only our sides are timed. All sides read the same JPEG files
+of 640x480 pixels and quality 90. Each round augments all of them anew.
 """
 
-from __future__ import annotations
-
-import argparse
-import datetime
-import os
+import itertools
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+import cv2
+import numpy as np
+import torch
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import cv2  # noqa: E402
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-
+from lib.data.augment.presets import build_transform  # noqa: E402
 from lib.data.dataset import CocoDataset  # noqa: E402
+from lib.data.loader import Loader  # noqa: E402
 from lib.data.synthetic.dataset import generate  # noqa: E402
-from lib.timing.stages import Spread, machine  # noqa: E402
-from lib.utils.files import write_json  # noqa: E402
-from lib.utils.runtime import readable_errors  # noqa: E402
-from tools.bench.input_sides import HEIGHT, PEER, WIDTH, make_sides, write_jpegs  # noqa: E402
+from lib.timing.turns import Call, Case, run_cases  # noqa: E402
+from lib.utils.runtime import readable_errors, script_parser, set_threads  # noqa: E402
+from tools.bench.peers import load_torchvision_peer  # noqa: E402
+
+WIDTH, HEIGHT, QUALITY = 640, 480, 90  # of the JPEG files
+INPUT, BATCH = (300, 300), 8
 
 
-def parse(argv: list[str] | None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(usage=__doc__)
-    parser.add_argument("--images", type=Path, help="folder of images to use instead of drawn scenes")
-    parser.add_argument("--annotations", type=Path, help="their COCO JSON file")
-    parser.add_argument(
-        "--json", type=Path, default=Path("runs/bench_input.json"), help="where to write the figures"
-    )
-    parser.add_argument("--seconds", type=float, default=60, help="after which no further round begins")
-    return parser.parse_args(argv)
+def write_jpegs(source: CocoDataset, folder: Path) -> dict[str, Any]:
+    """Writes a data set's images as JPEGs of one size; returns their annotations in COCO's form."""
+    content: dict[str, Any] = {**source.ground_truth, "images": [], "annotations": []}
+    resize = build_transform("none", (HEIGHT, WIDTH))
+    for index in range(len(source)):
+        sample, name = resize(source.load(index), np.random.default_rng(0)), f"{index}.jpg"
+        cv2.imwrite(str(folder / name), sample.image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+        content["images"].append({"id": index, "file_name": name, "height": HEIGHT, "width": WIDTH})
+        for (x1, y1, x2, y2), label in zip(sample.boxes.tolist(), sample.labels.tolist(), strict=True):
+            entry = {"image_id": index, "bbox": [x1, y1, x2 - x1, y2 - y1], "iscrowd": int(label < 0)}
+            content["annotations"].append(entry | {"category_id": source.category_ids[max(label, 1) - 1]})
+    return content
 
 
-def measure(sides: Mapping[str, Callable[[int], Any]], seconds: float) -> dict[str, np.ndarray]:
-    """Name -> seconds of each round, 5 of them at least; one before them does not count."""
-    times: dict[str, list[float]] = {name: [] for name in sides}
-    end = time.perf_counter() + seconds
-    while len(times["ours"]) < 6 or time.perf_counter() < end:
-        for name, side in sides.items():
-            start = time.perf_counter()
-            side(len(times[name]))
-            times[name].append(time.perf_counter() - start)
-    return {name: np.array(values[1:]) for name, values in times.items()}
+def make_case(folder: Path, content: dict[str, Any], name: str) -> Case:
+    """Preparing all images once, augmented anew at each call; by torchvision too, where it is installed."""
+    transform = build_transform("ssd", INPUT, fill=(103.94, 116.78, 123.68))
+
+    def ours(dataset: CocoDataset) -> Call:
+        loader, epochs = Loader(dataset, transform, BATCH, shuffle=True), itertools.count()
+        return lambda: (loader.set_epoch(next(epochs)), list(loader))
+
+    dataset, reduced = CocoDataset(folder, content), CocoDataset(folder, content, decode="reduced")
+    sides = {"ours": ours(dataset), "ours, decode: reduced": ours(reduced)}
+    if peers := load_torchvision_peer():
+        prepare = peers.input_peer(INPUT)
+        images = [(str(folder / file), *dataset.objects(index)) for index, file in enumerate(dataset.files)]
+        sides["torchvision v2"] = lambda: [prepare(*image) for image in images]
+    return Case(f"{len(content['images'])} images of {name}", sides, images=len(content["images"]))
 
 
 def main(argv: list[str] | None = None) -> None:
-    args = parse(argv)
-    torch.set_num_threads(1)
+    """Times, prints, writes."""
+    parser = script_parser(__doc__)
+    parser.add_argument("--images", help="folder of images to use instead of drawn scenes")
+    parser.add_argument("--annotations", help="their COCO JSON file")
+    parser.add_argument(
+        "--json", default="runs/bench_input.json", help="where to write (default: %(default)s)"
+    )
+    parser.add_argument("--seconds", type=float, default=60, help="to measure for (default: %(default)s)")
+    args = parser.parse_args(argv)
+    set_threads(1)
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
-        images, annotations, source = args.images, args.annotations, str(args.annotations)
+        images, annotations, name = args.images, args.annotations, args.annotations
         if not (images and annotations):
-            root = generate(Path(folder) / "drawn", 32, 1, image_sizes=(HEIGHT, WIDTH), progress=False)
-            images, annotations, source = root / "train", root / "train.json", "drawn scenes"
+            root = generate(f"{folder}/drawn", 32, 1, image_sizes=(HEIGHT, WIDTH), progress=False)
+            images, annotations, name = root / "train", root / "train.json", "drawn scenes"
         content = write_jpegs(CocoDataset(images, annotations), Path(folder))
-        times = measure(make_sides(Path(folder), content), args.seconds)
-    count = len(content["images"])
-    report = {"machine": machine(torch.device("cpu")), "date": datetime.date.today().isoformat()}
-    report |= {"load": os.getloadavg()[0], "source": source, "images": count, "rounds": len(times["ours"])}
-    report["images_per_s"] = {name: Spread.of(count / values)._asdict() for name, values in times.items()}
-    for name in times if PEER in times else ():
-        report.setdefault(f"times_{PEER}", {})[name] = Spread.of(times[PEER] / times[name])._asdict()
-    write_json(args.json, report)
-    print(args.json.read_text(encoding="utf-8"))
+        case = make_case(Path(folder), content, name)
+        run_cases([case], args.seconds / len(case.sides), torch.device("cpu"), args.json, warm_up=1, least=5)
 
 
 if __name__ == "__main__":

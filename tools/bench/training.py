@@ -1,81 +1,87 @@
-"""How fast detectors train: beside torchvision's on random images, or with the loader.
+"""Times training: steps beside torchvision's on random images, or whole training with its input.
 
-    python tools/bench/training.py [--device cuda --precision bf16] [--json OUT]   beside torchvision's
-    python tools/bench/training.py --models [NAME ...] [key=value ...]    images/s, memory, waiting for input
+    python tools/bench/training.py --device=cuda --precision=bf16
+    python tools/bench/training.py --models mobilenet_v1/plain vgg16/plain --steps=20 train.batch_size=8
 
 The first wants an interpreter that has torchvision; without it our side alone is timed. Both sides see the same
-images and boxes, train all layers by SGD, and take turns; torchvision's floats are made beforehand.
+images and boxes, and train all layers by SGD; torchvision's float images are made beforehand. The second gives images
+a second, the most memory in use, and the share of the time that waits for input.
 """
 
 import argparse
-import datetime
 import json
 import sys
-from importlib.metadata import distributions
 from pathlib import Path
+from typing import Any
+
+import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from lib.config import load_config  # noqa: E402
-from lib.timing.stages import Spread, machine  # noqa: E402
-from lib.timing.training import PAIRS, speed_with_loader, time_pair  # noqa: E402
+from lib.timing.training import PAIRS, pair_case, speed_with_loader  # noqa: E402
+from lib.timing.turns import machine, run_cases  # noqa: E402
+from lib.utils import runtime  # noqa: E402
 from lib.utils.files import write_json  # noqa: E402
-from lib.utils.runtime import choose_device, readable_errors, seed_everything, set_threads  # noqa: E402
+from tools.bench.peers import load_torchvision_peer  # noqa: E402
 
-try:
-    from tools.bench.torchvision_peer import TrainingPeer
-except ImportError as error:
-    print(f"our side alone: {error}")
-    TrainingPeer = None
 MODELS = ["mobilenet_v1/plain", "mobilenet_v1/S1L0_dual", "vgg16/plain", "vgg16/S1L2_dual"]
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(usage=__doc__)
-    parser.add_argument("--pairs", nargs="*", choices=PAIRS, default=list(PAIRS))
-    parser.add_argument("--models", nargs="*", help="time these experiments instead")
-    parser.add_argument("--steps", type=int, default=50, help="of each of --models")
-    parser.add_argument("--seconds", type=float, default=60, help="of each of --pairs")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
-    parser.add_argument("--threads", type=int, default=1)
+    parser = runtime.script_parser(__doc__)
+    parser.add_argument("--pairs", nargs="*", choices=PAIRS, default=list(PAIRS), help="jobs (default: all)")
+    parser.add_argument("--models", nargs="*", help="train these experiments instead; without names a few")
+    parser.add_argument("--steps", type=int, default=50, help="of each of --models (default: %(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=60, help="for each of --pairs (default: %(default)s)"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
+    parser.add_argument(
+        "--precision", default="fp32", choices=["fp32", "bf16"], help="(default: %(default)s)"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="of torch (default: %(default)s)")
     parser.add_argument("--json", type=Path, help="where to write the figures")
-    args, args.overrides = parser.parse_known_args(argv)
-    return args
+    return runtime.parse_with_overrides(parser, argv, "train.batch_size=8")
+
+
+def experiment(name: str, overrides: list[str]) -> Any:
+    """The config of an experiment."""
+    return load_config(ROOT / f"experiments/{name}.yml", overrides)
+
+
+def time_models(names: list[str], steps: int, device: torch.device, overrides: list[str]) -> dict[str, Any]:
+    """Speed of training of each experiment with its input, printed as it comes."""
+    figures = {}
+    for name in names:
+        runtime.seed_everything(0)
+        figures[name] = speed_with_loader(experiment(name, overrides), device, steps)
+        print(name, json.dumps(figures[name]), flush=True)
+    return {"machine": machine(device), "command": sys.argv, "models": figures}
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Times, prints a line each, writes the figures."""
+    """Times, prints, writes."""
     args = parse(argv)
-    set_threads(args.threads)
-    device, figures = choose_device(args.device), {}
-    is_paired = args.models is None
-    for name in args.pairs if is_paired else args.models or MODELS:
-        seed_everything(0)
-        experiment = PAIRS[name].experiment if is_paired else name
-        overrides = [f"train.precision={args.precision}", *args.overrides]
-        cfg = load_config(ROOT / f"experiments/{experiment}.yml", overrides)
-        if is_paired:
-            times = time_pair(PAIRS[name], cfg, device, args.seconds, TrainingPeer)
-            figures[name] = {row: Spread.of(values)._asdict() for row, values in times.items()}
-        else:
-            figures[name] = speed_with_loader(cfg, device, args.steps)
-        print(name, json.dumps(figures[name]), flush=True)
-    versions = {
-        found.name: found.version for found in distributions() if found.name in ("torch", "torchvision")
-    }
-    about = {
-        "machine": machine(device),
-        "date": str(datetime.date.today()),
-        **versions,
-        "asked": sys.argv[1:],
-    }
-    if args.json:
-        write_json(args.json, {**about, "figures": figures})
+    runtime.set_threads(args.threads)
+    device, overrides = (
+        runtime.choose_device(args.device),
+        [f"train.precision={args.precision}", *args.overrides],
+    )
+    if args.models is not None:
+        report = time_models(args.models or MODELS, args.steps, device, overrides)
+        if args.json:
+            write_json(args.json, report)
+        return
+    peers = load_torchvision_peer()
+    peer = peers.TrainingPeer if peers else None
+    configs = {name: experiment(PAIRS[name].experiment, overrides) for name in args.pairs}
+    cases = (pair_case(name, cfg, device, peer) for name, cfg in configs.items())
+    run_cases(cases, args.seconds / (2 if peers else 1), device, args.json)
 
 
 if __name__ == "__main__":
-    with readable_errors():
+    with runtime.readable_errors():
         main()

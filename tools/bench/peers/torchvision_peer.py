@@ -1,6 +1,4 @@
-"""The peers of tools/bench/predictor.py, input.py and training.py; we do not require torchvision."""
-
-from __future__ import annotations
+"""Torchvision's detectors and transforms as peers; we do not require torchvision."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,12 +15,19 @@ from torchvision.tv_tensors import BoundingBoxes, Image
 
 from lib.structures import Batch
 
+DETECTORS = {"ssdlite320": ssdlite320_mobilenet_v3_large, "ssd300": ssd300_vgg16}
 
-class Peer:
-    """Torchvision's detector in eager mode, in the stages of Predictor."""
 
-    def __init__(self):
-        self.model = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=91).eval()
+def build(name: str) -> Any:
+    """A detector of 91 classes with random weights."""
+    return DETECTORS[name](weights=None, weights_backbone=None, num_classes=91)
+
+
+class PredictorPeer:
+    """SSDLite320 in eager mode, in the stages of Predictor."""
+
+    def __init__(self) -> None:
+        self.model = build("ssdlite320").eval()
 
     def prepare(self, images: Sequence[np.ndarray]) -> tuple[Any, list]:
         """(H, W, 3) uint8 BGR images -> torchvision's batch, and their sizes."""
@@ -40,55 +45,42 @@ class Peer:
         """Detections in the frames of the images."""
         prepared, features, heads = output
         anchors = self.model.anchor_generator(prepared, features)
-        found = self.model.postprocess_detections(heads, anchors, prepared.image_sizes)
-        return self.model.transform.postprocess(found, prepared.image_sizes, sizes)
+        detections = self.model.postprocess_detections(heads, anchors, prepared.image_sizes)
+        return self.model.transform.postprocess(detections, prepared.image_sizes, sizes)
 
 
-class SsdInput:
-    """The steps of torchvision's ``ssd`` preset for detection, v2 transforms on tensors, and its model's resizing.
+def input_peer(size: tuple[int, int]) -> Callable[[str, np.ndarray, np.ndarray], Any]:
+    """The steps of torchvision's ``ssd`` preset, v2 transforms on tensors, and its resizing to (height, width).
 
-    Args:
-        size: (height, width) of the network's input.
+    The call takes a JPEG file, boxes (G, 4) xyxy and labels (G,); it gives the image (3, H, W) float32 0 .. 1 and its
+    target.
     """
+    distort, crop, flip = v2.RandomPhotometricDistort(), v2.RandomIoUCrop(), v2.RandomHorizontalFlip(p=0.5)
+    zoom_out = v2.RandomZoomOut(fill={Image: (123.0, 117.0, 104.0), "others": 0})
+    to_float, clean = v2.ToDtype(torch.float32, scale=True), v2.SanitizeBoundingBoxes()
+    augment = v2.Compose([distort, zoom_out, crop, flip, to_float, clean, v2.ToPureTensor()])
+    transform = GeneralizedRCNNTransform(1, 1, [0.0] * 3, [1.0] * 3, fixed_size=size[::-1])
 
-    def __init__(self, size: tuple[int, int]):
-        self.augment = v2.Compose(
-            [
-                v2.RandomPhotometricDistort(),
-                v2.RandomZoomOut(fill={Image: (123.0, 117.0, 104.0), "others": 0}),
-                v2.RandomIoUCrop(),
-                v2.RandomHorizontalFlip(p=0.5),
-                v2.ToDtype(torch.float32, scale=True),
-                v2.SanitizeBoundingBoxes(),
-                v2.ToPureTensor(),
-            ]
-        )
-        self.transform = GeneralizedRCNNTransform(1, 1, [0.0] * 3, [1.0] * 3, fixed_size=size[::-1])
-
-    def __call__(self, file: str, boxes: np.ndarray, labels: np.ndarray) -> tuple[torch.Tensor, dict]:
-        """A JPEG file with boxes (G, 4) xyxy and labels (G,) -> image (3, H, W) float32 0 .. 1 and its target."""
+    def prepare(file: str, boxes: np.ndarray, labels: np.ndarray) -> tuple[torch.Tensor, dict]:
         image = Image(read_image(file, ImageReadMode.RGB))
-        found = BoundingBoxes(boxes, format="XYXY", canvas_size=image.shape[-2:])
-        image, target = self.augment(image, {"boxes": found, "labels": torch.from_numpy(labels)})
-        return self.transform.resize(image, target)
+        given = BoundingBoxes(boxes, format="XYXY", canvas_size=image.shape[-2:])
+        return transform.resize(*augment(image, {"boxes": given, "labels": torch.from_numpy(labels)}))
 
-
-TRAINED = {"ssdlite320": ssdlite320_mobilenet_v3_large, "ssd300": ssd300_vgg16}
+    return prepare
 
 
 class TrainingPeer:
-    """Torchvision's detector in training, all of its layers learning.
+    """A detector in training, all of its layers learning.
 
     Args:
-        name: of TRAINED.
-        batch: ours: images (B, 3, H, W) uint8 and a target without padding.
-        dtype: of the network by autocast; the loss too, as torchvision has it.
+        name: of DETECTORS.
+        batch: images (B, 3, H, W) uint8 and a target without padding.
+        dtype: of the network by autocast; of the loss too, as torchvision has it.
     """
 
     def __init__(self, name: str, batch: Batch, device: torch.device, dtype: torch.dtype):
-        build = TRAINED[name]
         self.autocast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
-        self.model = build(weights=None, weights_backbone=None, num_classes=91).to(device).train()
+        self.model = build(name).to(device).train()
         self.optimizer = torch.optim.SGD(self.model.parameters(), 1e-3, momentum=0.9, weight_decay=4e-5)
         self.images = list((batch.images.to(device) / 255).unbind())
         pairs = zip(*batch.target.to(device), strict=True)
@@ -103,20 +95,17 @@ class TrainingPeer:
         self.optimizer.step()
 
     def loss_step(self) -> Callable[[], None]:
-        """Matching, loss, and its gradient to outputs of the head, which are random."""
+        """A call for matching, loss, and its gradient to random outputs of the head."""
         images = torch.stack(self.images)
         with torch.no_grad():
             features = list(self.model.backbone(images).values())
             given = self.model.head(features)
-        sizes = [tuple(image.shape[-2:]) for image in images]
-        anchors = self.model.anchor_generator(ImageList(images, sizes), features)
+        anchors = self.model.anchor_generator(ImageList(images, [images.shape[-2:]] * len(images)), features)
         outputs = {name: torch.randn_like(value).requires_grad_() for name, value in given.items()}
 
         def step() -> None:
-            matched = [
-                self.model.proposal_matcher(box_iou(target["boxes"], boxes))
-                for target, boxes in zip(self.targets, anchors, strict=True)
-            ]
+            pairs = zip(self.targets, anchors, strict=True)
+            matched = [self.model.proposal_matcher(box_iou(one["boxes"], boxes)) for one, boxes in pairs]
             losses = self.model.compute_loss(self.targets, outputs, anchors, matched)
             torch.autograd.grad(sum(losses.values()), list(outputs.values()))
 

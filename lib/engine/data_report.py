@@ -1,0 +1,121 @@
+"""What tools/check_dataset.py reports: a survey of a data set, and how well an experiment's priors fit its objects."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from lib.build import build_detector, input_size
+from lib.config import load_config
+from lib.data.survey import Survey
+from lib.evaluation.protocols import Protocol, side_text
+from lib.evaluation.report.html import page
+from lib.evaluation.report.plots import coverage_figure, histogram_figure
+from lib.models.cost import map_sizes
+from lib.multibox.coverage import best_overlaps, fit_boxes
+from lib.multibox.priors import PriorGenerator
+from lib.utils.table import align
+
+
+class Coverage(NamedTuple):
+    """How well the priors of an experiment fit the objects.
+
+    Attributes:
+        threshold: IoU from which a prior matches.
+        now, fitted: (G,) float32, best IoU of each object with a prior: of the experiment, and of those suggested.
+        suggestion: YAML of the fitted priors.
+    """
+
+    threshold: float
+    now: np.ndarray
+    fitted: np.ndarray
+    suggestion: str
+
+
+def cover(survey: Survey, experiment: str) -> Coverage:
+    """Matches the objects, resized to the network's input, with the experiment's priors and with fitted ones."""
+    cfg = load_config(experiment)
+    size, priors = input_size(cfg), PriorGenerator(**cfg.model.priors)
+    with torch.device("meta"):  # only its shapes matter
+        maps = map_sizes(build_detector(cfg), size)
+    boxes = survey.boxes * (np.array(size) / survey.sizes)[:, [1, 0, 1, 0]]
+    shapes = fit_boxes(boxes, priors, maps, size)
+    fitted = PriorGenerator(**{**cfg.model.priors, "boxes": shapes})
+    now, best = (best_overlaps(boxes, generator(maps, size)) for generator in (priors, fitted))
+    levels = "".join(f"    - {json.dumps(level)}\n" for level in shapes)
+    comment = "# [width, height] of a cell's priors, for each level; null: those of sizes and ratios"
+    suggestion = f"model:\n  priors:\n    boxes:  {comment}\n{levels}"
+    return Coverage(cfg.matcher.get("threshold", 0.5), now, best, suggestion)
+
+
+class DataReport(NamedTuple):
+    """A survey counted by the ranges of a protocol; with ``coverage`` also what no prior matches."""
+
+    survey: Survey
+    protocol: Protocol
+    coverage: Coverage | None = None
+
+    def size_rows(self) -> list[Row]:
+        """Header, and one row a range: objects, and those that no prior matches, as the priors are and fitted."""
+        titles = ("no prior", "share", "fitted: no prior", "share") if self.coverage else ()
+        rows: list[Row] = [("range", "side, px", "objects", *titles)]
+        for name, (low, high) in self.protocol.ranges.items():
+            inside = (self.survey.areas >= low) & (self.survey.areas <= high)
+            cells: list[object] = [name, side_text((low, high)), int(inside.sum())]
+            if self.coverage:
+                for best in (self.coverage.now, self.coverage.fitted):
+                    lost = int((best[inside] < self.coverage.threshold).sum())
+                    cells += [lost, f"{lost / inside.sum():.1%}" if inside.any() else None]
+            rows.append(cells)
+        return rows
+
+    def class_rows(self) -> list[Row]:
+        """Header, and one row a class."""
+        return [("class", "objects"), *self.survey.classes.items()]
+
+    def summary(self) -> str:
+        """Numbers of images and objects."""
+        images, empty, objects = self.survey.num_images, self.survey.num_empty, len(self.survey.areas)
+        return f"{images:,} images, {empty:,} without an object; {objects:,} usable objects"
+
+    def text(self) -> str:
+        """The report to read on a screen."""
+        problems = "\n".join(self.survey.problems.lines()) or "No problem was found."
+        fitted = [f"Priors fitted to the objects:\n\n{self.coverage.suggestion}"] if self.coverage else []
+        return "\n\n".join(
+            [self.summary(), *map(align, (self.size_rows(), self.class_rows())), problems, *fitted]
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The report for other programs, as plain values."""
+        keys = ("objects", "without_prior", "without_fitted_prior")
+        counts = {row[0]: dict(zip(keys, row[2:3] + row[3::2], strict=False)) for row in self.size_rows()[1:]}
+        images = {"images": self.survey.num_images, "images_without_objects": self.survey.num_empty}
+        return {
+            **images,
+            "classes": self.survey.classes,
+            "problems": dict(self.survey.problems),
+            "ranges": counts,
+        }
+
+    def html(self, title: str) -> str:
+        """The report as a page with plots."""
+        sides, coverage, figure = np.sqrt(self.survey.areas), self.coverage, None
+        problems = [(kind, len(all_), "; ".join(all_[:3])) for kind, all_ in self.survey.problems.items()]
+        if coverage and len(sides):
+            curves = {"priors as they are": coverage.now, "fitted priors": coverage.fitted}
+            figure = coverage_figure(sides, curves, coverage.threshold)
+        return page(
+            "data.html",
+            title,
+            survey=self.survey,
+            problem_rows=[("problem", "number", "such as"), *problems],
+            size_figure=histogram_figure(sides, self.protocol) if len(sides) else None,
+            size_rows=self.size_rows(),
+            coverage=coverage,
+            coverage_figure=figure,
+            class_rows=self.class_rows(),
+        )

@@ -1,0 +1,170 @@
+"""How times are taken: sides take turns in rounds, so that what disturbs the machine disturbs all of them alike."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import re
+import sys
+import time
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+
+from lib.ops import kernels
+from lib.utils.files import write_json
+
+Name = TypeVar("Name", bound=Hashable)
+Call = Callable[[], object]
+
+
+class Spread(NamedTuple):
+    """Median, 5th and 95th percentile of some samples."""
+
+    median: float
+    p5: float
+    p95: float
+
+    @classmethod
+    def of(cls, samples: np.ndarray) -> Spread:
+        """The spread of samples (N,)."""
+        return cls(*np.percentile(samples, (50, 5, 95)).tolist())
+
+    def __str__(self) -> str:
+        return "{} ({} to {})".format(*(f"{value:.3g}" if value < 1000 else f"{value:.0f}" for value in self))
+
+
+def take_turns(
+    sides: Mapping[Name, Call],
+    seconds: float,
+    device: torch.device,
+    *,
+    warm_up: int = 2,
+    least: int = 3,
+    block_ms: float = 0,
+) -> dict[Name, np.ndarray]:
+    """Times calls in rounds; in each of them every side has its turn, in the given order.
+
+    Args:
+        sides: name -> what to time.
+        seconds: after which no further round begins.
+        device: to wait for before and after each turn.
+        warm_up: rounds at the start that do not count.
+        least: rounds that count, however long they take.
+        block_ms: a turn repeats a call as often as fits into this time, by the warm-up; a sample is then their mean.
+
+    Returns:
+        name -> (rounds,) float64, milliseconds of one call.
+    """
+    calls = dict.fromkeys(sides, 1)
+    for _ in range(warm_up):
+        calls = {name: int(block_ms / _time_ms(side, 1, device)) or 1 for name, side in sides.items()}
+    rounds: list[list[float]] = []
+    end = time.perf_counter() + seconds
+    while len(rounds) < least or time.perf_counter() < end:
+        rounds.append([_time_ms(side, calls[name], device) for name, side in sides.items()])
+    return dict(zip(sides, np.array(rounds).T, strict=True))
+
+
+def _time_ms(side: Call, calls: int, device: torch.device) -> float:
+    """Mean time of calls in a row."""
+    wait(device)
+    start = time.perf_counter()
+    for _ in range(calls):
+        side()
+    wait(device)
+    return 1000 * (time.perf_counter() - start) / calls
+
+
+def wait(device: torch.device) -> None:
+    """Waits until a GPU has done what it was told to; a CPU has always."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def compare(times: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
+    """Spreads as plain values: ``time_ms``, and ``ratio``, how many times as long as the first takes, round by round.
+
+    Args:
+        times: name -> (rounds,) milliseconds.
+    """
+    first = next(iter(times.values()))
+    values = {name: (Spread.of(own), Spread.of(own / first)) for name, own in times.items()}
+    return {
+        name: {"time_ms": own._asdict(), "ratio": ratio._asdict()} for name, (own, ratio) in values.items()
+    }
+
+
+def comparison_text(title: str, figures: Mapping[str, Mapping[str, Any]]) -> str:
+    """A line for each side of a comparison: median (5th to 95th percentile) of its time and of its ratio."""
+    lines, first = [title], next(iter(figures))
+    for name, entry in figures.items():
+        time_ms, ratio = Spread(**entry["time_ms"]), Spread(**entry["ratio"])
+        text = f"{time_ms} ms, {1000 / time_ms.median:.3g} a second"
+        lines.append(
+            f"    {name:24}{text}" + (f", {ratio} times as long as {first}" if name != first else "")
+        )
+    return "\n".join(lines)
+
+
+class Case(NamedTuple):
+    """One job of a benchmark.
+
+    Attributes:
+        name: of the job.
+        sides: name -> a call that does the job; the first is ours.
+        is_same: whether the result of another side (second argument) equals ours; None: they are not compared.
+        images: that a call works on.
+    """
+
+    name: str
+    sides: Mapping[str, Call]
+    is_same: Callable[[Any, Any], bool] | None = None
+    images: int = 1
+
+
+def run_cases(
+    cases: Iterable[Case], seconds: float, device: torch.device, file: str | Path | None, **options: Any
+) -> None:
+    """Times the sides of each case in turns, prints the figures, and writes them.
+
+    Args:
+        seconds: for each side of a case.
+        file: JSON: ``machine``, ``command``, and ``cases``: name -> side -> what ``compare`` gives, of an image, and
+            ``same``: whether its result is that of ours; None: not compared.
+        options: of ``take_turns``.
+    """
+    report: dict[str, Any] = {"machine": machine(device), "command": sys.argv, "cases": {}}
+    print(report["machine"])
+    for name, sides, is_same, images in cases:
+        results = [call() for call in sides.values()] if is_same else []
+        times = take_turns(sides, seconds * len(sides), device, **options)
+        figures = compare({side: values / images for side, values in times.items()})
+        print(comparison_text(name, figures), flush=True)
+        for index, side in enumerate(sides):
+            figures[side]["same"] = is_same(results[0], results[index]) if is_same else None
+            if figures[side]["same"] is False:
+                print(f"    {side} has ANOTHER RESULT")
+        report["cases"][name] = figures
+    if file:
+        write_json(file, report)
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """What the times were taken on, and when."""
+    info = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*: (.*)", info.read_text()) if info.is_file() else []
+    cpu = (names or [platform.processor() or platform.machine()])[0]
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu: {cpu}",
+        "torch": torch.__version__,
+        "torchvision": getattr(sys.modules.get("torchvision"), "__version__", None),
+        "threads": torch.get_num_threads(),
+        "kernels": kernels.built(),
+        "load": os.getloadavg()[0],
+        "date": datetime.date.today().isoformat(),
+    }

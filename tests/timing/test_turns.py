@@ -1,0 +1,103 @@
+"""Sides take turns in rounds, and what is said of their times."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from lib.timing.turns import Case, Spread, compare, comparison_text, machine, run_cases, take_turns
+
+CPU = torch.device("cpu")
+
+
+def test_sides_take_turns_and_the_first_rounds_do_not_count():
+    calls = []
+    sides = {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}
+    times = take_turns(sides, 0, CPU)
+    assert calls == ["a", "b"] * 5
+    assert [len(values) for values in times.values()] == [3, 3]
+    times = take_turns(sides, 0, CPU, warm_up=0, least=1)
+    assert calls == ["a", "b"] * 6
+    assert all(values.shape == (1,) and values > 0 for values in times.values())
+
+
+def test_rounds_begin_until_the_seconds_are_over():
+    times = take_turns({"a": lambda: time.sleep(0.01)}, 0.055, CPU, warm_up=1, least=1)
+    assert 2 <= len(times["a"]) <= 6
+    assert (times["a"] >= 10).all()
+
+
+def test_a_short_call_is_repeated_to_fill_its_block_and_a_long_one_is_not():
+    calls = []
+
+    def long() -> None:
+        calls.append("long")
+        time.sleep(0.005)
+
+    def short() -> None:
+        calls.append("short")
+        time.sleep(0.001)
+
+    times = take_turns({"long": long, "short": short}, 0, CPU, warm_up=1, least=2, block_ms=4)
+    assert calls.count("long") == 1 + 2
+    assert calls.count("short") in (1 + 2 * 2, 1 + 2 * 3)
+    assert (times["short"] < 4).all()
+
+
+def test_the_device_is_waited_for_on_both_sides_of_a_turn(monkeypatch):
+    order = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: order.append(str(device)))
+    take_turns({"a": lambda: order.append("call")}, 0, torch.device("cuda:1"), warm_up=0, least=1)
+    assert order == ["cuda:1", "call", "cuda:1"]
+
+
+def test_spread_and_ratio_by_hand():
+    times = {"a": np.array([2.0, 4, 3]), "b": np.array([4.0, 4, 9])}
+    assert Spread.of(times["a"]) == Spread(3.0, 2.1, 3.9)
+    figures = compare(times)
+    assert figures["a"]["ratio"] == {"median": 1, "p5": 1, "p95": 1}
+    assert figures["b"]["time_ms"] == {"median": 4, "p5": 4, "p95": 8.5}
+    assert figures["b"]["ratio"] == {"median": 2, "p5": pytest.approx(1.1), "p95": pytest.approx(2.9)}
+    assert comparison_text("job", figures).splitlines() == [
+        "job",
+        "    a                       3 (2.1 to 3.9) ms, 333 a second",
+        "    b                       4 (4 to 8.5) ms, 250 a second, 2 (1.1 to 2.9) times as long as a",
+    ]
+
+
+def test_large_times_have_no_exponent():
+    assert str(Spread(123456.7, 999.6, 0.0123456)) == "123457 (1e+03 to 0.0123)"
+
+
+def test_cases_are_compared_and_written(tmp_path, capsys):
+    sides = {"ours": lambda: 1, "theirs": lambda: 1, "wrong": lambda: 2}
+    cases = [
+        Case("one", sides, lambda ours, theirs: ours == theirs),
+        Case("two", {"ours": lambda: None}, images=4),
+    ]
+    run_cases(cases, 0, CPU, tmp_path / "out.json", least=5)
+    written = json.loads((tmp_path / "out.json").read_text())
+    assert {"device", "torch", "torchvision", "threads", "kernels", "load", "date"} == set(written["machine"])
+    assert {side: figures["same"] for side, figures in written["cases"]["one"].items()} == {
+        "ours": True,
+        "theirs": True,
+        "wrong": False,
+    }
+    assert set(written["cases"]["two"]["ours"]) == {"time_ms", "ratio", "same"}
+    assert written["cases"]["two"]["ours"]["same"] is None
+    shown = capsys.readouterr().out
+    assert shown.count("ANOTHER RESULT") == 1
+    assert "wrong has ANOTHER RESULT" in shown
+
+
+def test_times_are_those_of_an_image(tmp_path):
+    run_cases([Case("four", {"ours": lambda: time.sleep(0.02)}, images=4)], 0, CPU, tmp_path / "out.json")
+    median = json.loads((tmp_path / "out.json").read_text())["cases"]["four"]["ours"]["time_ms"]["median"]
+    assert 5 <= median < 10
+
+
+def test_machine_names_the_processor():
+    assert machine(CPU)["device"].startswith("cpu: ")
+    assert machine(CPU)["torch"] == torch.__version__

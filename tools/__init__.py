@@ -1,0 +1,1 @@
+"""The scripts; those under bench/ are benchmarks."""

@@ -1,0 +1,1 @@
+"""Benchmarks of this project against others, and what they share."""

@@ -1,0 +1,189 @@
+"""The jobs of tools/bench/kernels.py, done by us and by each other implementation that is installed."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pycocotools.mask
+import torch
+
+from lib.data.synthetic.scenes import draw_scene
+from lib.inference import Predictor
+from lib.multibox.coder import BoxCoder
+from lib.multibox.postprocess import PostProcess
+from lib.multibox.priors import PriorGenerator
+from lib.ops import batched_nms, bbox_overlaps, nms, reference, soft_nms
+from lib.ops.boxes import xyxy_to_xywh
+from lib.ops.padded import Selection
+from lib.structures import Predictions
+from lib.timing.turns import Case
+
+try:
+    import torchvision
+except ImportError:
+    torchvision = None
+
+DEMO = Path(__file__).resolve().parents[3] / "experiments" / "demo" / "plain.pth"
+
+
+IsSame = Callable[[Any, Any], bool]
+
+
+def make_case(name: str, is_same: IsSame | None, **sides: Any) -> Case:
+    """A case without the sides that are None or False: not for this job, or not installed."""
+    return Case(name, {side: call for side, call in sides.items() if call}, is_same)
+
+
+def random_boxes(count: int, side: float, smallest: float, largest: float, seed: int = 0) -> torch.Tensor:
+    """Boxes (count, 4) in a square of ``side`` pixels; their own sides are uniform between two lengths."""
+    generator = torch.Generator().manual_seed(seed)
+    center = torch.rand(count, 2, generator=generator) * side
+    half = (smallest + torch.rand(count, 2, generator=generator) * (largest - smallest)) / 2
+    return torch.cat([center - half, center + half], dim=1).clamp(0, side)
+
+
+def random_scores(count: int) -> torch.Tensor:
+    """Scores (count,) uniform between 0 and 1."""
+    return torch.rand(count, generator=torch.Generator().manual_seed(1))
+
+
+def ssd300_priors() -> torch.Tensor:
+    """The 8,732 priors of SSD300, (8732, 4) in its frame."""
+    ratios = [[2], [2, 3], [2, 3], [2, 3], [2], [2]]
+    generator = PriorGenerator((30, 60, 111, 162, 213, 264, 315), ratios, clip=False)
+    return generator([(cells, cells) for cells in (38, 19, 10, 5, 3, 1)], (300, 300)).clamp(0, 300)
+
+
+def same_set(ours: torch.Tensor, theirs: Any) -> bool:
+    """Whether the indices are the same in any order: OpenCV orders equal scores in another way."""
+    return sorted(ours.tolist()) == sorted(torch.as_tensor(theirs).flatten().tolist())
+
+
+def same_values(ours: torch.Tensor, theirs: Any) -> bool:
+    """Whether values are equal to the rounding of float32."""
+    return bool(np.allclose(ours.numpy(), np.asarray(theirs), rtol=0, atol=1e-6))
+
+
+def same_detections(ours: Any, theirs: Any) -> bool:
+    """Whether labels are the same, and boxes and scores equal to rounding, image by image."""
+    return all(
+        torch.equal(a.labels, b["labels"])
+        and torch.allclose(a.boxes, b["boxes"], rtol=0, atol=1e-3)
+        and torch.allclose(a.scores, b["scores"], rtol=0, atol=1e-6)
+        for a, b in zip(ours, theirs, strict=True)
+    )
+
+
+def nms_case(count: int, side: int, largest: float, device: str = "cpu") -> Case:
+    """NMS at IoU .5 of boxes in a square."""
+    boxes, scores = random_boxes(count, side, 2, largest).to(device), random_scores(count).to(device)
+    plain: Any = xyxy_to_xywh(boxes).double().cpu().numpy(), scores.cpu().numpy(), 0.0, 0.5
+    return make_case(
+        f"nms, {count} boxes in {side}x{side}, {len(nms(boxes, scores, 0.5))} kept",
+        same_set,
+        ours=partial(nms, boxes, scores, 0.5),
+        torchvision=torchvision and partial(torchvision.ops.nms, boxes, scores, 0.5),
+        OpenCV=device == "cpu" and partial(cv2.dnn.NMSBoxes, *plain),
+        reference=device == "cpu" and count < 10000 and partial(reference.nms, boxes, scores, None, 0.5),
+    )
+
+
+def batched_case(count: int, classes: int) -> Case:
+    """NMS at IoU .5 within each class."""
+    boxes, scores = random_boxes(count, 300, 10, 80), random_scores(count)
+    labels = torch.randint(0, classes, (count,), generator=torch.Generator().manual_seed(2))
+    plain: Any = xyxy_to_xywh(boxes).double().numpy(), scores.numpy(), labels.int().numpy(), 0.0, 0.5
+    return make_case(
+        f"batched_nms, {count} boxes of {classes} classes",
+        same_set,
+        ours=partial(batched_nms, boxes, scores, labels, 0.5),
+        torchvision=torchvision and partial(torchvision.ops.batched_nms, boxes, scores, labels, 0.5),
+        OpenCV=partial(cv2.dnn.NMSBoxesBatched, *plain),
+        reference=partial(reference.nms, boxes, scores, labels, 0.5),
+    )
+
+
+def overlaps_case(name: str, boxes: torch.Tensor, mode: str) -> Case:
+    """Overlaps of many boxes with 50."""
+    objects, peer = random_boxes(50, 300, 4, 64, seed=3), None
+    plain, plain_objects = (xyxy_to_xywh(values).double().numpy() for values in (boxes, objects))
+    if torchvision:
+        peer = {"iou": torchvision.ops.box_iou, "giou": torchvision.ops.generalized_box_iou}.get(mode)
+    return make_case(
+        f"{mode}, {len(boxes)} {name} x 50",
+        same_values,
+        ours=partial(bbox_overlaps, boxes, objects, mode),
+        torchvision=peer and partial(peer, boxes, objects),
+        pycocotools=mode == "iou" and partial(pycocotools.mask.iou, plain, plain_objects, [0] * 50),
+        reference=partial(reference.bbox_overlaps, boxes, objects, mode),
+    )
+
+
+def postprocess_case(name: str, given: Predictions, device: str = "cpu") -> Case:
+    """From the raw output of a detector to at most 200 detections an image, in the network's frame."""
+    count = int((given.logits.softmax(-1)[..., 1:] > 0.01).sum())
+    logits, deltas, priors = (tensor.to(device) for tensor in given[:3])
+    given = Predictions(logits, deltas, priors, given.image_size)
+    images, is_cpu, peer = len(given.logits), device == "cpu", None
+    process = PostProcess(BoxCoder(), Selection(0.01, 0.45, max_candidates=400, max_detections=200))
+    ours = process if is_cpu else process.padded  # on a GPU up to where the host would read: nothing waits
+    if torchvision:
+        model = torchvision.models.detection.ssd300_vgg16(weights=None, weights_backbone=None)
+        outputs = {"cls_logits": logits, "bbox_regression": deltas}
+        shapes = [priors] * images, [given.image_size] * images
+        peer = partial(model.postprocess_detections, outputs, *shapes)
+    name = f"post-processing, {name}, {images} of {tuple(given.logits.shape[1:])} logits, {count} scores pass"
+    sizes = torch.tensor([given.image_size] * images, device=device)
+    is_same = same_detections if is_cpu else None
+    return make_case(name, is_same, ours=partial(ours, given, sizes), torchvision=peer)
+
+
+def ssd300_output(images: int, spread: float, background: float, objects: int = 0) -> Predictions:
+    """As of SSD300 with 90 classes: logits are noise, and the background leads, but for a class at some priors."""
+    generator = torch.Generator().manual_seed(5)
+    logits = torch.randn(images, 8732, 91, generator=generator) * spread
+    logits[..., 0] += background
+    for image in logits:
+        rows = torch.randint(0, 8732, (objects,), generator=generator)
+        image[rows, torch.randint(1, 91, (objects,), generator=generator)] += background
+    deltas = torch.randn(images, 8732, 4, generator=generator) * 0.5
+    return Predictions(logits, deltas, ssd300_priors(), (300, 300))
+
+
+def demo_output() -> Predictions:
+    """As of the trained detector of `make demo`, on an image like those it was trained on."""
+    detector = Predictor(DEMO, device="cpu")
+    image = draw_scene(np.random.default_rng(0), 6, (200, 300), (6, 100), (8, 12), (4, 8)).image
+    return Predictions(*detector.forward(detector.prepare([image])[0]))
+
+
+def cpu_cases() -> Iterator[Case]:
+    """The jobs for one thread of a CPU."""
+    for count, side, largest in ((10, 300, 64), (1000, 300, 64), (8732, 300, 30), (50000, 2000, 36)):
+        yield nms_case(count, side, largest)
+    yield batched_case(8732, 20)
+    for mode in ("iou", "giou", "nwd"):
+        yield overlaps_case("SSD300 priors", ssd300_priors(), mode)
+    yield overlaps_case("random boxes", random_boxes(8732, 300, 4, 64), "iou")
+    yield postprocess_case("SSD300, noise", ssd300_output(1, 1.95, 0.0))
+    yield postprocess_case("SSD300, few objects", ssd300_output(1, 1.0, 10.0, 150))
+    if DEMO.exists():
+        yield postprocess_case("trained detector of the demo", demo_output())
+    boxes, scores = random_boxes(1000, 300, 2, 64), random_scores(1000)
+    plain = partial(reference.soft_nms, boxes, scores, None, "gaussian", 0.3, 0.5, 0.001)
+    yield make_case(
+        "soft_nms, 1000 boxes in 300x300",
+        lambda ours, theirs: same_set(ours[0], theirs[0]),
+        ours=partial(soft_nms, boxes, scores),
+        reference=plain,
+    )
+
+
+def cuda_cases() -> Iterator[Case]:
+    """The jobs for a GPU."""
+    for count, side, largest in ((1000, 300, 64), (10000, 300, 30), (100000, 3000, 36)):
+        yield nms_case(count, side, largest, "cuda")
+    yield postprocess_case("SSD300, few objects", ssd300_output(32, 1.0, 10.0, 150), "cuda")
