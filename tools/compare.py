@@ -11,7 +11,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch  # noqa: E402
 
-from lib.data.formats.registry import read_dataset, read_results  # noqa: E402
+from lib.data.formats.coco_json import read_results  # noqa: E402
+from lib.data.formats.registry import read_dataset  # noqa: E402
 from lib.evaluation.arrays import make_detections, make_ground_truth  # noqa: E402
 from lib.evaluation.compare import compare, comparison_rows, short_names, summary  # noqa: E402
 from lib.evaluation.options import parse_ranges  # noqa: E402
