@@ -11,14 +11,14 @@ _MB = 2**20
 
 
 class ImageCache:
-    """Keeps the images of the first indices, as many as the budget holds; who first reads one keeps it for all.
+    """Keeps the first images of a data set, as many as the budget holds; the process that reads one keeps it for all.
 
-    The memory is shared and allotted at once, so processes that are forked, or that get a pickled copy, see the
+    The memory is shared and allocated at once, so processes that are forked, or that get a pickled copy, see the
     same. They need no lock: two that read the same image write the same bytes, and mark it as kept afterwards.
 
     Args:
         sizes: (N, 2) int64 (height, width) by index.
-        megabytes: at most what the images take, in units of 2^20 bytes; 0: nothing is kept.
+        megabytes: the budget, in units of 2^20 bytes; 0: nothing is kept.
 
     Attributes:
         num_images: how many the budget holds.
@@ -40,7 +40,7 @@ class ImageCache:
         self._is_kept = torch.zeros(self.num_images, dtype=torch.bool).share_memory_()
 
     def get(self, index: int, read: Callable[[int], np.ndarray]) -> np.ndarray:
-        """The image (H, W, 3) uint8 at ``index``, by ``read(index)`` unless it is kept; a kept one is read-only."""
+        """The image (H, W, 3) uint8 at ``index``: a read-only one if it is kept, else ``read(index)``."""
         if index >= self.num_images:
             return read(index)
         height, width = self._sizes[index]

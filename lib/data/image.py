@@ -1,8 +1,9 @@
-"""Reading one image file, in full or at a reduced scale, with a message that says what is wrong with it."""
+"""Reading an image file, in full or at a reduced scale, with a message that says what is wrong; writing one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ import numpy as np
 # A JPEG ends with its end marker, after its last start of scan (a thumbnail inside has both as well).
 JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 PNG_START, PNG_END = b"\x89PNG", b"IEND"
+_JPEG_SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers of a frame header
 # Scales 1 / n at which a JPEG can be decoded: each 8 x 8 block becomes one of 8 / n pixels a side.
 REDUCED = {
     1: cv2.IMREAD_COLOR_BGR,
@@ -21,20 +23,21 @@ REDUCED = {
 
 
 class ImageError(ValueError):
-    """An image file is not what it must be: the user's to mend."""
+    """An image file is not what it must be; the user can replace it."""
 
 
 class StoredImage:
-    """An image that is decoded when its pixels are asked for, each scale once.
+    """An image that is decoded when its pixels are asked for, once for each scale.
 
     Args:
         size: (height, width) of the whole image.
-        read: gives the pixels, as ``read_image`` does, by ``shrink``.
+        read: gives the pixels for a ``shrink``, as ``read_image`` does.
     """
 
     def __init__(self, size: tuple[int, int], read: Callable[[int], np.ndarray]):
         self.shape = (*size, 3)
-        self._read, self._decoded = read, {}
+        self._read = read
+        self._decoded: dict[int, np.ndarray] = {}
 
     def pixels(self, shrink: int = 1) -> np.ndarray:
         """(ceil(H / shrink), ceil(W / shrink), 3) uint8 BGR, for a ``shrink`` of REDUCED."""
@@ -46,13 +49,13 @@ class StoredImage:
 def read_image(path: str | Path, shrink: int = 1) -> np.ndarray:
     """The stored pixels of an image file.
 
-    Grey images get three equal channels, 16-bit ones are scaled to 8, an alpha channel is left out. A
+    Gray images get three equal channels, 16-bit ones are scaled to 8, an alpha channel is left out. A
     rotation noted in EXIF data is not applied: annotations count the stored pixels.
 
     Args:
         path: a file of any format that OpenCV reads.
-        shrink: 1, 2, 4 or 8: a JPEG is decoded at 1 / ``shrink``, which is close to the average over blocks as
-            large and costs less; other formats are decoded in full and averaged.
+        shrink: 1, 2, 4 or 8. A JPEG is decoded at 1 / ``shrink``, which is close to the average over blocks of
+            that size and costs less; other formats are decoded in full and averaged.
 
     Returns:
         (ceil(H / shrink), ceil(W / shrink), 3) uint8 BGR.
@@ -63,17 +66,39 @@ def read_image(path: str | Path, shrink: int = 1) -> np.ndarray:
     try:
         content = np.fromfile(path, np.uint8)
     except (FileNotFoundError, IsADirectoryError):
-        raise FileNotFoundError(
-            f"image {path} must be a file; there is none: check the folder of the images"
-        ) from None
+        raise FileNotFoundError(f"image {path} must be a file; there is none: check the folder") from None
     is_jpeg = content[:2].tobytes() == JPEG_START
-    # from memory, because cv2.imread fills up a truncated JPEG with grey and says nothing
+    # From memory, because cv2.imread silently fills a truncated JPEG up with gray.
     image = None
     if content.size:
         image = cv2.imdecode(content, REDUCED[shrink if is_jpeg else 1] | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         raise ImageError(f"image {path} must be readable; {_fault(content.tobytes())}: replace the file")
     return image if is_jpeg else block_average(image, shrink, shrink)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(height, width) of the stored pixels; from the header of a JPEG or PNG file, without decoding it."""
+    with path.open("rb") as file:
+        start = file.read(24)
+        if start.startswith(PNG_START) and len(start) == 24:
+            width, height = struct.unpack(">II", start[16:24])
+            return height, width
+        if start.startswith(JPEG_START):
+            file.seek(2)
+            while len(head := file.read(4)) == 4 and head[0] == 0xFF:
+                if head[1] in _JPEG_SIZES and len(frame := file.read(5)) == 5:
+                    height, width = struct.unpack(">xHH", frame)
+                    return height, width
+                file.seek(struct.unpack(">H", head[2:])[0] - 2, 1)
+    height, width = read_image(path).shape[:2]
+    return height, width
+
+
+def write_picture(path: Path, image: np.ndarray, options: Sequence[int] = ()) -> None:
+    """Writes an image (H, W, 3) uint8 BGR in the format that the name of the file says."""
+    if not cv2.imwrite(str(path), image, options):
+        raise OSError(f"{path} could not be written: is the disk full?")
 
 
 def block_average(image: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -92,7 +117,7 @@ def block_average(image: np.ndarray, width: int, height: int) -> np.ndarray:
     if missing_x or missing_y:
         image = cv2.copyMakeBorder(image, 0, missing_y, 0, missing_x, cv2.BORDER_REPLICATE)
     reduced = (image.shape[1] // width, image.shape[0] // height)
-    # half-way between two pixels the interpolation is their average, and several times faster
+    # Halfway between two pixels the interpolation is their average, and several times faster.
     is_half = max(width, height) == 2
     return cv2.resize(image, reduced, interpolation=cv2.INTER_LINEAR if is_half else cv2.INTER_AREA)
 

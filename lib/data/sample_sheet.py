@@ -1,12 +1,13 @@
-"""What augmentation does to images, to look at."""
+"""Pictures of what augmentation does to images."""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
-from lib.data.augment.mixing import Others
+from lib.data.augment.mixing import OtherSamples
 from lib.data.augment.presets import Compose
 from lib.data.dataset import CocoDataset
 from lib.structures import IGNORE, Sample
@@ -16,17 +17,22 @@ from lib.utils.sheet import fitted, picture_grid, titled
 CELL_SIDE = 480  # pixels of the shorter side of a picture; the network's input is enlarged to about it
 
 
-def drawn_samples(
-    dataset: CocoDataset, transform: Compose, seed: int, count: int
-) -> list[tuple[Sample, Sample]]:
-    """``count`` random images of a data set, or all: as loaded, and as the first epoch of a run would see them."""
+class Pair(NamedTuple):
+    """A sample as loaded, and as the first epoch of a run sees it."""
+
+    before: Sample
+    after: Sample
+
+
+def drawn_samples(dataset: CocoDataset, transform: Compose, seed: int, count: int) -> list[Pair]:
+    """``count`` random images of a data set, or all if there are fewer."""
     if count < 1:
         raise ValueError(f"the number of images to draw must be 1 or more; got {count}")
     indices = np.random.default_rng(seed).permutation(len(dataset))[:count].tolist()
     pairs = []
     for index in indices:
         before, rng = dataset.load(index), np.random.default_rng([seed, 0, index, 0])
-        pairs.append((before, transform(before, rng, Others(dataset))))
+        pairs.append(Pair(before, transform(before, rng, OtherSamples(dataset))))
     return pairs
 
 
@@ -36,7 +42,7 @@ def sample_sheet(dataset: CocoDataset, transform: Compose, seed: int, count: int
     Args:
         dataset: the images and the classes' names.
         transform: by ``build_transform``.
-        seed: that of a run shows what its first epoch sees.
+        seed: of a run whose first epoch is to be shown.
         count: images, at most.
 
     Returns:
@@ -54,7 +60,7 @@ def sample_sheet(dataset: CocoDataset, transform: Compose, seed: int, count: int
 
 
 def picture_of(sample: Sample, classes: tuple[str, ...], size: tuple[int, int]) -> np.ndarray:
-    """A sample with nothing pending and its boxes, as large as it fits into ``size`` (height, width)."""
+    """A sample with nothing pending, drawn with its boxes as large as ``size`` (height, width) allows."""
     image = sample.image if isinstance(sample.image, np.ndarray) else sample.image.pixels()
     picture, scale = fitted(image, size)
     names = (*classes, "ignored")

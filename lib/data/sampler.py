@@ -5,16 +5,22 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lib.structures import IGNORE
 
 SMALL_AREA = 32**2  # px^2 of the original image: COCO's bound of small objects
-_ROUNDING = 1e-6  # sums of ``times`` that come this close to a whole number are one
+_ROUNDING = 1e-6  # sums of ``times`` that are this close to a whole number count as it
 
-Key = tuple[int, int, int]  # (epoch, index, how often the epoch had that image before)
+
+class Key(NamedTuple):
+    """What a sample depends on besides the seed: epoch, index of the image, how often the epoch had it before."""
+
+    epoch: int
+    image: int
+    copy: int
 
 
 class Steps:
@@ -24,16 +30,25 @@ class Steps:
     ``world_size``-th image from the r-th on, and cuts these into ``accumulate`` batches. So step k of all processes
     together holds the images of step k of one process with a batch as large, and so do their j-th batches.
 
-    The sampler knows nothing of the loader: a circle of references would keep torch from telling its workers to
+    The sampler has no reference to the loader: a circle of references would keep torch from telling its workers to
     stop, and it would wait for each of them for five seconds.
 
     Args:
         count: images of the data set.
-        batch_size, shuffle, drop_last, seed, rank, world_size, accumulate, times, groups: see ``Loader``.
+        batch_size: images of a batch of this process; the last of an epoch may be smaller.
+        shuffle: whether each epoch has an order of its own, for training; then every process gets the same
+            number of batches, for which the first images of the order may be repeated. Without it, the order
+            is that of the data set and each image comes exactly once, so that one process may get fewer
+            batches.
+        drop_last: leave out the images that do not fill a step of all processes.
+        seed: of the order.
+        rank, world_size: which of how many processes this is.
+        accumulate: batches of a step of the optimizer. All lengths and positions count batches.
+        times: (N,) 1 or more: how often in an epoch each image comes, on average over the epochs; None: once.
+        groups: (N,) int64 from 0: a step of all processes takes images of one group; None: any together.
 
     Attributes:
         num_batches: of a whole epoch of this process; the same in every epoch.
-        largest: images of the largest group.
         epoch, start: what the next iteration gives, and the batch that it begins with.
     """
 
@@ -41,15 +56,22 @@ class Steps:
         self,
         count: int,
         batch_size: int,
-        shuffle: bool,
-        drop_last: bool,
-        seed: int,
-        rank: int,
-        world_size: int,
-        accumulate: int,
-        times: np.ndarray | None,
-        groups: np.ndarray | None,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        accumulate: int = 1,
+        times: np.ndarray | None = None,
+        groups: np.ndarray | None = None,
     ):
+        if batch_size < 1 or not 0 <= rank < world_size:
+            raise ValueError(
+                "a loader must have batch_size 1 or more, and rank below world_size; "
+                f"got {batch_size}, and {rank} of {world_size}"
+            )
+        if not shuffle and (times is not None or groups is not None):
+            raise ValueError("a loader must shuffle to take times or groups; got shuffle=False: omit them")
         self.count, self.batch_size, self.shuffle, self.drop_last = count, batch_size, shuffle, drop_last
         self.seed, self.rank, self.world_size, self.times = seed, rank, world_size, times
         self.groups = np.zeros(count, np.int64) if groups is None else groups
@@ -60,8 +82,14 @@ class Steps:
         full, rest = np.divmod(sizes, self.step_size)
         shares = -(-(rest if shuffle else np.maximum(rest - rank, 0)) // world_size)
         num_rest = 0 if drop_last else -(-shares // batch_size)
-        self.largest = int(sizes.max(initial=0))
         self.num_batches = int((full * accumulate + num_rest).sum())
+        if drop_last and not self.num_batches:
+            largest = int(sizes.max(initial=0))
+            raise ValueError(
+                f"batch_size must be at most {largest // (world_size * accumulate)}, so that the {largest} "
+                f"images{'' if groups is None else ' of the largest group'} fill a step of {world_size} x "
+                f"{accumulate} batches; got {batch_size} with drop_last: choose a smaller one"
+            )
 
     def __len__(self) -> int:
         return max(self.num_batches - self.start, 0)
@@ -76,12 +104,12 @@ class Steps:
                 yield share[first : first + self.batch_size]
 
     def _steps(self) -> Iterator[list[Key]]:
-        """The images of each step of all processes, of one group: a step comes as soon as its last image does."""
+        """The images of each step of all processes, of one group: a step comes as soon as it has its last image."""
         order = self._order()
         waiting: dict[int, list[Key]] = defaultdict(list)
         images = zip(self.groups[order].tolist(), order.tolist(), _earlier(order).tolist(), strict=True)
         for group, index, copy in images:
-            waiting[group].append((self.epoch, index, copy))
+            waiting[group].append(Key(self.epoch, index, copy))
             if len(waiting[group]) == self.step_size:
                 yield waiting.pop(group)
         for rest in () if self.drop_last else waiting.values():
@@ -91,8 +119,8 @@ class Steps:
     def _order(self) -> np.ndarray:
         """The indices of the epoch's images in its order (N,), some more than once if ``times`` says so.
 
-        The parts of ``times`` after the point are added up over the images in random order, group by group; each
-        that lifts the sum over a whole number comes once more. So every epoch has as many images of each group.
+        The fractions of ``times`` are added up over the images in random order, group by group; an image that lifts
+        the sum over a whole number comes once more. So every epoch has the same number of images of each group.
         """
         if not self.shuffle:
             return np.arange(self.count)

@@ -9,23 +9,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lib.data.formats.coco_json import Problems, box_fault
-from lib.data.formats.folder import image_size
-from lib.data.image import read_image
-
-_TOLERANCE = 1.0  # pixels by which rounding may lead a box out of its image
+from lib.data.formats.coco_json import Problems, box_fault, leaves_image
+from lib.data.image import image_size, read_image
 
 
 class Survey(NamedTuple):
-    """What was found.
+    """The content and the faults of a data set.
 
     Attributes:
         num_images: images listed. num_empty: of them without an object.
         problems: kind -> things; empty if all is well.
-        classes: name -> objects.
+        classes: name -> number of objects.
         boxes: (G, 4) float64 xyxy of the usable objects, clipped to their images, px of the original image.
         sizes: (G, 2) float64 (height, width) of the image of each.
-        areas: (G,) float64, px^2, that decide the size range: the annotation's, else the box's.
+        areas: (G,) float64, px^2, which decide the size range: the annotation's, else the box's.
     """
 
     num_images: int
@@ -43,7 +40,7 @@ def survey(coco: Mapping[str, Any], folder: Path | None = None, open_images: boo
     Args:
         coco: a data set in COCO's form, with its lists.
         folder: of the images; None leaves the files unchecked.
-        open_images: decode every image, which finds truncated ones, instead of reading headers only.
+        open_images: decode every image, which detects truncated ones, instead of reading headers only.
     """
     problems = Problems()
     images = {record["id"]: record for record in coco["images"]}
@@ -55,11 +52,12 @@ def survey(coco: Mapping[str, Any], folder: Path | None = None, open_images: boo
         for record in coco["images"]:
             _check_file(record, folder, open_images, problems)
     _check_ids(coco["annotations"], problems)
-    seen: set[tuple] = set()
-    rows, owners, classes = [], set(), Counter()
+    seen: set[tuple[Any, ...]] = set()
+    classes = dict.fromkeys(names.values(), 0)
+    rows, owners = [], set()
     for annotation in coco["annotations"]:
-        box = _usable_box(annotation, images, names, problems)
-        if box is None:
+        row = _usable_row(annotation, images, names, problems)
+        if row is None:
             continue
         key = (annotation["image_id"], annotation["category_id"], *annotation["bbox"])
         if key in seen:
@@ -68,30 +66,27 @@ def survey(coco: Mapping[str, Any], folder: Path | None = None, open_images: boo
         if not (annotation.get("iscrowd") or annotation.get("ignore")):
             owners.add(annotation["image_id"])
             classes[names[annotation["category_id"]]] += 1
-            rows.append(box)
-    for name in names.values():
-        if not classes[name]:
-            problems.add("classes without an object", name)
+            rows.append(row)
+    for name in (name for name, count in classes.items() if not count):
+        problems.add("classes without an object", name)
     table = np.array(rows, np.float64).reshape(-1, 7)
-    counts = {name: classes[name] for name in names.values()}
-    return Survey(
-        len(images), len(images) - len(owners), problems, counts, table[:, :4], table[:, 4:6], table[:, 6]
-    )
+    num_empty = len(images) - len(owners)
+    return Survey(len(images), num_empty, problems, classes, table[:, :4], table[:, 4:6], table[:, 6])
 
 
 def _check_file(record: Mapping[str, Any], folder: Path, open_images: bool, problems: Problems) -> None:
-    path = folder / record["file_name"]
+    path, name = folder / record["file_name"], record["file_name"]
     try:
         height, width = read_image(path).shape[:2] if open_images else image_size(path)
     except FileNotFoundError:
-        problems.add("image files that are missing", record["file_name"])
+        problems.add("image files that are missing", name)
     except ValueError as error:
         problems.add("image files that cannot be read", str(error))
     else:
         told = record.get("height"), record.get("width")
         if told not in ((None, None), (height, width)):
-            told = f"{record['file_name']}: {told[1]}x{told[0]} told, {width}x{height} stored"
-            problems.add("images of another size than told (width x height)", told)
+            sizes = f"{told[1]}x{told[0]} told, {width}x{height} stored"
+            problems.add("images of another size than told (width x height)", f"{name}: {sizes}")
 
 
 def _check_ids(annotations: list[Mapping[str, Any]], problems: Problems) -> None:
@@ -102,41 +97,34 @@ def _check_ids(annotations: list[Mapping[str, Any]], problems: Problems) -> None
 
 
 def _name(annotation: Mapping[str, Any], images: Mapping[int, Mapping[str, Any]]) -> str:
-    file = images.get(annotation.get("image_id"), {}).get("file_name", "an unknown image")
+    file = images[annotation["image_id"]]["file_name"]
     return f"{annotation.get('id')} in {file}: {annotation.get('bbox')}"
 
 
-def _usable_box(
+def _usable_row(
     annotation: Mapping[str, Any],
     images: Mapping[int, Mapping[str, Any]],
     names: Mapping[int, str],
     problems: Problems,
 ) -> tuple[float, ...] | None:
-    """x1, y1, x2, y2 inside the image, its height and width, area; None where the box is of no use."""
+    """x1, y1, x2, y2 inside the image, the image's height and width, area; None if the box cannot be used."""
     for key, known in (("image_id", images), ("category_id", names)):
         if annotation[key] not in known:
             problems.add(f"annotations of an unknown {key}", f"{annotation.get('id')}: {annotation[key]}")
             return None
-    record, thing = images[annotation["image_id"]], _name(annotation, images)
+    record, name = images[annotation["image_id"]], _name(annotation, images)
     height, width = record.get("height") or np.inf, record.get("width") or np.inf
     fault = box_fault(annotation.get("bbox"), height, width)
     if fault:
-        problems.add(fault, thing)
+        problems.add(fault, name)
         return None
     x, y, w, h = annotation["bbox"]
-    if max(-x, -y, x + w - width, y + h - height) > _TOLERANCE:
-        problems.add("boxes partly outside their image", thing)
+    if leaves_image((x, y, w, h), height, width):
+        problems.add("boxes partly outside their image", name)
     area = annotation.get("area")
     if area is None:
-        problems.add("annotations without area (the box's is taken)", thing)
+        problems.add("annotations without area (the box's is taken)", name)
     elif area > 1.01 * w * h + 1:
-        problems.add("areas larger than their box", f"{thing}, area {area}")
-    return (
-        max(x, 0),
-        max(y, 0),
-        min(x + w, width),
-        min(y + h, height),
-        height,
-        width,
-        w * h if area is None else area,
-    )
+        problems.add("areas larger than their box", f"{name}, area {area}")
+    box = max(x, 0), max(y, 0), min(x + w, width), min(y + h, height)
+    return *box, height, width, w * h if area is None else area

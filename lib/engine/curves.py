@@ -13,12 +13,12 @@ Epochs = Sequence[Mapping[str, Any]]
 
 
 def columns_of(epochs: Epochs) -> list[str]:
-    """Every value's name, in the order in which they first came."""
+    """The name of every value, in order of first appearance."""
     return list(dict.fromkeys(name for epoch in epochs for name in epoch))
 
 
 def write_results(file: Path, epochs: Epochs) -> None:
-    """Writes one row an epoch; empty where an epoch was not tested or a range has no object."""
+    """Writes one row per epoch; a cell is empty where the epoch was not tested or a range has no object."""
     with file.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, columns_of(epochs))
         writer.writeheader()
@@ -35,9 +35,8 @@ def draw_curves(file: Path, epochs: Epochs) -> None:
     }
     panels = {title: lines for title, lines in panels.items() if lines}
     figure = Figure(figsize=(4.2 * len(panels), 3.2), layout="constrained")
-    for axes, (title, lines) in zip(
-        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
-    ):
+    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (title, lines) in zip(all_axes, panels.items(), strict=True):
         for name in lines:
             points = [(epoch["epoch"], epoch[name]) for epoch in epochs if epoch.get(name) is not None]
             if points:

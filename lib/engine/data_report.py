@@ -17,7 +17,7 @@ from lib.evaluation.report.plots import coverage_figure, histogram_figure
 from lib.models.cost import map_sizes
 from lib.multibox.coverage import best_overlaps, fit_boxes
 from lib.multibox.priors import PriorGenerator
-from lib.utils.table import align
+from lib.utils.table import Row, align
 
 
 class Coverage(NamedTuple):

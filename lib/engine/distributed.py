@@ -26,7 +26,7 @@ class World(NamedTuple):
 
     @property
     def is_writer(self) -> bool:
-        """Whether this process writes files and speaks."""
+        """Whether this process writes files and logs."""
         return self.rank == 0
 
     def sum_(self, values: torch.Tensor) -> torch.Tensor:
@@ -51,7 +51,7 @@ class World(NamedTuple):
 
     @contextlib.contextmanager
     def writer_first(self) -> Iterator[None]:
-        """Lets rank 0 through before the others, which then find what it downloaded."""
+        """Runs the block in rank 0 before the others, which then use what rank 0 has downloaded."""
         if self.size > 1 and not self.is_writer:
             distributed.barrier()
         yield
@@ -59,15 +59,22 @@ class World(NamedTuple):
             distributed.barrier()
 
 
+class Place(NamedTuple):
+    """Which process of the run this is, and its device."""
+
+    world: World
+    device: torch.device
+
+
 @contextlib.contextmanager
-def processes(device_name: str) -> Iterator[tuple[World, torch.device]]:
-    """Joins the processes that torchrun started, if it did: gloo on CPUs, NCCL on GPUs, a GPU a process.
+def processes(device_name: str) -> Iterator[Place]:
+    """Joins the processes that torchrun started, if it did: gloo on CPUs; NCCL on GPUs, one for each process.
 
     Args:
         device_name: ``run.device``; ``auto`` and ``cuda`` become the GPU of this process's local rank.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield World(), choose_device(device_name)
+        yield Place(World(), choose_device(device_name))
         return
     device = choose_device(device_name)
     if device.type == "cuda":
@@ -75,13 +82,13 @@ def processes(device_name: str) -> Iterator[tuple[World, torch.device]]:
         torch.cuda.set_device(device)
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield World(distributed.get_rank(), distributed.get_world_size()), device
-        # A gloo thread that still lets go of a tensor of ours when Python ends would abort the process.
+        yield Place(World(distributed.get_rank(), distributed.get_world_size()), device)
+        # A gloo thread that still releases a tensor of ours when Python ends would abort the process.
         distributed.barrier()
     finally:
         distributed.destroy_process_group()
 
 
 def is_restart() -> bool:
-    """Whether torchrun started this process again, after one of its kind had died."""
+    """Whether torchrun started this process again, after one of the run's had died."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0

@@ -1,4 +1,4 @@
-"""The evaluation loop: images in, detections and AP by size out."""
+"""Testing a model during and after training: images in, detections and AP by size out."""
 
 from __future__ import annotations
 
@@ -16,26 +16,24 @@ from lib.utils.log import progress
 
 
 class Evaluation:
-    """Tests models on one data set; made once, called after as many epochs as there are.
+    """Tests models on one data set; made once for all epochs.
 
     Args:
         cfg: the resolved config.
         dataset: its labels are the model's.
         device: where the model runs.
-        world: the processes that share the images; each then has the detections of all.
+        world: the processes that share the images; afterwards each has the detections of all.
     """
 
-    def __init__(
-        self, cfg: Mapping[str, Any], dataset: CocoDataset, device: torch.device, world: World | None = None
-    ):
-        self.cfg, self.dataset, self.device, world = cfg, dataset, device, world or World()
+    def __init__(self, cfg: Mapping[str, Any], dataset: CocoDataset, device: torch.device, world: World):
+        self.cfg, self.dataset, self.device = cfg, dataset, device
         self.loader = build_loader(cfg, dataset, training=False, rank=world.rank, world_size=world.size)
         self.normalizer = build_normalizer(cfg).to(device)
         self.postprocess, self.protocol = build_postprocess(cfg), build_protocol(cfg)
 
     @torch.inference_mode()
     def __call__(self, model: nn.Module) -> Evaluator:
-        """Runs the model over every image once; ``evaluate()`` of what comes back scores its detections.
+        """The detections of the model in every image; ``evaluate()`` of the result scores them.
 
         Args:
             model: images (B, 3, H, W) -> Predictions; its mode is restored.
@@ -46,8 +44,8 @@ class Evaluation:
         evaluator = Evaluator(data.ground_truth, data.category_ids, self.protocol, engine)
         for batch in progress(self.loader, "testing"):
             predictions = model(self.normalizer(batch.images.to(self.device, non_blocking=True)))
-            found = self.postprocess(predictions, batch.sizes)
-            for image_id, detections in zip(batch.image_ids.tolist(), found, strict=True):
+            results = self.postprocess(predictions, batch.sizes)
+            for image_id, detections in zip(batch.image_ids.tolist(), results, strict=True):
                 evaluator.update(image_id, detections)
         model.train(was_training)
         evaluator.gather_()

@@ -1,11 +1,11 @@
-"""One step of training: forward, loss, backward and update, in parts, in half precision, on many devices."""
+"""One step of training: forward, loss, backward and update; in parts, in half precision, on many devices."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import nn
@@ -23,11 +23,11 @@ NORMS = {"batch": None, "sync": synchronize, "frozen": None}
 
 
 class Average:
-    """A moving average of a model's weights and statistics, of shorter memory in the first steps.
+    """A moving average of a model's weights and statistics, with a shorter memory in the first steps.
 
     Attributes:
         model: the averaged model, in evaluation mode.
-        steps: that it has taken in.
+        steps: number of updates.
     """
 
     def __init__(self, model: nn.Module, decay: float):
@@ -37,29 +37,29 @@ class Average:
 
     @torch.no_grad()
     def update_(self, model: nn.Module) -> None:
-        """Takes in the model's weights as they are now."""
+        """Adds the model's present weights to the average."""
         pairs = list(zip(self.model.state_dict().values(), model.state_dict().values(), strict=True))
         averaged, current = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
         torch._foreach_lerp_(averaged, current, 1 - min(self.decay, (1 + self.steps) / (10 + self.steps)))
-        for own, value in pairs:
-            if not own.is_floating_point():  # counts
-                own.copy_(value)
+        for average, value in pairs:
+            if not average.is_floating_point():  # counts are copied
+                average.copy_(value)
         self.steps += 1
 
 
 class Report(NamedTuple):
-    """What a step came to, still on the device: to read it waits for the step.
+    """The result of a step, still on the device: reading it waits for the step.
 
     Attributes:
         names: of the losses.
         values: (n,) float64: the loss sums, the positives, and the flags, over all processes.
-        own: (n,) float64: the loss sums of this process.
-        image_ids: that this process saw.
+        local_sums: (n,) float64: the loss sums of this process.
+        image_ids: those that this process saw.
     """
 
     names: tuple[str, ...]
     values: torch.Tensor
-    own: torch.Tensor
+    local_sums: torch.Tensor
     image_ids: list[int]
 
 
@@ -86,7 +86,7 @@ class Learner:
         self.normalizer, self.loss = build_normalizer(cfg).to(device), build_loss(cfg)
         self.optimizer, self.schedule = build_optimizer(cfg, self.model), build_schedule(cfg)
         self.average = Average(self.model, self.settings["ema"]) if self.settings["ema"] is not None else None
-        self.network = torch.compile(self.model) if self.settings["compile"] else self.model
+        self.network = cast(nn.Module, torch.compile(self.model)) if self.settings["compile"] else self.model
         if world.size > 1:
             self.network = DistributedDataParallel(
                 self.network,
@@ -94,14 +94,14 @@ class Learner:
                 gradient_as_bucket_view=True,
             )
         self._autocast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
-        # begins lower than torch's 2^16, for it scales sums over some hundred positives, not their mean
+        # The scale begins below torch's 2^16, as the losses are sums over some hundred positives, not their mean.
         self._scaler = torch.amp.GradScaler(device.type, init_scale=2.0**8, enabled=dtype == torch.float16)
         self._parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self._base_rates = [group["lr"] for group in self.optimizer.param_groups]
 
     @property
     def best_model(self) -> nn.Module:
-        """The averaged model if there is one, else the model: what is tested and used."""
+        """The model to test and use: the averaged one if there is one."""
         return self.model if self.average is None else self.average.model
 
     def start_training(self) -> None:
@@ -111,34 +111,41 @@ class Learner:
             freeze_norms_(self.model)
 
     def set_rate(self, epochs_done: float) -> float:
-        """Sets the learning rates of the schedule; the first group's."""
+        """Sets the learning rates by the schedule; returns that of the first group."""
         factor = self.schedule(epochs_done)
         for group, base in zip(self.optimizer.param_groups, self._base_rates, strict=True):
             group["lr"] = base * factor
-        return self.optimizer.param_groups[0]["lr"]
+        return float(self.optimizer.param_groups[0]["lr"])
 
     def step(self, parts: Sequence[Batch], flags: Sequence[float] = ()) -> Report:
         """One step of the optimizer on the parts of a batch.
 
         Args:
-            flags: numbers to sum over the processes on the occasion.
+            flags: numbers to sum over the processes at the same time.
         """
         self.optimizer.zero_grad(set_to_none=True)
-        sums, positives = 0.0, 0.0
+        names: tuple[str, ...] = ()
+        part_sums = []  # a row of loss sums and positives for each part
         for number, batch in enumerate(parts, start=1):
-            is_last = number == len(parts)
-            with contextlib.nullcontext() if is_last or self.world.size == 1 else self.network.no_sync():
+            with self._without_exchange() if number < len(parts) else contextlib.nullcontext():
                 losses, count = self._losses(batch)
                 total = torch.stack(list(losses.values()))
                 self._scaler.scale(total.sum()).backward()
-            sums, positives = sums + total.detach().double(), positives + count
-        is_cuda = self.device.type == "cuda"
-        flags = torch.tensor(flags, dtype=torch.float64, pin_memory=is_cuda)  # pinned: nothing waits
-        own = torch.cat([sums, positives.double()[None], flags.to(self.device, non_blocking=True)])
-        values = self.world.sum_(own.clone())
-        self._update(self.world.size / values[len(losses)].clamp(min=1))
+            names = tuple(losses)
+            part_sums.append(torch.cat([total.detach().double(), count.double()[None]]))
+        # From pinned memory, so that nothing waits.
+        extra = torch.tensor(flags, dtype=torch.float64, pin_memory=self.device.type == "cuda")
+        local = torch.cat([sum(part_sums[1:], part_sums[0]), extra.to(self.device, non_blocking=True)])
+        values = self.world.sum_(local.clone())
+        self._update(self.world.size / values[len(names)].clamp(min=1))
         image_ids = [image_id for batch in parts for image_id in batch.image_ids.tolist()]
-        return Report(tuple(losses), values, own[: len(losses)], image_ids)
+        return Report(names, values, local[: len(names)], image_ids)
+
+    def _without_exchange(self) -> contextlib.AbstractContextManager[None]:
+        """For a part that is not the last: its gradients are not yet summed over the processes."""
+        if isinstance(self.network, DistributedDataParallel):
+            return self.network.no_sync()
+        return contextlib.nullcontext()
 
     def _losses(self, batch: Batch) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         images = self.normalizer(batch.images.to(self.device, non_blocking=True))
@@ -161,8 +168,8 @@ class Learner:
             self.average.update_(self.model)
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds of it; ``model`` is what to test and use."""
-        state = {
+        """What a checkpoint holds of it; ``model`` has the weights to test and use."""
+        state: dict[str, Any] = {
             "model": self.best_model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self._scaler.state_dict(),
@@ -172,7 +179,7 @@ class Learner:
         return state
 
     def load_state_(self, state: Mapping[str, Any]) -> None:
-        """Takes up what ``state`` gave."""
+        """Restores what ``state`` gave."""
         self.model.load_state_dict(state.get("raw_model", state["model"]))
         self.optimizer.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])

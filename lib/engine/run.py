@@ -1,4 +1,4 @@
-"""The folder of a run: what was asked for, what came of it, and where to go on."""
+"""The folder of a run: its config, its results, and the checkpoint to resume from."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from lib.utils.files import write_json
 class RunFolder:
     """Files of one training run.
 
-    ``config.yml`` (resolved), ``run.json`` (command, commit, seed, machine), ``log.txt``, ``epochs.jsonl`` (a
-    line an epoch), the same as ``results.csv`` and ``curves.png``, ``tensorboard/``, ``last.pth``, ``best.pth``.
+    ``config.yml`` (resolved), ``run.json`` (command, commit, seed, machine), ``log.txt``, ``epochs.jsonl`` (a line
+    per epoch), the same as ``results.csv`` and ``curves.png``, ``tensorboard/``, ``last.pth``, ``best.pth``.
 
     Args:
         path: the folder; made if it is not there.
@@ -36,10 +36,10 @@ class RunFolder:
     def __init__(self, path: Path, cfg: Mapping[str, Any], is_writer: bool = True):
         self.path, self.cfg, self.is_writer = path, cfg, is_writer
         self.last, self.best = path / "last.pth", path / "best.pth"
-        self._writer = None
+        self._writer: Any = None
 
     def checkpoint(self, is_wanted: bool) -> dict[str, Any] | None:
-        """The run's last checkpoint, to go on from; None for a new run.
+        """The run's last checkpoint, to resume from; None for a new run.
 
         Raises:
             ValueError: there is one, though a new run is wanted.
@@ -47,13 +47,12 @@ class RunFolder:
         if not self.last.exists():
             return None
         if not is_wanted:
-            raise ValueError(
-                f"{self.path} must be a new run; it holds one: go on with --resume, or choose run.name=..."
-            )
+            way = "go on with --resume, or choose run.name=..."
+            raise ValueError(f"{self.path} must be a new run; it holds one: {way}")
         return read_run(self.last)
 
     def create(self) -> None:
-        """Makes the folder and writes down what was asked for."""
+        """Makes the folder and writes the config and how the run was started."""
         if not self.is_writer:
             return
         self.path.mkdir(parents=True, exist_ok=True)
@@ -71,18 +70,18 @@ class RunFolder:
         self.write_json("run.json", about)
 
     def write_json(self, name: str, values: Mapping[str, Any]) -> Path:
-        """Writes values to a file of the folder; its path."""
+        """Writes values to a file of the folder; returns its path."""
         if self.is_writer:
             write_json(self.path / name, values)
         return self.path / name
 
     def save(self, file: Path, content: Mapping[str, Any]) -> None:
-        """Writes a checkpoint, with the config beside what is given."""
+        """Writes a checkpoint: the given content and the config."""
         if self.is_writer:
             save_checkpoint(file, {"config": to_plain(self.cfg), **content})
 
     def keep_epoch(self, epoch: int, count: int) -> None:
-        """Keeps last.pth as that epoch's too, and of the epochs before as many as make ``count``."""
+        """Keeps last.pth also under the epoch's name, and removes all but the last ``count`` of these files."""
         if self.is_writer and count > 1:
             file = self.path / f"epoch_{epoch:04d}.pth"
             file.unlink(missing_ok=True)
@@ -91,7 +90,7 @@ class RunFolder:
                 old.unlink()
 
     def epochs(self) -> list[dict[str, Any]]:
-        """What was logged, an entry an epoch."""
+        """What was logged, one entry per epoch."""
         file = self.path / "epochs.jsonl"
         return [json.loads(line) for line in file.read_text("utf-8").splitlines()] if file.exists() else []
 
@@ -100,7 +99,7 @@ class RunFolder:
         return max((line["epoch"] for line in self.epochs()), default=0)
 
     def log_epoch(self, values: Mapping[str, Any]) -> None:
-        """Appends a line to epochs.jsonl, writes results.csv anew, and sends the numbers to TensorBoard."""
+        """Appends a line to epochs.jsonl, rewrites results.csv, and sends the numbers to TensorBoard."""
         if not self.is_writer:
             return
         with (self.path / "epochs.jsonl").open("a", encoding="utf-8") as file:
@@ -123,7 +122,7 @@ class RunFolder:
 
     def _tensorboard(self) -> Any:
         if self._writer is None:
-            from torch.utils.tensorboard import SummaryWriter  # costs a second: only runs that log pay it
+            from torch.utils.tensorboard import SummaryWriter  # takes a second, so only where it is needed
 
             self._writer = SummaryWriter(str(self.path / "tensorboard"))
         return self._writer
@@ -137,7 +136,7 @@ class RunFolder:
 
 
 def experiment_name(source: str) -> str:
-    """``experiments/vgg16/plain.yml`` -> ``vgg16/plain``; a file elsewhere gives its name."""
+    """``experiments/vgg16/plain.yml`` -> ``vgg16/plain``; for a file elsewhere, its name."""
     path = Path(source).with_suffix("")
     is_ours = "experiments" in path.parts
     return str(Path(*path.parts[path.parts.index("experiments") + 1 :])) if is_ours else path.name
@@ -145,15 +144,10 @@ def experiment_name(source: str) -> str:
 
 def git_commit() -> str:
     """The commit of the code, ``-dirty`` if changed; ``unknown`` outside a git checkout."""
-    folder = Path(__file__).parent
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     try:
-        commit = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"],  # noqa: S607
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        return subprocess.check_output(
+            command, cwd=Path(__file__).parent, stderr=subprocess.DEVNULL, text=True
+        ).strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return commit.stdout.strip()

@@ -26,8 +26,8 @@ class Position(NamedTuple):
 
     Attributes:
         epoch, step: the next ones, from 0; ``step`` counts within the epoch.
-        steps: taken in all.
-        seconds: trained, without evaluations.
+        steps: number of all steps so far.
+        seconds: of training, without evaluations.
         best: highest AP so far.
     """
 
@@ -41,16 +41,16 @@ class Position(NamedTuple):
 class Trainer:
     """Trains a model epoch by epoch into a run folder.
 
-    What a step computes depends on the seed, the epoch and the step alone, so a run that was stopped or killed
-    and resumed ends with the same weights, to the bit, as one that was not, on the same machine and number of
-    threads and processes. A step's losses are read while the next one runs: a GPU never waits for the loop.
+    What a step computes depends only on the seed, the epoch and the step. So a run that was stopped or killed and
+    then resumed ends with the same weights, to the bit, as one that was not, on the same machine with the same
+    number of threads and processes. A step's losses are read while the next one runs: a GPU never waits for the loop.
 
     Args:
         learner: takes the steps.
-        loader: yields Batches; ``set_epoch(epoch, start)`` places it.
+        loader: yields Batches; ``set_epoch(epoch, start)`` chooses where it begins.
         settings: the ``train`` section of the config.
         run: the folder.
-        about: what each checkpoint holds besides, such as class names; plain values.
+        about: further content of each checkpoint, such as class names; plain values.
         evaluate: model -> {"AP": ..., ...}, called after an epoch.
     """
 
@@ -67,15 +67,14 @@ class Trainer:
         self.about, self.evaluate, self.world = dict(about), evaluate, learner.world
         self.position, self.stop = Position(), StopSignals()
         self.steps = len(loader) // settings["accumulate"]  # of an epoch
-        self._sums: dict[
-            str, float
-        ] = {}  # of this epoch's losses, so that a resumed epoch has the same means
+        # Sums of this epoch's losses, which checkpoints hold so that a resumed epoch has the same means.
+        self._sums: dict[str, float] = {}
         self._values: dict[str, Any] | None = None  # of the last whole epoch, until they are logged
-        self._pending: tuple[Position, Report] | None = None  # the step whose losses were not read yet
-        self._is_stopping = False  # whether any process was told to stop, as all of them know it
+        self._pending: tuple[Position, Report] | None = None  # the step whose losses have not been read yet
+        self._is_stopping = False  # whether some process was told to stop; all processes agree
 
     def resume(self, checkpoint: Mapping[str, Any]) -> None:
-        """Goes on where a checkpoint of this run was written."""
+        """Restores the state in which a checkpoint of this run was written."""
         self.learner.load_state_(checkpoint)
         torch.set_rng_state(checkpoint["rng"]["torch"])
         if self.learner.device.type == "cuda" and "cuda" in checkpoint["rng"]:
@@ -86,10 +85,10 @@ class Trainer:
         log.info("resumed epoch %d step %d", self.position.epoch + 1, self.position.step)
 
     def train(self) -> None:
-        """Trains what is left of the run, evaluating and saving on the way.
+        """Trains the rest of the run; evaluates and saves in between.
 
         Raises:
-            Stopped: SIGTERM or Ctrl-C came; the state is saved. FloatingPointError: the loss is not finite.
+            Stopped: by SIGTERM or Ctrl-C; the state is saved. FloatingPointError: the loss is not finite.
         """
         with self.stop:
             try:
@@ -99,14 +98,15 @@ class Trainer:
         self.run.close()
 
     def _train(self) -> None:
-        if self._values is not None:  # stopped between an epoch and its evaluation
+        if self._values is not None:  # the run was stopped between an epoch and its evaluation
             self._finish_epoch(self._values)
         while not self._is_done():
             with self.stop.deferred():
                 self._values = {"epoch": self.position.epoch + 1, **self._train_epoch()}
                 self.position = self.position._replace(epoch=self.position.epoch + 1, step=0)
                 self._sums = {}
-                self._save(ends_epoch=True)
+                self._save()
+                self.run.keep_epoch(self.position.epoch, self.settings["keep_last"])
             self._finish_epoch(self._values)
 
     def _is_out_of_time(self) -> bool:
@@ -123,12 +123,12 @@ class Trainer:
         return self.settings["epochs"] * min(1.0, self.position.seconds / self.settings["time_limit_s"])
 
     def _clock(self, started: float) -> float:
-        """Seconds since then; where the schedule runs by time, those of rank 0, for all processes."""
+        """Seconds since ``started``; where the schedule runs by time, rank 0's for all processes."""
         seconds = time.perf_counter() - started
-        return seconds if self.settings["time_limit_s"] is None else self.world.first(seconds)
+        return seconds if self.settings["time_limit_s"] is None else float(self.world.first(seconds))
 
     def _train_epoch(self) -> dict[str, float]:
-        """Trains from the position to the end of its epoch; the epoch's mean losses, rate and speed."""
+        """Trains to the end of the epoch; returns its mean losses, learning rate and speed."""
         first, parts = self.position.step, self.settings["accumulate"]
         self.learner.start_training()
         self.loader.set_epoch(self.position.epoch, first * parts)
@@ -141,9 +141,8 @@ class Trainer:
                 report = self.learner.step(batch, (bool(self.stop.requested),))
                 self._read_pending(bar)
                 seconds = before + self._clock(started)
-                self.position = self.position._replace(
-                    step=step + 1, steps=self.position.steps + 1, seconds=seconds
-                )
+                steps = self.position.steps + 1
+                self.position = self.position._replace(step=step + 1, steps=steps, seconds=seconds)
                 self._pending = (self.position, report)
                 images += sum(len(part.images) for part in batch) * self.world.size
                 bar.update()
@@ -158,8 +157,8 @@ class Trainer:
             self._read_pending(bar)
         elapsed = self._clock(started)
         self.position = self.position._replace(seconds=before + elapsed)
-        steps = max(self._sums.pop("steps", 1), 1)
-        means = {name: value / steps for name, value in self._sums.items()}
+        num_summed = max(self._sums.pop("steps", 1), 1)
+        means = {name: value / num_summed for name, value in self._sums.items()}
         return {**means, "lr": rate, "images_per_s": images / elapsed, "seconds": self.position.seconds}
 
     def _stop_message(self) -> str:
@@ -169,13 +168,13 @@ class Trainer:
         )
 
     def _read_pending(self, bar: Any) -> None:
-        """Waits for the losses of the step before: sums them, shows them, stops if they are not finite."""
+        """Waits for the losses of the previous step, adds them up and shows them; raises if they are not finite."""
         if self._pending is None:
             return
         (position, report), self._pending = self._pending, None
         *sums, positives, stops = report.values.tolist()
         if not all(map(math.isfinite, sums)):
-            self._refuse(position, report)
+            self._raise_not_finite(position, report)
         losses = {name: value / max(positives, 1) for name, value in zip(report.names, sums, strict=True)}
         for name, value in {**losses, "steps": 1}.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
@@ -185,16 +184,15 @@ class Trainer:
                 self.run.scalar(f"step/{name}", value, position.steps)
             self.run.scalar("step/lr", self.learner.optimizer.param_groups[0]["lr"], position.steps)
             shown = [f"{name.removeprefix('loss_')} {value:.3f}" for name, value in losses.items()]
-            bar.set_postfix_str(
-                ", ".join([*shown, f"{memory_mb(self.learner.device):.0f} MB"]), refresh=False
-            )
+            shown.append(f"{memory_mb(self.learner.device):.0f} MB")
+            bar.set_postfix_str(", ".join(shown), refresh=False)
 
-    def _refuse(self, position: Position, report: Report) -> None:
-        """Writes down where the loss is not finite, and stops."""
-        own = dict(zip(report.names, report.own.tolist(), strict=True))
-        parts = [part for part in self.world.gather((own, report.image_ids)) if not _is_finite(part[0])]
-        losses = {name: [part[0][name] for part in parts] for name in report.names}
-        image_ids = [image_id for part in parts for image_id in part[1]]
+    def _raise_not_finite(self, position: Position, report: Report) -> None:
+        """Writes which losses of which images are not finite, and raises."""
+        gathered = self.world.gather((report.local_sums.tolist(), report.image_ids))
+        parts = [part for part in gathered if not all(map(math.isfinite, part[0]))]
+        losses = {name: [sums[index] for sums, _ in parts] for index, name in enumerate(report.names)}
+        image_ids = [image_id for _, part_ids in parts for image_id in part_ids]
         where = {"epoch": position.epoch + 1, "step": position.step}
         file = self.run.write_json("non_finite.json", {**where, "losses": losses, "image_ids": image_ids})
         shown = ", ".join(f"{name} {values[0]}" for name, values in losses.items())
@@ -205,8 +203,9 @@ class Trainer:
         )
 
     def _finish_epoch(self, values: Mapping[str, Any]) -> None:
-        """Evaluates, if it is due, and logs a whole epoch."""
-        every, metrics = self.settings["eval_every"], {}
+        """Logs a whole epoch, after an evaluation if one is due."""
+        every = self.settings["eval_every"]
+        metrics: dict[str, Any] = {}
         if self.evaluate and (self._is_done() or (every and self.position.epoch % every == 0)):
             metrics = dict(self.evaluate(self.learner.best_model))
             ap = metrics.get("AP")
@@ -218,10 +217,8 @@ class Trainer:
         self._values = None
         log.info("%s", " ".join(f"{name} {_short(value)}" for name, value in {**values, **metrics}.items()))
 
-    def _save(self, ends_epoch: bool = False) -> None:
+    def _save(self) -> None:
         self.run.save(self.run.last, self._state())
-        if ends_epoch:
-            self.run.keep_epoch(self.position.epoch, self.settings["keep_last"])
 
     def _state(self) -> dict[str, Any]:
         rng = {"torch": torch.get_rng_state()}
@@ -238,14 +235,10 @@ class Trainer:
 
 
 def memory_mb(device: torch.device) -> float:
-    """The most memory that was in use: the GPU's, or on a CPU the process's, in MB."""
+    """The most memory in use so far, in MB: the GPU's, or on a CPU the process's."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-
-
-def _is_finite(losses: Mapping[str, float]) -> bool:
-    return all(map(math.isfinite, losses.values()))
 
 
 def _short(value: Any) -> str:

@@ -1,11 +1,11 @@
-"""The two kinds of files that a predictor runs: a torch checkpoint, and an ONNX model that was exported from one."""
+"""The two kinds of files that a predictor runs: a torch checkpoint, and an ONNX model exported from one."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,13 +22,7 @@ HEADS, DETECTIONS = ("logits", "deltas", "priors"), ("boxes", "scores", "labels"
 
 
 class Loaded(NamedTuple):
-    """A detector with what it was trained on.
-
-    Attributes:
-        cfg: the resolved config.
-        classes: names of label 1, 2, ...
-        detector: with its weights, on the CPU.
-    """
+    """A detector with its weights, on the CPU; its resolved config; and the names of label 1, 2, ..."""
 
     cfg: EasyDict
     classes: tuple[str, ...]
@@ -36,14 +30,14 @@ class Loaded(NamedTuple):
 
 
 def load_detector(
-    checkpoint: str | Path, cfg: str | Path | Mapping | None = None, overrides: tuple[str, ...] = ()
+    checkpoint: str | Path, cfg: str | Path | Mapping[str, Any] | None = None, overrides: Sequence[str] = ()
 ) -> Loaded:
     """The detector of a checkpoint.
 
     Args:
-        checkpoint: ours, or of another repository; that one needs ``cfg``.
+        checkpoint: ours, or one of another repository, which needs ``cfg``.
         cfg: an experiment; None: the config inside the checkpoint.
-        overrides: ``key=value`` texts over it.
+        overrides: ``key=value`` texts that change the config.
     """
     content = read_checkpoint(checkpoint)
     config = load_config(cfg or read_run(checkpoint)["config"], overrides)
@@ -59,8 +53,8 @@ class OnnxModel:
     """An exported model in ONNX Runtime, on the CPU.
 
     Args:
-        source: file, or its content.
-        threads: of one call; 0: ONNX Runtime's own choice.
+        source: a file, or its content.
+        threads: of one call; 0: ONNX Runtime's choice.
 
     Attributes:
         cfg, classes: as exported with it.
@@ -68,7 +62,7 @@ class OnnxModel:
     """
 
     def __init__(self, source: str | Path | bytes, threads: int = 0):
-        import onnxruntime  # only who runs ONNX needs it
+        import onnxruntime  # needed only for ONNX
         from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, InvalidProtobuf
 
         name = "the model" if isinstance(source, bytes) else str(source)
@@ -85,9 +79,8 @@ class OnnxModel:
         self._outputs = tuple(output.name for output in self._session.get_outputs())
         metadata = self._session.get_modelmeta().custom_metadata_map
         if self._outputs not in (HEADS, DETECTIONS) or "config" not in metadata:
-            raise ValueError(
-                f"{name} must be a model that tools/export.py wrote; its outputs are {', '.join(self._outputs)}"
-            )
+            outputs = ", ".join(self._outputs)
+            raise ValueError(f"{name} must be a model that tools/export.py wrote; its outputs are {outputs}")
         self.cfg = load_config(read_yaml(metadata["config"], "the model's config"))
         self.classes = tuple(json.loads(metadata["classes"]))
         self.gives_detections = self._outputs == DETECTIONS
@@ -97,4 +90,5 @@ class OnnxModel:
         values = [torch.from_numpy(value) for value in self._session.run(None, {"images": images})]
         if self.gives_detections:
             return PaddedDetections(*values)
-        return Predictions(*values, images.shape[1:3])
+        logits, deltas, priors = values
+        return Predictions(logits, deltas, priors, (images.shape[1], images.shape[2]))

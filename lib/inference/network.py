@@ -1,4 +1,4 @@
-"""From images to raw predictions as one module: the part of a detector that runs, or is exported, as a whole."""
+"""From images to raw predictions as one module, which is run or exported as a whole."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from lib.structures import Predictions
 def fold_norms(model: nn.Module) -> nn.Module:
     """A copy in evaluation mode whose BatchNorm layers are folded into the convolutions before them.
 
-    Folded is what stands side by side in a block, convolution then BatchNorm; any other stays as it is. The
-    output is the same up to rounding.
+    A BatchNorm is folded if it follows a convolution directly in a block; others stay as they are. The output is
+    the same up to rounding.
     """
     folded = copy.deepcopy(model).eval()
     for module in list(folded.modules()):
@@ -41,34 +41,37 @@ class Network(nn.Module):
     Args:
         cfg: the resolved config.
         detector: of that config, with its weights; it is copied.
-        dtype: of weights and maps; logits and deltas come in it too.
+        dtype: of weights and maps, and so of logits and deltas.
     """
+
+    mean: torch.Tensor
 
     def __init__(self, cfg: Mapping[str, Any], detector: nn.Module, dtype: torch.dtype = torch.float32):
         super().__init__()
-        detector = fold_norms(detector)
-        mean = fold_input(detector, build_normalizer(cfg), cfg["input"]["channels"] == "rgb")
+        self.detector, self.dtype = fold_norms(detector), dtype
+        mean = fold_input(self.detector, build_normalizer(cfg), cfg["input"]["channels"] == "rgb")
         self.register_buffer("mean", mean, persistent=False)
-        self.detector = detector.to(dtype=dtype, memory_format=torch.channels_last)
-        self.dtype = dtype
+        self.detector.to(dtype, memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in the stub
 
     def forward(self, images: torch.Tensor) -> Predictions:
         """(B, H, W, 3) uint8 BGR images of the network's size -> Predictions."""
         planes = images.permute(0, 3, 1, 2)  # (B, 3, H, W), in memory as channels_last wants it
-        return self.detector((planes.float() - self.mean).to(self.dtype))
+        predictions: Predictions = self.detector((planes.float() - self.mean).to(self.dtype))
+        return predictions
 
 
 def fold_input(detector: nn.Module, normalizer: Normalizer, is_rgb: bool) -> torch.Tensor:
     """Folds the scale of the input and the order of its channels into the first convolution, in place.
 
-    The mean cannot follow them: a convolution pads with zeros after it was subtracted.
+    The mean cannot be folded in, because a convolution pads with zeros after its subtraction.
 
     Returns:
         (3, 1, 1) what is left to subtract from a BGR image.
     """
-    first = next(layer for layer in detector.backbone.modules() if isinstance(layer, nn.Conv2d))
+    backbone = detector.get_submodule("backbone")
+    first = next(layer for layer in backbone.modules() if isinstance(layer, nn.Conv2d))
     assert first.in_channels == 3, (
-        f"the first convolution must see the image; it has {first.in_channels} channels"
+        f"the first convolution must see the image; got {first.in_channels} channels"
     )
     weight, mean = first.weight.data / normalizer.std, normalizer.mean
     first.weight.data = weight.flip(1) if is_rgb else weight

@@ -10,12 +10,12 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import cv2
 import numpy as np
 
+from lib.data.image import write_picture
 from lib.inference.sources import Frame
 from lib.structures import Detections
 from lib.utils.draw import draw_detections
@@ -27,10 +27,10 @@ QUIT_KEYS = (ord("q"), 27)  # q and Escape close the window and end the demo
 
 
 class Output:
-    """Writes what was found, frame by frame; whenever it ends, what came before is whole on the disk.
+    """Writes detections, frame by frame; whenever it ends, all earlier frames are completely on the disk.
 
     Args:
-        folder: gets the pictures or the video, ``detections.json`` and ``detections.csv``.
+        folder: for the pictures or the video, ``detections.json`` and ``detections.csv``.
         names: of label 1, 2, ...
         fps: of the video to write; None: pictures.
         min_score: detections below it are left out.
@@ -59,9 +59,7 @@ class Output:
         self._started = time.perf_counter()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._json.write("\n]\n")
         self._json.close()
         self._csv_file.close()
@@ -70,23 +68,16 @@ class Output:
         if self.show:
             cv2.destroyAllWindows()
         rate = self.num_frames / max(time.perf_counter() - self._started, 1e-9)
-        log.info(
-            "%s frames %d detections %d fps %.1f", self.folder, self.num_frames, self.num_detections, rate
-        )
+        counts = (self.num_frames, self.num_detections, rate)
+        log.info("%s frames %d detections %d fps %.1f", self.folder, *counts)
 
     def write(self, frame: Frame, detections: Detections) -> bool:
-        """Takes one frame; False where the user closed the window."""
+        """Writes one frame; False if the user closed the window."""
         keep = detections.scores >= self.min_score
         detections = Detections(*(value[keep] for value in detections))
         rows = self._rows(detections)
-        height, width = frame.image.shape[:2]
-        entry = {
-            "file": frame.name,
-            "frame": frame.number,
-            "height": height,
-            "width": width,
-            "detections": rows,
-        }
+        size = dict(zip(("height", "width"), frame.image.shape[:2], strict=True))
+        entry = {"file": frame.name, "frame": frame.number, **size, "detections": rows}
         self._json.write((",\n" if self.num_frames else "\n") + json.dumps(entry, ensure_ascii=False))
         for row in rows:
             self._csv.writerow([frame.name, frame.number, row["name"], row["score"], *row["box"]])
@@ -96,35 +87,30 @@ class Output:
         return self._show(drawn)
 
     def _rows(self, detections: Detections) -> list[dict[str, Any]]:
-        boxes, scores, labels = (value.tolist() for value in detections)
+        boxes = [[round(x, 2) for x in box] for box in detections.boxes.tolist()]
+        scores, labels = detections.scores.tolist(), detections.labels.tolist()
         return [
-            {
-                "label": label,
-                "name": self.names[label - 1],
-                "score": round(score, 4),
-                "box": [round(x, 2) for x in box],
-            }
+            {"label": label, "name": self.names[label - 1], "score": round(score, 4), "box": box}
             for box, score, label in zip(boxes, scores, labels, strict=True)
         ]
 
     def _write_picture(self, frame: Frame, drawn: np.ndarray) -> None:
         target = self.folder / frame.name
         if self.fps is not None:
-            self._write_frame(target.with_suffix(".mp4"), drawn)
+            self._write_frame(target.with_suffix(".mp4"), drawn, self.fps)
             return
         target = target if target.suffix.lower() in PICTURES else target.with_suffix(".png")
         target.parent.mkdir(parents=True, exist_ok=True)
-        if not cv2.imwrite(str(target), drawn):
-            raise OSError(f"{target} could not be written: is the disk full?")
+        write_picture(target, drawn)
 
-    def _write_frame(self, file: Path, drawn: np.ndarray) -> None:
+    def _write_frame(self, file: Path, drawn: np.ndarray, fps: float) -> None:
         size = drawn.shape[1::-1]
         if self._video is None:
-            self._video = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"mp4v"), self.fps, size)
+            self._video = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
             self._video_size = size
             if not self._video.isOpened():
                 raise OSError(f"{file} could not be written: OpenCV has no mp4 encoder, or the disk is full")
-        if size != self._video_size:  # a stream may change its size on the way
+        if size != self._video_size:  # the size of a stream may change
             drawn = cv2.resize(drawn, self._video_size)
         self._video.write(drawn)
 
@@ -137,14 +123,11 @@ class Output:
 
 def has_display() -> bool:
     """Whether a window can be shown."""
-    return sys.platform in ("darwin", "win32") or any(
-        os.environ.get(k) for k in ("DISPLAY", "WAYLAND_DISPLAY")
-    )
+    is_set = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+    return is_set or sys.platform in ("darwin", "win32")
 
 
 def check_folder(folder: Path, source: str) -> None:
     """Refuses an output folder where pictures would replace those of the source."""
     if folder.resolve() in (Path(source).resolve(), Path(source).resolve().parent):
-        raise ValueError(
-            f"--out must be another folder than the source's; got {folder}: its images would be lost"
-        )
+        raise ValueError(f"--out must be another folder than the source's; got {folder}: choose another")

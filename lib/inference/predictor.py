@@ -5,31 +5,42 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 
-from lib.build import build_postprocess, input_size
+from lib.build import build_postprocess, build_protocol, input_size
 from lib.config import load_config
 from lib.data.augment.presets import build_transform
+from lib.data.dataset import CocoDataset
 from lib.data.image import read_image
+from lib.evaluation.evaluator import Evaluator
 from lib.inference.model_file import Loaded, OnnxModel, load_detector
 from lib.inference.network import Network
 from lib.inference.tiles import Tiles, detect_in_tiles
 from lib.ops import PaddedDetections
 from lib.ops.boxes import clip_boxes, scale_boxes
 from lib.structures import Detections, Predictions, Sample
+from lib.utils.log import progress
 from lib.utils.lookup import lookup
 from lib.utils.runtime import choose_device
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 BACKENDS = ("torch", "onnxruntime")
 Image = np.ndarray | str | Path
+Run = Callable[[np.ndarray], Predictions | PaddedDetections]
+
+
+class Prepared(NamedTuple):
+    """Images (B, H, W, 3) uint8 BGR of the network's size, and the (B, 2) sizes of the originals."""
+
+    images: np.ndarray
+    sizes: torch.Tensor
 
 
 class Predictor:
-    """Finds objects in images; the same ones, in whatever batches the images come.
+    """Detects objects in images; an image gives the same ones, in whatever batch it comes.
 
     Images are resized as in evaluation. One predictor may be called from several threads.
 
@@ -38,8 +49,8 @@ class Predictor:
             repository, with its ``cfg``; or a detector that ``load_detector`` gave.
         device: auto, cpu, cuda, cuda:1 ...
         cfg: an experiment to use instead of the config inside the checkpoint.
-        overrides: ``key=value`` texts over the config, such as ``postprocess.score_threshold=0.3``; what is baked
-            into an exported model stays.
+        overrides: ``key=value`` texts that change the config, such as ``postprocess.score_threshold=0.3``; what is
+            part of an exported model stays.
         backend: what runs the network: ``torch``; or ``onnxruntime``, about twice as fast on a CPU.
         dtype: of weights and maps in torch: float32, bfloat16, float16.
         compiled: whether torch.compile builds the network, which takes a minute at the first call of each
@@ -59,7 +70,7 @@ class Predictor:
         checkpoint: str | Path | Loaded,
         device: str | torch.device = "auto",
         *,
-        cfg: str | Path | Mapping | None = None,
+        cfg: str | Path | Mapping[str, Any] | None = None,
         overrides: Sequence[str] = (),
         backend: Literal["torch", "onnxruntime"] = "torch",
         dtype: Literal["float32", "bfloat16", "float16"] = "float32",
@@ -76,24 +87,26 @@ class Predictor:
         self._threads = threads or torch.get_num_threads()
         if not isinstance(checkpoint, Loaded) and Path(checkpoint).suffix == ".onnx":
             model = OnnxModel(checkpoint, self._threads)
-            self.network, self.cfg, self.classes = model, load_config(model.cfg, overrides), model.classes
+            self.network: Run = model
+            self.cfg, self.classes = load_config(model.cfg, overrides), model.classes
         else:
-            is_loaded = isinstance(checkpoint, Loaded)
-            loaded = checkpoint if is_loaded else load_detector(checkpoint, cfg, tuple(overrides))
+            loaded = (
+                checkpoint if isinstance(checkpoint, Loaded) else load_detector(checkpoint, cfg, overrides)
+            )
             self.cfg, self.classes = loaded.cfg, loaded.classes
             self.network = self._load_network(loaded, choose_device(str(device)), backend)
         self.size = input_size(self.cfg)
         self.postprocess = build_postprocess(self.cfg)
         self._resize = build_transform("none", self.size)
 
-    def _load_network(self, loaded: Loaded, device: torch.device, backend: str) -> Callable:
-        """What turns prepared images (B, H, W, 3) uint8 into Predictions."""
+    def _load_network(self, loaded: Loaded, device: torch.device, backend: str) -> Run:
+        """The function from prepared images (B, H, W, 3) uint8 to Predictions."""
         if backend == "onnxruntime":
-            from lib.inference.export.onnx import onnx_bytes  # needs ONNX, which the torch backend does not
+            from lib.inference.export.onnx import onnx_bytes  # needs ONNX, unlike the torch backend
 
             return OnnxModel(onnx_bytes(loaded, heads=True, resize=False), self._threads)
         network = Network(loaded.cfg, loaded.detector, self._dtype).to(device)
-        run = torch.compile(network) if self._compiled else network
+        run: Callable[[torch.Tensor], Predictions] = torch.compile(network) if self._compiled else network
         return lambda images: run(torch.from_numpy(images).to(device, non_blocking=True))
 
     def __call__(self, images: Image | Sequence[Image] | np.ndarray) -> Detections | list[Detections]:
@@ -105,17 +118,18 @@ class Predictor:
         Returns:
             Detections on the CPU, boxes in pixels of the image as it was given; a list for several images.
         """
-        is_one = isinstance(images, (str, Path)) or (isinstance(images, np.ndarray) and images.ndim < 4)
-        found = list(self.stream([images] if is_one else images))
-        return found[0] if is_one else found
+        if isinstance(images, (str, Path)) or (isinstance(images, np.ndarray) and images.ndim < 4):
+            return next(self.stream([images]))
+        return list(self.stream(images))
 
     def stream(self, images: Iterable[Image]) -> Iterator[Detections]:
-        """The objects of image after image, for as many as come; ``batch_size`` of them are read ahead."""
+        """The objects of one image after the other; ``batch_size`` images are read ahead."""
         arrays = (_as_image(image) for image in images)
-        if self.tiles is not None:
-            yield from (detect_in_tiles(self.detect, image, self.tiles) for image in arrays)
-        else:
+        if self.tiles is None:
             yield from self.detect(arrays)
+        else:
+            for image in arrays:
+                yield detect_in_tiles(self.detect, image, self.tiles)
 
     def detect(self, images: Iterable[np.ndarray]) -> Iterator[Detections]:
         """The objects of images (H, W, 3) uint8 BGR, of any sizes, each seen as a whole."""
@@ -124,30 +138,47 @@ class Predictor:
             prepared, sizes = self.prepare(batch)
             yield from self.select(self.forward(prepared), sizes)
 
-    def prepare(self, images: Sequence[np.ndarray]) -> tuple[np.ndarray, torch.Tensor]:
-        """Images of any size -> (B, H, W, 3) uint8 of the network's, and (B, 2) sizes of the originals."""
+    def prepare(self, images: Sequence[np.ndarray]) -> Prepared:
+        """Resizes images (H, W, 3) uint8 BGR of any sizes to the network's."""
         no_boxes, no_labels = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
         samples = [Sample(image, no_boxes, no_labels, 0, image.shape[:2]) for image in images]
         rng = np.random.default_rng(0)  # nothing is drawn from it
         prepared = np.stack([self._resize(sample, rng).image for sample in samples])
-        return prepared, torch.tensor([sample.size for sample in samples])
+        return Prepared(prepared, torch.tensor([sample.size for sample in samples]))
 
     @torch.inference_mode()
     def forward(self, prepared: np.ndarray) -> Predictions | PaddedDetections:
-        """What the network says to (B, H, W, 3) uint8 images of its size."""
+        """The network's output for (B, H, W, 3) uint8 images of its size."""
         return self.network(prepared)
 
     @torch.inference_mode()
     def select(self, output: Predictions | PaddedDetections, sizes: torch.Tensor) -> list[Detections]:
         """Detections on the CPU in the frames of the original images, whose (B, 2) sizes are given."""
         if isinstance(output, Predictions):
-            found = self.postprocess.padded(output, sizes)
+            padded = self.postprocess.padded(output, sizes)
         else:
             frames = sizes[:, None].float()  # (B, 1, 2)
-            found = output._replace(boxes=clip_boxes(scale_boxes(output.boxes, self.size, frames), frames))
-        boxes, scores, labels, counts = (value.cpu() for value in found)
+            padded = output._replace(boxes=clip_boxes(scale_boxes(output.boxes, self.size, frames), frames))
+        boxes, scores, labels, counts = (value.cpu() for value in padded)
         rows = zip(boxes, scores, labels, counts.tolist(), strict=True)
         return [Detections(box[:count], score[:count], label[:count]) for box, score, label, count in rows]
+
+
+def evaluate_predictor(predictor: Predictor, dataset: CocoDataset) -> Evaluator:
+    """The detections of a predictor in every image, which ``evaluate()`` of the result scores: AP as deployed, with
+    its tiles, backend and precision.
+
+    Args:
+        predictor: its config says by which protocol.
+        dataset: its labels are the predictor's.
+    """
+    protocol, engine = build_protocol(predictor.cfg), predictor.cfg["evaluation"]["engine"]
+    evaluator = Evaluator(dataset.ground_truth, dataset.category_ids, protocol, engine)
+    results = predictor.stream(dataset.load(index).image for index in range(len(dataset)))
+    pairs = zip(dataset.image_ids, results, strict=True)
+    for image_id, detections in progress(pairs, "testing", total=len(dataset)):
+        evaluator.update(image_id, detections)
+    return evaluator
 
 
 def _as_image(image: Image) -> np.ndarray:
@@ -155,12 +186,10 @@ def _as_image(image: Image) -> np.ndarray:
     if isinstance(image, (str, Path)):
         return read_image(image)
     if not isinstance(image, np.ndarray):
-        raise TypeError(
-            f"an image must be an array or a path; got {type(image).__name__}: convert by np.asarray"
-        )
+        raise TypeError(f"an image must be an array or a path; got {type(image).__name__}: use np.asarray")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
         raise ValueError(
-            f"an image must be (H, W, 3) uint8 in BGR; got {image.shape} {image.dtype}: convert a grey one by "
+            f"an image must be (H, W, 3) uint8 in BGR; got {image.shape} {image.dtype}: convert a gray one by "
             "cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)"
         )
     return image

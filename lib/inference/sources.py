@@ -16,7 +16,7 @@ from lib.data.image import read_image
 
 log = logging.getLogger(__name__)
 VIDEO_SUFFIXES = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".mts", ".ogv"}
-FALLBACK_FPS = 25.0  # of a video or camera that does not tell its own
+FALLBACK_FPS = 25.0  # of a video or camera that does not say its own
 
 
 class Frame(NamedTuple):
@@ -25,7 +25,7 @@ class Frame(NamedTuple):
     Attributes:
         image: (H, W, 3) uint8 BGR.
         name: of its file, relative to the source's folder; of the video.
-        number: of a video's frame, from 0; of an image file, by order of the names.
+        number: from 0: of a video's frame, or of an image file in the order of the names.
     """
 
     image: np.ndarray
@@ -34,18 +34,19 @@ class Frame(NamedTuple):
 
 
 class ImageFiles:
-    """The images among some files, by name. What is no image is named in the log and in ``skipped``.
+    """The images among some files, by name. Other files are named in the log and in ``skipped``.
 
     Attributes:
-        fps: None, for these are no film.
-        is_live: False; they can wait.
+        fps: None, as these are not frames of a video.
+        is_live: False, as images can wait.
         skipped: files that could not be read, so far.
     """
 
     fps, is_live = None, False
 
     def __init__(self, files: Sequence[Path]):
-        self.files, self.skipped = list(files), []
+        self.files = list(files)
+        self.skipped: list[Path] = []
         self.folder = Path(os.path.commonpath([file.parent.absolute() for file in files]))
 
     def __len__(self) -> int:
@@ -69,27 +70,26 @@ class Video:
         source: file, URL, or index of a camera.
 
     Attributes:
-        fps: frames a second, as the source says.
-        is_live: whether frames come in their own time, so that none should wait for others.
+        fps: frames per second, as the source says.
+        is_live: whether frames come in real time, so that none should wait for others.
         skipped: the file, if its end could not be read.
     """
 
     def __init__(self, source: str | int):
-        self._source, self.skipped = source, []
-        self.is_live = isinstance(source, int) or "://" in source
+        self.skipped: list[Path] = []
+        is_camera = isinstance(source, int)
+        self.is_live = is_camera or "://" in str(source)
+        self.name = f"camera{source}" if is_camera else Path(str(source).split("?")[0]).name or "stream"
         self._capture = cv2.VideoCapture(source)
         if not self._capture.isOpened():
-            kind = "camera" if isinstance(source, int) else "video"
+            kind = "camera" if is_camera else "video"
             raise ValueError(
-                f"a {kind} must be one that OpenCV can open; got {source}: check it, or its codec"
+                f"a {kind} must be one that OpenCV can open; got {source}: check it or its codec"
             )
-        self.name = (
-            f"camera{source}" if isinstance(source, int) else Path(source.split("?")[0]).name or "stream"
-        )
         self.fps = self._capture.get(cv2.CAP_PROP_FPS) or FALLBACK_FPS
 
     def __len__(self) -> int:
-        """Frames that the file announces; 0 where nobody knows."""
+        """Frames that the file announces; 0 if that is unknown."""
         return 0 if self.is_live else max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
 
     def __iter__(self) -> Iterator[Frame]:
@@ -112,7 +112,7 @@ def open_source(source: str) -> ImageFiles | Video:
     """What ``source`` names: an image, a folder, a glob pattern, a video, a URL or the index of a camera.
 
     Raises:
-        FileNotFoundError, ValueError: there is no such thing, or nothing in it.
+        FileNotFoundError, ValueError: there is no such source, or it is empty.
     """
     path = Path(source)
     if source.isdigit():

@@ -1,10 +1,10 @@
-"""Large images: detection in overlapping tiles and in the whole image, put together."""
+"""Large images: detection in overlapping tiles and in the whole image, merged."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -13,21 +13,21 @@ from lib.ops.fusion import fuse_boxes
 from lib.ops.reference import Clusters
 from lib.structures import Detections
 
-CUT_MARGIN = 0.01  # of a tile's side: a box that ends so near to an inner border may be part of an object
+CUT_MARGIN = 0.01  # of a tile's side: a box that ends this near to an inner border may be part of an object
 Detect = Callable[[Iterable[np.ndarray]], Iterator[Detections]]
 
 
 class Tiles(NamedTuple):
-    """How an image is tiled, and how what the tiles show is put together.
+    """How an image is tiled, and how the detections of the tiles are merged.
 
     Attributes:
         size: side of a tile in pixels of the image.
-        overlap: of neighbouring tiles, at least, as a share of the side. Objects up to this large are whole in
+        overlap: of neighboring tiles, at least, as a share of the side. Objects up to this size are whole in
             some tile.
         merge: of the boxes of a class from several windows that overlap, ``nms`` keeps the best one;
             ``fusion`` takes their mean by score, and the frame around them where each of them is cut.
         threshold: 0 .. 1, intersection over the smaller box, above which two boxes are one object's.
-        whole: whether the whole image is looked at too, for what no tile shows.
+        whole: whether the whole image is one of the windows, for objects that no tile shows whole.
     """
 
     size: int
@@ -53,7 +53,8 @@ def parse_tiles(text: str | None) -> Tiles | None:
         return None
     values = text.split(",")
     try:
-        tiles = Tiles(int(values[0]), *map(float, values[1:2]), *values[2:3])
+        options: list[Any] = [*map(float, values[1:2]), *values[2:3]]
+        tiles = Tiles(int(values[0]), *options)
     except ValueError:
         raise ValueError(
             f"tiles must be SIDE[,OVERLAP[,nms|fusion]] such as 512,0.25; got {text!r}"
@@ -63,7 +64,7 @@ def parse_tiles(text: str | None) -> Tiles | None:
 
 
 def check_tiles(tiles: Tiles) -> None:
-    """Raises ValueError where no image could be tiled so."""
+    """Raises a ValueError unless images can be tiled so."""
     if tiles.size < 16 or not 0 <= tiles.overlap <= 0.9 or tiles.merge not in ("nms", "fusion"):
         raise ValueError(
             "tiles must have a side of 16 pixels or more, an overlap of 0 .. 0.9 and a merge of nms or fusion; "
@@ -72,12 +73,12 @@ def check_tiles(tiles: Tiles) -> None:
 
 
 def tile_windows(size: tuple[int, int], side: int, overlap: float) -> np.ndarray:
-    """The tiles of an image, evenly spread, none reaching out of it.
+    """The tiles of an image, evenly spread, all inside of it.
 
     Args:
         size: (height, width) of the image.
         side: of a tile; an image that is narrower has tiles as narrow as it is.
-        overlap: share of the side that neighbours share at least.
+        overlap: least share of the side that neighbors have in common.
 
     Returns:
         (T, 4) int64 xyxy, by row and column.
@@ -100,9 +101,9 @@ def detect_in_tiles(detect: Detect, image: np.ndarray, tiles: Tiles) -> Detectio
     Tiles are cut out as they are needed, so memory holds one batch of them whatever the image's size.
 
     Args:
-        detect: finds the objects of many images, batch by batch.
+        detect: gives the detections of many images, batch by batch.
         image: (H, W, 3) uint8 BGR.
-        tiles: see there.
+        tiles: how it is tiled.
 
     Returns:
         Detections in pixels of the image, by falling score.
@@ -120,13 +121,12 @@ def detect_in_tiles(detect: Detect, image: np.ndarray, tiles: Tiles) -> Detectio
 
 
 def _place(detections: Detections, number: int, window: np.ndarray, size: tuple[int, int]) -> _Found:
-    """A window's detections in the frame of the image, with a note of which its border may have cut."""
+    """A window's detections in the frame of the image, and which of them its border may have cut."""
     x1, y1, x2, y2 = window.tolist()
     boxes = detections.boxes + detections.boxes.new_tensor([x1, y1, x1, y1])
     margin = CUT_MARGIN * max(x2 - x1, y2 - y1)
-    inner = torch.tensor(
-        [x1 > 0, y1 > 0, x2 < size[1], y2 < size[0]]
-    )  # borders with image on their other side
+    # Whether the image goes on beyond each border.
+    inner = torch.tensor([x1 > 0, y1 > 0, x2 < size[1], y2 < size[0]])
     is_near = (boxes - boxes.new_tensor([x1, y1, x2, y2])).abs() <= margin  # (D, 4)
     return _Found(
         boxes,

@@ -35,7 +35,7 @@ def fit_boxes(
     image_size: tuple[int, int],
     seed: int = 0,
 ) -> list[list[list[float]] | None]:
-    """Widths and heights of a cell's priors at each level, as many as there are now, fitted to the objects of the level.
+    """Widths and heights of a cell's priors at each level, as many as now, fitted to the objects of the level.
 
     An object goes to the coarsest level whose cells are at most half as large as it is, for then some prior of
     its shape overlaps it well; else to the finest. Its level's shapes are cluster centers under IoU.

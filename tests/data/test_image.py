@@ -6,7 +6,7 @@ import pytest
 
 from lib.data.augment.presets import build_transform
 from lib.data.dataset import CocoDataset
-from lib.data.image import StoredImage, block_average, read_image
+from lib.data.image import StoredImage, block_average, image_size, read_image
 from lib.data.loader import Loader
 
 HEIGHT, WIDTH = 245, 403  # no multiples of 8
@@ -124,3 +124,9 @@ def test_size_of_a_reduced_image_is_checked_to_the_pixel(folder):
 def test_unknown_way_of_decoding_is_refused(folder):
     with pytest.raises(ValueError, match=r"data\.decode must be full or reduced; got 'half'"):
         CocoDataset(folder, coco("a.jpg"), decode="half")
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp"])
+def test_image_size_is_read_from_the_header(suffix, tmp_path):
+    cv2.imwrite(str(tmp_path / f"a{suffix}"), np.zeros((37, 91, 3), np.uint8))
+    assert image_size(tmp_path / f"a{suffix}") == (37, 91)

@@ -1,1 +1,1 @@
-"""Augmentation: one affine map for everything geometric, then one resampling."""
+"""Augmentation: steps that move boxes and pictures, one resampling, steps on pixels."""

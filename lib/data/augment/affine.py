@@ -1,7 +1,7 @@
-"""Where the pixels of a sample have to go: steps composed into one affine map a picture, then resampled once.
+"""Where the pixels of a sample have to go: steps are composed into one affine map for each picture, drawn once.
 
-A sample's canvas carries layers, pictures with a map each: one for an ordinary image, several where images are
-mixed. Coordinates are continuous, pixel (0, 0) covers 0 .. 1, so the centre of a pixel lies at a half. Steps
+A sample's canvas carries layers, each a picture with its map: one for an ordinary image, several where images are
+mixed. Coordinates are continuous: pixel (0, 0) covers 0 .. 1, so the center of a pixel lies at a half. Steps
 scale, shift and mirror; none turns or shears.
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lib.data.image import REDUCED, block_average
 from lib.structures import Layer, Sample
@@ -25,10 +26,8 @@ def canvas_size(sample: Sample) -> tuple[float, float]:
     return sample.canvas or sample.image.shape[:2]
 
 
-def moved(
-    sample: Sample, scale: tuple[float, float], shift: tuple[float, float], canvas: tuple[float, float]
-) -> Sample:
-    """The sample on a new canvas: boxes moved at once, pixels later.
+def moved(sample: Sample, scale: ArrayLike, shift: ArrayLike, canvas: tuple[float, float]) -> Sample:
+    """The sample on a new canvas: boxes are moved at once, pixels later.
 
     Args:
         sample: any.
@@ -36,9 +35,9 @@ def moved(
             mirrors.
         canvas: (height, width) of the new one. Neither boxes nor layers are clipped to it.
     """
-    scale, shift = np.asarray(scale, np.float64), np.asarray(shift, np.float64)
-    layers = tuple(_move_layer(layer, scale, shift) for layer in _layers(sample))
-    boxes = _move(sample.boxes, scale, shift).astype(np.float32)
+    factor, offset = np.asarray(scale, np.float64), np.asarray(shift, np.float64)
+    layers = tuple(_move_layer(layer, factor, offset) for layer in _layers(sample))
+    boxes = _move(sample.boxes, factor, offset).astype(np.float32)
     return sample._replace(boxes=boxes, canvas=canvas, layers=layers)
 
 
@@ -68,16 +67,16 @@ def overlaid(below: Sample, above: Sample, opacity: float = 1.0, fade: bool = Fa
 
 
 def resample(sample: Sample, fill: Sequence[float]) -> Sample:
-    """Draws the layers: bilinear, and averaged before where a map shrinks by 2 and more.
+    """Draws the layers, bilinearly; where a map shrinks by 2 or more, blocks are averaged first.
 
     Args:
         sample: one whose canvas has whole numbers as its size.
-        fill: (3,) BGR colour, 0 .. 255, of what no layer covers.
+        fill: (3,) BGR color, 0 .. 255, of what no layer covers.
 
     Returns:
         The sample with an image of the canvas's size and nothing pending.
     """
-    height, width = sample.canvas
+    height, width = (int(side) for side in canvas_size(sample))
     image = _filled(height, width, fill)
     windows = []
     for layer in sample.layers:
@@ -94,7 +93,7 @@ def resample(sample: Sample, fill: Sequence[float]) -> Sample:
 
 
 def _layers(sample: Sample) -> tuple[Layer, ...]:
-    """The pending layers, which for a sample as loaded is the image where it is."""
+    """The pending layers; for a sample as loaded, the image at its place."""
     if sample.canvas is not None:
         return sample.layers
     return (Layer(sample.image, IDENTITY, (0, 0, *sample.image.shape[1::-1])),)
@@ -115,7 +114,7 @@ def _move(boxes: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray
 
 
 def _filled(height: int, width: int, fill: Sequence[float]) -> np.ndarray:
-    """(H, W, 3) uint8 of one colour; by rows, which is 70 times as fast as by pixels."""
+    """(H, W, 3) uint8 of one color; filled by rows, 70 times as fast as by pixels."""
     rows = np.empty((height, width * 3), np.uint8)
     rows[:] = np.tile(np.asarray(fill, np.uint8), width)
     return rows.reshape(height, width, 3)
@@ -125,7 +124,7 @@ def _draw(layer: Layer, window: np.ndarray) -> np.ndarray:
     """(h, w, 3) uint8: what a layer shows in a window (4,) of the canvas, in whole pixels."""
     covered = window[2:] - window[:2]  # (width, height)
     source, scale, shift = _source_part(layer, window[:2], covered)
-    # OpenCV counts from the centre of the first pixel, and wants the way back
+    # OpenCV counts from the center of the first pixel, and takes the inverse map.
     back = np.column_stack([np.diag(1 / scale), (0.5 - shift) / scale - 0.5])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(source, back, covered.tolist(), flags=flags, borderMode=cv2.BORDER_REPLICATE)
@@ -161,7 +160,7 @@ def _block(scale: np.ndarray) -> np.ndarray:
 def _blend(below: np.ndarray, picture: np.ndarray, layer: Layer, window: np.ndarray) -> np.ndarray:
     """A picture over what lies below it in its window: (h, w, 3) uint8."""
     if layer.frame is not None:
-        x, y = (_fade_in(layer, axis, window[axis], window[axis + 2]) for axis in (0, 1))
+        x, y = (_fade_in(layer.frame[axis::2], window[axis], window[axis + 2]) for axis in (0, 1))
         weight = layer.opacity * (y[:, None] * x)[..., None]  # (h, w, 1)
         return np.round(below + weight * (picture.astype(np.float32) - below)).astype(np.uint8)
     if layer.opacity < 1:
@@ -169,8 +168,8 @@ def _blend(below: np.ndarray, picture: np.ndarray, layer: Layer, window: np.ndar
     return picture
 
 
-def _fade_in(layer: Layer, axis: int, first: int, last: int) -> np.ndarray:
-    """(last - first,) float32 0 .. 1 along an axis: from nothing at the frame to all at a part of its side."""
-    low, high = layer.frame[axis], layer.frame[axis + 2]
-    centres = np.arange(first, last, dtype=np.float32) + 0.5
-    return np.clip(np.minimum(centres - low, high - centres) / (FADE * (high - low)), 0, 1)
+def _fade_in(frame: tuple[float, ...], first: int, last: int) -> np.ndarray:
+    """(last - first,) float32 along an axis: 0 at the ``frame`` (low, high), 1 from FADE of its side inwards."""
+    low, high = frame
+    centers = np.arange(first, last, dtype=np.float32) + 0.5
+    return np.clip(np.minimum(centers - low, high - centers) / (FADE * (high - low)), 0, 1)

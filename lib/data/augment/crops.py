@@ -1,4 +1,4 @@
-"""Transforms that show a random part of the image."""
+"""Steps that show a random part of the image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from lib.data.augment.affine import canvas_size, moved, selected
-from lib.data.augment.step import Transform, check_pair, check_range
+from lib.data.augment.step import Others, Transform, in_range, pair_in_range
 from lib.structures import IGNORE, Sample
 
 KEEP = "keep"  # the mode of IouCrop that does not crop
@@ -18,8 +18,8 @@ class IouCrop(Transform):
     """Crops a random part that overlaps the objects by a random least IoU (SSD, section 2.2).
 
     A mode is drawn from "keep all", "any crop" and the given bounds; where no try of a mode satisfies it,
-    another mode is drawn. Objects stay if their centre is inside, clipped to the crop. Regions to ignore stay
-    if any part of them is inside, and never steer the crop.
+    another mode is drawn. Objects stay if their center is inside, clipped to the crop. Regions to ignore stay
+    if any part of them is inside, and have no influence on the crop.
 
     Args:
         min_ious: the bounds.
@@ -39,23 +39,19 @@ class IouCrop(Transform):
         max_scale: float = 1.0,
         max_aspect: float = 2.0,
     ):
-        for value in min_ious:
-            check_range("iou_crop.min_ious", value, 0, 1)
-        check_range("iou_crop.tries", tries, 1, 10_000)
-        check_range("iou_crop.min_scale", min_scale, 0.01, max_scale)
-        check_range("iou_crop.max_scale", max_scale, min_scale, 1)
-        check_range("iou_crop.max_aspect", max_aspect, 1, 100)
-        self.modes = (KEEP, 0.0, *min_ious)
-        self.rule, self.tries, self.max_aspect = rule, tries, max_aspect
-        self.scales = (min_scale, max_scale)
+        self.modes = (KEEP, 0.0, *(in_range("iou_crop.min_ious", value, 0, 1) for value in min_ious))
+        self.rule, self.tries = rule, in_range("iou_crop.tries", tries, 1, 10_000)
+        in_range("iou_crop.min_scale", min_scale, 0.01, max_scale)
+        self.scales = (min_scale, in_range("iou_crop.max_scale", max_scale, min_scale, 1))
+        self.max_aspect = in_range("iou_crop.max_aspect", max_aspect, 1, 100)
 
-    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+    def apply(self, sample: Sample, rng: np.random.Generator, others: Others) -> Sample:
         objects = objects_of(sample)
         for mode in rng.permutation(len(self.modes)):
             if self.modes[mode] == KEEP:
                 return sample
             crops = self._draw(canvas_size(sample), rng)
-            crops = crops[self._fits(crops, objects, self.modes[mode])]
+            crops = crops[self._fits(crops, objects, float(self.modes[mode]))]
             if len(crops):
                 return crop(sample, crops[0])
         return sample
@@ -72,7 +68,7 @@ class IouCrop(Transform):
         """(T,) whether a crop keeps an object and satisfies the rule; an image without objects takes any."""
         if not len(objects):
             return np.ones(len(crops), bool)
-        inside = _centre_inside(objects, crops)  # (T, G)
+        inside = _center_inside(objects, crops)  # (T, G)
         shared = intersection(crops, objects)  # (T, G)
         iou = shared / (areas(crops)[:, None] + areas(objects) - shared)
         reached = iou.min(axis=1) if self.rule == "every" else np.where(inside, iou, -1).max(axis=1)
@@ -80,7 +76,7 @@ class IouCrop(Transform):
 
 
 class CoverCrop(Transform):
-    """Crops a random part that shows a random least share of some object (TensorFlow's distorted bounding box).
+    """Crops a random part that shows at least a random share of some object (TensorFlow's distorted bounding box).
 
     Objects of which the crop shows ``keep`` or more stay, clipped to it; where no try satisfies the bound, the
     image stays whole.
@@ -88,7 +84,7 @@ class CoverCrop(Transform):
     Args:
         p: probability.
         min_coverages: the bounds, of which one is drawn: share of the object's area inside the crop.
-        area: least and greatest area of the crop, of the image's.
+        area: least and greatest area of the crop, relative to the image's.
         aspect: least and greatest ratio of its width to its height.
         keep: 0 .. 1, least share of an object's area for it to stay.
         tries: crops to try.
@@ -103,19 +99,14 @@ class CoverCrop(Transform):
         keep: float = 0.2,
         tries: int = 40,
     ):
-        check_range("cover_crop.p", p, 0, 1)
-        for value in min_coverages:
-            check_range("cover_crop.min_coverages", value, 0, 1)
-        check_pair("cover_crop.area", area, 0.01, 1)
-        check_pair("cover_crop.aspect", aspect, 0.1, 10)
-        check_range("cover_crop.keep", keep, 0, 1)
-        check_range("cover_crop.tries", tries, 1, 10_000)
-        self.p, self.min_coverages, self.keep, self.tries = p, tuple(min_coverages), keep, tries
-        self.area, self.aspect = tuple(area), tuple(aspect)
+        self.p = in_range("cover_crop.p", p, 0, 1)
+        self.min_coverages = [in_range("cover_crop.min_coverages", value, 0, 1) for value in min_coverages]
+        self.area = pair_in_range("cover_crop.area", area, 0.01, 1)
+        self.aspect = pair_in_range("cover_crop.aspect", aspect, 0.1, 10)
+        self.keep = in_range("cover_crop.keep", keep, 0, 1)
+        self.tries = in_range("cover_crop.tries", tries, 1, 10_000)
 
-    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        if rng.random() >= self.p:
-            return sample
+    def apply(self, sample: Sample, rng: np.random.Generator, others: Others) -> Sample:
         bound = rng.choice(self.min_coverages)
         crops, objects = self._draw(canvas_size(sample), rng), objects_of(sample)
         if len(objects):
@@ -127,7 +118,8 @@ class CoverCrop(Transform):
         """(T, 4) xyxy crops; those that do not fit into the canvas are left out."""
         whole = np.array([canvas[1], canvas[0]])
         area = rng.uniform(*self.area, self.tries) * whole.prod()
-        aspect = np.exp(rng.uniform(*np.log(self.aspect), self.tries))
+        low, high = np.log(self.aspect)
+        aspect = np.exp(rng.uniform(low, high, self.tries))
         sides = np.sqrt(np.stack([area * aspect, area / aspect], axis=1))
         corner = rng.uniform(0, 1, (self.tries, 2)) * (whole - sides)
         return np.concatenate([corner, corner + sides], axis=1)[(sides <= whole).all(axis=1)]
@@ -136,7 +128,7 @@ class CoverCrop(Transform):
 class Tile(Transform):
     """Shows a random window of fixed size, for training on parts of large images.
 
-    Objects stay if their centre is inside. An image that is smaller than the window lies at a random place of it.
+    Objects stay if their center is inside. An image that is smaller than the window lies at a random place of it.
 
     Args:
         size: (height, width) of the window in pixels of the image; best that of the network's input.
@@ -146,12 +138,11 @@ class Tile(Transform):
     def __init__(self, size: Sequence[int] = (512, 512), p_object: float = 0.5):
         if len(size) != 2 or min(size) < 1:
             raise ValueError(
-                f"tile.size must be [height, width] in pixels, such as [512, 512]; got {list(size)}"
+                f"tile.size must be [height, width] in pixels such as [512, 512]; got {list(size)}"
             )
-        check_range("tile.p_object", p_object, 0, 1)
-        self.size, self.p_object = tuple(size), p_object
+        self.size, self.p_object = tuple(size), in_range("tile.p_object", p_object, 0, 1)
 
-    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+    def apply(self, sample: Sample, rng: np.random.Generator, others: Others) -> Sample:
         whole, sides = np.array(canvas_size(sample)[::-1]), np.array(self.size[::-1])  # (x, y)
         objects, room = objects_of(sample), whole - sides
         corner = rng.uniform(0, 1, 2) * room
@@ -168,29 +159,31 @@ def crop(sample: Sample, window: np.ndarray, keep: float | None = None) -> Sampl
     Args:
         sample: any.
         window: (4,) float64 xyxy in pixels of the canvas, which it may leave.
-        keep: least share of an object's area inside for it to stay; None: its centre must be inside.
+        keep: least share of an object's area inside for it to stay; None: its center must be inside.
 
     Returns:
         The objects that stay and the regions to ignore of which a part is inside, all clipped to the window.
     """
     left, top, right, bottom = window
     if keep is None:
-        stays = _centre_inside(sample.boxes, window[None])[0]
+        stays = _center_inside(sample.boxes, window[None])[0]
     else:
         stays = intersection(window[None], sample.boxes)[0] >= keep * areas(sample.boxes)
     is_region = sample.labels == IGNORE
     sample = moved(sample, (1, 1), (-left, -top), (bottom - top, right - left))
     limits = np.array([right - left, bottom - top] * 2, np.float32)
-    clipped = (
-        layer._replace(content=tuple(np.clip(layer.content, 0, limits).tolist())) for layer in sample.layers
+    contents = [np.clip(layer.content, 0, limits) for layer in sample.layers]
+    layers = tuple(
+        layer._replace(content=tuple(content.tolist()))
+        for layer, content in zip(sample.layers, contents, strict=True)
+        if _has_area(content[None])[0]
     )
-    layers = tuple(layer for layer in clipped if _has_area(np.array(layer.content)))
     sample = sample._replace(boxes=np.clip(sample.boxes, 0, limits), layers=layers)
     return selected(sample, _has_area(sample.boxes) & (stays | is_region))
 
 
 def objects_of(sample: Sample) -> np.ndarray:
-    """(N, 4) the boxes that are no regions to ignore."""
+    """(N, 4) the boxes that are not regions to ignore."""
     return sample.boxes[sample.labels != IGNORE]
 
 
@@ -207,11 +200,11 @@ def intersection(windows: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 
 
 def _has_area(boxes: np.ndarray) -> np.ndarray:
-    """(...) whether a box (..., 4) xyxy is wide and high."""
-    return (boxes[..., 2:] > boxes[..., :2]).all(axis=-1)
+    """(G,) whether a box (G, 4) xyxy has a width and a height."""
+    return np.all(boxes[:, 2:] > boxes[:, :2], axis=1)
 
 
-def _centre_inside(boxes: np.ndarray, windows: np.ndarray) -> np.ndarray:
-    """(T, G) whether the centre of a box (G, 4) lies in a window (T, 4)."""
-    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
-    return ((centre > windows[:, None, :2]) & (centre < windows[:, None, 2:])).all(axis=2)
+def _center_inside(boxes: np.ndarray, windows: np.ndarray) -> np.ndarray:
+    """(T, G) whether the center of a box (G, 4) lies in a window (T, 4)."""
+    center = (boxes[:, :2] + boxes[:, 2:]) / 2
+    return ((center > windows[:, None, :2]) & (center < windows[:, None, 2:])).all(axis=2)

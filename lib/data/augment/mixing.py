@@ -1,8 +1,4 @@
-"""Transforms that take other images in, as further layers on the sample's canvas.
-
-Each is called with ``others``: ``others(rng)`` gives another sample of the data set, as loaded. What they add is
-moved, cropped and drawn like the rest.
-"""
+"""Steps that add other images, as further layers on the sample's canvas; these are moved and cropped like the first."""
 
 from __future__ import annotations
 
@@ -13,7 +9,7 @@ import numpy as np
 
 from lib.data.augment.affine import canvas_size, moved, overlaid
 from lib.data.augment.crops import areas, crop, intersection
-from lib.data.augment.step import Transform, check_pair, check_range
+from lib.data.augment.step import Others, Transform, in_range, pair_in_range
 from lib.structures import IGNORE, Sample
 
 
@@ -25,8 +21,8 @@ class Dataset(Protocol):
     def load(self, index: int) -> Sample: ...
 
 
-class Others:
-    """Other samples of a data set: ``others(rng)`` loads the one whose index the generator draws."""
+class OtherSamples:
+    """The samples of a data set as ``others``: a call loads the one whose index the generator draws."""
 
     def __init__(self, dataset: Dataset):
         self._dataset = dataset
@@ -36,24 +32,18 @@ class Others:
 
 
 class Mosaic(Transform):
-    """Puts parts of four images into the corners of the canvas, around a random centre (YOLOv4, section 3.3).
+    """Puts parts of four images into the corners of the canvas, around a random center (YOLOv4, section 3.3).
 
     Args:
         p: probability.
-        scale: least and greatest size of each image, of that at which it just fits into the canvas. What
-            a smaller image leaves of its corner is filling.
+        scale: least and greatest size of each image, relative to that at which it just fits into the canvas. What
+            a smaller image leaves of its corner is filled with color.
     """
 
-    mixes = True
-
     def __init__(self, p: float = 0.5, scale: Sequence[float] = (0.5, 1.0)):
-        check_range("mosaic.p", p, 0, 1)
-        check_pair("mosaic.scale", scale, 0.1, 10)
-        self.p, self.scale = p, tuple(scale)
+        self.p, self.scale = in_range("mosaic.p", p, 0, 1), pair_in_range("mosaic.scale", scale, 0.1, 10)
 
-    def __call__(self, sample: Sample, rng: np.random.Generator, others: Others) -> Sample:
-        if rng.random() >= self.p:
-            return sample
+    def apply(self, sample: Sample, rng: np.random.Generator, others: Others) -> Sample:
         height, width = canvas_size(sample)
         x, y = rng.uniform(0.25, 0.75, 2) * (width, height)
         corners = np.array([(0, 0, x, y), (x, 0, width, y), (0, y, x, height), (x, y, width, height)])
@@ -66,25 +56,19 @@ class Mosaic(Transform):
 
 
 class Mixup(Transform):
-    """Lays another image half transparently over the sample, and keeps the objects of both (Zhang et al. 2019,
-    section 3.1: the aspect ratio stays).
+    """Lays another image, half transparent and in its aspect ratio, over the sample; the objects of both stay
+    (Zhang et al. 2019, section 3.1).
 
     Args:
         p: probability.
-        alpha: the other image's weight is drawn from Beta(alpha, alpha). As objects count alike whatever the
-            weight, it should be high enough for both images to be seen.
+        alpha: the other image's weight is drawn from Beta(alpha, alpha). Objects count the same whatever the
+            weight, so alpha should be high enough for both images to be seen.
     """
 
-    mixes = True
-
     def __init__(self, p: float = 0.15, alpha: float = 8.0):
-        check_range("mixup.p", p, 0, 1)
-        check_range("mixup.alpha", alpha, 0.01, 1000)
-        self.p, self.alpha = p, alpha
+        self.p, self.alpha = in_range("mixup.p", p, 0, 1), in_range("mixup.alpha", alpha, 0.01, 1000)
 
-    def __call__(self, sample: Sample, rng: np.random.Generator, others: Others) -> Sample:
-        if rng.random() >= self.p:
-            return sample
+    def apply(self, sample: Sample, rng: np.random.Generator, others: Others) -> Sample:
         height, width = canvas_size(sample)
         other = _placed(others(rng), np.array([0, 0, width, height]), 1.0, (height, width), rng)
         return overlaid(sample, other, opacity=rng.beta(self.alpha, self.alpha))
@@ -93,21 +77,19 @@ class Mixup(Transform):
 class CopyPaste(Transform):
     """Pastes small objects of this or another image at free places (Kisantal et al. 2019, section 4).
 
-    A paste carries a margin of its surroundings, in which it fades in. Best the first step, where objects still
+    A paste carries a margin of its surroundings, in which it fades in. Put this step first, where objects still
     have the size that they have in their image.
 
     Args:
         p: probability.
         count: pastes; those that find no free place are left out.
-        max_side: objects whose area is less than its square, pixels, are copied.
+        max_side: objects of a smaller area than its square, in pixels, are copied.
         p_other: probability that they come from another image.
         scale: least and greatest factor of their size.
         margin: on each side of the object, in sides of it.
-        max_overlap: share of the smaller of the two that a paste and an object there before may have in common.
+        max_overlap: share of the smaller of the two that a paste and another object may have in common.
         tries: places to try for each.
     """
-
-    mixes = True
 
     def __init__(
         self,
@@ -120,24 +102,16 @@ class CopyPaste(Transform):
         max_overlap: float = 0.05,
         tries: int = 20,
     ):
-        shares = {"p": p, "p_other": p_other, "margin": margin, "max_overlap": max_overlap}
-        for name, value in shares.items():
-            check_range(f"copy_paste.{name}", value, 0, 1)
-        check_range("copy_paste.count", count, 1, 1000)
-        check_range("copy_paste.tries", tries, 1, 10_000)
-        check_range("copy_paste.max_side", max_side, 1, 10_000)
-        check_pair("copy_paste.scale", scale, 0.1, 10)
-        self.p, self.count, self.p_other, self.tries = p, count, p_other, tries
-        self.max_area, self.scale, self.margin, self.max_overlap = (
-            max_side**2,
-            tuple(scale),
-            margin,
-            max_overlap,
-        )
+        self.p = in_range("copy_paste.p", p, 0, 1)
+        self.count = in_range("copy_paste.count", count, 1, 1000)
+        self.max_area = in_range("copy_paste.max_side", max_side, 1, 10_000) ** 2
+        self.p_other = in_range("copy_paste.p_other", p_other, 0, 1)
+        self.scale = pair_in_range("copy_paste.scale", scale, 0.1, 10)
+        self.margin = in_range("copy_paste.margin", margin, 0, 1)
+        self.max_overlap = in_range("copy_paste.max_overlap", max_overlap, 0, 1)
+        self.tries = in_range("copy_paste.tries", tries, 1, 10_000)
 
-    def __call__(self, sample: Sample, rng: np.random.Generator, others: Others) -> Sample:
-        if rng.random() >= self.p:
-            return sample
+    def apply(self, sample: Sample, rng: np.random.Generator, others: Others) -> Sample:
         source = others(rng) if rng.random() < self.p_other else sample
         is_small = (source.labels != IGNORE) & (areas(source.boxes) < self.max_area)
         if not is_small.any():
@@ -151,7 +125,7 @@ class CopyPaste(Transform):
         return sample
 
     def _patch(self, source: Sample, box: np.ndarray, scale: float) -> Sample:
-        """An object with its margin, and with what else has its centre there, on a canvas as large as the patch."""
+        """An object with its margin, and with other objects whose center is there, on a canvas of the patch's size."""
         height, width = canvas_size(source)
         margin = self.margin * np.tile(box[2:] - box[:2], 2) * (-1, -1, 1, 1)
         patch = crop(source, np.clip(box + margin, 0, [width, height] * 2))
@@ -161,7 +135,7 @@ class CopyPaste(Transform):
     def _free_place(
         self, sample: Sample, size: tuple[float, float], rng: np.random.Generator
     ) -> np.ndarray | None:
-        """(x, y) of a place on the canvas for a patch of a (height, width); None: no try found one."""
+        """(x, y) of a place on the canvas for a patch of ``size`` (height, width); None: no try was free."""
         sides, room = np.array(size[::-1]), np.array(canvas_size(sample)[::-1]) - size[::-1]
         if (room < 0).any():
             return None
@@ -173,16 +147,12 @@ class CopyPaste(Transform):
 
 
 def _placed(
-    sample: Sample,
-    window: np.ndarray,
-    scale: float,
-    canvas: tuple[float, float],
-    rng: np.random.Generator,
+    sample: Sample, window: np.ndarray, scale: float, canvas: tuple[float, float], rng: np.random.Generator
 ) -> Sample:
     """A random part of an image in a window (4,) xyxy of another canvas; all of it where it is smaller.
 
     Args:
-        scale: of the image, of the size at which it just fits into the canvas; the aspect ratio stays.
+        scale: of the image, relative to the size at which it just fits into the canvas; the aspect ratio stays.
     """
     height, width = canvas_size(sample)
     factor = scale * min(canvas[0] / height, canvas[1] / width)

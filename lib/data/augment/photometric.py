@@ -1,4 +1,4 @@
-"""Colour distortion, on the small image that the geometric steps have left."""
+"""Color distortion, on the small image that the geometric steps have left."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from lib.data.augment.step import Transform, check_pair, check_range
+from lib.data.augment.step import Others, Transform, in_range, pair_in_range
 from lib.structures import Sample
 
 
 class Photometric(Transform):
-    """Distorts colours at random, as SSD's code does; contrast comes before or after the colour parts.
+    """Distorts colors at random, as SSD's code does; contrast changes before or after saturation and hue.
 
     Args:
         p: probability of each of the four parts.
-        brightness: greatest shift of the grey levels, of 255.
+        brightness: greatest shift of the gray levels, of 255.
         contrast, saturation: least and greatest factor.
-        hue: greatest turn, degrees.
+        hue: greatest turn in degrees.
     """
 
     on_pixels = True
@@ -31,16 +31,14 @@ class Photometric(Transform):
         saturation: Sequence[float] = (0.5, 1.5),
         hue: float = 18.0,
     ):
-        check_range("photometric.p", p, 0, 1)
-        check_range("photometric.brightness", brightness, 0, 255)
-        check_range("photometric.hue", hue, 0, 180)
-        for name, pair in (("contrast", contrast), ("saturation", saturation)):
-            check_pair(f"photometric.{name}", pair, 0, 100)
-        self.p, self.brightness, self.hue = p, brightness, hue
-        self.contrast, self.saturation = tuple(contrast), tuple(saturation)
+        self.p_part = in_range("photometric.p", p, 0, 1)
+        self.brightness = in_range("photometric.brightness", brightness, 0, 255)
+        self.hue = in_range("photometric.hue", hue, 0, 180)
+        self.contrast = pair_in_range("photometric.contrast", contrast, 0, 100)
+        self.saturation = pair_in_range("photometric.saturation", saturation, 0, 100)
 
-    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        is_on = rng.random(4) < self.p
+    def apply(self, sample: Sample, rng: np.random.Generator, others: Others) -> Sample:
+        is_on = rng.random(4) < self.p_part
         shift = rng.uniform(-self.brightness, self.brightness) if is_on[0] else 0.0
         contrast = rng.uniform(*self.contrast) if is_on[1] else 1.0
         saturation = rng.uniform(*self.saturation) if is_on[2] else 1.0
@@ -53,7 +51,7 @@ class Photometric(Transform):
         levels = np.arange(256.0)
         part = _look_up(part, np.clip(levels + shift, 0, 255) * before)
         if is_on[2:].any():
-            part = _turn_colours(part, saturation, turn)
+            part = _turn_colors(part, saturation, turn)
         part = _look_up(part, levels * after)
         image = sample.image.copy()
         image[top:bottom, left:right] = part
@@ -61,12 +59,12 @@ class Photometric(Transform):
 
 
 def _look_up(image: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """Each grey level replaced by the table's; a table that changes nothing costs nothing."""
+    """Each gray level replaced by the table's; a table that changes nothing costs nothing."""
     table = np.clip(np.round(table), 0, 255).astype(np.uint8)
     return image if (table == np.arange(256)).all() else cv2.LUT(image, table)
 
 
-def _turn_colours(image: np.ndarray, saturation: float, turn: float) -> np.ndarray:
+def _turn_colors(image: np.ndarray, saturation: float, turn: float) -> np.ndarray:
     """Saturation times a factor and hue turned by degrees, in HSV with the hue in 256 steps."""
     levels = np.arange(256.0)
     hue = np.round(levels + turn * 256 / 360) % 256

@@ -1,4 +1,4 @@
-"""Augmentation: ``transform(sample, rng, others) -> Sample``, each step a row of TRANSFORMS, listed in presets.
+"""Chains of augmentation: each step is a row of TRANSFORMS, and presets list steps.
 
 Geometric steps only move boxes and layers, mixing ones add layers of other images; steps on pixels work on the small
 image after them. ``build_transform`` puts the one resampling between the two.
@@ -13,9 +13,9 @@ import numpy as np
 
 from lib.data.augment.crops import CoverCrop, IouCrop, Tile
 from lib.data.augment.geometric import DropSmall, Expand, Flip, Resize
-from lib.data.augment.mixing import CopyPaste, Mixup, Mosaic, Others
+from lib.data.augment.mixing import CopyPaste, Mixup, Mosaic
 from lib.data.augment.photometric import Photometric
-from lib.data.augment.step import Transform
+from lib.data.augment.step import Others, Transform, no_others
 from lib.structures import Sample
 from lib.utils.lookup import build, lookup
 
@@ -32,13 +32,13 @@ TRANSFORMS: dict[str, type[Transform]] = {
     "copy_paste": CopyPaste,
 }
 
-# Each a list as a config may hold one in the place of a preset's name.
+# Each is a list that a config may also hold itself, in place of a preset's name.
 PRESETS: dict[str, list[dict[str, Any]]] = {
     "none": [],
     "flip": [{"type": "flip"}],
     "ssdlite": [{"type": "iou_crop"}, {"type": "flip"}],
     "ssd": [{"type": "photometric"}, {"type": "expand"}, {"type": "iou_crop"}, {"type": "flip"}],
-    # of the BMVC work's code: crop first, every object to reach the IoU, and what is tiny then is no object
+    # The BMVC 2019 code's: it crops first, every object must reach the IoU, and what is tiny afterwards is dropped.
     "ssd_ancestor": [
         {"type": "iou_crop", "rule": "every", "tries": 50},
         {"type": "photometric"},
@@ -46,8 +46,8 @@ PRESETS: dict[str, list[dict[str, Any]]] = {
         {"type": "flip"},
         {"type": "drop_small", "share": 0.01},
     ],
-    # of the MobileNetV3 / MobileDet work. Its code crops and flips; the bound of the crop was drawn once for the
-    # whole run, colour jitter was switched off, and mosaic and mixup could not be reached: here all of them act
+    # The MobileNetV3 and MobileDet work's. Its code only crops and flips: the bound of the crop was drawn once for
+    # the whole run, color jitter was off, and mosaic and mixup were unreachable. Here all of them act.
     "mobile": [
         {"type": "mosaic", "p": 0.5},
         {"type": "cover_crop", "p": 0.85},
@@ -55,33 +55,27 @@ PRESETS: dict[str, list[dict[str, Any]]] = {
         {"type": "mixup", "p": 0.15},
         {"type": "photometric"},
     ],
-    # for small objects: more of them, crops that enlarge, and nothing that shrinks
+    # For small objects: more of them, crops that enlarge, and nothing that shrinks.
     "small": [
         {"type": "copy_paste"},
         {"type": "iou_crop", "min_scale": 0.2},
         {"type": "flip"},
         {"type": "photometric"},
     ],
-    # for large images: windows as large as the network's input, which is to be input.size=[512, 512]
+    # For large images: windows as large as the network's input, so with input.size=[512, 512].
     "tiles": [{"type": "tile", "size": [512, 512]}, {"type": "flip"}, {"type": "photometric"}],
 }
 
 
 class Compose:
-    """Steps, one after the other.
-
-    Args of a call:
-        sample: as loaded.
-        rng: of all that is random.
-        others: gives other samples; only steps that mix images ask for them.
-    """
+    """Steps, one after the other; called as one of them is."""
 
     def __init__(self, steps: Sequence[Transform]):
         self.steps = tuple(steps)
 
-    def __call__(self, sample: Sample, rng: np.random.Generator, others: Others | None = None) -> Sample:
+    def __call__(self, sample: Sample, rng: np.random.Generator, others: Others = no_others) -> Sample:
         for step in self.steps:
-            sample = step(sample, rng, others) if step.mixes else step(sample, rng)
+            sample = step(sample, rng, others)
         return sample
 
 
@@ -99,17 +93,13 @@ def build_transform(
     Args:
         augment: a name of PRESETS, or a list of ``{"type": name of TRANSFORMS, option: value, ...}``.
         size: (height, width) of the network's input.
-        fill: (3,) BGR, 0 .. 255: the colour around an expanded image, usually the mean that the network
-            subtracts.
+        fill: (3,) BGR, 0 .. 255: the color around an expanded image, usually the mean that the network subtracts.
         where: the config key of ``augment``, for messages.
     """
-    if isinstance(augment, str):
-        augment = lookup(PRESETS, augment, where)
-    for index, options in enumerate(augment):
+    chosen = lookup(PRESETS, augment, where) if isinstance(augment, str) else augment
+    for index, options in enumerate(chosen):
         if not isinstance(options, Mapping):
-            raise TypeError(
-                f"{where}[{index}] must be a mapping such as {{type: flip, p: 0.5}}; got {options!r}"
-            )
-    steps = [build(TRANSFORMS, options, f"{where}[{index}]") for index, options in enumerate(augment)]
+            raise TypeError(f"{where}[{index}] must be a mapping such as {{type: flip}}; got {options!r}")
+    steps = [build(TRANSFORMS, options, f"{where}[{index}]") for index, options in enumerate(chosen)]
     geometric = [step for step in steps if not step.on_pixels]
     return Compose([*geometric, Resize(size, fill), *(step for step in steps if step.on_pixels)])

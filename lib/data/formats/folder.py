@@ -1,45 +1,61 @@
-"""What readers and writers of annotation folders share: image files by name, their sizes, numbers as text."""
+"""What formats with one annotation file per image share: image files by name, text files of numbers."""
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
-
-from lib.data.image import read_image
+from typing import Any, NamedTuple
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
-_JPEG_SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers of a frame header
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """(height, width) of the stored pixels; from the header of a JPEG or PNG file, without decoding it."""
-    with path.open("rb") as file:
-        start = file.read(24)
-        if start.startswith(b"\x89PNG\r\n\x1a\n") and len(start) == 24:
-            width, height = struct.unpack(">II", start[16:24])
-            return height, width
-        if start.startswith(b"\xff\xd8"):
-            file.seek(2)
-            while len(head := file.read(4)) == 4 and head[0] == 0xFF:
-                if head[1] in _JPEG_SIZES and len(frame := file.read(5)) == 5:
-                    return struct.unpack(">xHH", frame)
-                file.seek(struct.unpack(">H", head[2:])[0] - 2, 1)
-    return read_image(path).shape[:2]
+class Page(NamedTuple):
+    """One image with its annotations, and the file that they are written to."""
+
+    record: Mapping[str, Any]
+    annotations: list[Mapping[str, Any]]
+    path: Path
+
+
+class Line(NamedTuple):
+    """The numbers of a line, and its file and number for messages."""
+
+    where: str
+    numbers: list[float]
+
+
+def inner_folder(folder: Path, name: str) -> Path:
+    """The folder called ``name`` inside of ``folder``; ``folder`` itself where there is none."""
+    return folder / name if (folder / name).is_dir() else folder
+
+
+def images_beside(path: Path, split: str) -> Path:
+    """The folder of the images of a data set that keeps them in JPEGImages or images, beside its annotations."""
+    above = path.parent if path.name.lower() == "annotations" else path
+    for folder in (above / "JPEGImages", above / "images"):
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(
+        f"{above} must have its images in JPEGImages or images; it has neither: set data.{split}.images"
+    )
 
 
 def images_by_stem(folder: Path) -> dict[str, Path]:
-    """Path below ``folder`` without the suffix -> image file; every image of the folder and its subfolders."""
+    """Path below ``folder`` without the suffix -> image file, for the images of the folder and its subfolders."""
     if not folder.is_dir():
         raise FileNotFoundError(f"image folder {folder} must exist; there is none: name it with --images")
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES):
-        stem = path.relative_to(folder).with_suffix("").as_posix()
-        if stem in found:
-            raise ValueError(f"images must have different names; got {found[stem]} and {path}: rename one")
-        found[stem] = path
-    return found
+        stem = stem_below(folder, path)
+        if stem in files:
+            raise ValueError(f"images must have different names; got {files[stem]} and {path}: rename one")
+        files[stem] = path
+    return files
+
+
+def stem_below(folder: Path, path: Path) -> str:
+    """The path of a file below ``folder`` without its suffix."""
+    return path.relative_to(folder).with_suffix("").as_posix()
 
 
 def image_ids(stems: Sequence[str]) -> list[int]:
@@ -50,17 +66,21 @@ def image_ids(stems: Sequence[str]) -> list[int]:
     return list(range(1, len(names) + 1))
 
 
-def output_files(
-    folder: Path, images: Iterable[Mapping[str, Any]], suffix: str
-) -> Iterator[tuple[Any, Path]]:
-    """(image record, annotation file to write) for every image; no name leads out of the folder."""
+def pages(folder: Path, coco: Mapping[str, Any], suffix: str) -> Iterator[Page]:
+    """Each image of a data set with its annotations and the file in ``folder`` that is to hold them.
+
+    An image whose name would lead out of the folder is refused.
+    """
+    grouped: dict[int, list[Mapping[str, Any]]] = {record["id"]: [] for record in coco["images"]}
+    for annotation in coco["annotations"]:
+        grouped[annotation["image_id"]].append(annotation)
     taken: dict[str, str] = {}
-    for record in images:
+    for record in coco["images"]:
         name = PurePosixPath(str(record.get("file_name", "")))
         if not name.name or name.is_absolute() or ".." in name.parts:
             raise ValueError(
                 f"file_name of each image must be a path below the image folder; got {str(name)!r} of image "
-                f"{record.get('id')}: mend the file"
+                f"{record.get('id')}: fix the file"
             )
         stem = name.with_suffix("").as_posix()
         if stem in taken:
@@ -70,41 +90,38 @@ def output_files(
         taken[stem] = str(name)
         path = folder / f"{stem}{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield record, path
-
-
-def annotations_by_image(coco: Mapping[str, Any]) -> dict[int, list[Mapping[str, Any]]]:
-    """Image id -> its annotations, in order."""
-    found: dict[int, list[Mapping[str, Any]]] = {record["id"]: [] for record in coco["images"]}
-    for annotation in coco["annotations"]:
-        found[annotation["image_id"]].append(annotation)
-    return found
+        yield Page(record, grouped[record["id"]], path)
 
 
 def number_text(value: float) -> str:
-    """A number so that reading it gives it back: whole ones without a point."""
+    """A number as text from which it is read back exactly; whole numbers have no point."""
     return str(int(value)) if float(value).is_integer() else repr(float(value))
 
 
-def read_lines(path: Path, separator: str | None, counts: range) -> Iterator[tuple[str, list[float]]]:
-    """(where, numbers) of each line of a text file that is not empty."""
+def first_line(folder: Path) -> str:
+    """The first line of the first text file below ``folder`` that has one, but for ``classes.txt``."""
+    for path in sorted(folder.rglob("*.txt")):
+        line = path.read_text(encoding="utf-8", errors="replace").split("\n", 1)[0]
+        if line.strip() and path.name != "classes.txt":
+            return line
+    return ""
+
+
+def read_lines(path: Path, separator: str | None, counts: range) -> Iterator[Line]:
+    """The lines of a text file that are not empty; ``counts`` says how many numbers one may have."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise ValueError(
-            f"{path} must be a text file; it holds other bytes: choose the annotations"
-        ) from None
+        raise ValueError(f"{path} must be a text file; it holds other bytes: choose another") from None
     for index, line in enumerate(text.splitlines(), 1):
-        parts = line.strip().rstrip(",").split(separator)
         if not line.strip():
             continue
+        where = f"{path}, line {index}"
         try:
-            numbers = [float(part) for part in parts]
+            numbers = [float(part) for part in line.strip().rstrip(",").split(separator)]
         except ValueError:
             numbers = []
         if len(numbers) not in counts:
             few = f"{counts.start} to {counts.stop - 1}" if len(counts) > 1 else str(counts.start)
-            raise ValueError(
-                f"{path}, line {index} must be {few} numbers; got {line.strip()[:80]!r}: mend the line"
-            )
-        yield f"{path}, line {index}", numbers
+            raise ValueError(f"{where} must be {few} numbers; got {line.strip()[:80]!r}: fix the line")
+        yield Line(where, numbers)

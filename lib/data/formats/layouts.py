@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lib.data.formats.coco_json import first_few
-from lib.data.formats.voc import read_files
+from lib.data.formats.voc import XmlFile, read_files
 from lib.utils.lookup import lookup
 
 
@@ -15,23 +16,30 @@ class Part(NamedTuple):
 
     Attributes:
         images, annotations: a folder, and a COCO JSON file or a folder of VOC XML.
-        archives: that ``images`` and ``annotations`` come from.
-        image_set: VOC's list of the images that count; None: all of the annotations.
+        archives: those that ``images`` and ``annotations`` come from.
+        image_set: VOC's list of the images that count; empty: all of the annotations.
     """
 
     images: str
     annotations: str
     archives: tuple[str, str]
-    image_set: str | None = None
+    image_set: str = ""
 
 
 class Layout(NamedTuple):
-    """A data set: where it is looked for, how many classes it has, and the parts that training and testing join."""
+    """A data set: its usual root, the number of its classes, and the parts that training and testing join."""
 
     root: str
     num_classes: int
     train: tuple[Part, ...]
     val: tuple[Part, ...]
+
+
+class Split(NamedTuple):
+    """The images' folder of a split, and its annotations: a COCO JSON file, or content in COCO's form."""
+
+    images: Path
+    annotations: Path | dict[str, Any]
 
 
 def _coco(split: str) -> tuple[Part, ...]:
@@ -58,43 +66,41 @@ LAYOUTS = {
 }
 
 
-def open_layout(name: str, root: str | Path | None, split: str) -> tuple[Path, Path | dict[str, Any]]:
-    """The images' folder, and the annotations: a COCO JSON file, or in COCO's form what several folders hold.
+def open_layout(name: str, root: str | Path | None, split: str) -> Split:
+    """A split of a data set whose archives were unpacked.
 
     Args:
         name: a row of LAYOUTS.
         root: where the archives were unpacked; None: the row's own.
         split: train or val.
     """
-    layout = lookup(LAYOUTS, name, "data.layout")
-    root, parts = Path(root or layout.root), getattr(layout, split)
+    layout: Layout = lookup(LAYOUTS, name, "data.layout")
+    root, parts = Path(root or layout.root), layout.train if split == "train" else layout.val
     for part in parts:
-        for wanted, archive in zip(part[:2], part.archives, strict=True):
-            _check(root, wanted, archive, name)
-        if part.image_set:
-            _check(root, part.image_set, part.archives[1], name)
+        _check(root, part.images, part.archives[0], name)
+        for path in (part.annotations, part.image_set):
+            _check(root, path, part.archives[1], name)
     if parts[0].image_set:
-        return root, read_files([file for part in parts for file in _xml_files(root, part)])
-    return root / parts[0].images, root / parts[0].annotations
+        return Split(root, read_files(file for part in parts for file in _xml_files(root, part)))
+    return Split(root / parts[0].images, root / parts[0].annotations)
 
 
 def _check(root: Path, wanted: str, archive: str, name: str) -> None:
     """Raises if a file or folder of the layout is not there."""
     if not (root / wanted).exists():
         held = first_few(sorted(path.name for path in root.iterdir())) if root.is_dir() else ""
-        found = f"it holds {held or 'nothing'}" if root.is_dir() else "there is no such folder"
+        fault = f"it holds {held or 'nothing'}" if root.is_dir() else "there is no such folder"
         raise FileNotFoundError(
-            f"data.layout={name} must find {wanted} in {root}; {found}: unpack {archive} there, or choose data.root"
+            f"data.layout={name} must find {wanted} in {root}; {fault}: unpack {archive} there, or choose data.root"
         )
 
 
-def _xml_files(root: Path, part: Part) -> list[tuple[int, Path, str]]:
-    """Image id, XML file and file name below ``root`` of each image of a VOC set.
+def _xml_files(root: Path, part: Part) -> Iterator[XmlFile]:
+    """The XML files of the images of a VOC set.
 
     Ids are the digits of the names, such as 2008000002: 2007's six and 2012's ten never meet.
     """
     path = root / part.image_set
-    files = []
     for line in filter(str.strip, path.read_text(encoding="utf-8").splitlines()):
         stem = line.split()[0]
         if not stem.replace("_", "").isdecimal():
@@ -106,5 +112,4 @@ def _xml_files(root: Path, part: Part) -> list[tuple[int, Path, str]]:
             raise FileNotFoundError(
                 f"{xml} must be there, as {path.name} lists it; there is none: unpack {part.archives[1]} again"
             )
-        files.append((int(stem.replace("_", "")), xml, f"{part.images}/{stem}.jpg"))
-    return files
+        yield XmlFile(int(stem.replace("_", "")), xml, f"{part.images}/{stem}.jpg")

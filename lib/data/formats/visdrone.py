@@ -1,8 +1,8 @@
-"""VisDrone's text files: ``x,y,width,height,score,category,truncation,occlusion``, one file an image.
+"""VisDrone's text files: ``x,y,width,height,score,category,truncation,occlusion``, one file per image.
 
-Category 0 marks regions to ignore, whatever the class: they become crowds, so that training and evaluation pass
-over them, with the key ``ignored_region``, by which the protocol ``visdrone`` and the writer know them again.
-Category 11 ("others") is marked ``ignore``.
+Category 0 marks regions to ignore, whatever the class. They become crowds, which training and evaluation pass over,
+and get the key ``ignored_region``, by which the protocol ``visdrone`` and the writer recognize them. Objects of
+category 11 ("others") get the key ``ignore``.
 """
 
 from __future__ import annotations
@@ -11,15 +11,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lib.data.formats.coco_json import CocoBuilder
 from lib.data.formats.folder import (
-    annotations_by_image,
+    first_line,
     image_ids,
-    image_size,
     images_by_stem,
+    inner_folder,
     number_text,
-    output_files,
+    pages,
     read_lines,
+    stem_below,
 )
+from lib.data.image import image_size
 
 NAMES = (
     *("pedestrian", "people", "bicycle", "car", "van", "truck"),
@@ -28,69 +31,55 @@ NAMES = (
 _REGION, _OTHERS = 0, 11
 
 
+def is_visdrone(path: Path) -> bool:
+    """Whether a folder holds text files whose numbers are separated by commas."""
+    return "," in first_line(path)
+
+
 def read_visdrone(folder: Path, images: Path | None = None) -> dict[str, Any]:
     """A folder of text files, or the one above that holds ``annotations`` and ``images``, in COCO form."""
-    texts = folder / "annotations" if (folder / "annotations").is_dir() else folder
+    texts = inner_folder(folder, "annotations")
     images = images or texts.parent / "images"
-    files = images_by_stem(images)
-    coco: dict[str, Any] = {
-        "images": [],
-        "annotations": [],
-        "categories": [{"id": index, "name": name} for index, name in enumerate(NAMES, 1)],
-    }
+    files, builder = images_by_stem(images), CocoBuilder()
     paths = sorted(texts.rglob("*.txt"))
     for image_id, path in zip(image_ids([path.stem for path in paths]), paths, strict=True):
-        file = files.get(path.relative_to(texts).with_suffix("").as_posix())
+        file = files.get(stem_below(texts, path))
         if file is None:
             raise FileNotFoundError(
                 f"the image of {path} must be there; there is none in {images}: name the folder by --images"
             )
-        height, width = image_size(file)
-        name = file.relative_to(images).as_posix()
-        coco["images"].append({"id": image_id, "file_name": name, "height": height, "width": width})
+        builder.add_image(image_id, file.relative_to(images).as_posix(), image_size(file))
         for where, numbers in read_lines(path, ",", range(8, 9)):
-            coco["annotations"].append(_annotation(where, numbers, image_id, len(coco["annotations"]) + 1))
-    return coco
+            _add_line(builder, image_id, where, numbers)
+    return builder.content(dict(enumerate(NAMES, 1)))
 
 
-def _annotation(where: str, numbers: list[float], image_id: int, annotation_id: int) -> dict[str, Any]:
-    """One line as an annotation."""
-    x, y, width, height, _, category, truncated, occluded = numbers
+def _add_line(builder: CocoBuilder, image_id: int, where: str, numbers: list[float]) -> None:
+    *box, _, category, truncated, occluded = numbers
     if category not in range(len(NAMES) + 1):
-        raise ValueError(f"{where}: the category must be 0 to {len(NAMES)}; got {category:g}: mend the line")
-    is_region = category == _REGION
-    return {
-        "id": annotation_id,
-        "image_id": image_id,
-        "category_id": 1 if is_region else int(category),
-        "bbox": [x, y, width, height],
-        "area": width * height,
-        "iscrowd": int(is_region),
-        "truncated": int(truncated),
-        "occluded": int(occluded),
-        **({"ignored_region": 1} if is_region else {"ignore": 1} if category == _OTHERS else {}),
-    }
+        raise ValueError(f"{where}: the category must be 0 to {len(NAMES)}; got {category:g}: fix the line")
+    flags = {"truncated": int(truncated), "occluded": int(occluded)}
+    if category == _REGION:
+        builder.add_object(image_id, 1, box, iscrowd=1, **flags, ignored_region=1)
+    else:
+        ignore = {"ignore": 1} if category == _OTHERS else {}
+        builder.add_object(image_id, int(category), box, **flags, **ignore)
 
 
 def write_visdrone(coco: Mapping[str, Any], folder: Path) -> None:
-    """One text file an image in ``folder/annotations``. Classes must be VisDrone's, by name."""
+    """Writes one text file per image to ``folder/annotations``. Classes must have VisDrone's names."""
     numbers = {"ignored regions": _REGION} | {name: index for index, name in enumerate(NAMES, 1)}
-    names = {
-        category["id"]: str(category["name"]).lower().replace("_", "-") for category in coco["categories"]
-    }
-    unknown = sorted({names[a["category_id"]] for a in coco["annotations"]} - set(numbers))
+    names = {entry["id"]: str(entry["name"]).lower().replace("_", "-") for entry in coco["categories"]}
+    unknown = sorted({names[entry["category_id"]] for entry in coco["annotations"]} - set(numbers))
     if unknown:
         raise ValueError(
             f"classes of VisDrone are {', '.join(NAMES)}; got {', '.join(unknown)}: choose another format"
         )
-    grouped = annotations_by_image(coco)
-    for record, path in output_files(folder / "annotations", coco["images"], ".txt"):
+    for page in pages(folder / "annotations", coco, ".txt"):
         lines = []
-        for annotation in grouped[record["id"]]:
-            number = (
-                _REGION if annotation.get("ignored_region") else numbers[names[annotation["category_id"]]]
-            )
+        for entry in page.annotations:
+            number = _REGION if entry.get("ignored_region") else numbers[names[entry["category_id"]]]
             score = int(number not in (_REGION, _OTHERS))
-            rest = (score, number, annotation.get("truncated", 0), annotation.get("occluded", 0))
-            lines.append(",".join(map(number_text, (*annotation["bbox"], *rest))) + "\n")
-        path.write_text("".join(lines), encoding="utf-8")
+            rest = (score, number, entry.get("truncated", 0), entry.get("occluded", 0))
+            lines.append(",".join(map(number_text, (*entry["bbox"], *rest))) + "\n")
+        page.path.write_text("".join(lines), encoding="utf-8")

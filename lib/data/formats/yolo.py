@@ -1,7 +1,7 @@
-"""YOLO's text files: ``class cx cy width height`` in fractions of the image, one file an image.
+"""YOLO's text files: ``class cx cy width height`` in fractions of the image, one file per image.
 
 ``labels/a/b.txt`` belongs to ``images/a/b.jpg``. An image without a text file is one without objects. A line of
-more numbers is a polygon, as segmentation sets have it: its box counts.
+more numbers is a polygon, as segmentation sets have it; the box around it is taken.
 """
 
 from __future__ import annotations
@@ -13,24 +13,32 @@ from typing import Any
 
 import yaml
 
+from lib.data.formats.coco_json import CocoBuilder
 from lib.data.formats.folder import (
-    annotations_by_image,
+    first_line,
     image_ids,
-    image_size,
     images_by_stem,
-    output_files,
+    inner_folder,
+    pages,
     read_lines,
+    stem_below,
 )
+from lib.data.image import image_size
 
 log = logging.getLogger(__name__)
 YAML = (".yaml", ".yml")
 
 
+def is_yolo(path: Path) -> bool:
+    """Whether a path is that of a data.yaml, or of a folder of text files whose numbers have no commas between."""
+    line = "" if path.suffix in YAML else first_line(path)
+    return path.suffix in YAML or (line != "" and "," not in line)
+
+
 def yolo_images(path: Path, split: str = "train") -> Path:
     """The folder of the images: what a data.yaml names at ``split``, or ``images`` in the place of ``labels``."""
     if path.suffix not in YAML:
-        labels = path / "labels" if (path / "labels").is_dir() else path
-        return _exchanged(labels, "labels", "images")
+        return _with_part(inner_folder(path, "labels"), "labels", "images")
     content = _read_yaml(path)
     name = content.get(split)
     if not isinstance(name, str):
@@ -38,18 +46,18 @@ def yolo_images(path: Path, split: str = "train") -> Path:
             f"{path} must name one folder of images at {split}; got {name!r}: name it, or set data.{split}.images"
         )
     roots = (path.parent / str(content.get("path") or "."), path.parent)
-    # exporters write ../train/images for the train/images beside the file
+    # Exporters write ../train/images for the train/images beside the file.
     for folder in (*(root / name for root in roots), path.parent / name.removeprefix("../")):
         if folder.is_dir():
             return folder
     raise FileNotFoundError(
-        f"{path} must name a folder of images at {split}; {name} is not in {roots[0]}: mend its path, or set "
+        f"{path} must name a folder of images at {split}; {name} is not in {roots[0]}: fix its path, or set "
         f"data.{split}.images"
     )
 
 
-def _exchanged(folder: Path, old: str, new: str) -> Path:
-    """The folder with the last ``old`` of its path as ``new``; itself where there is none."""
+def _with_part(folder: Path, old: str, new: str) -> Path:
+    """The folder with the last ``old`` of its path as ``new``; the folder itself where there is none."""
     parts = list(folder.absolute().parts)
     places = [index for index, part in enumerate(parts) if part == old]
     return Path(*parts[: places[-1]], new, *parts[places[-1] + 1 :]) if places else folder
@@ -61,7 +69,7 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} must be a YAML file; there is none: check the path") from None
     except yaml.YAMLError as error:
-        raise ValueError(f"{path} must be a YAML file; it is broken ({error}): mend it") from None
+        raise ValueError(f"{path} must be a YAML file; it is broken ({error}): fix it") from None
     return content if isinstance(content, Mapping) else {}
 
 
@@ -72,13 +80,10 @@ def read_yolo(folder: Path, images: Path | None = None) -> dict[str, Any]:
     labels; without one they are the numbers.
     """
     images = images or yolo_images(folder)
-    labels = folder / "labels" if (folder / "labels").is_dir() else folder
-    if folder.suffix in YAML:
-        labels = _exchanged(images, "images", "labels")
+    is_yaml = folder.suffix in YAML
+    labels = _with_part(images, "images", "labels") if is_yaml else inner_folder(folder, "labels")
     files = images_by_stem(images)
-    texts = {
-        path.relative_to(labels).with_suffix("").as_posix(): path for path in sorted(labels.rglob("*.txt"))
-    }
+    texts = {stem_below(labels, path): path for path in sorted(labels.rglob("*.txt"))}
     texts.pop("classes", None)
     stray = [str(path) for stem, path in texts.items() if stem not in files]
     if stray:
@@ -86,45 +91,38 @@ def read_yolo(folder: Path, images: Path | None = None) -> dict[str, Any]:
             f"each label file must have its image in {images}; {len(stray)} have none, such as {stray[0]}: "
             "name the folder by --images"
         )
-    records, annotations = [], []
+    builder = CocoBuilder()
     for image_id, (stem, path) in zip(image_ids(list(files)), files.items(), strict=True):
-        height, width = image_size(path)
-        name = path.relative_to(images).as_posix()
-        records.append({"id": image_id, "file_name": name, "height": height, "width": width})
+        size = image_size(path)
+        builder.add_image(image_id, path.relative_to(images).as_posix(), size)
         for where, numbers in read_lines(texts[stem], None, range(5, 10**6)) if stem in texts else ():
-            annotation = {"id": len(annotations) + 1, "image_id": image_id, "iscrowd": 0}
-            annotations.append(annotation | _box(where, numbers, height, width))
-    names = _names(folder if folder.is_file() else labels) or {}
-    used = {annotation["category_id"] - 1 for annotation in annotations}
-    unnamed = used - set(names)
+            builder.add_object(image_id, int(numbers[0]) + 1, _box(where, numbers, size))
+    names = _names(folder if folder.is_file() else labels)
+    used = {annotation["category_id"] - 1 for annotation in builder.annotations}
+    unnamed = sorted(used - set(names))
     if names and unnamed:
-        raise ValueError(
-            f"each class of {labels} must have a name; {sorted(unnamed)[:5]} have none: add them"
-        )
-    names = names or {index: str(index) for index in sorted(used)}
-    categories = [{"id": index + 1, "name": name} for index, name in sorted(names.items())]
-    return {"images": records, "annotations": annotations, "categories": categories}
+        raise ValueError(f"each class of {labels} must have a name; {unnamed[:5]} have none: add them")
+    names = names or {index: str(index) for index in used}
+    return builder.content({index + 1: name for index, name in sorted(names.items())})
 
 
-def _box(where: str, numbers: list[float], height: int, width: int) -> dict[str, Any]:
-    """Category, box and area of one line."""
-    number, *values = numbers
+def _box(where: str, numbers: list[float], size: tuple[int, int]) -> list[float]:
+    """The box (x, y, width, height) of one line, in pixels of an image of ``size`` (height, width)."""
+    (number, *values), (height, width) = numbers, size
     if number < 0 or number % 1 or (len(values) > 4 and (len(values) % 2 or len(values) < 6)):
         raise ValueError(
             f"{where} must be a class number from 0 and cx cy width height, or the corners of a polygon; got "
-            f"{len(numbers)} numbers, class {number:g}: mend the line (detections have a score more)"
+            f"{len(numbers)} numbers, class {number:g}: fix the line (detections have a score more)"
         )
     if len(values) == 4:
         x, y, w, h = values
-        box = [(x - w / 2) * width, (y - h / 2) * height, w * width, h * height]
-    else:
-        xs, ys = [x * width for x in values[::2]], [y * height for y in values[1::2]]
-        box = [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
-    return {"category_id": int(number) + 1, "bbox": box, "area": box[2] * box[3]}
+        return [(x - w / 2) * width, (y - h / 2) * height, w * width, h * height]
+    xs, ys = [x * width for x in values[::2]], [y * height for y in values[1::2]]
+    return [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
 
 
-def _names(labels: Path) -> dict[int, str] | None:
-    """Class number -> name, from the first file that tells; ``labels`` may be that file."""
+def _names(labels: Path) -> dict[int, str]:
+    """Class number -> name, from the first file that tells, which ``labels`` may be; empty where none does."""
     for folder in (labels, labels.parent, labels.parent.parent):
         files = sorted(folder.glob("*.yaml"), key=lambda path: (path.name != "data.yaml", path.name))
         for path in [folder] if folder.is_file() else files:
@@ -135,31 +133,29 @@ def _names(labels: Path) -> dict[int, str] | None:
         if (folder / "classes.txt").is_file():
             lines = (folder / "classes.txt").read_text(encoding="utf-8-sig").splitlines()
             return dict(enumerate(line.strip() for line in lines if line.strip()))
-    return None
+    return {}
 
 
 def write_yolo(coco: Mapping[str, Any], folder: Path) -> None:
-    """``labels/*.txt`` and ``data.yaml``. What YOLO cannot say (crowds, difficult objects) is counted and warned of."""
-    grouped = annotations_by_image(coco)
+    """Writes ``labels/*.txt`` and ``data.yaml``; warns of crowds and other flags, which YOLO does not have."""
     categories = sorted(coco["categories"], key=lambda category: category["id"])
     number = {category["id"]: index for index, category in enumerate(categories)}
-    for record, path in output_files(folder / "labels", coco["images"], ".txt"):
-        if not record.get("height") or not record.get("width"):
+    for page in pages(folder / "labels", coco, ".txt"):
+        width, height = page.record.get("width"), page.record.get("height")
+        if not height or not width:
             raise ValueError(
-                f"image {record['file_name']} must have height and width for YOLO; got none: add them"
+                f"image {page.record['file_name']} must have height and width for YOLO; got none: add them"
             )
         lines = []
-        for annotation in grouped[record["id"]]:
+        for annotation in page.annotations:
             x, y, w, h = annotation["bbox"]
-            size = record["width"], record["height"]
-            values = ((x + w / 2) / size[0], (y + h / 2) / size[1], w / size[0], h / size[1])
+            values = ((x + w / 2) / width, (y + h / 2) / height, w / width, h / height)
             lines.append(" ".join([str(number[annotation["category_id"]]), *map(repr, values)]) + "\n")
-        path.write_text("".join(lines), encoding="utf-8")
+        page.path.write_text("".join(lines), encoding="utf-8")
     names = {index: str(category["name"]) for index, category in enumerate(categories)}
     text = yaml.safe_dump({"path": ".", "train": "images", "val": "images", "names": names}, sort_keys=False)
     (folder / "data.yaml").write_text(text, encoding="utf-8")
-    flags = [a for a in coco["annotations"] if a.get("iscrowd") or a.get("ignore") or a.get("difficult")]
-    if flags:
-        log.warning(
-            "flags_lost %d boxes that were crowds, ignored or difficult are plain boxes in YOLO", len(flags)
-        )
+    flags = ("iscrowd", "ignore", "difficult")
+    lost = sum(any(entry.get(key) for key in flags) for entry in coco["annotations"])
+    if lost:
+        log.warning("flags_lost %d boxes that were crowds, ignored or difficult are plain in YOLO", lost)

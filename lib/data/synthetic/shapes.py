@@ -1,8 +1,7 @@
-"""The things that the synthetic scenes are made of: outlines, textures, and how one of them is drawn.
+"""What the synthetic scenes are made of: outlines, textures, and how one of them is drawn.
 
-An outline is a list of closed contours, each (N, 2) float64 xy around the origin with y down; where contours
-lie in each other they make holes (even-odd rule). Its scale is of no account: ``pose`` brings it to the
-wanted size.
+An outline is a list of closed contours, each (N, 2) float64 xy around the origin with y down; contours inside of
+others make holes (even-odd rule). Its scale does not matter: ``pose`` brings it to the wanted size.
 """
 
 from __future__ import annotations
@@ -24,21 +23,19 @@ class Patch(NamedTuple):
     """A drawn thing: its pixels, not yet on an image.
 
     Attributes:
-        colour: (h, w, 3) float32 BGR, 0 .. 255.
+        color: (h, w, 3) float32 BGR, 0 .. 255.
         alpha: (h, w) float32 in 0 .. 1, the share of each pixel that the thing covers.
-        left, top: where pixel (0, 0) of the patch lies in the image; may be outside of it.
+        left, top: where pixel (0, 0) of the patch lies in the image; maybe outside of it.
     """
 
-    colour: np.ndarray
+    color: np.ndarray
     alpha: np.ndarray
     left: int
     top: int
 
 
-def _circle(
-    radius: float = 1.0, start: float = 0.0, stop: float = 2 * np.pi, num_points: int = 48
-) -> np.ndarray:
-    angle = np.linspace(start, stop, num_points, endpoint=stop - start < 2 * np.pi)
+def _circle(radius: float = 1.0, start: float = 0.0, stop: float = 2 * np.pi, points: int = 48) -> np.ndarray:
+    angle = np.linspace(start, stop, points, endpoint=stop - start < 2 * np.pi)
     return radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
@@ -77,7 +74,7 @@ class Shape(NamedTuple):
     texture: str
 
 
-# Textures: whether a point takes the accent colour, by its place (x, y) in the outline's own plane, -1 .. 1.
+# Textures: whether a point takes the accent color, by its place (x, y) in the plane of the outline, -1 .. 1.
 TEXTURES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "plain": lambda x, y: np.zeros_like(x, dtype=bool),
     "stripes": lambda x, y: np.sin(3 * np.pi * y) > 0.2,
@@ -88,6 +85,8 @@ TEXTURES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "halves": lambda x, y: x > 0,
 }
 
+_ARROW = _points((-1, -0.3), (0.1, -0.3), (0.1, -0.8), (1, 0), (0.1, 0.8), (0.1, 0.3), (-1, 0.3))
+_HOURGLASS = _points((-0.8, -1), (0.8, -1), (0.15, 0), (0.8, 1), (-0.8, 1), (-0.15, 0))
 SHAPES: dict[str, Shape] = {
     "disc": Shape([_circle()], "dots"),
     "ring": Shape([_circle(), _circle(0.55)], "plain"),
@@ -96,12 +95,8 @@ SHAPES: dict[str, Shape] = {
     "star": Shape([_star()], "core"),
     "square": Shape([_points((-1, -1), (1, -1), (1, 1), (-1, 1))], "checks"),
     "crescent": Shape([_crescent()], "plain"),
-    "arrow": Shape(
-        [_points((-1, -0.3), (0.1, -0.3), (0.1, -0.8), (1, 0), (0.1, 0.8), (0.1, 0.3), (-1, 0.3))], "bars"
-    ),
-    "hourglass": Shape(
-        [_points((-0.8, -1), (0.8, -1), (0.15, 0), (0.8, 1), (-0.8, 1), (-0.15, 0))], "stripes"
-    ),
+    "arrow": Shape([_ARROW], "bars"),
+    "hourglass": Shape([_HOURGLASS], "stripes"),
     "heart": Shape([_heart()], "halves"),
 }
 
@@ -132,7 +127,7 @@ def _zigzag(rng: np.random.Generator) -> Outline:
     return [np.concatenate([upper, upper[::-1] + (0.0, rng.uniform(0.15, 0.3))])]
 
 
-# Distractors, which belong to no class: drawn with the same colours, textures and sizes as objects are.
+# Distractors, which belong to no class: drawn with the same colors, textures and sizes as objects.
 CLUTTER: dict[str, Callable[[np.random.Generator], Outline]] = {
     "blob": _blob,
     "rod": _rod,
@@ -141,17 +136,20 @@ CLUTTER: dict[str, Callable[[np.random.Generator], Outline]] = {
 }
 
 
-def pose(outline: Outline, size: float, rng: np.random.Generator) -> tuple[Outline, np.ndarray]:
+class Posed(NamedTuple):
+    """An outline in pixels, and the (2, 3) map from there to the plane of the outline that it was made of."""
+
+    outline: Outline
+    to_plane: np.ndarray
+
+
+def pose(outline: Outline, size: float, rng: np.random.Generator) -> Posed:
     """The outline tilted, stretched and scaled at random.
 
     Args:
         outline: any contours.
-        size: wanted longer side of the box around the result, pixels.
+        size: longer side of the box around the result, pixels; its center is the origin.
         rng: source of tilt and stretch.
-
-    Returns:
-        The contours, their box centred on the origin, in pixels; and the (2, 3) map from there to the plane
-        of the given outline, for ``render``.
     """
     tilt, stretch = rng.uniform(-MAX_TILT, MAX_TILT), MAX_STRETCH ** rng.uniform(-0.5, 0.5)
     turn = np.array([[np.cos(tilt), -np.sin(tilt)], [np.sin(tilt), np.cos(tilt)]])
@@ -161,7 +159,7 @@ def pose(outline: Outline, size: float, rng: np.random.Generator) -> tuple[Outli
     scale = size / (high - low).max()
     placed = [(contour @ forward.T - (low + high) / 2) * scale for contour in outline]
     inverse = np.linalg.inv(forward)
-    return placed, np.column_stack([inverse / scale, inverse @ (low + high) / 2])
+    return Posed(placed, np.column_stack([inverse / scale, inverse @ (low + high) / 2]))
 
 
 def render(
@@ -170,7 +168,7 @@ def render(
     texture: str,
     fill: np.ndarray,
     accent: np.ndarray,
-    centre: np.ndarray,
+    center: np.ndarray,
 ) -> Patch:
     """Draws a posed outline, anti-aliased; cv2 makes it up to a quarter of a pixel wider.
 
@@ -179,23 +177,23 @@ def render(
         to_plane: (2, 3) map from there to the texture's plane.
         texture: a key of TEXTURES.
         fill, accent: (3,) BGR, 0 .. 255.
-        centre: (2,) xy in the image, where the outline's origin goes.
+        center: (2,) xy in the image, where the outline's origin goes.
     """
-    everything = np.concatenate(outline) + centre
+    everything = np.concatenate(outline) + center
     low, high = np.floor(everything.min(axis=0)).astype(int), np.ceil(everything.max(axis=0)).astype(int)
     width, height = np.maximum(high - low, 1)
-    fine = 4 if max(width, height) <= 48 else 2  # samples a pixel, each way: small things need them most
+    fine = 4 if max(width, height) <= 48 else 2  # samples per pixel and axis: small things need them most
     mask = np.zeros((height * fine, width * fine), np.uint8)
-    # cv2 puts the centre of a pixel at whole numbers, we its corner: hence the half
-    contours = [((contour + centre - low) * fine - 0.5) * (1 << SUBPIXEL_BITS) for contour in outline]
+    # cv2 has the center of a pixel at whole numbers, we its corner: hence the half.
+    contours = [((contour + center - low) * fine - 0.5) * (1 << SUBPIXEL_BITS) for contour in outline]
     contours = [np.round(contour).astype(np.int32) for contour in contours]
     cv2.fillPoly(mask, contours, 255, lineType=cv2.LINE_AA, shift=SUBPIXEL_BITS)
     alpha = cv2.resize(mask, (int(width), int(height)), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
 
-    step = (np.arange(width * fine) + 0.5) / fine + low[0] - centre[0]
-    down = (np.arange(height * fine) + 0.5) / fine + low[1] - centre[1]
+    step = (np.arange(width * fine) + 0.5) / fine + low[0] - center[0]
+    down = (np.arange(height * fine) + 0.5) / fine + low[1] - center[1]
     x = to_plane[0, 0] * step + to_plane[0, 1] * down[:, None] + to_plane[0, 2]
     y = to_plane[1, 0] * step + to_plane[1, 1] * down[:, None] + to_plane[1, 2]
     pattern = TEXTURES[texture](x, y).astype(np.float32)
-    pattern = cv2.resize(pattern, (int(width), int(height)), interpolation=cv2.INTER_AREA)[..., None]
-    return Patch((fill + pattern * (accent - fill)).astype(np.float32), alpha, int(low[0]), int(low[1]))
+    share = cv2.resize(pattern, (int(width), int(height)), interpolation=cv2.INTER_AREA)[..., None]
+    return Patch((fill + share * (accent - fill)).astype(np.float32), alpha, int(low[0]), int(low[1]))

@@ -1,1 +1,1 @@
-"""Exported models: writing, quantizing and checking them."""
+"""Exported models: how they are written, quantized and checked."""

@@ -1,4 +1,4 @@
-"""Whether an exported model finds what the checkpoint finds."""
+"""Whether an exported model gives the detections of the checkpoint."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 
 from lib.structures import Detections
 
-TIE = 1e-6  # scores that differ by less are equal but for rounding, which then decides on their order
-BOX_TOLERANCE = 0.1  # pixels by which the coordinates of one and the same box may differ
+TIE = 1e-6  # scores that differ by less are equal except for rounding, which then decides their order
+BOX_TOLERANCE = 0.1  # pixels by which the coordinates of the same box may differ
 
 
 class Agreement(NamedTuple):
@@ -20,8 +20,8 @@ class Agreement(NamedTuple):
     Attributes:
         images: how many were compared.
         detections: of the first detector, in all of them.
-        ties: rows that stand in another place, among rows of equal score.
-        unequal: images where the two differ in the number of boxes, their order, a label or a place.
+        ties: rows that have another place among rows of equal score.
+        unequal: images where the two differ in the number of boxes, their order, a label or a box.
         score_error, box_error: the largest difference of a score, and of a coordinate in pixels, in the other images.
     """
 
@@ -46,34 +46,33 @@ def compare(
     second: Callable[[np.ndarray], Detections],
     images: Iterable[np.ndarray],
 ) -> Agreement:
-    """Runs two detectors on images (H, W, 3) uint8 BGR and compares what they find, row by row."""
-    num_images, num_detections, ties, unequal, errors = 0, 0, 0, [], [(0.0, 0.0)]
+    """Runs two detectors on images (H, W, 3) uint8 BGR and compares their detections, row by row."""
+    num_images, num_detections, ties, unequal, score_error, box_error = 0, 0, 0, [], 0.0, 0.0
     for image in images:
-        found, other = first(image), second(image)
-        rows = matching_rows(found, other)
+        expected, other = first(image), second(image)
+        rows = matching_rows(expected, other)
         if rows is None:
             unequal.append(num_images)
         elif len(rows):
-            other = Detections(*(value[rows] for value in other))
-            pairs = ((found.scores, other.scores), (found.boxes, other.boxes))
-            errors.append(tuple(float((a - b).abs().max()) for a, b in pairs))
+            score_error = max(score_error, float((expected.scores - other.scores[rows]).abs().max()))
+            box_error = max(box_error, float((expected.boxes - other.boxes[rows]).abs().max()))
             ties += int((rows != torch.arange(len(rows))).sum())
-        num_images, num_detections = num_images + 1, num_detections + len(found.labels)
-    return Agreement(num_images, num_detections, ties, tuple(unequal), *np.max(errors, axis=0).tolist())
+        num_images, num_detections = num_images + 1, num_detections + len(expected.labels)
+    return Agreement(num_images, num_detections, ties, tuple(unequal), score_error, box_error)
 
 
-def matching_rows(found: Detections, other: Detections) -> torch.Tensor | None:
-    """(D,) the row of ``other`` that is the same box as each row of ``found``; None where there is no such row.
+def matching_rows(expected: Detections, other: Detections) -> torch.Tensor | None:
+    """(D,) the row of ``other`` with the same box as each row of ``expected``; None if some row has no such box.
 
-    It is the same row number, but for rows of equal score.
+    It is the same row number, except among rows of equal score.
     """
-    if len(found.labels) != len(other.labels):
+    if len(expected.labels) != len(other.labels):
         return None
-    is_near = ((found.boxes[:, None] - other.boxes).abs() <= BOX_TOLERANCE).all(-1)  # (D, D)
-    is_same = is_near & (found.labels[:, None] == other.labels)
-    rows = torch.arange(len(found.labels))
+    is_near = ((expected.boxes[:, None] - other.boxes).abs() <= BOX_TOLERANCE).all(-1)  # (D, D)
+    is_same = is_near & (expected.labels[:, None] == other.labels)
+    rows = torch.arange(len(expected.labels))
     moved = (~is_same.diagonal()).nonzero()[:, 0]
-    is_tied = (found.scores[moved, None] - found.scores[moved]).abs() <= TIE
+    is_tied = (expected.scores[moved, None] - expected.scores[moved]).abs() <= TIE
     choice = is_same[moved][:, moved] & is_tied  # (M, M)
     if not ((choice.sum(0) == 1) & (choice.sum(1) == 1)).all():
         return None

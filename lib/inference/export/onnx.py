@@ -7,7 +7,7 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -17,10 +17,13 @@ from lib.build import build_postprocess, input_size
 from lib.config import dump_config
 from lib.inference.model_file import DETECTIONS, HEADS, Loaded
 from lib.inference.network import Network
+from lib.multibox.postprocess import PostProcess
 from lib.ops.boxes import scale_boxes
 
-OPSET = 18  # of ONNX: the first whose operators are all that is needed
-EXAMPLE_SCALE = (1.4, 2.3)  # the example image of an export, in (height, width) of the network's input
+OPSET = 18  # of ONNX: the first that has all operators which are needed
+EXAMPLE_SCALE = (1.4, 2.3)  # sides of the example image of an export, relative to the network's input
+
+_EXPORTERS = ("torch.onnx", "onnx_ir", "onnxscript")  # loggers
 
 
 class HeadsModel(nn.Module):
@@ -43,10 +46,10 @@ class DetectionModel(nn.Module):
         network: raw predictions.
         size: (height, width) of the network's input.
         postprocess: of the config.
-        resize: whether images of any size are taken.
+        resize: whether images may have any size, and are resized inside.
     """
 
-    def __init__(self, network: Network, size: tuple[int, int], postprocess: Callable, resize: bool):
+    def __init__(self, network: Network, size: tuple[int, int], postprocess: PostProcess, resize: bool):
         super().__init__()
         self.network, self.size, self.postprocess, self.resize = network, size, postprocess, resize
 
@@ -54,18 +57,18 @@ class DetectionModel(nn.Module):
         """(B, H, W, 3) uint8 BGR; the images of a batch are of one size."""
         prepared = resize_images(images, self.size) if self.resize else images
         network_sizes = torch.tensor([self.size]).expand(images.shape[0], 2)  # (B, 2)
-        found = self.postprocess.stepwise(self.network(prepared), network_sizes)
+        detections = self.postprocess.stepwise(self.network(prepared), network_sizes)
         if not self.resize:
-            return tuple(found)
+            return tuple(detections)
         frame = torch.stack([torch.scalar_tensor(side, dtype=torch.float32) for side in images.shape[1:3]])
-        return tuple(found._replace(boxes=scale_boxes(found.boxes, self.size, frame)))
+        return tuple(detections._replace(boxes=scale_boxes(detections.boxes, self.size, frame)))
 
 
 def resize_images(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """The resampling of lib/data/augment/affine.py for whole images, in operators that export.
 
-    The results are equal but for rounding: OpenCV rounds the mean of four pixels up where it is a half, all other
-    means to even. That is a grey level or two in some pixels.
+    The results are equal except for rounding: OpenCV rounds the mean of four pixels up where it is a half, and all
+    other means to even. That is a gray level or two in some pixels.
 
     Args:
         images: (B, H, W, 3) uint8.
@@ -77,7 +80,9 @@ def resize_images(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         length = images.shape[axis]
         block = torch.sym_max(length // side, 1)
         count = (length + block - 1) // block
-        pixels = torch.arange(count * block).clamp(max=length - 1)  # the last one fills the last block up
+        pixels = torch.arange(count * block).clamp(
+            max=length - 1
+        )  # the last block is filled up with the last one
         blocks = blocks.index_select(axis, pixels).unflatten(axis, (count, block)).mean(axis + 1)
         ratios.append((length / side / block, count))
     blocks = blocks.round()
@@ -91,15 +96,15 @@ def resize_images(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 
 def check_target(path: Path, needs_onnx: bool) -> None:
-    """Raises ValueError unless the name of the file to write says ONNX, or torch.export where that will do."""
+    """Raises a ValueError unless the name of the file to write ends as an ONNX file's, or an archive's."""
     suffixes = (".onnx",) if needs_onnx else (".onnx", ".pt2")
     if path.suffix not in suffixes:
         only = " with --int8 or --check" if needs_onnx else ""
         raise ValueError(f"--out must end in {' or '.join(suffixes)}{only}; got {path}")
 
 
-def make_model(loaded: Loaded, heads: bool, resize: bool) -> tuple[nn.Module, torch.Tensor]:
-    """The module to export, and an example of its input; its priors are made already."""
+def _make_model(loaded: Loaded, heads: bool, resize: bool) -> tuple[nn.Module, torch.Tensor]:
+    """The module to export, with its priors made, and an example of its input."""
     size = input_size(loaded.cfg)
     network = Network(loaded.cfg, loaded.detector)
     with torch.inference_mode(False), torch.no_grad():
@@ -112,11 +117,11 @@ def make_model(loaded: Loaded, heads: bool, resize: bool) -> tuple[nn.Module, to
 
 
 def make_program(loaded: Loaded, heads: bool = False, resize: bool = True) -> torch.export.ExportedProgram:
-    """What torch.export makes of a detector, for any batch and, with ``resize``, any size of image.
+    """A detector as torch.export has it, for any batch and, with ``resize``, any size of image.
 
-    Where it runs, ``lib.ops`` must be imported for NMS, unless it ends with the heads.
+    Unless it ends with the heads, ``lib.ops`` must be imported where it runs, because of NMS.
     """
-    model, example = make_model(loaded, heads, resize)
+    model, example = _make_model(loaded, heads, resize)
     free = {0: torch.export.Dim("batch", min=1, max=1024)}
     if resize and not heads:
         free |= dict.fromkeys((1, 2), torch.export.Dim.DYNAMIC)
@@ -126,17 +131,16 @@ def make_program(loaded: Loaded, heads: bool = False, resize: bool = True) -> to
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps the exporter's own chatter from the user: missing torchvision, deprecations inside torch."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnx_ir", "onnxscript")]
-    levels = [logger.level for logger in loggers]
+    """Suppresses the exporter's own messages: a missing torchvision, deprecations inside torch."""
+    levels = {logging.getLogger(name): logging.getLogger(name).level for name in _EXPORTERS}
     try:
-        for logger in loggers:
+        for logger in levels:
             logger.setLevel(logging.ERROR)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
+        for logger, level in levels.items():
             logger.setLevel(level)
 
 
@@ -148,9 +152,10 @@ def onnx_bytes(loaded: Loaded, heads: bool = False, resize: bool = True) -> byte
         heads: end with logits, deltas and priors instead of detections.
         resize: take images of any size, resized inside; otherwise of the network's.
     """
-    from lib.inference.export.onnx_operators import (
-        TRANSLATIONS,  # needs ONNX, which only who exports must have
-    )
+    # ONNX is needed only for this, so it is imported here.
+    import onnx
+
+    from lib.inference.export.onnx_operators import TRANSLATIONS
 
     resize, suppression = resize and not heads, loaded.cfg.postprocess.suppression
     if not heads and suppression != "nms":
@@ -169,20 +174,19 @@ def onnx_bytes(loaded: Loaded, heads: bool = False, resize: bool = True) -> byte
             dynamo=True,
             verbose=False,
         )
-    program.model.metadata_props.update(
-        {
-            "classes": json.dumps(list(loaded.classes), ensure_ascii=False),
-            "config": dump_config(loaded.cfg),
-            "input": "images: (batch, height, width, 3) uint8 BGR"
-            + ("" if resize else ", of the network's size {}x{}".format(*input_size(loaded.cfg))),
-            "outputs": ", ".join(HEADS)
-            if heads
-            else "boxes (batch, D, 4) xyxy in pixels of the images, scores, labels from 1, counts; padded to D",
-        }
+    assert program is not None, "torch.onnx.export with dynamo gives a program"
+    sizes = "" if resize else ", of the network's size {}x{}".format(*input_size(loaded.cfg))
+    detections = (
+        "boxes (batch, D, 4) xyxy in pixels of the images, scores, labels from 1, counts; padded to D"
     )
+    about = {
+        "classes": json.dumps(list(loaded.classes), ensure_ascii=False),
+        "config": dump_config(loaded.cfg),
+        "input": f"images: (batch, height, width, 3) uint8 BGR{sizes}",
+        "outputs": ", ".join(HEADS) if heads else detections,
+    }
+    program.model.metadata_props.update(about)
     buffer = io.BytesIO()
-    import onnx
-
     onnx.save(program.model_proto, buffer)
     return buffer.getvalue()
 

@@ -1,6 +1,9 @@
-"""Operators of torch in ONNX's standard operators, where the exporter does not know them or knows a slower way."""
+"""torch's operators in ONNX's standard ones, where the exporter lacks them or has a slower way."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import onnxscript
 import torch
@@ -12,8 +15,12 @@ from lib.structures import BACKGROUND
 INT64 = onnxscript.ir.DataType.INT64
 
 
-def _list(*values: int):
+def _list(*values: int) -> Any:
     return op.Constant(value_ints=list(values))
+
+
+def _number(value: float) -> Any:
+    return op.Constant(value_float=value)
 
 
 def multiclass_nms(
@@ -41,31 +48,30 @@ def multiclass_nms(
     assert suppression == "nms", f"onnx_bytes refuses postprocess.suppression={suppression}"
     assert background == BACKGROUND, f"the background must be column {BACKGROUND}, got {background}"
     priors, classes = int(scores.shape[1]), int(scores.shape[2]) - 1
-    by_class = op.Transpose(
-        op.Slice(scores, _list(1), _list(classes + 1), _list(2)), perm=[0, 2, 1]
-    )  # (B, K-1, P)
+    objects = op.Slice(scores, _list(1), _list(classes + 1), _list(2))  # (B, P, K-1)
+    by_class = op.Transpose(objects, perm=[0, 2, 1])  # (B, K-1, P)
     best, places = op.TopK(by_class, _list(min(max_candidates, priors)), axis=2)
-    nothing = op.Mul(by_class, op.Constant(value_float=0.0))
+    nothing = op.Mul(by_class, _number(0.0))
     candidates = op.ScatterElements(nothing, places, best, axis=2)
     kept = op.NonMaxSuppression(
         boxes,
         candidates,
         _list(max_detections),
-        op.Constant(value_float=iou_threshold),
-        op.Constant(value_float=score_threshold),
+        _number(iou_threshold),
+        _number(score_threshold),
     )  # (N, 3): image, class, box
     survivors = op.ScatterND(nothing, kept, op.GatherND(candidates, kept))
     flat = op.Reshape(survivors, _list(0, -1))  # (B, (K-1) * P), by class, then box
     top, index = op.TopK(flat, _list(min(max_detections, priors * classes)), axis=1)  # (B, D)
-    is_found = op.Greater(top, op.Constant(value_float=0.0))
+    is_object = op.Greater(top, _number(0.0))
     labels = op.Add(op.Div(index, _list(priors)), _list(1))
     rows = op.Expand(op.Unsqueeze(op.Mod(index, _list(priors)), _list(2)), _list(1, 1, 4))  # (B, D, 4)
-    found = op.Where(
-        op.Unsqueeze(is_found, _list(2)), op.GatherElements(boxes, rows, axis=1), op.Constant(value_float=0.0)
-    )
-    labels = op.Where(is_found, labels, _list(-1))
-    counts = op.ReduceSum(op.Cast(is_found, to=INT64), _list(1), keepdims=0)
-    return found, top, labels, counts
+    chosen = op.GatherElements(boxes, rows, axis=1)
+    chosen = op.Where(op.Unsqueeze(is_object, _list(2)), chosen, _number(0.0))
+    labels = op.Where(is_object, labels, _list(-1))
+    flags: Any = op.Cast(is_object, to=INT64)
+    counts = op.ReduceSum(flags, _list(1), keepdims=0)
+    return chosen, top, labels, counts
 
 
 def mean(x, dim: list[int], keepdim: bool = False):
@@ -77,4 +83,7 @@ def mean(x, dim: list[int], keepdim: bool = False):
     return op.ReduceMean(x, _list(*dim), keepdims=int(keepdim))
 
 
-TRANSLATIONS = {torch.ops.multibox.multiclass_nms.default: multiclass_nms, torch.ops.aten.mean.dim: mean}
+TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
+    torch.ops.multibox.multiclass_nms.default: multiclass_nms,
+    torch.ops.aten.mean.dim: mean,
+}

@@ -1,4 +1,4 @@
-"""An exported model with the network in 8 bits."""
+"""Exported models with the network in 8 bits."""
 
 from __future__ import annotations
 
@@ -24,22 +24,20 @@ class _Images(CalibrationDataReader):
         self._images: Iterator[np.ndarray] = iter(images)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        """The next input, None at the end."""
+        """The next input; None at the end."""
         image = next(self._images, None)
         return None if image is None else {"images": image}
 
 
 def quantize(content: bytes, images: Iterable[np.ndarray]) -> bytes:
-    """The model with its convolutions in int8, weights by output channel; what comes after them stays in float32.
+    """The model with its convolutions in int8, weights by output channel; all other operators stay in float32.
 
     Args:
-        content: of an ONNX file by ``onnx_bytes``.
-        images: (1, H, W, 3) uint8 BGR of the network's size, some tens, which show what values there are.
+        content: of an ONNX file, by ``onnx_bytes``.
+        images: (1, H, W, 3) uint8 BGR of the network's size; a few dozen, from which the ranges of values are taken.
     """
     with tempfile.TemporaryDirectory() as folder:
-        plain, ready, small = (
-            str(Path(folder) / name) for name in ("plain.onnx", "ready.onnx", "small.onnx")
-        )
+        plain, ready, small = (f"{folder}/{name}.onnx" for name in ("plain", "ready", "small"))
         Path(plain).write_bytes(content)
         quant_pre_process(plain, ready, skip_symbolic_shape=True)
         quantize_static(

@@ -7,7 +7,7 @@ import pytest
 
 from lib.data.dataset import CocoDataset
 from lib.data.synthetic.dataset import MARKER, generate
-from lib.data.synthetic.scenes import Canvas, draw_scene
+from lib.data.synthetic.scenes import Canvas, SceneOptions, draw_scene
 from lib.data.synthetic.shapes import CLUTTER, SHAPES, TEXTURES, Patch, pose, render
 from tools.make_synthetic import main
 
@@ -100,7 +100,7 @@ def test_result_is_a_coco_data_set_without_problems(tmp_path):
 
 
 def test_most_objects_are_small_and_some_are_large():
-    scenes = [draw_scene(np.random.default_rng(seed), **SCENE) for seed in range(12)]
+    scenes = [draw_scene(np.random.default_rng(seed), SceneOptions(**SCENE)) for seed in range(12)]
     boxes = np.concatenate([scene.boxes for scene in scenes])
     sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
     assert 0.65 < (sides < 32).mean() < 0.95
@@ -111,7 +111,7 @@ def test_most_objects_are_small_and_some_are_large():
 
 def test_boxes_lie_inside_their_image():
     for seed in range(6):
-        scene = draw_scene(np.random.default_rng(seed), **SCENE)
+        scene = draw_scene(np.random.default_rng(seed), SceneOptions(**SCENE))
         height, width = scene.image.shape[:2]
         assert (scene.boxes[:, :2] >= 0).all()
         assert (scene.boxes[:, 2:] <= (width, height)).all()
@@ -119,7 +119,7 @@ def test_boxes_lie_inside_their_image():
 
 
 def test_image_without_objects_has_empty_boxes():
-    scene = draw_scene(np.random.default_rng(0), **{**SCENE, "objects": (0, 0)})
+    scene = draw_scene(np.random.default_rng(0), SceneOptions(**{**SCENE, "objects": (0, 0)}))
     assert scene.boxes.shape == (0, 4)
     assert scene.labels.shape == (0,)
 
@@ -173,7 +173,7 @@ def test_every_texture_and_clutter_can_be_drawn_at_the_least_size():
             outline, to_plane = pose(make(rng), 4.0, rng)
             patch = render(outline, to_plane, texture, np.zeros(3), np.full(3, 255.0), np.array([8.2, 9.7]))
             assert patch.alpha.max() > 0
-            assert 0 <= patch.colour.min() <= patch.colour.max() <= 255
+            assert 0 <= patch.color.min() <= patch.color.max() <= 255
 
 
 def test_command_writes_the_data_and_names_a_wrong_option(tmp_path, capsys):

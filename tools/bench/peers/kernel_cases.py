@@ -10,7 +10,7 @@ import numpy as np
 import pycocotools.mask
 import torch
 
-from lib.data.synthetic.scenes import draw_scene
+from lib.data.synthetic.scenes import SceneOptions, draw_scene
 from lib.inference import Predictor
 from lib.multibox.coder import BoxCoder
 from lib.multibox.postprocess import PostProcess
@@ -156,7 +156,7 @@ def ssd300_output(images: int, spread: float, background: float, objects: int = 
 def demo_output() -> Predictions:
     """As of the trained detector of `make demo`, on an image like those it was trained on."""
     detector = Predictor(DEMO, device="cpu")
-    image = draw_scene(np.random.default_rng(0), 6, (200, 300), (6, 100), (8, 12), (4, 8)).image
+    image = draw_scene(np.random.default_rng(0), SceneOptions(6, (200, 300), (6, 100), (8, 12), (4, 8))).image
     return Predictions(*detector.forward(detector.prepare([image])[0]))
 
 
