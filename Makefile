@@ -18,16 +18,16 @@ $(VENV)/ready: requirements.txt requirements-dev.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
-demo: kernels  ## generate the embedded data set, fine-tune two detectors, compare them by size: runs/demo/
+demo: kernels  ## generate a data set, fine-tune two detectors on it, compare them by object size: runs/demo/
 	$(PY) tools/run_demo.py
 
 demo-weights: kernels  ## train the plain detector that the demo starts from (about 15 minutes)
 	$(PY) tools/run_demo.py --weights-only
 
-study: kernels  ## train the default grid of detectors, report by rule what stride surgery gains (40 minutes): runs/study/
+study: kernels  ## train a grid of detectors, judge by intervals what stride surgery gains (40 minutes): runs/study/
 	$(PY) tools/study.py
 
-test: kernels  ## run all tests, one worker a core (under 6 minutes on 2 cores)
+test: kernels  ## all tests, one worker a core (under 6 minutes on 2 cores)
 	$(PYTEST)
 
 check: kernels  ## before a commit: lint, and the tests that are not slow, side by side (under 100 s on 2 cores)
