@@ -25,7 +25,7 @@ SLOW = {
     "tests/tools/test_count.py": "counts detectors at full size",
     "tests/engine/test_bmvc_config.py": "trains and tests a whole run",
     "tests/study/test_grid.py::test_every_row_of_every_grid_builds": "builds detectors at full size",
-    "tests/study/test_grid.py::test_the_control_of_the_default_grid_costs_what_S1L0_costs": "builds detectors at full size",
+    "tests/study/test_grid.py::test_the_control_of_the_default_grid_costs_what_S1L0_costs": "builds them at full size",
 }
 
 
