@@ -1,0 +1,51 @@
+"""What the pages name is there: links, files and rooms."""
+
+import re
+from pathlib import Path
+
+import pytest
+from test_import_layers import RANKS
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page):
+    links = re.findall(r"\]\(([^)#\s]+)\)", page.read_text(encoding="utf-8"))
+    missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=lambda page: page.name
+)
+def test_files_of_the_project_that_a_page_names_are_there(page):
+    prose = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    words = re.findall(r"[\w./<>*-]+", " ".join(re.findall(r"`([^`]+)`", prose)))
+    tops = ("lib/", "tools/", "tests/", "experiments/", "docs/", "csrc/", ".ci/")
+    named = {word.rstrip(".") for word in words if word.startswith(tops) and not re.search("[<>*]", word)}
+    assert not [name for name in sorted(named) if not (ROOT / name).exists()]
+
+
+def test_every_room_has_its_line():
+    text = ARCHITECTURE.read_text(encoding="utf-8")
+    for path in (ROOT / "lib").iterdir():
+        name = f"{path.name}/" if path.is_dir() else path.name
+        assert re.search(rf"^  {name} ", text, re.MULTILINE) or name in (
+            "__init__.py",
+            "__pycache__/",
+            "py.typed",
+        )
+
+
+def test_ranks_are_those_of_the_test_of_imports():
+    block = re.search(r"```\n(utils.*?)\ntrain\.py", ARCHITECTURE.read_text(encoding="utf-8"), re.DOTALL)
+    ranks = [set(re.split(r" \| |, ", line)) for line in block[1].splitlines()]
+    assert ranks == [{name.removeprefix("lib.") for name in rank} for rank in RANKS]
