@@ -1,18 +1,59 @@
-"""Device, seed and threads of a process, and the errors that a user can mend."""
+"""What every script needs: its command line, device, seed and threads, and errors that say what to change."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import inspect
 import os
 import random
+import shutil
 import signal
 import sys
+import textwrap
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+
+
+def script_parser(doc: str | None) -> argparse.ArgumentParser:
+    """The command line of a script, whose ``--help`` says what the script's docstring says.
+
+    Args:
+        doc: the docstring. Its paragraphs become the description, above the options. Its indented blocks become
+            the examples, below them.
+    """
+    width = min(shutil.get_terminal_size().columns, 100) - 2
+    blocks = inspect.cleandoc(doc or "").split("\n\n")
+    prose = [textwrap.fill(" ".join(block.split()), width) for block in blocks if not block.startswith(" ")]
+    examples = [block for block in blocks if block.startswith(" ")]
+    return argparse.ArgumentParser(
+        description="\n\n".join(prose),
+        epilog="examples:\n" + "\n\n".join(examples) if examples else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def parse_with_overrides(
+    parser: argparse.ArgumentParser, argv: Sequence[str] | None, example: str
+) -> argparse.Namespace:
+    """The arguments of a script that also takes settings of the config, ``key=value``, anywhere among them.
+
+    Args:
+        parser: with every other argument; changed in place.
+        argv: None: those of the process.
+        example: settings to name in the help, such as ``train.epochs=10``.
+
+    Returns:
+        The arguments; the settings are ``overrides``, a list of texts.
+    """
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help=f"settings of the config, such as {example}"
+    )
+    return parser.parse_intermixed_args(argv)
 
 
 def choose_device(name: str) -> torch.device:
@@ -43,7 +84,7 @@ def seed_everything(seed: int) -> None:
 
 @contextlib.contextmanager
 def readable_errors() -> Iterator[None]:
-    """Ends a script with one clear line, and status 2, where the user can mend what is wrong.
+    """Ends a script with one clear line, and status 2, where the user can correct what is wrong.
 
     That is an error which a check of this project raised, or the operating system. One that comes from inside
     a library is a defect of ours, and keeps its traceback.
