@@ -1,0 +1,47 @@
+"""The command line that all scripts share."""
+
+from lib.utils.runtime import parse_with_overrides, script_parser
+
+DOC = """Does one thing.
+
+    python tools/one.py --out=x
+    python tools/one.py --out=y
+
+It writes
+the file OUT.
+"""
+
+
+def test_help_has_a_usage_line_the_description_and_the_examples(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    parser = script_parser(DOC)
+    parser.prog = "one.py"
+    parser.add_argument("--out", help="where to write")
+    assert parser.format_help().splitlines() == [
+        "usage: one.py [-h] [--out OUT]",
+        "",
+        "Does one thing.",
+        "",
+        "It writes the file OUT.",
+        "",
+        "options:",
+        "  -h, --help  show this help message and exit",
+        "  --out OUT   where to write",
+        "",
+        "examples:",
+        "    python tools/one.py --out=x",
+        "    python tools/one.py --out=y",
+    ]
+
+
+def test_a_script_without_docstring_has_no_examples():
+    assert "examples" not in script_parser(None).format_help()
+
+
+def test_settings_may_stand_anywhere_among_the_options():
+    parser = script_parser(DOC)
+    parser.add_argument("source")
+    parser.add_argument("--out")
+    args = parse_with_overrides(parser, ["a", "b.c=1", "--out=x", "d=2"], "b.c=1")
+    assert (args.source, args.out, args.overrides) == ("a", "x", ["b.c=1", "d=2"])
+    assert "settings of the config, such as b.c=1" in parser.format_help()
