@@ -111,7 +111,7 @@ def load_weights(
 
     Args:
         model: changed in place.
-        source: a checkpoint, or its address: ours, or of a family of lib/legacy/families.py.
+        source: a checkpoint, or its address: ours, or of another work (lib/legacy/works.py).
         scope: prefixes of the parameters to take, such as ``["backbone"]``; None: all.
         sha256: the file's digest, or its first hex digits.
         classes: what becomes of class predictors for other classes: see ``ClassRows``.

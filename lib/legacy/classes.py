@@ -75,8 +75,7 @@ class ClassRows:
     def __init__(
         self, model: nn.Module, mode: str, names: Sequence[str], source: Sequence[str] | None = None
     ):
-        modes = ("same", "reset", "by_name", "shifted")
-        self.mode = lookup({key: key for key in modes}, mode, "model.weights_classes")
+        self.mode = lookup(("same", "reset", "by_name", "shifted"), mode, "model.weights_classes")
         self.names = [_canonical(name) for name in (BACKGROUND, *names)]
         self.source = source
         self.outputs = {

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from lib.legacy.families import FAMILIES, Family, find_family
+from lib.legacy.family import Family
+from lib.legacy.works import find_family
 from lib.models.dual_path import COARSE, with_coarse_statistics
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ def translate_weights(
     scope: Iterable[str] | None = None,
     fit: Fit = same_shape,
 ) -> dict[str, torch.Tensor]:
-    """The tensors of a checkpoint of any family of lib/legacy/families.py under our names.
+    """The tensors of a checkpoint of any family of lib/legacy/works.py under our names.
 
     Both sides list the modules of a part in the order in which they were defined, which is the order in which
     they run: so the n-th of theirs is the n-th of ours; names inside a module and shapes must agree.
@@ -62,7 +63,7 @@ def translate_weights(
         ValueError: naming every tensor that has no counterpart, on either side.
     """
     theirs = {str(name).removeprefix("module."): tensor for name, tensor in state_dict.items()}
-    family = FAMILIES[find_family(theirs)]
+    family = find_family(theirs)
     theirs = family.prepare(theirs)
     ours = {name: x for name, x in model.state_dict().items() if not name.startswith(f"backbone.{COARSE}")}
     wanted = tuple(scope) if scope else ("backbone",) if family.is_classifier else ("",)
