@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
 from easydict import EasyDict
 
 from lib.data.augment.presets import build_transform
@@ -21,7 +22,7 @@ from lib.multibox.losses import LOSSES
 from lib.multibox.matcher import MATCHERS
 from lib.optim import OPTIMIZERS, SCHEDULES
 from lib.utils.lookup import accepts, prepare, suggest
-from lib.utils.yaml_files import dump_yaml, nested, read_with_bases, read_yaml, to_plain
+from lib.utils.yaml_files import nested, read_with_bases, read_yaml, to_plain
 
 
 class Maybe(NamedTuple):
@@ -264,4 +265,4 @@ def load_config(source: str | Path | Mapping[str, Any] = "", overrides: Iterable
 
 def dump_config(config: Mapping[str, Any]) -> str:
     """The config as YAML that ``load_config`` reads back to the same config."""
-    return dump_yaml(config)
+    return yaml.safe_dump(to_plain(config), sort_keys=False, default_flow_style=None)

@@ -1,10 +1,10 @@
-"""What a module of another work says: which checkpoints are its own, and how its files become ours."""
+"""How another work names the tensors of its checkpoints."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -15,7 +15,7 @@ class Family(NamedTuple):
     """One code's way to name the tensors of a checkpoint.
 
     Attributes:
-        about: what it is, for messages.
+        about: what such a checkpoint is, for messages.
         mark: pattern of a name that every checkpoint of the family has.
         parts: (pattern at the start of a name, our part); the first that fits counts. None: tensors of a classifier
             that a detector does not need.
@@ -25,7 +25,7 @@ class Family(NamedTuple):
     about: str
     mark: str
     parts: tuple[tuple[str, str | None], ...]
-    prepare: Callable[[Tensors], Tensors] = dict
+    prepare: Callable[[Tensors], dict[str, torch.Tensor]] = dict
 
     @property
     def is_classifier(self) -> bool:
@@ -39,15 +39,3 @@ class Family(NamedTuple):
     def knows(self, name: str) -> bool:
         """Whether the family has a tensor of that name at all."""
         return any(re.match(pattern, name) for pattern, _ in self.parts)
-
-
-class ConfigReader(NamedTuple):
-    """How the config files of a work are told from others, and how they become ours.
-
-    Attributes:
-        fits: whether a mapping is such a file's.
-        translate: their mapping -> one that ``load_config`` takes.
-    """
-
-    fits: Callable[[Mapping[str, Any]], bool]
-    translate: Callable[[Mapping[str, Any]], dict[str, Any]]

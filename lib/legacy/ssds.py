@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from lib.data.augment.presets import PRESETS
-from lib.legacy.family import ConfigReader, Family
+from lib.legacy.family import Family
 from lib.models.backbones import BACKBONES as TABLES
 from lib.models.backbones.vgg import vgg16
-from lib.utils.lookup import lookup, suggest
+from lib.utils.lookup import build, lookup, suggest
 from lib.utils.yaml_files import nested
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,10 @@ EXTRAS = {"S": (2, 1), "E": (2, 1), "P": (2, 0), "": (1, 0)}
 
 # MODEL.NETS without its stride suffix -> backbone
 WIDTHS = {"": 1.0, "_075": 0.75, "_050": 0.5, "_025": 0.25}
-MOBILENETS = {"mobilenet_v1": {}, "mobilenet_v2": {"expand_first": True, "round_to": 1}}
+MOBILENETS: dict[str, dict[str, Any]] = {
+    "mobilenet_v1": {},
+    "mobilenet_v2": {"expand_first": True, "round_to": 1},
+}
 BACKBONES: dict[str, dict[str, Any]] = {"vgg16": {"type": "vgg16"}} | {
     f"{name}{suffix}": {"type": name, "width": width, **options}
     for name, options in MOBILENETS.items()
@@ -71,7 +74,7 @@ SAME: dict[str, tuple[str, Any]] = {
 }
 
 # What their code does without a key for it
-ALWAYS = {
+ALWAYS: dict[str, Any] = {
     "matcher.type": "iou",
     "loss.type": "multibox",
     "loss.min_negatives": 0,
@@ -80,11 +83,12 @@ ALWAYS = {
     "postprocess.max_candidates": 1000,  # there: no limit
 }
 
-# Their other keys by section: what must be there, what the functions below read, and what has no counterpart
-REQUIRED = {"MODEL": "FEATURE_LAYER SIZES ASPECT_RATIOS"}
+# Their keys by section: those that are read, without those of SAME, and those that have no counterpart
 READ = {
-    "MODEL": "SSDS NETS STEPS",
+    "MODEL": "FEATURE_LAYER SIZES ASPECT_RATIOS SSDS NETS STEPS",  # the first three must be there
     "TRAIN": "TRAINABLE_SCOPE RESUME_SCOPE OPTIMIZER LR_SCHEDULER",
+    "TEST": "",
+    "MATCHER": "",
     "POST_PROCESS": "MAX_DETECTIONS",
     "DATASET": "DATASET DATASET_DIR TRAIN_SETS TEST_SETS PROB",
 }
@@ -95,7 +99,6 @@ UNUSED = {
     "POST_PROCESS": "BACKGROUND_LABEL NUM_CLASSES VARIANCE",
     "DATASET": "IMAGE_SIZE PIXEL_MEANS NUM_WORKERS TRAIN_BATCH_SIZE TEST_BATCH_SIZE",
 }
-SECTIONS = ("MODEL", "TRAIN", "TEST", "MATCHER", "POST_PROCESS", "DATASET")
 TOP_LEVEL = ("EXP_DIR", "LOG_DIR", "RESUME_CHECKPOINT", "PHASE", "CHECKPOINTS_PREFIX", "ROOT_DIR")
 
 
@@ -111,7 +114,9 @@ def translate_config(source: Mapping[str, Any]) -> dict[str, Any]:
         ValueError, TypeError: an unknown or missing key, or a value that has no counterpart.
     """
     theirs = _flat(source)
-    config = ALWAYS | {ours: theirs.get(name, default) for name, (ours, default) in SAME.items()}
+    config: dict[str, Any] = ALWAYS | {
+        ours: theirs.get(name, default) for name, (ours, default) in SAME.items()
+    }
     config |= _network(theirs) | _priors(theirs) | _training(theirs, config["train.epochs"]) | _data(theirs)
     # There the limit is one of each class, and the evaluation takes as many of each class and image.
     limit = theirs.get("POST_PROCESS.MAX_DETECTIONS", 100)
@@ -124,35 +129,26 @@ def translate_config(source: Mapping[str, Any]) -> dict[str, Any]:
     return nested(config)
 
 
-CONFIG_READER = ConfigReader(is_config, translate_config)
-
-
 def _flat(source: Mapping[str, Any]) -> dict[str, Any]:
     """``{"MODEL": {"NETS": ...}}`` -> ``{"MODEL.NETS": ...}``, each key known; logs those that are not used."""
-    required, read, unused = (
-        [f"{section}.{key}" for section, keys in table.items() for key in keys.split()]
-        for table in (REQUIRED, READ, UNUSED)
-    )
     flat = {key: value for key, value in source.items() if key in TOP_LEVEL}
-    for section, values in source.items():
-        if section in TOP_LEVEL:
-            continue
-        lookup(SECTIONS, section, "a section of a BMVC config")
-        if not isinstance(values, Mapping):
-            raise TypeError(f"{section} of a BMVC config must hold keys and values; got {values!r}")
-        flat |= {f"{section}.{key}": value for key, value in values.items()}
-    known = [*TOP_LEVEL, *SAME, *read, *required, *unused]
-    for name in flat:
-        if name not in known:
-            section, _, key = name.partition(".")
-            keys = [other.partition(".")[2] for other in known if other.startswith(f"{section}.")]
-            raise ValueError(
-                f"{section} of a BMVC config must hold {', '.join(keys)}; got {key}{suggest(key, keys)}"
-            )
-    if missing := [name for name in required if name not in flat]:
-        raise ValueError(f"a BMVC config must hold {', '.join(required)}; {', '.join(missing)} is missing")
-    if present := [name for name in flat if name in unused]:
-        log.info("%s have no counterpart and are not used", ", ".join(present))
+    for section in [section for section in source if section not in TOP_LEVEL]:
+        read = lookup(READ, section, "a section of a BMVC config").split()
+        read += [name.partition(".")[2] for name in SAME if name.startswith(f"{section}.")]
+        unused = UNUSED.get(section, "").split()
+        if not isinstance(source[section], Mapping):
+            raise TypeError(f"{section} of a BMVC config must be a mapping; got {source[section]!r}")
+        for key, value in source[section].items():
+            if key not in read + unused:
+                raise ValueError(
+                    f"{section} of a BMVC config must hold {', '.join(read)}; got {key}{suggest(key, read)}"
+                )
+            if key in unused:
+                log.info("%s.%s of a BMVC config has no counterpart and is not used", section, key)
+            flat[f"{section}.{key}"] = value
+    for key in READ["MODEL"].split()[:3]:
+        if f"MODEL.{key}" not in flat:
+            raise ValueError(f"MODEL.{key} of a BMVC config must be given; got {', '.join(source['MODEL'])}")
     return flat
 
 
@@ -199,8 +195,8 @@ def _extras(layers: Sequence, channels: Sequence[int], head: str) -> list:
 
 def _is_joined(backbone: Mapping[str, Any], taps: Sequence[int], channels: Sequence[int]) -> bool:
     """Whether the last tap has the channels of both paths joined, as in the older form of the dual path."""
-    options = {key: value for key, value in backbone.items() if key not in ("type", "strides")}
-    table = TABLES[backbone["type"]](**options)
+    options = {key: value for key, value in backbone.items() if key != "strides"}
+    table = build(TABLES, options, "MODEL.NETS")
     widths = [table[row].channels for row in taps]
     return channels[len(taps) - 1] == widths[-1] + widths[0] != widths[-1]
 

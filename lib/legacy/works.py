@@ -1,4 +1,4 @@
-"""The other works whose files are read: a module for each, and here the lists of what they offer."""
+"""The other works whose files we read, a module for each: FAMILIES of checkpoints, and readers of configs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from lib.legacy import classifiers, lufficc, ssds, torchvision
 from lib.legacy.family import Family
 
 FAMILIES = (*ssds.FAMILIES, *lufficc.FAMILIES, *torchvision.FAMILIES, *classifiers.FAMILIES)
-CONFIG_READERS = (ssds.CONFIG_READER,)
+# Whether a mapping is from a config file of that work -> what makes it one that load_config takes
+CONFIG_READERS = {ssds.is_config: ssds.translate_config}
 
 
 def translate_config(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The mapping of any config file as ``load_config`` takes it; ours stays as it is."""
-    return next((reader.translate(values) for reader in CONFIG_READERS if reader.fits(values)), values)
+    """The mapping of any config file as ``load_config`` takes it; one of ours stays as it is."""
+    return next((translate(values) for fits, translate in CONFIG_READERS.items() if fits(values)), values)
 
 
 def find_family(names: Iterable[str]) -> Family:

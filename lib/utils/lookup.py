@@ -32,27 +32,22 @@ def lookup(choices: Mapping[Any, Any] | Sequence[str], name: Any, where: str) ->
 
 def accepts(value: Any, hint: Any) -> bool:
     """Whether a value read from YAML fits a type hint; hints that YAML cannot express are not judged."""
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if hint is inspect.Parameter.empty or hint is Any:
-        return True
-    if origin in (typing.Union, types.UnionType):
+    kind, args = typing.get_origin(hint) or hint, typing.get_args(hint)
+    if kind in (typing.Union, types.UnionType):
         return any(accepts(value, arg) for arg in args)
-    if origin is typing.Literal:
+    if kind is typing.Literal:
         return value in args
-    if hint is type(None):
-        return value is None
-    if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if hint in (bool, str):
-        return isinstance(value, hint)
-    container = origin or hint
-    if inspect.isclass(container) and issubclass(container, Mapping):
-        return isinstance(value, Mapping)
-    if container in (list, tuple) or (inspect.isclass(container) and issubclass(container, Iterable)):
-        return isinstance(value, (list, tuple))
-    return True
+    if kind in (int, float):
+        numbers = int if kind is int else (int, float)
+        return isinstance(value, numbers) and not isinstance(value, bool)
+    if kind in (bool, str, types.NoneType):
+        return isinstance(value, kind)
+    if kind is tuple and args and Ellipsis not in args:
+        is_list = isinstance(value, (list, tuple)) and len(value) == len(args)
+        return is_list and all(map(accepts, value, args))
+    if not inspect.isclass(kind) or not issubclass(kind, Iterable):
+        return True
+    return isinstance(value, Mapping if issubclass(kind, Mapping) else (list, tuple))
 
 
 def check_arguments(function: Any, options: Mapping[str, Any], where: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,28 +13,22 @@ from lib.utils.lookup import suggest
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without code; refuses a key given twice, and reads ``1e-3`` as the number that it is."""
+    """YAML without code, which refuses a key given twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         keys = [self.construct_object(key) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} is given twice", node.start_mark
+                raise yaml.MarkedYAMLError(
+                    problem=f"key {key!r} is given twice", problem_mark=node.start_mark
                 )
         return super().construct_mapping(node, deep)
 
-    def construct_text(self, node: yaml.ScalarNode) -> str | float:
-        text = self.construct_scalar(node)
-        if node.style is None and text[:1].isdigit() and "e" in text.lower():
-            try:
-                return float(text)
-            except ValueError:
-                return text
-        return text
 
-
-_Loader.add_constructor("tag:yaml.org,2002:str", _Loader.construct_text)
+# YAML 1.1 takes 1e-3 for a text, because it has neither a dot nor a sign before the e.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+"), list("-+0123456789")
+)
 
 
 def read_yaml(text: str, where: str) -> Any:
@@ -93,8 +88,3 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): to_plain(item) for key, item in value.items()}
     return [to_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def dump_yaml(value: Any) -> str:
-    """YAML, keys in their order, that ``read_yaml`` reads back to the same value."""
-    return yaml.safe_dump(to_plain(value), sort_keys=False, default_flow_style=None)
