@@ -1,4 +1,4 @@
-"""Files of weights: written so that none is ever half there, read so that none can run code."""
+"""Files of weights: written whole or not at all, and read without running any code that they hold."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from lib.legacy import translate_weights
-from lib.legacy.classes import ClassRows, class_names
+from lib.legacy.classes import ClassRows
 from lib.models.separate_norms import with_coarse_statistics
 from lib.utils.download import fetch
 from lib.utils.files import replacing
@@ -38,15 +38,14 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def save_weights(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes what of a run's checkpoint is needed to use the model, its weights in half precision.
+    """Writes the part of a run's checkpoint that is needed to use the model, its weights in half precision.
 
     Args:
         content: as ``read_run`` gives it.
     """
+    kept = {key: content[key] for key in ("config", "classes", "category_ids")}
     model = {name: x.half() if x.is_floating_point() else x for name, x in content["model"].items()}
-    save_checkpoint(
-        path, {"model": model, **{key: content[key] for key in ("config", "classes", "category_ids")}}
-    )
+    save_checkpoint(path, {"model": model, **kept})
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -64,8 +63,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         reason = str(error).split("\n")[0]
         raise ValueError(
-            f"{path} must hold tensors and plain values only; it holds something else, or is no checkpoint "
-            f"({reason}); it was not loaded"
+            f"{path} must hold tensors and plain values only; it was not loaded, because it holds something else or "
+            f"is no checkpoint ({reason})"
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
         raise ValueError(f"{path} must be a whole torch checkpoint; it cannot be read: {error}") from None
@@ -111,11 +110,11 @@ def load_weights(
 
     Args:
         model: changed in place.
-        source: a checkpoint, or its address: ours, or of a family of lib/legacy/families.py.
+        source: a checkpoint, or its address: ours, or of another work (lib/legacy/works.py).
         scope: prefixes of the parameters to take, such as ``["backbone"]``; None: all.
         sha256: the file's digest, or its first hex digits.
-        classes: what becomes of class predictors for other classes: see ``ClassRows``.
-        names: the model's classes, without background; None: told by their number.
+        classes: what happens to class predictors for other classes: see ``ClassRows``.
+        names: the model's classes, without background; None: those that their number tells.
 
     Raises:
         FileNotFoundError, ValueError: naming the file and the tensors that do not fit.
@@ -123,26 +122,23 @@ def load_weights(
     path = fetch(source, sha256)
     content = read_checkpoint(path)
     wanted = tuple(scope) if scope else ("",)
-    own = {name: value for name, value in model.state_dict().items() if name.startswith(wanted)}
-    if not own:
+    ours = {name: value for name, value in model.state_dict().items() if name.startswith(wanted)}
+    if not ours:
         raise ValueError(
             f"model.weights_scope must name parts such as backbone, neck.extras, head; got {scope}"
         )
-    fit = ClassRows(
-        model,
-        classes,
-        names or class_names(model.head.num_classes),
-        content.get("classes") if is_ours(content) else None,
-    )
+    source_names = content.get("classes") if is_ours(content) else None
+    fit = ClassRows(model, classes, names, source_names)
     if is_ours(content):
-        given = with_coarse_statistics(content["model"], model)
-        given = {name: value for name, value in given.items() if name.startswith(wanted)}
-        given |= {
-            name: fitted
-            for name in own
-            if name in given and (fitted := fit(name, given[name], own[name])) is not None
+        given = {
+            name: value
+            for name, value in with_coarse_statistics(content["model"], model).items()
+            if name.startswith(wanted)
         }
-        _check_fit(path, given, own)
+        for name in given.keys() & ours.keys():
+            fitted = fit(name, given[name], ours[name])
+            given[name] = given[name] if fitted is None else fitted
+        _check_fit(path, given, ours)
     else:
         try:
             given = translate_weights(_tensors(content), model, scope, fit)
@@ -165,13 +161,14 @@ def _tensors(content: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     return dict(content)
 
 
-def _check_fit(path: str | Path, given: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]) -> None:
-    problems = [f"{name} is missing" for name in own if name not in given]
-    problems += [f"{name} is not the model's" for name in given if name not in own]
+def _check_fit(path: Path, given: Mapping[str, torch.Tensor], ours: Mapping[str, torch.Tensor]) -> None:
+    """Raises unless both have the same names and shapes."""
+    problems = [f"{name} is missing" for name in ours if name not in given]
+    problems += [f"{name} is not the model's" for name in given if name not in ours]
     problems += [
-        f"{name} is {tuple(given[name].shape)}, the model's {tuple(own[name].shape)}"
-        for name in own
-        if name in given and given[name].shape != own[name].shape
+        f"{name} is {tuple(given[name].shape)}, the model's {tuple(tensor.shape)}"
+        for name, tensor in ours.items()
+        if name in given and given[name].shape != tensor.shape
     ]
     if problems:
         more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""

@@ -6,91 +6,85 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import nn
+from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
+Groups = list[dict[str, Any]]
+Betas = tuple[float, float]
 Schedule = Callable[[float], float]
 
 
 def parameter_groups(
     model: nn.Module, rates: Mapping[str, float] | None = None, decay_norms: bool = True
-) -> list[dict[str, Any]]:
+) -> Groups:
     """The parameters that learn, as groups of an optimizer; ``rate`` of a group is its factor of the rate.
 
     Args:
-        rates: prefix of parameter names -> factor; the longest prefix that fits counts, others have 1.
+        rates: prefix of parameter names -> factor; the longest prefix that fits counts, other parameters have 1.
         decay_norms: whether vectors (scales of norms, biases) have weight decay as well.
 
     Raises:
         ValueError: a prefix fits no parameter.
     """
-    rates = dict(rates or {})
-    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-    for prefix in rates:
-        if not any(name.startswith(prefix) for name in names):
+    parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    for prefix in rates or {}:
+        if not any(name.startswith(prefix) for name in parameters):
             raise ValueError(f"train.rates must name parts that learn, such as backbone; got {prefix!r}")
+    by_length = sorted((rates or {}).items(), key=lambda item: len(item[0]), reverse=True)
     groups: dict[tuple[float, bool], dict[str, Any]] = {}
-    for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        fitting = max((prefix for prefix in rates if name.startswith(prefix)), key=len, default=None)
-        rate, has_decay = rates.get(fitting, 1.0), decay_norms or parameter.ndim > 1
-        own = {"params": [], "rate": rate} | ({} if has_decay else {"weight_decay": 0.0})
-        groups.setdefault((rate, has_decay), own)["params"].append(parameter)
+    for name, parameter in parameters.items():
+        rate = next((factor for prefix, factor in by_length if name.startswith(prefix)), 1.0)
+        has_decay = decay_norms or parameter.ndim > 1
+        decay = {} if has_decay else {"weight_decay": 0.0}
+        groups.setdefault((rate, has_decay), {"params": [], "rate": rate, **decay})["params"].append(
+            parameter
+        )
     return list(groups.values())
 
 
 def centralize_(parameters: Iterable[nn.Parameter]) -> None:
-    """Takes from each filter's gradient its mean (gradient centralization, Yong et al. 2020, eq. 1)."""
+    """Subtracts from each filter's gradient its mean (gradient centralization, Yong et al. 2020, eq. 1)."""
     for parameter in parameters:
         if parameter.grad is not None and parameter.ndim > 1:
             parameter.grad -= parameter.grad.mean(dim=tuple(range(1, parameter.ndim)), keepdim=True)
 
 
 def sgd(
-    groups: Iterable[Mapping[str, Any]],
+    groups: Groups,
     /,
     lr: float = 1e-3,
     momentum: float = 0.9,
     weight_decay: float = 1e-4,
     nesterov: bool = False,
-) -> torch.optim.Optimizer:
+) -> Optimizer:
     """Stochastic gradient descent with momentum."""
-    return torch.optim.SGD(groups, lr, momentum, weight_decay=weight_decay, nesterov=nesterov)
+    return SGD(groups, lr, momentum, weight_decay=weight_decay, nesterov=nesterov)
 
 
 def adamw(
-    groups: Iterable[Mapping[str, Any]],
-    /,
-    lr: float = 1e-3,
-    betas: Sequence[float] = (0.9, 0.999),
-    weight_decay: float = 1e-2,
-) -> torch.optim.Optimizer:
+    groups: Groups, /, lr: float = 1e-3, betas: Betas = (0.9, 0.999), weight_decay: float = 1e-2
+) -> Optimizer:
     """Adam with decoupled weight decay."""
-    return torch.optim.AdamW(groups, lr, tuple(betas), weight_decay=weight_decay)
+    return AdamW(groups, lr, (betas[0], betas[1]), weight_decay=weight_decay)
 
 
 def adam(
-    groups: Iterable[Mapping[str, Any]],
-    /,
-    lr: float = 1e-3,
-    betas: Sequence[float] = (0.9, 0.999),
-    weight_decay: float = 0.0,
-) -> torch.optim.Optimizer:
+    groups: Groups, /, lr: float = 1e-3, betas: Betas = (0.9, 0.999), weight_decay: float = 0.0
+) -> Optimizer:
     """Adam."""
-    return torch.optim.Adam(groups, lr, tuple(betas), weight_decay=weight_decay)
+    return Adam(groups, lr, (betas[0], betas[1]), weight_decay=weight_decay)
 
 
 def rmsprop(
-    groups: Iterable[Mapping[str, Any]],
-    /,
-    lr: float = 1e-3,
-    alpha: float = 0.9,
-    momentum: float = 0.9,
-    weight_decay: float = 1e-4,
-) -> torch.optim.Optimizer:
+    groups: Groups, /, lr: float = 1e-3, alpha: float = 0.9, momentum: float = 0.9, weight_decay: float = 1e-4
+) -> Optimizer:
     """RMSprop with momentum."""
-    return torch.optim.RMSprop(groups, lr, alpha, momentum=momentum, weight_decay=weight_decay)
+    return RMSprop(groups, lr, alpha, momentum=momentum, weight_decay=weight_decay)
+
+
+def _falling(angle: float, floor: float) -> float:
+    """Half a cosine: 1 at the angle 0, ``floor`` at pi."""
+    return floor + (1 - floor) * (1 + math.cos(angle)) / 2
 
 
 def constant(epochs: float, /) -> Schedule:
@@ -104,14 +98,13 @@ def cosine(epochs: float, /, hold: float = 0.0, floor: float = 0.0, by_epoch: bo
     Args:
         hold: epochs at the base rate before the descent.
         floor: the last factor.
-        by_epoch: whether the rate changes only between epochs, the first one already one step down and the
-            last one at ``floor``, as in the BMVC code; otherwise at each step.
+        by_epoch: whether the rate changes only between epochs, as in the BMVC code: the first epoch is already one
+            step down, and the last one at ``floor``. Otherwise it changes at each step.
     """
 
     def factor(epoch: float) -> float:
         done = math.floor(epoch + 1e-9) + 1 if by_epoch else epoch
-        share = min(max(done - hold, 0.0) / max(epochs - hold, 1e-9), 1.0)
-        return floor + (1 - floor) * (1 + math.cos(math.pi * share)) / 2
+        return _falling(math.pi * min(max(done - hold, 0.0) / max(epochs - hold, 1e-9), 1.0), floor)
 
     return factor
 
@@ -123,13 +116,13 @@ def restarts(epochs: float, /, period: float = 10.0, growth: float = 1.0, floor:
         period: epochs of the first cosine.
     """
     if period <= 0 or growth < 1:
-        raise ValueError(f"train.schedule needs period > 0 and growth >= 1; got {period} and {growth}")
+        raise ValueError(f"train.schedule must have period > 0 and growth >= 1; got {period} and {growth}")
 
     def factor(epoch: float) -> float:
         start, length = 0.0, period
         while epoch >= start + length:
             start, length = start + length, length * growth
-        return floor + (1 - floor) * (1 + math.cos(math.pi * (epoch - start) / length)) / 2
+        return _falling(math.pi * (epoch - start) / length, floor)
 
     return factor
 
@@ -137,9 +130,11 @@ def restarts(epochs: float, /, period: float = 10.0, growth: float = 1.0, floor:
 def step(
     epochs: float, /, milestones: Sequence[float] = (), every: float | None = None, gamma: float = 0.1
 ) -> Schedule:
-    """Times ``gamma`` at each milestone, in epochs, or ``every`` so many."""
+    """Times ``gamma`` at each milestone, in epochs, or after ``every`` so many epochs."""
     if every is not None and (every <= 0 or milestones):
-        raise ValueError(f"train.schedule needs milestones, or every > 0; got {list(milestones)} and {every}")
+        raise ValueError(
+            f"train.schedule must have milestones, or else every > 0; got {list(milestones)} and {every}"
+        )
     if every is not None:
         return lambda epoch: gamma ** math.floor(epoch / every + 1e-9)
     return lambda epoch: gamma ** sum(epoch >= milestone for milestone in milestones)
@@ -154,8 +149,9 @@ def one_cycle(epochs: float, /, rise: float = 0.3, start: float = 0.04, floor: f
 
     def factor(epoch: float) -> float:
         share = min(epoch / epochs, 1.0)
-        low, done = (start, 1 - share / rise) if share < rise else (floor, (share - rise) / (1 - rise))
-        return low + (1 - low) * (1 + math.cos(math.pi * done)) / 2
+        if share < rise:
+            return _falling(math.pi * (1 - share / rise), start)
+        return _falling(math.pi * ((share - rise) / (1 - rise)), floor)
 
     return factor
 
@@ -166,14 +162,7 @@ def exponential(epochs: float, /, gamma: float = 0.95) -> Schedule:
 
 
 OPTIMIZERS = {"sgd": sgd, "adam": adam, "adamw": adamw, "rmsprop": rmsprop}
-SCHEDULES = {
-    "constant": constant,
-    "cosine": cosine,
-    "restarts": restarts,
-    "step": step,
-    "exponential": exponential,
-    "one_cycle": one_cycle,
-}
+SCHEDULES = {kind.__name__: kind for kind in (constant, cosine, restarts, step, exponential, one_cycle)}
 
 
 def with_warmup(schedule: Schedule, epochs: float, start: float = 1e-3) -> Schedule:

@@ -16,14 +16,15 @@ IGNORE = -1  # label of a region where neither an object nor its absence may be 
 
 
 class Layer(NamedTuple):
-    """A picture that has its place on a sample's canvas and is not drawn yet.
+    """A picture that has its place on a sample's canvas, but is not drawn there yet.
 
     Attributes:
         image: (H, W, 3) uint8 BGR, or a ``StoredImage`` (lib/data/image.py), which is decoded when it is drawn.
         matrix: (2, 3) float64, map from pixels of ``image`` to pixels of the canvas.
         content: (left, top, right, bottom) of what is shown, in pixels of the canvas.
         opacity: 0 .. 1, over the layers below.
-        frame: (left, top, right, bottom) on the canvas, from which inwards the picture fades in; None: it does not.
+        frame: (left, top, right, bottom) on the canvas, at which the picture starts to fade in towards its inside;
+            None: it does not fade.
     """
 
     image: Any
@@ -36,18 +37,18 @@ class Layer(NamedTuple):
 class Sample(NamedTuple):
     """One image with its boxes, in NumPy, on its way through the transforms.
 
-    Geometric transforms leave the pixels alone: they move the boxes at once, and note in ``layers`` and ``canvas``
-    where the pixels of one or several images have to go, until ``resize`` resamples each once and for all.
+    Geometric transforms move the boxes at once and leave the pixels alone: ``layers`` and ``canvas`` note where the
+    pixels of one or several images belong, until ``resize`` resamples each image once.
 
     Attributes:
-        image: (H, W, 3) uint8, BGR; that of the file, maybe a ``StoredImage``, as long as anything is pending.
+        image: (H, W, 3) uint8, BGR; while anything is pending, that of the file, which may be a ``StoredImage``.
         boxes: (G, 4) float32 xyxy in pixels of the canvas; of ``image`` where nothing is pending.
         labels: (G,) int64, 1 .. K-1, or IGNORE.
-        image_id: the data set's own id of the image.
+        image_id: the data set's id of the image.
         size: (height, width) of the image as it was read from the file.
-        canvas: (height, width) of the pending canvas, maybe fractional; None: nothing is pending.
+        canvas: (height, width) of the pending canvas, which may be fractional; None: nothing is pending.
         layers: what is pending, from the bottom up.
-        content: (left, top, right, bottom) around what is no filling, in pixels of ``image``; None: all of it.
+        content: (left, top, right, bottom) of what is not fill, in pixels of ``image``; None: all of it.
     """
 
     image: Any
@@ -80,7 +81,7 @@ class Batch(NamedTuple):
     """What the loader yields.
 
     Attributes:
-        images: (B, 3, H, W) uint8 in the channel order of the config; the model's normaliser makes it float.
+        images: (B, 3, H, W) uint8 in the channel order of the config; the model's normalizer makes it float.
         target: the padded ground truth.
         image_ids: (B,) int64.
         sizes: (B, 2) int64, (height, width) of each original image.

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 RANKS = [
-    {"lib.utils", "lib.structures", "lib.config", "lib.recipes"},
+    {"lib.utils", "lib.structures", "lib.config"},
     {"lib.ops"},
     {"lib.data", "lib.models", "lib.multibox", "lib.evaluation", "lib.optim"},
     {"lib.legacy"},

@@ -1,4 +1,4 @@
-"""The BMVC code's configs and checkpoints, read by lib/legacy.py, compute what that code computed."""
+"""The BMVC code's configs and checkpoints, read by lib/legacy, compute what that code computed."""
 
 import pytest
 import torch
@@ -6,7 +6,8 @@ from golden_models import FILES, assert_outputs, assert_priors, formula_image, f
 
 from lib.build import build_detector
 from lib.config import load_config
-from lib.legacy import translate_weights, vgg_row
+from lib.legacy import translate_weights
+from lib.legacy.ssds import vgg_row
 from lib.models.cost import count_macs, count_parameters
 
 BMVC = {name: golden for name, golden in FILES.items() if "nets" in golden}

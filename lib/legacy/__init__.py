@@ -1,6 +1,6 @@
-"""Other repositories' YAML files and checkpoints become ours."""
+"""Other works' configs and checkpoints become ours."""
 
-from lib.legacy.config import translate_config, vgg_row
 from lib.legacy.weights import translate_weights
+from lib.legacy.works import translate_config
 
-__all__ = ["translate_config", "translate_weights", "vgg_row"]
+__all__ = ["translate_config", "translate_weights"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,24 +25,12 @@ _BY_ID = (
 COCO_IDS = tuple(name.strip() for name in _BY_ID.split(","))
 COCO = tuple(name for name in COCO_IDS if name)
 # VOC's names of COCO's classes
-SYNONYMS = {
-    "aeroplane": "airplane",
-    "diningtable": "dining table",
-    "motorbike": "motorcycle",
-    "pottedplant": "potted plant",
-    "sofa": "couch",
-    "tvmonitor": "tv",
-}
+SYNONYMS = {"aeroplane": "airplane", "diningtable": "dining table", "motorbike": "motorcycle"}
+SYNONYMS |= {"pottedplant": "potted plant", "sofa": "couch", "tvmonitor": "tv"}
 BACKGROUND = "background"
-# Columns of a head -> what they stand for
-COLUMNS = {
-    81: (BACKGROUND, *COCO),
-    80: COCO,
-    91: (BACKGROUND, *COCO_IDS),
-    90: COCO_IDS,
-    21: (BACKGROUND, *VOC),
-    20: VOC,
-}
+# Number of a head's columns -> what they stand for; with background there is one more
+COLUMNS = {len(names): names for names in (COCO, COCO_IDS, VOC)}
+COLUMNS |= {count + 1: (BACKGROUND, *names) for count, names in COLUMNS.items()}
 
 
 def class_names(num_classes: int) -> list[str]:
@@ -64,24 +53,23 @@ class ClassRows:
 
     Args:
         model: the detector that is to take them.
-        mode: ``same``: the classes must be the model's; ``reset``: class predictors stay as they are in the
-            model; ``by_name``: each class takes the row of its name, and stays as it is where there is none;
-            ``shifted``: the same for checkpoints whose column k stands for class k + 1, the last for nothing
-            (the focal loss of the SSDLite code).
-        names: the model's classes, without background.
-        source: the checkpoint's classes, without background; None: told by the number of its columns.
+        mode: ``same``: the classes must be the model's. ``reset``: class predictors stay as they are in the model.
+            ``by_name``: each class takes the row of its name; one without stays as it is. ``shifted``: the same for
+            checkpoints whose column k stands for class k + 1, and the last for nothing (SSDLite's focal loss).
+        names: the model's classes, without background; None: those that their number tells.
+        source: the checkpoint's classes, without background; None: those that the number of its columns tells.
     """
 
     def __init__(
-        self, model: nn.Module, mode: str, names: Sequence[str], source: Sequence[str] | None = None
+        self, model: nn.Module, mode: str, names: Sequence[str] | None, source: Sequence[str] | None = None
     ):
-        modes = ("same", "reset", "by_name", "shifted")
-        self.mode = lookup({key: key for key in modes}, mode, "model.weights_classes")
-        self.names = [_canonical(name) for name in (BACKGROUND, *names)]
+        head: Any = model.head
+        self.mode = lookup(("same", "reset", "by_name", "shifted"), mode, "model.weights_classes")
+        self.names = [_canonical(name) for name in (BACKGROUND, *(names or class_names(head.num_classes)))]
         self.source = source
         self.outputs = {
             f"head.cls.{name}.{kind}"
-            for name, module in model.head.cls.named_modules()
+            for name, module in head.cls.named_modules()
             if isinstance(module, nn.Conv2d) and module.groups == 1
             for kind in ("weight", "bias")
         }

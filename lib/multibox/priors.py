@@ -33,7 +33,7 @@ class PriorGenerator(nn.Module):
         boxes: for each level the ``[width, height]`` pairs of a cell, in the pixels of ``sizes``, instead of
             those that ``sizes`` and ``ratios`` give; None, for a level or for all: those.
         clip: whether center, width and height are each clipped to the image, as SSD's published code does.
-        clip_centres: with ``clip``, whether the center is; torchvision's default boxes keep it.
+        clip_centers: with ``clip``, whether the center is; torchvision's default boxes keep it.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class PriorGenerator(nn.Module):
         steps: Sequence[float] | None = None,
         boxes: Sequence[Shapes | None] | None = None,
         clip: bool = True,
-        clip_centres: bool = True,
+        clip_centers: bool = True,
     ):
         super().__init__()
         num_levels = len(sizes) - 1
@@ -65,7 +65,7 @@ class PriorGenerator(nn.Module):
                 )
         self.boxes = list(boxes) if boxes else [None] * num_levels
         self.sizes, self.reference, self.steps = list(sizes), reference, steps
-        self.clip, self.clip_centres = clip, clip_centres
+        self.clip, self.clip_centers = clip, clip_centers
         self._cache: dict[tuple[tuple[Size, ...], Size, str], torch.Tensor] = {}
 
     @property
@@ -96,7 +96,7 @@ class PriorGenerator(nn.Module):
             pairs = (centers[:, None].expand(cells, boxes, 2), sides[None].expand(cells, boxes, 2))
             levels.append(torch.cat(pairs, dim=-1).flatten(0, 1))  # (cells * A, 4)
         priors = torch.cat(levels).float()
-        if self.clip and not self.clip_centres:
+        if self.clip and not self.clip_centers:
             return torch.cat([priors[:, :2], priors[:, 2:].clamp(max=1)], dim=-1)
         self._report_outside(priors)
         return priors.clamp(0, 1) if self.clip else priors

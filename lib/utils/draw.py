@@ -12,19 +12,17 @@ from lib.structures import Detections
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 TEXT_SIZE = 0.38  # of OpenCV's font
-LINE_SIDE, LINE_OBJECT = (
-    900,
-    40,
-)  # pixels of an image's shorter side, and of an object's, for each pixel of a line
+# A line has one pixel for so many pixels of an image's shorter side, and of the median object's side
+LINE_SIDE, LINE_OBJECT = 900, 40
 ENLARGED_SIDE = 640  # pixels: pictures whose shorter side is under half of it are enlarged to about it
-DARK = 110  # luminance of 255 up to which a colour needs white text
+DARK = 110  # luminance of 255 up to which a color needs white text
 MOST_HIDDEN = (
     0.6  # share of a label that may lie on boxes and other labels; one that would hide more is left out
 )
 
 
 def class_color(label: int) -> tuple[int, int, int]:
-    """(B, G, R) of a class: bright, and far from those of its neighbours."""
+    """(B, G, R) of a class: bright, and far from those of its neighbors."""
     red, green, blue = colorsys.hsv_to_rgb(label * 0.618034 % 1.0, 0.75, 1.0)
     return int(255 * blue), int(255 * green), int(255 * red)
 
@@ -38,19 +36,20 @@ def draw_boxes(
 ) -> np.ndarray:
     """A copy of the image with a thin box around each object, one pixel off it so as not to hide it.
 
-    Names stand beside the boxes where they hide least. In a crowd, where there is no such place, a box goes
-    without: its colour tells the class.
+    Names stand beside the boxes where they hide least. In a crowd, where they would hide too much, a box has no
+    name: its color tells the class.
 
     Args:
         image: (H, W, 3) uint8 BGR.
         boxes: (D, 4) xyxy in its pixels.
         labels: (D,) from 1 on.
         names: of label 1, 2, ...
-        scores: (D,); written behind the name if given. The first of the boxes choose their places first.
+        scores: (D,); written behind the name if given. Names get their places in the order of the boxes.
     """
     canvas = np.ascontiguousarray(image).copy()
     thickness = _thickness(canvas.shape, boxes)
-    frames = np.array([_frame(box, thickness) for box in boxes], int).reshape(-1, 4)
+    corners = [np.trunc(boxes[:, :2]) - 1 - thickness, np.ceil(boxes[:, 2:]) + thickness]
+    frames = np.concatenate(corners, axis=1).astype(int)
     for frame, label in zip(frames, labels, strict=True):
         cv2.rectangle(canvas, frame[:2].tolist(), frame[2:].tolist(), class_color(int(label)), thickness)
     taken = frames.astype(float)
@@ -64,20 +63,9 @@ def draw_boxes(
 
 
 def _thickness(shape: tuple, boxes: np.ndarray) -> int:
-    """Pixels of a line, which text follows: more in large images, but not where their objects are small."""
+    """Pixels of a line and of the strokes of text: more in large images, but not where objects are small."""
     sides = np.sqrt((boxes[:, 2:] - boxes[:, :2]).clip(0).prod(axis=1)) if len(boxes) else np.zeros(1)
     return max(1, round(min(min(shape[:2]) / LINE_SIDE, float(np.median(sides)) / LINE_OBJECT)))
-
-
-def _frame(box: np.ndarray, thickness: int) -> tuple[int, int, int, int]:
-    """Corners of the line around a box."""
-    x1, y1, x2, y2 = box
-    return (
-        int(x1) - 1 - thickness,
-        int(y1) - 1 - thickness,
-        int(np.ceil(x2)) + thickness,
-        int(np.ceil(y2)) + thickness,
-    )
 
 
 def _place(
@@ -87,14 +75,8 @@ def _place(
     (width, height), below = cv2.getTextSize(text, FONT, TEXT_SIZE * thickness, thickness)
     width, height = width + 2, height + below
     x1, y1, x2, y2 = frame.tolist()
-    corners = [
-        (x1, y1 - height),
-        (x1, y2),
-        (x2 - width, y1 - height),
-        (x2 - width, y2),
-        (x2, y1),
-        (x1 - width, y1),
-    ]
+    beside = [(x2, y1), (x1 - width, y1)]
+    corners = [(x, y) for x in (x1, x2 - width) for y in (y1 - height, y2)] + beside
     limits = np.maximum([shape[1] - width, shape[0] - height], 0)
     low = np.clip(corners, 0, limits)  # (6, 2)
     plates = np.concatenate([low, low + [width, height]], axis=1)
@@ -105,7 +87,7 @@ def _place(
 
 
 def _write(canvas: np.ndarray, text: str, plate: np.ndarray, color: tuple, thickness: int) -> None:
-    """Black or white, whichever stands out, on a plate of the class's colour."""
+    """Black or white, whichever stands out, on a plate of the class's color."""
     ink = (0, 0, 0) if np.dot(color, (0.114, 0.587, 0.299)) > DARK else (255, 255, 255)
     x1, y1, x2, y2 = plate.tolist()
     cv2.rectangle(canvas, (x1, y1), (x2 - 1, y2 - 1), color, cv2.FILLED)

@@ -1,12 +1,13 @@
-"""The registry machinery: look a name up in a flat dict, call what is found with checked keyword arguments."""
+"""Registries: look a name up in a flat dict, and call its entry with checked keyword arguments."""
 
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -16,14 +17,14 @@ def suggest(name: Any, choices: Iterable[str]) -> str:
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
-def lookup(choices: Mapping[str, Any], name: Any, where: str) -> Any:
-    """The entry of ``choices`` called ``name``.
+def lookup(choices: Mapping[Any, Any] | Sequence[str], name: Any, where: str) -> Any:
+    """The entry of ``choices`` called ``name``; of a plain list of names, the name itself.
 
     Raises:
         ValueError: there is none; the message names ``where``, the choices and the nearest of them.
     """
     if name in choices:
-        return choices[name]
+        return choices[name] if isinstance(choices, Mapping) else name
     raise ValueError(
         f"{where} must be one of {', '.join(map(str, choices))}; got {name!r}{suggest(name, choices)}"
     )
@@ -31,27 +32,22 @@ def lookup(choices: Mapping[str, Any], name: Any, where: str) -> Any:
 
 def accepts(value: Any, hint: Any) -> bool:
     """Whether a value read from YAML fits a type hint; hints that YAML cannot express are not judged."""
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if hint is inspect.Parameter.empty or hint is Any:
-        return True
-    if origin in (typing.Union, types.UnionType):
+    kind, args = typing.get_origin(hint) or hint, typing.get_args(hint)
+    if kind in (typing.Union, types.UnionType):
         return any(accepts(value, arg) for arg in args)
-    if origin is typing.Literal:
+    if kind is typing.Literal:
         return value in args
-    if hint is type(None):
-        return value is None
-    if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if hint in (bool, str):
-        return isinstance(value, hint)
-    container = origin or hint
-    if inspect.isclass(container) and issubclass(container, Mapping):
-        return isinstance(value, Mapping)
-    if container in (list, tuple) or (inspect.isclass(container) and issubclass(container, Iterable)):
-        return isinstance(value, (list, tuple))
-    return True
+    if kind in (int, float):
+        numbers = int if kind is int else (int, float)
+        return isinstance(value, numbers) and not isinstance(value, bool)
+    if kind in (bool, str, types.NoneType):
+        return isinstance(value, kind)
+    if kind is tuple and args and Ellipsis not in args:
+        is_list = isinstance(value, (list, tuple)) and len(value) == len(args)
+        return is_list and all(map(accepts, value, args))
+    if not inspect.isclass(kind) or not issubclass(kind, Iterable):
+        return True
+    return isinstance(value, Mapping if issubclass(kind, Mapping) else (list, tuple))
 
 
 def check_arguments(function: Any, options: Mapping[str, Any], where: str) -> None:
@@ -84,16 +80,26 @@ def check_arguments(function: Any, options: Mapping[str, Any], where: str) -> No
             raise ValueError(f"{where}.{name} must be given; got only {', '.join(options) or 'nothing'}")
 
 
-def build(choices: Mapping[str, Any], config: Mapping[str, Any], where: str, *given: Any) -> Any:
-    """Calls the entry of ``choices`` that ``config["type"]`` names with the other keys of ``config``.
+def prepare(choices: Mapping[str, Any], part: Any, where: str) -> functools.partial:
+    """The entry of ``choices`` that ``part["type"]`` names, with the other keys of ``part`` as its arguments.
 
     Args:
         choices: name -> class or function.
-        config: ``{"type": name, option: value, ...}``.
-        where: the config key, for messages.
-        *given: what the builder passes itself, by position.
+        part: ``{"type": name, option: value, ...}``.
+        where: the config key of the part, for messages.
+
+    Raises:
+        ValueError, TypeError: the part names no entry, or its options do not fit that entry.
     """
-    options = dict(config)
+    if not isinstance(part, Mapping):
+        such_as = {"type": next(iter(choices))}
+        raise TypeError(f"{where} must be a mapping with a type, such as {such_as}; got {part!r}")
+    options = dict(part)
     function = lookup(choices, options.pop("type", None), f"{where}.type")
     check_arguments(function, options, where)
-    return function(*given, **options)
+    return functools.partial(function, **options)
+
+
+def build(choices: Mapping[str, Any], part: Any, where: str, *given: Any) -> Any:
+    """What the function of a part returns: see ``prepare``. ``given`` is what the builder itself passes."""
+    return prepare(choices, part, where)(*given)

@@ -7,7 +7,7 @@ from lib.build import build_detector
 from lib.config import load_config
 from lib.models.head import PREDICTORS
 from lib.models.necks import NECKS
-from lib.recipes import RECIPES
+from lib.models.recipes import RECIPES
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -8,8 +8,8 @@ from lib.config import load_config
 from lib.models.backbones import BACKBONES
 from lib.models.backbones.base import Backbone
 from lib.models.cost import count_macs, count_parameters
+from lib.models.recipes import RECIPES
 from lib.models.taps import Tap, parse_tap
-from lib.recipes import RECIPES
 
 # backbone -> rows of strides 8 and 16 or 16 and 32 that SSD taps
 TAPS = {
