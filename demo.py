@@ -1,12 +1,12 @@
 """Find objects in images or a video, draw them, and write them down.
 
-    python demo.py photos/ --checkpoint=runs/demo/S1L0_dual/best.pth
-    python demo.py street.mp4 --checkpoint=...          a video; also a URL, or 0 for the first camera
+    python demo.py 'photos/*.jpg' --checkpoint=runs/demo/S1L0_dual/best.pth
+    python demo.py street.mp4 --checkpoint=... --score=0.5
     python demo.py aerial.jpg --checkpoint=... --tiles=512
+    python demo.py 0 --checkpoint=model.onnx
 
-SOURCE is an image, a folder, a pattern such as 'photos/*.jpg', a video, a URL or the index of a camera. Pictures
-(or the video), detections.json and detections.csv go to --out. Where there is a display a window shows each
-frame; q closes it. The exit status is 1 if something of the source could not be read.
+The pictures (or the video), detections.json and detections.csv go to --out. Where there is a display, a window shows
+each frame, and the key q closes it. The exit status is 1 if a part of the source could not be read.
 """
 
 import argparse
@@ -25,22 +25,26 @@ log = logging.getLogger("demo")
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
     parser = script_parser(__doc__)
     add = parser.add_argument
-    add("source", metavar="SOURCE", help="image, folder, pattern, video, URL or camera index")
-    add("--checkpoint", required=True, help="file of train.py, or .onnx of tools/export.py")
+    add("source", metavar="SOURCE", help="image, folder, pattern in quotes, video, URL or camera index")
+    add("--checkpoint", required=True, metavar="FILE", help=".pth of train.py, or .onnx of tools/export.py")
     add("--out", default="runs/detections", help="folder for the results (default: %(default)s)")
-    add("--score", type=float, default=0.3, help="least score of what is shown (default: %(default)s)")
-    add("--tiles", help="SIDE[,OVERLAP[,nms|fusion]] of tiles for large images, such as 512,0.25")
-    add("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
-    add("--backend", default="torch", help="torch or onnxruntime, which is faster on a CPU")
-    add("--batch-size", type=int, default=8, help="images at once; a camera has 1")
-    add("--threads", type=int, default=0, help="of torch and ONNX Runtime; 0: their own choice")
+    add("--score", type=float, default=0.3, help="least score of a detection (default: %(default)s)")
+    add(
+        "--tiles", metavar="SIDE[,OVERLAP[,nms|fusion]]", help="cut large images into tiles, such as 512,0.25"
+    )
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)")
+    add("--backend", default="torch", help="torch or onnxruntime, which is faster on CPUs (default: torch)")
+    add("--batch-size", type=int, default=8, help="images at once; a camera has 1 (default: %(default)s)")
+    add("--threads", type=int, default=0, help="of torch and ONNX Runtime (default: they choose)")
     add("--no-show", action="store_true", help="no window, even where there is a display")
     return parse_with_overrides(parser, argv, "postprocess.iou_threshold=0.5")
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Shows and writes the detections; the exit status."""
     args = parse(argv)
     setup_logging()
     set_threads(args.threads)
@@ -59,11 +63,11 @@ def main(argv: list[str] | None = None) -> int:
     is_shown = has_display() and not args.no_show
     with Output(Path(args.out), predictor.classes, source.fps, args.score, is_shown) as output:
         pairs = zip(frames, detections, strict=False)
-        for frame, found in progress(pairs, "detecting", total=len(source) or None):
-            if not output.write(frame, found):
+        for frame, objects in progress(pairs, "detecting", total=len(source) or None):
+            if not output.write(frame, objects):
                 break
     if source.skipped:
-        log.warning("%d skipped: %s", len(source.skipped), ", ".join(map(str, source.skipped)))
+        log.warning("%d could not be read: %s", len(source.skipped), ", ".join(map(str, source.skipped)))
     return 1 if source.skipped else 0
 
 

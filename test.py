@@ -1,13 +1,10 @@
-"""Test a detector: AP by object size, over all classes and class by class.
+"""Test a detector: AP by object size, over all classes and for each.
 
-    python test.py --checkpoint=runs/mobilenet_v1/S1L0_dual/best.pth
-    python test.py --cfg=experiments/... --checkpoint=... --json=result.json data.val.annotations=FILE.json
-    python test.py --checkpoint=... --tiles=512 'evaluation.ranges={tiny: [0, 256], rest: [256, .inf]}'
-    python test.py --checkpoint=model.onnx                   also --backend=onnxruntime, --dtype=bfloat16
-    torchrun --nproc_per_node=4 test.py --checkpoint=...     the processes share the images
-
-Without --cfg the checkpoint's own config counts. The detections are written in COCO's results format beside the
-checkpoint, as detections.json, or where --detections says.
+python test.py --checkpoint=runs/mobilenet_v1/S1L0_dual/best.pth
+python test.py --cfg=experiments/... --checkpoint=... --json=result.json data.val.annotations=FILE.json
+python test.py --checkpoint=... --tiles=512 'evaluation.ranges={tiny: [0, 256], rest: [256, .inf]}'
+python test.py --checkpoint=model.onnx
+torchrun --nproc_per_node=4 test.py --checkpoint=...
 """
 
 import argparse
@@ -26,19 +23,21 @@ from lib.utils.runtime import parse_with_overrides, readable_errors, script_pars
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
     parser = script_parser(__doc__)
-    parser.add_argument("--cfg", help="experiment file; by default the config inside the checkpoint")
-    parser.add_argument("--checkpoint", required=True, help="weights (.pth), ours or of the BMVC 2019 code")
-    parser.add_argument("--json", help="write the metrics to this file")
-    parser.add_argument("--detections", help="write the detections to this file (COCO results format)")
-    parser.add_argument("--tiles", help="SIDE[,OVERLAP[,nms|fusion]] of tiles, such as 512,0.25")
-    parser.add_argument("--backend", default="torch", help="torch or onnxruntime")
-    parser.add_argument("--dtype", default="float32", help="float32, bfloat16, float16")
+    add = parser.add_argument
+    add("--cfg", metavar="FILE.yml", help="experiment file (default: the config inside the checkpoint)")
+    add("--checkpoint", required=True, metavar="FILE", help=".pth of any supported work, or .onnx of ours")
+    add("--json", metavar="FILE", help="file to write the metrics to")
+    add("--detections", metavar="FILE", help="COCO results (default: detections.json, beside the checkpoint)")
+    add("--tiles", metavar="SIDE[,OVERLAP[,nms|fusion]]", help="cut images into tiles, such as 512,0.25")
+    add("--backend", default="torch", help="torch or onnxruntime (default: %(default)s)")
+    add("--dtype", default="float32", help="float32, bfloat16 or float16 (default: %(default)s)")
     return parse_with_overrides(parser, argv, "evaluation.batch_size=8")
 
 
 def detect(args: argparse.Namespace) -> Evaluator | None:
-    """What the checkpoint's model finds in the data set; of torchrun's processes the first has it, of all."""
+    """The model's detections in the data set; under torchrun the first process has those of all, the others None."""
     content = read_checkpoint(args.checkpoint)
     cfg = load_config(args.cfg or read_run(args.checkpoint)["config"], args.overrides)
     set_threads(cfg.run.threads)
@@ -52,7 +51,7 @@ def detect(args: argparse.Namespace) -> Evaluator | None:
 
 
 def detect_as_deployed(args: argparse.Namespace) -> Evaluator:
-    """The same through Predictor: tiles, exported models, other backends and precisions."""
+    """The detections that ``Predictor`` makes: with tiles, exported models, other backends and precisions."""
     options = {"backend": args.backend, "dtype": args.dtype, "tiles": parse_tiles(args.tiles)}
     predictor = Predictor(args.checkpoint, cfg=args.cfg, overrides=args.overrides, **options)
     set_threads(predictor.cfg.run.threads)
@@ -60,18 +59,17 @@ def detect_as_deployed(args: argparse.Namespace) -> Evaluator:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Tests one detector."""
     args = parse(argv)
     setup_logging()
-    as_trained = (args.backend, args.dtype, args.tiles) == ("torch", "float32", None)
-    is_deployed = args.checkpoint.endswith(".onnx") or not as_trained
-    evaluator = detect_as_deployed(args) if is_deployed else detect(args)
+    how = (args.checkpoint.endswith(".onnx"), args.backend, args.dtype, args.tiles)
+    evaluator = detect(args) if how == (False, "torch", "float32", None) else detect_as_deployed(args)
     if evaluator is None:
         return
     result = evaluator.evaluate()
-    print(result.table())
     file = Path(args.detections or Path(args.checkpoint).with_name("detections.json"))
     write_json(file, evaluator.results(), indent=None)
-    print(f"detections: {file}")
+    print(result.table(), f"detections: {file}", sep="\n")
     if args.json:
         write_json(args.json, result.to_json())
         print(f"metrics: {args.json}")

@@ -1,12 +1,12 @@
-"""Train a detector.
+"""Train a detector on the images and boxes that an experiment file names.
 
     python train.py --cfg=experiments/mobilenet_v1/S1L0_dual.yml
     python train.py --cfg=... data.train.images=DIR data.train.annotations=FILE.json train.epochs=20
     python train.py --cfg=... --resume
     torchrun --nproc_per_node=4 train.py --cfg=... train.norm=sync
 
-Every key of the config can be set behind it as key.key=value; lib/config.py lists them with their meaning.
-The run's folder (runs/<experiment>) gets config.yml, results.csv, curves.png, tensorboard/, last.pth, best.pth.
+Every key of the config can be set as key.key=value; lib/config.py lists the keys with their meaning. The run's
+folder, runs/<experiment>, gets config.yml, results.csv, curves.png, tensorboard/, last.pth and best.pth.
 """
 
 import argparse
@@ -22,31 +22,28 @@ from lib.engine.learner import Learner
 from lib.engine.run import RunFolder, experiment_name
 from lib.engine.train import Trainer
 from lib.utils.log import setup_logging
-from lib.utils.runtime import (
-    parse_with_overrides,
-    readable_errors,
-    script_parser,
-    seed_everything,
-    set_tf32,
-    set_threads,
-)
+from lib.utils.runtime import parse_with_overrides, prepare_torch, readable_errors, script_parser
 
 log = logging.getLogger("train")
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
     parser = script_parser(__doc__)
-    parser.add_argument("--cfg", required=True, help="experiment file (.yml), ours or of the BMVC 2019 code")
-    parser.add_argument("--resume", action="store_true", help="go on from the run's last.pth, if it is there")
+    parser.add_argument(
+        "--cfg", required=True, metavar="FILE.yml", help="experiment file, ours or of the BMVC 2019 code"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the run's last.pth, if there is one"
+    )
     return parse_with_overrides(parser, argv, "train.epochs=10 run.name=mine")
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Trains one detector."""
     args = parse(argv)
     cfg = load_config(args.cfg, args.overrides)
-    set_threads(cfg.run.threads)
-    set_tf32(cfg.run.tf32)
-    seed_everything(cfg.run.seed)
+    prepare_torch(cfg.run.seed, cfg.run.threads, cfg.run.tf32)
     with processes(cfg.run.device) as (world, device):
         setup_logging(is_quiet=not world.is_writer)
         cfg.run.name = cfg.run.name or experiment_name(args.cfg)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from lib import __version__
 from lib.legacy import translate_weights
 from lib.legacy.classes import ClassRows
 from lib.models.separate_norms import with_coarse_statistics
@@ -30,7 +31,7 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     """
     try:
         with replacing(path) as file:
-            torch.save({"format": FORMAT, **content}, file)
+            torch.save({"format": FORMAT, "version": __version__, **content}, file)
     except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
         raise OSError(
             f"{path} could not be written ({error}); the file of that name, if any, is as before"

@@ -68,6 +68,7 @@ def test_weights_alone_are_half_as_large_and_load(tmp_path):
         torch.testing.assert_close(value, model.state_dict()[name], rtol=1e-3, atol=1e-4)
     assert read_run(tmp_path / "weights.pth").keys() == {
         "format",
+        "version",
         "model",
         "config",
         "classes",

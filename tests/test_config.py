@@ -6,7 +6,8 @@ import pytest
 
 import lib.config
 from lib.build import build_detector, num_classes
-from lib.config import DEFAULTS, Maybe, dump_config, load_config, read_yaml
+from lib.config import DEFAULTS, Maybe, dump_config, load_config
+from lib.utils.yaml_files import read_yaml
 
 
 def test_defaults_are_complete_and_reachable_by_attribute():
@@ -35,6 +36,17 @@ def test_base_files_overrides_and_types_merge(tmp_path):
     assert cfg.model.backbone == {"type": "mobilenet_v1", "strides": {"0": 1, "6": 1}, "width": 0.5}
     other = load_config(tmp_path / "top.yml", ["train.optimizer={type: adamw, lr: 0.1}"])
     assert other.train.optimizer == {"type": "adamw", "lr": 0.1}  # nothing of sgd's is left
+
+
+def test_keys_of_older_files_keep_working(tmp_path):
+    (tmp_path / "old.yml").write_text("model: {priors: {clip_centres: false}}\n")
+    assert load_config(tmp_path / "old.yml").model.priors.clip_centers is False
+    (tmp_path / "new.yml").write_text("_base_: old.yml\nmodel: {priors: {clip_centers: true}}\n")
+    cfg = load_config(tmp_path / "new.yml")
+    assert cfg.model.priors.clip_centers is True
+    assert "clip_centres" not in cfg.model.priors
+    assert load_config(overrides=["model.priors.clip_centres=false"]).model.priors.clip_centers is False
+    assert load_config({"model": {"priors": {"clip_centres": False}}}).model.priors.clip_centers is False
 
 
 def test_strides_are_replaced_not_merged():
@@ -73,6 +85,10 @@ def test_dumped_config_loads_to_the_same_config(tmp_path):
         ("train.optimizer.momentun=1", r"got train.optimizer.momentun \(did you mean 'momentum'\?\)"),
         ("train.schedule={type: cosine, milestones: [3]}", "got train.schedule.milestones"),
         ("loss=multibox", "loss must be a mapping with a type"),
+        ("data.augment=3", "data.augment must be the name of a preset or a list of transforms; got 3"),
+        ("data.augment=sdd", r"data.augment must be one of .*got 'sdd' \(did you mean 'ssd'\?\)"),
+        ("data.augment=[{type: flip, q: 1}]", r"got data.augment\[0\].q"),
+        ("train.optimizer={type: adam, betas: [0.9]}", "train.optimizer.betas must be"),
         ("epochs", "an override must read key=value, such as train.epochs=10; got 'epochs'"),
         ("train.epochs=[1", "the value of train.epochs must be YAML"),
     ],
@@ -89,12 +105,16 @@ def test_bad_override_is_named(override, message):
         ("train: [", "must be YAML"),
         ("- 1\n- 2", "must hold keys and values; got list"),
         ("_base_: self.yml", "must not lead back to itself"),
+        ("_base_: 3", "_base_ must be the path of a YAML file; got 3"),
         ("run: !!python/object/apply:os.system ['true']", "could not determine a constructor"),
     ],
 )
 def test_bad_file_is_named(tmp_path, text, message):
     (tmp_path / "self.yml").write_text(text)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        load_config(tmp_path / "self.yml")
+    (tmp_path / "self.yml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match="self.yml must be YAML, a text in UTF-8"):
         load_config(tmp_path / "self.yml")
 
 
@@ -107,7 +127,8 @@ def test_missing_file_suggests_a_neighbour(tmp_path):
 
 
 def test_numbers_in_scientific_notation_are_numbers():
-    assert read_yaml("{a: 1e-3, b: 5E2, c: 1e, d: '1e3'}", "text") == {
+    assert read_yaml("{a: 1e-3, b: 5E2, c: 1e, d: '1e3', e: -2.5e1}", "text") == {
+        "e": -25.0,
         "a": 0.001,
         "b": 500.0,
         "c": "1e",

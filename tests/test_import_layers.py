@@ -1,58 +1,111 @@
-"""Imports go down only, and siblings of one rank never import each other (DESIGN: the tree)."""
+"""Imports go down only, also those made at run time; siblings never import each other, and nothing goes in a circle."""
 
 import ast
+import graphlib
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 RANKS = [
-    {"lib.utils", "lib.structures", "lib.config"},
-    {"lib.ops"},
-    {"lib.data", "lib.models", "lib.multibox", "lib.evaluation", "lib.optim"},
+    {"lib.structures"},
+    {"lib.utils"},
+    {"lib.ops", "lib.optim"},
+    {"lib.data", "lib.models", "lib.evaluation"},
+    {"lib.multibox"},
     {"lib.legacy"},
     {"lib.checkpoint"},
+    {"lib.config"},
     {"lib.build"},
     {"lib.engine", "lib.inference"},
-    {"lib.timing", "lib.study"},
+    {"lib.timing"},
+    {"lib.study"},
 ]
 RANK = {package: rank for rank, packages in enumerate(RANKS) for package in packages}
-# The lowest rank is one family: a config is checked by lookup, a log is a util.
-FAMILY = RANKS[0]
+SCRIPTS = ("train", "test", "demo", "tools")  # above all ranks
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+FILES = {module_of(path): path for path in sorted((ROOT / "lib").rglob("*.py"))}
 
 
 def package_of(module: str) -> str:
     return ".".join(module.split(".")[:2])
 
 
-def imports_of(path: Path) -> list[str]:
-    found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def name_in_call(node: ast.Call) -> list[str]:
+    """What ``import_module("lib.x")`` and ``__import__("lib.x")`` import; of an f-string what is sure of it."""
+    called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    if called not in ("import_module", "__import__") or not node.args:
+        return []
+    argument = node.args[0]
+    if isinstance(argument, ast.JoinedStr) and argument.values:
+        argument = argument.values[0]
+    assert isinstance(argument, ast.Constant), f"line {node.lineno}: the name of the module must be visible"
+    return [argument.value.rstrip(".")]
+
+
+def imports_of(source: str) -> list[str]:
+    """The modules of lib, and the scripts, that a text imports, at its top or inside of functions."""
+    imported = []
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
+            imported += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: imports are absolute"
-            found.append(node.module)
-    return [name for name in found if name.startswith("lib.")]
+            assert node.level == 0, "imports are absolute"
+            inside = [f"{node.module}.{alias.name}" for alias in node.names]
+            imported += [name if name in FILES else node.module for name in inside]
+        elif isinstance(node, ast.Call):
+            imported += name_in_call(node)
+    return [name for name in imported if name.startswith("lib.") or name.split(".")[0] in SCRIPTS]
 
 
 @pytest.mark.parametrize(
-    "path", sorted((ROOT / "lib").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT))
+    ("source", "imported"),
+    [
+        ("import lib.ops", ["lib.ops"]),
+        ("def f():\n    from lib.utils import lookup, log", ["lib.utils.lookup", "lib.utils.log"]),
+        ("from lib.ops import nms_in_no_module", ["lib.ops"]),
+        ('importlib.import_module("lib.legacy")', ["lib.legacy"]),
+        ('import_module(f"lib.ops.{name}")', ["lib.ops"]),
+        ('__import__("lib.engine")', ["lib.engine"]),
+        ("import tools.bench.kernels", ["tools.bench.kernels"]),
+        ("import os, lib", []),
+    ],
 )
-def test_imports_go_down_only(path):
-    own = package_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
-    if own == "lib.__init__":
-        return
-    for imported in {package_of(name) for name in imports_of(path)} - {own}:
-        is_family = {own, imported} <= FAMILY
-        assert is_family or RANK[imported] < RANK[own], f"{path.relative_to(ROOT)} imports {imported}"
+def test_every_way_to_import_is_seen(source, imported):
+    assert imports_of(source) == imported
+
+
+def test_an_import_by_a_hidden_name_is_refused():
+    with pytest.raises(AssertionError, match="must be visible"):
+        imports_of("import_module(name)")
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_imports_go_down_only(module):
+    own = package_of(module)
+    for imported in {package_of(name) for name in imports_of(FILES[module].read_text("utf-8"))} - {own}:
+        assert own != "lib", f"lib/__init__.py imports {imported}"
+        assert RANK.get(imported, len(RANKS)) < RANK[own], f"{module} imports {imported}"
+
+
+def test_no_module_imports_itself_in_a_circle():
+    graph = {
+        module: {name for name in imports_of(path.read_text("utf-8")) if name in FILES and name != module}
+        for module, path in FILES.items()
+    }
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(f"modules import each other in a circle: {' -> '.join(error.args[1])}")
 
 
 def test_every_package_has_a_rank():
-    modules = {
-        f"lib.{path.stem}" for path in (ROOT / "lib").iterdir() if path.suffix == ".py" or path.is_dir()
-    }
-    assert modules - {"lib.__init__", "lib.__pycache__"} == set(RANK)
+    assert {package_of(module) for module in FILES} - {"lib"} == set(RANK)
 
 
 def test_no_torchvision_anywhere():

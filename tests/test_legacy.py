@@ -84,11 +84,15 @@ def test_unknown_keys_and_values_of_a_bmvc_config_are_named():
         ("MODEL", "STEP", [], r"MODEL of a BMVC config must hold .*; got STEP \(did you mean 'STEPS'\?\)"),
         ("MODEL", "NETS", "vgg19", "MODEL.NETS must be one of"),
         ("MODEL", "SSDS", "yolo", "MODEL.SSDS must be one of"),
+        ("MODEL", "FEATURE_LAYER", None, "MODEL.FEATURE_LAYER of a BMVC config must be given"),
+        ("TEST", "BATCH", 3, "TEST of a BMVC config must hold BATCH_SIZE; got BATCH"),
         ("MODEL", "SIZES", [[10, 20]], "MODEL.SIZES must be a list of pairs of equal numbers"),
         ("TRAIN", "TRAINABLE_SCOPE", "base,cnof", "TRAIN.TRAINABLE_SCOPE must be one of"),
         ("TRIAN", "MAX_EPOCHS", 3, r"a section of a BMVC config must be one of .*did you mean 'TRAIN'"),
     ):
         bad = {**good, section: {**good.get(section, {}), key: value}}
+        if value is None:
+            del bad[section][key]
         with pytest.raises(ValueError, match=message):
             load_config(bad)
 

@@ -15,17 +15,19 @@ import cv2
 import numpy as np
 import torch
 
+from lib import __version__
 from lib.checkpoint import read_run, save_checkpoint
-from lib.config import dump_config, to_plain
+from lib.config import dump_config
 from lib.engine.curves import draw_curves, write_results
 from lib.utils.files import write_json
+from lib.utils.yaml_files import to_plain
 
 
 class RunFolder:
     """Files of one training run.
 
-    ``config.yml`` (resolved), ``run.json`` (command, commit, seed, machine), ``log.txt``, ``epochs.jsonl`` (a line
-    per epoch), the same as ``results.csv`` and ``curves.png``, ``tensorboard/``, ``last.pth``, ``best.pth``.
+    ``config.yml`` (resolved), ``run.json`` (command, version, commit, seed, machine), ``log.txt``, ``epochs.jsonl`` (a
+    line an epoch), the same as ``results.csv`` and ``curves.png``, ``tensorboard/``, ``last.pth``, ``best.pth``.
 
     Args:
         path: the folder; made if it is not there.
@@ -59,6 +61,7 @@ class RunFolder:
         (self.path / "config.yml").write_text(dump_config(self.cfg), encoding="utf-8")
         about = {
             "command": " ".join(sys.argv),
+            "version": __version__,
             "commit": git_commit(),
             "seed": self.cfg["run"]["seed"],
             "started": time.strftime("%Y-%m-%d %H:%M:%S"),

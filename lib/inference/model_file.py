@@ -14,9 +14,10 @@ from torch import nn
 
 from lib.build import build_detector, num_classes
 from lib.checkpoint import is_ours, load_weights, read_checkpoint, read_run
-from lib.config import load_config, read_yaml
+from lib.config import load_config
 from lib.ops import PaddedDetections
 from lib.structures import Predictions
+from lib.utils.yaml_files import read_yaml
 
 HEADS, DETECTIONS = ("logits", "deltas", "priors"), ("boxes", "scores", "labels", "counts")
 

@@ -84,7 +84,8 @@ def translate_weights(
 def _pair_modules(theirs: Modules, ours: Modules, fit: Fit) -> tuple[dict[str, torch.Tensor], list[str]]:
     """The modules of one part, paired in order: our name -> their tensor, and what could not be paired, in words."""
     pairs, problems = {}, []
-    for their_module, our_module in itertools.zip_longest(theirs, ours, fillvalue={}):
+    none: dict[str, tuple[str, torch.Tensor]] = {}
+    for their_module, our_module in itertools.zip_longest(theirs, ours, fillvalue=none):
         for kind in dict.fromkeys([*their_module, *our_module]):
             if kind not in our_module:
                 problems.append(f"{their_module[kind][0]} with no counterpart")

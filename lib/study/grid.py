@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from easydict import EasyDict
 
-from lib.config import EasyDict, load_config, merge, read_yaml, to_plain
+from lib.config import load_config, merge
 from lib.utils.lookup import accepts, suggest
+from lib.utils.yaml_files import read_yaml, to_plain
 
 # Key of a grid -> its type and meaning. Experiments are written as in their files. All paths, also that of a
 # ``_base_``, are relative to the folder in which the command runs.

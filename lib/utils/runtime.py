@@ -77,7 +77,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def seed_everything(seed: int) -> None:
-    """Seeds Python, NumPy and torch. Data augmentation does not use them: it has generators of its own."""
+    """Seeds Python, NumPy and torch. Data augmentation uses none of them, but its own generators."""
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - third parties may draw from it
     torch.manual_seed(seed)
@@ -87,8 +87,8 @@ def seed_everything(seed: int) -> None:
 def readable_errors() -> Iterator[None]:
     """Ends a script with one clear line, and status 2, where the user can correct what is wrong.
 
-    That is an error which a check of this project raised, or the operating system. One that comes from inside
-    a library is a defect of ours, and keeps its traceback.
+    Such an error was raised by a check of this project, or by the operating system. One that comes from inside a
+    library is a defect of this project, and keeps its traceback.
     """
     try:
         yield
@@ -108,21 +108,23 @@ def _is_raised_by_us(error: Exception) -> bool:
     return Path(innermost.filename).resolve().is_relative_to(Path(__file__).resolve().parents[1])
 
 
-def set_tf32(is_on: bool) -> None:
-    """Whether GPUs that can may round the factors of products to TensorFloat-32."""
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = is_on
-
-
 def set_threads(count: int) -> None:
-    """Sets torch's threads; 0 leaves its own choice."""
+    """Sets torch's threads; with 0 torch chooses."""
     if count < 0:
-        raise ValueError(f"run.threads must be 0 (torch's own choice) or more; got {count}")
+        raise ValueError(f"run.threads must be 0 (torch chooses) or more; got {count}")
     if count:
         torch.set_num_threads(count)
 
 
+def prepare_torch(seed: int, threads: int, tf32: bool) -> None:
+    """Seeds every generator, sets torch's threads, and whether GPUs may round factors to TensorFloat-32."""
+    seed_everything(seed)
+    set_threads(threads)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+
+
 class Stopped(KeyboardInterrupt):
-    """A signal asked the program to end; its message says what stands."""
+    """A signal asked the program to end; the message says what has been saved."""
 
     def __init__(self, number: int, message: str = "stopped by a signal"):
         super().__init__(message)
@@ -130,9 +132,9 @@ class Stopped(KeyboardInterrupt):
 
 
 class StopSignals:
-    """Turns SIGTERM and SIGINT into ``Stopped``: at once, or, while ``deferred``, into a request to be seen to.
+    """Turns SIGTERM and SIGINT into ``Stopped``: at once or, while ``deferred``, when the program asks for them.
 
-    A second signal while one is pending stops at once.
+    A second signal stops the program at once.
 
     Attributes:
         requested: number of the signal that came while deferred; 0: none.
@@ -158,7 +160,7 @@ class StopSignals:
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
-        """Signals wait for whoever looks at ``requested``."""
+        """Inside of it, a signal only sets ``requested``."""
         self._is_deferred = True
         try:
             yield

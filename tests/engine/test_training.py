@@ -36,6 +36,7 @@ def test_a_run_writes_what_it_promises(train, capsys):
     assert cfg.data.classes == ["disc", "ring"]
     about = json.loads((folder / "run.json").read_text())
     assert about["seed"] == 0
+    assert about["version"] == "0.9.0"
     assert re.match(r"[0-9a-f]{12}|unknown", about["commit"])
     assert list((folder / "tensorboard").iterdir())
     content = read_run(folder / "last.pth")

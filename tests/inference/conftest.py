@@ -7,7 +7,8 @@ from torch import nn
 
 from lib.build import build_detector
 from lib.checkpoint import save_checkpoint
-from lib.config import load_config, to_plain
+from lib.config import load_config
+from lib.utils.yaml_files import to_plain
 
 CONFIG = {
     "input": {"size": [64, 96], "channels": "rgb", "std": [58.0, 57.0, 57.5]},

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from lib import __version__
 from lib.build import build_postprocess, input_size
 from lib.config import dump_config
 from lib.inference.model_file import DETECTIONS, HEADS, Loaded
@@ -145,7 +146,7 @@ def _quiet() -> Iterator[None]:
 
 
 def onnx_bytes(loaded: Loaded, heads: bool = False, resize: bool = True) -> bytes:
-    """The content of an ONNX file, in standard operators of opset 18, with class names and config inside.
+    """The content of an ONNX file, in standard operators of opset 18, with class names, config and our version inside.
 
     Args:
         loaded: the detector.
@@ -182,6 +183,7 @@ def onnx_bytes(loaded: Loaded, heads: bool = False, resize: bool = True) -> byte
     about = {
         "classes": json.dumps(list(loaded.classes), ensure_ascii=False),
         "config": dump_config(loaded.cfg),
+        "version": __version__,
         "input": f"images: (batch, height, width, 3) uint8 BGR{sizes}",
         "outputs": ", ".join(HEADS) if heads else detections,
     }
@@ -192,6 +194,7 @@ def onnx_bytes(loaded: Loaded, heads: bool = False, resize: bool = True) -> byte
 
 
 def write_archive(path: Path, loaded: Loaded, heads: bool = False, resize: bool = True) -> None:
-    """Writes a torch.export archive (.pt2), with class names and config as extra files."""
+    """Writes a torch.export archive (.pt2), with class names, config and our version as extra files."""
     about = {"classes.json": json.dumps(list(loaded.classes)), "config.yml": dump_config(loaded.cfg)}
+    about["version.txt"] = __version__
     torch.export.save(make_program(loaded, heads, resize and not heads), path, extra_files=about)

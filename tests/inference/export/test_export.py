@@ -53,6 +53,7 @@ def test_file_says_what_it_is(files):
     session = onnxruntime.InferenceSession(files["detections"])
     metadata = session.get_modelmeta().custom_metadata_map
     assert json.loads(metadata["classes"]) == ["disc", "ring"]
+    assert metadata["version"] == "0.9.0"
     predictor = Predictor(files["detections"])
     assert (predictor.classes, predictor.size) == (("disc", "ring"), (64, 96))
 
