@@ -92,7 +92,7 @@ class DataReport(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """The report for other programs, as plain values."""
         keys = ("objects", "without_prior", "without_fitted_prior")
-        counts = {row[0]: dict(zip(keys, row[2:3] + row[3::2], strict=False)) for row in self.size_rows()[1:]}
+        counts = {row[0]: dict(zip(keys, [row[2], *row[3::2]], strict=False)) for row in self.size_rows()[1:]}
         images = {"images": self.survey.num_images, "images_without_objects": self.survey.num_empty}
         return {
             **images,

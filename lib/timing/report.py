@@ -9,8 +9,8 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
-from lib.evaluation.tables import Row, align
 from lib.timing.turns import Spread, comparison_text
+from lib.utils.table import Row, align
 
 COST = ("parameters M", "GMAC", "GFLOP", "backbone", "neck", "head", "priors", "candidates", "AP small")
 

@@ -26,7 +26,6 @@ from lib.structures import BACKGROUND, Predictions
 from lib.timing.turns import compare, machine, take_turns
 
 STAGES = ("prepare", "network", "select")
-PARTS = ("backbone", "neck", "head")
 
 
 class _Batch:
@@ -45,56 +44,35 @@ class _Batch:
         self.predictor.select(self.output, self.sizes)
 
 
-def time_stages(
-    predictors: Mapping[str, Predictor], images: Sequence[np.ndarray], seconds: float, device: torch.device
-) -> dict[str, dict[str, np.ndarray]]:
-    """Times the stages of predictors, which take turns.
-
-    Args:
-        predictors: name -> predictor; each sees all the images as one batch, once a round.
-        images: (H, W, 3) uint8 BGR.
-        seconds: after which no further round begins; there are three at least, after two that do not count.
-        device: of the predictors.
-
-    Returns:
-        name -> stage, or ``total`` -> (rounds,) milliseconds an image.
-    """
-    batches = {name: _Batch(predictor, images) for name, predictor in predictors.items()}
-    sides = {(name, stage): getattr(batches[name], stage) for name in batches for stage in STAGES}
-    turns = take_turns(sides, seconds, device)
-    times = {name: {stage: turns[name, stage] / len(images) for stage in STAGES} for name in batches}
-    return {name: {**parts, "total": np.sum([*parts.values()], axis=0)} for name, parts in times.items()}
-
-
 def describe(detector: nn.Module, size: tuple[int, int]) -> dict[str, Any]:
     """Parameters, multiply-accumulates (MACs) and FLOPs of a detector for an input of (height, width), also by part.
 
     Convolutions and linear layers are counted; one of their MACs is two FLOPs.
     """
-    macs = count_macs(detector, size)
-    parts: dict[str, dict[str, int]] = {}
-    for part in PARTS:
+    macs, parts = count_macs(detector, size), {}
+    for part in ("backbone", "neck", "head"):
         own = sum(count for layer, count in macs.items() if layer.startswith(f"{part}."))
         parts[part] = {"parameters": count_parameters(getattr(detector, part)), "macs": own}
     total = sum(macs.values())
     return {"parameters": count_parameters(detector), "macs": total, "flops": 2 * total, "parts": parts}
 
 
-def count_candidates(predictor: Predictor, images: Sequence[np.ndarray]) -> tuple[int, float | None]:
-    """Number of priors, and of the scores that pass the threshold into NMS, on average over the images.
+def count_candidates(predictor: Predictor, images: Sequence[np.ndarray]) -> dict[str, float | None]:
+    """``priors``, and ``candidates``, the scores that pass the threshold into NMS, on average over the images.
 
     At most ``max_candidates`` a class are counted. Where NMS is inside the model: 0 and None.
     """
     output = predictor.forward(predictor.prepare(images)[0])
     if not isinstance(output, Predictions):
-        return 0, None
+        return {"priors": 0, "candidates": None}
     selection = predictor.postprocess.selection
     is_sigmoid = predictor.postprocess.activation == "sigmoid"
     logits = output.logits.float()
     scores = logits.sigmoid() if is_sigmoid else logits.softmax(-1)
     passed = (scores > selection.score_threshold).sum(1)  # (B, K)
     passed[:, BACKGROUND] = 0
-    return len(output.priors), passed.clamp(max=selection.max_candidates).sum(1).float().mean().item()
+    candidates = passed.clamp(max=selection.max_candidates).sum(1).float().mean().item()
+    return {"priors": len(output.priors), "candidates": candidates}
 
 
 def make_images(
@@ -143,28 +121,33 @@ def open_models(
 def run_speed(
     predictors: Mapping[str, Predictor], images: Sequence[np.ndarray], seconds: float, device: torch.device
 ) -> dict[str, Any]:
-    """Costs and times of predictors, which take turns.
+    """Costs and times of predictors, whose stages take turns.
 
     Args:
-        images: one batch, (H, W, 3) uint8 BGR.
-        seconds: to measure for.
+        predictors: name -> predictor; each sees all the images as one batch, once a round.
+        images: (H, W, 3) uint8 BGR.
+        seconds: after which no further round begins; there are three at least.
+        device: of the predictors.
 
     Returns:
-        Plain values: ``header``, and ``models``: name -> cost, ``time_ms`` an image of each stage, and ``ratio``: how
-        many times as long as with the first predictor it takes, round by round.
+        Plain values: ``header``, and ``models``: name -> cost, ``time_ms`` an image of each stage and in total, and
+        ``ratio``: how many times as long as with the first predictor it takes, round by round.
     """
     models: dict[str, dict[str, Any]] = {name: {"time_ms": {}, "ratio": {}} for name in predictors}
     for name, predictor in predictors.items():
         if isinstance(predictor, Predictor):  # not of another project
-            priors, candidates = count_candidates(predictor, images)
-            models[name] |= {"priors": priors, "candidates": candidates}
             models[name] |= describe(build_detector(predictor.cfg), predictor.size)
-    times = time_stages(predictors, images, seconds, device)
-    for stage in (*STAGES, "total"):
-        for name, figures in compare({name: own[stage] for name, own in times.items()}).items():
+            models[name] |= count_candidates(predictor, images)
+    batches = {name: _Batch(predictor, images) for name, predictor in predictors.items()}
+    sides = {(name, stage): getattr(batches[name], stage) for name in batches for stage in STAGES}
+    turns = take_turns(sides, seconds, device)
+    for stage, parts in (*((stage, [stage]) for stage in STAGES), ("total", STAGES)):
+        times = {
+            name: np.sum([turns[name, part] for part in parts], axis=0) / len(images) for name in batches
+        }
+        for name, figures in compare(times).items():
             for key, spread in figures.items():
                 models[name][key][stage] = spread
     sizes = [f"{height}x{width}" for height, width in sorted({image.shape[:2] for image in images})]
-    rounds = len(next(iter(times.values()))["total"])
-    header = {"batch": len(images), "rounds": rounds, "images": sizes}
+    header = {"batch": len(images), "rounds": len(next(iter(turns.values()))), "images": sizes}
     return {"header": {**machine(device), **header}, "models": models}

@@ -25,7 +25,7 @@ Config = Mapping[str, Any]
 
 
 class Pair(NamedTuple):
-    """What is timed beside a peer: an experiment, the peer's name of the same network, images of a batch."""
+    """What is timed beside a peer: our experiment, the peer's name of the same network, images of a batch."""
 
     experiment: str
     peer: str
@@ -48,7 +48,7 @@ def pair_case(name: str, cfg: Config, device: torch.device, peer: Callable[..., 
     pair, is_loss = PAIRS[name], name == "loss"
     batch = random_batch(cfg, pair.images)
     ours = loss_step(cfg, batch, device) if is_loss else partial(new_learner(cfg, device).step, [batch])
-    sides: dict[str, Call] = {"ours": ours}
+    sides: dict[str, Call | None] = {"ours": ours}
     if peer is not None:
         other = peer(pair.peer, batch, device, PRECISIONS[cfg["train"]["precision"]])
         sides["torchvision"] = other.loss_step() if is_loss else other.step

@@ -35,7 +35,12 @@ class Spread(NamedTuple):
         return cls(*np.percentile(samples, (50, 5, 95)).tolist())
 
     def __str__(self) -> str:
-        return "{} ({} to {})".format(*(f"{value:.3g}" if value < 1000 else f"{value:.0f}" for value in self))
+        return "{} ({} to {})".format(*map(short, self))
+
+
+def short(value: float) -> str:
+    """A number with three digits, or rounded to a whole one."""
+    return f"{value:.3g}" if value < 999.5 else f"{value:,.0f}"
 
 
 def take_turns(
@@ -87,16 +92,15 @@ def wait(device: torch.device) -> None:
 
 
 def compare(times: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
-    """Spreads as plain values: ``time_ms``, and ``ratio``, how many times as long as the first takes, round by round.
+    """Plain values for each side of (rounds,) milliseconds: the spreads ``time_ms`` and ``ratio``.
 
-    Args:
-        times: name -> (rounds,) milliseconds.
+    A ratio is how many times as long as the first side another one takes, round by round.
     """
     first = next(iter(times.values()))
-    values = {name: (Spread.of(own), Spread.of(own / first)) for name, own in times.items()}
-    return {
-        name: {"time_ms": own._asdict(), "ratio": ratio._asdict()} for name, (own, ratio) in values.items()
+    spreads = {
+        name: {"time_ms": Spread.of(own), "ratio": Spread.of(own / first)} for name, own in times.items()
     }
+    return {name: {key: spread._asdict() for key, spread in own.items()} for name, own in spreads.items()}
 
 
 def comparison_text(title: str, figures: Mapping[str, Mapping[str, Any]]) -> str:
@@ -104,10 +108,9 @@ def comparison_text(title: str, figures: Mapping[str, Mapping[str, Any]]) -> str
     lines, first = [title], next(iter(figures))
     for name, entry in figures.items():
         time_ms, ratio = Spread(**entry["time_ms"]), Spread(**entry["ratio"])
-        text = f"{time_ms} ms, {1000 / time_ms.median:.3g} a second"
-        lines.append(
-            f"    {name:24}{text}" + (f", {ratio} times as long as {first}" if name != first else "")
-        )
+        note = "" if name == first else f", {ratio} times as long as {first}"
+        note += ", ANOTHER RESULT" if entry.get("same") is False else ""
+        lines.append(f"    {name:24}{time_ms} ms, {short(1000 / time_ms.median)} a second{note}")
     return "\n".join(lines)
 
 
@@ -116,13 +119,13 @@ class Case(NamedTuple):
 
     Attributes:
         name: of the job.
-        sides: name -> a call that does the job; the first is ours.
+        sides: name -> a call that does the job, ours first; None where it is not for this job, or not installed.
         is_same: whether the result of another side (second argument) equals ours; None: they are not compared.
         images: that a call works on.
     """
 
     name: str
-    sides: Mapping[str, Call]
+    sides: Mapping[str, Call | None]
     is_same: Callable[[Any, Any], bool] | None = None
     images: int = 1
 
@@ -141,15 +144,14 @@ def run_cases(
     report: dict[str, Any] = {"machine": machine(device), "command": sys.argv, "cases": {}}
     print(report["machine"])
     for name, sides, is_same, images in cases:
-        results = [call() for call in sides.values()] if is_same else []
-        times = take_turns(sides, seconds * len(sides), device, **options)
+        calls = {side: call for side, call in sides.items() if call}
+        results = {side: call() for side, call in calls.items()} if is_same else {}
+        times = take_turns(calls, seconds * len(calls), device, **options)
         figures = compare({side: values / images for side, values in times.items()})
-        print(comparison_text(name, figures), flush=True)
-        for index, side in enumerate(sides):
-            figures[side]["same"] = is_same(results[0], results[index]) if is_same else None
-            if figures[side]["same"] is False:
-                print(f"    {side} has ANOTHER RESULT")
+        for side in calls:
+            figures[side]["same"] = is_same(results["ours"], results[side]) if is_same else None
         report["cases"][name] = figures
+        print(comparison_text(name, figures), flush=True)
     if file:
         write_json(file, report)
 

@@ -15,7 +15,7 @@ from lib.build import build_detector
 from lib.config import load_config
 from lib.inference import Predictor
 from lib.timing.report import known_ap_small, plot_time_against_ap, speed_table
-from lib.timing.stages import count_candidates, describe, make_images, open_models, run_speed, time_stages
+from lib.timing.stages import count_candidates, describe, make_images, open_models, run_speed
 from lib.utils.runtime import readable_errors
 from tools import export, speed
 
@@ -31,15 +31,6 @@ def test_cost_is_that_of_the_published_table_and_its_parts_add_up():
     assert cost["flops"] == 2 * cost["macs"]
     assert sum(part["macs"] for part in cost["parts"].values()) == cost["macs"]
     assert sum(part["parameters"] for part in cost["parts"].values()) == cost["parameters"]
-
-
-def test_models_take_turns_and_each_stage_is_timed(checkpoint, images):
-    predictors = {"a": Predictor(checkpoint, "cpu"), "b": Predictor(checkpoint, "cpu")}
-    times = time_stages(predictors, images[:2], 0, CPU)
-    for stages in (times["a"], times["b"]):
-        assert list(stages) == ["prepare", "network", "select", "total"]
-        assert all(values.shape == (3,) and (values > 0).all() for values in stages.values())
-        np.testing.assert_allclose(stages["total"], stages["prepare"] + stages["network"] + stages["select"])
 
 
 def test_a_batch_goes_through_the_stages_in_order_and_times_are_of_an_image():
@@ -58,21 +49,24 @@ def test_a_batch_goes_through_the_stages_in_order_and_times_are_of_an_image():
         def select(self, output, sizes):
             calls.append(f"select {output} {sizes}")
 
-    times = time_stages({"slow": Slow()}, [None] * 4, 0, CPU)["slow"]
-    assert calls == ["prepare", "network prepared", "select output 4"] * 5
-    assert 5 <= times["network"].min() < 20
-    assert times["prepare"].max() < 5
+    images = [np.zeros((2, 3, 3), np.uint8)] * 4
+    report = run_speed({"slow": Slow(), "again": Slow()}, images, 0, CPU)
+    assert calls == ["prepare", "network prepared", "select output 4"] * 10
+    assert (report["header"]["rounds"], report["header"]["images"]) == (3, ["2x3"])
+    times = report["models"]["again"]["time_ms"]
+    assert list(times) == ["prepare", "network", "select", "total"]
+    assert 5 <= times["network"]["p5"] < 20
+    assert times["total"]["p5"] >= times["network"]["p5"] > times["prepare"]["median"] > 0
+    assert "parts" not in report["models"]["slow"]
 
 
 def test_candidates_are_the_scores_that_pass(checkpoint, images):
-    priors, few = count_candidates(
-        Predictor(checkpoint, "cpu", overrides=["postprocess.score_threshold=1.0"]), images
+    few, many = (
+        count_candidates(Predictor(checkpoint, "cpu", overrides=[f"postprocess.score_threshold={x}"]), images)
+        for x in (1.0, 0.0)
     )
-    _, many = count_candidates(
-        Predictor(checkpoint, "cpu", overrides=["postprocess.score_threshold=0.0"]), images
-    )
-    assert few == 0
-    assert many == 2 * min(priors, 400)
+    assert few["candidates"] == 0
+    assert many["candidates"] == 2 * min(many["priors"], 400)
 
 
 def test_report_has_all_figures_and_can_be_drawn(checkpoint, images, tmp_path):

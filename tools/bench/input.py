@@ -54,7 +54,7 @@ def make_case(folder: Path, content: dict[str, Any], name: str) -> Case:
         return lambda: (loader.set_epoch(next(epochs)), list(loader))
 
     dataset, reduced = CocoDataset(folder, content), CocoDataset(folder, content, decode="reduced")
-    sides = {"ours": ours(dataset), "ours, decode: reduced": ours(reduced)}
+    sides: dict[str, Call | None] = {"ours": ours(dataset), "ours, decode: reduced": ours(reduced)}
     if peers := load_torchvision_peer():
         prepare = peers.input_peer(INPUT)
         images = [(str(folder / file), *dataset.objects(index)) for index, file in enumerate(dataset.files)]

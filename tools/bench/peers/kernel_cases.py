@@ -1,6 +1,6 @@
 """The jobs of tools/bench/kernels.py, done by us and by each other implementation that is installed."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from lib.ops import batched_nms, bbox_overlaps, nms, reference, soft_nms
 from lib.ops.boxes import xyxy_to_xywh
 from lib.ops.padded import Selection
 from lib.structures import Predictions
-from lib.timing.turns import Case
+from lib.timing.turns import Call, Case
 
 try:
     import torchvision
@@ -27,14 +27,6 @@ except ImportError:
     torchvision = None
 
 DEMO = Path(__file__).resolve().parents[3] / "experiments" / "demo" / "plain.pth"
-
-
-IsSame = Callable[[Any, Any], bool]
-
-
-def make_case(name: str, is_same: IsSame | None, **sides: Any) -> Case:
-    """A case without the sides that are None or False: not for this job, or not installed."""
-    return Case(name, {side: call for side, call in sides.items() if call}, is_same)
 
 
 def random_boxes(count: int, side: float, smallest: float, largest: float, seed: int = 0) -> torch.Tensor:
@@ -80,65 +72,60 @@ def same_detections(ours: Any, theirs: Any) -> bool:
 def nms_case(count: int, side: int, largest: float, device: str = "cpu") -> Case:
     """NMS at IoU .5 of boxes in a square."""
     boxes, scores = random_boxes(count, side, 2, largest).to(device), random_scores(count).to(device)
-    plain: Any = xyxy_to_xywh(boxes).double().cpu().numpy(), scores.cpu().numpy(), 0.0, 0.5
-    return make_case(
-        f"nms, {count} boxes in {side}x{side}, {len(nms(boxes, scores, 0.5))} kept",
-        same_set,
-        ours=partial(nms, boxes, scores, 0.5),
-        torchvision=torchvision and partial(torchvision.ops.nms, boxes, scores, 0.5),
-        OpenCV=device == "cpu" and partial(cv2.dnn.NMSBoxes, *plain),
-        reference=device == "cpu" and count < 10000 and partial(reference.nms, boxes, scores, None, 0.5),
-    )
+    plain: Any = xyxy_to_xywh(boxes).double().cpu().numpy(), scores.cpu().numpy()
+    sides: dict[str, Call | None] = {"ours": lambda: nms(boxes, scores, 0.5)}
+    if torchvision:
+        sides["torchvision"] = lambda: torchvision.ops.nms(boxes, scores, 0.5)
+    if device == "cpu":
+        sides["OpenCV"] = lambda: cv2.dnn.NMSBoxes(*plain, 0.0, 0.5)
+        sides["reference"] = (lambda: reference.nms(boxes, scores, None, 0.5)) if count < 10000 else None
+    kept = len(nms(boxes, scores, 0.5))
+    return Case(f"nms, {count} boxes in {side}x{side}, {kept} kept", sides, same_set)
 
 
 def batched_case(count: int, classes: int) -> Case:
     """NMS at IoU .5 within each class."""
     boxes, scores = random_boxes(count, 300, 10, 80), random_scores(count)
     labels = torch.randint(0, classes, (count,), generator=torch.Generator().manual_seed(2))
-    plain: Any = xyxy_to_xywh(boxes).double().numpy(), scores.numpy(), labels.int().numpy(), 0.0, 0.5
-    return make_case(
-        f"batched_nms, {count} boxes of {classes} classes",
-        same_set,
-        ours=partial(batched_nms, boxes, scores, labels, 0.5),
-        torchvision=torchvision and partial(torchvision.ops.batched_nms, boxes, scores, labels, 0.5),
-        OpenCV=partial(cv2.dnn.NMSBoxesBatched, *plain),
-        reference=partial(reference.nms, boxes, scores, labels, 0.5),
-    )
+    plain: Any = xyxy_to_xywh(boxes).double().numpy(), scores.numpy(), labels.int().numpy()
+    peer = torchvision and partial(torchvision.ops.batched_nms, boxes, scores, labels, 0.5)
+    sides = {"ours": lambda: batched_nms(boxes, scores, labels, 0.5), "torchvision": peer}
+    sides["OpenCV"] = lambda: cv2.dnn.NMSBoxesBatched(*plain, 0.0, 0.5)
+    sides["reference"] = lambda: reference.nms(boxes, scores, labels, 0.5)
+    return Case(f"batched_nms, {count} boxes of {classes} classes", sides, same_set)
 
 
 def overlaps_case(name: str, boxes: torch.Tensor, mode: str) -> Case:
     """Overlaps of many boxes with 50."""
-    objects, peer = random_boxes(50, 300, 4, 64, seed=3), None
-    plain, plain_objects = (xyxy_to_xywh(values).double().numpy() for values in (boxes, objects))
-    if torchvision:
-        peer = {"iou": torchvision.ops.box_iou, "giou": torchvision.ops.generalized_box_iou}.get(mode)
-    return make_case(
-        f"{mode}, {len(boxes)} {name} x 50",
-        same_values,
-        ours=partial(bbox_overlaps, boxes, objects, mode),
-        torchvision=peer and partial(peer, boxes, objects),
-        pycocotools=mode == "iou" and partial(pycocotools.mask.iou, plain, plain_objects, [0] * 50),
-        reference=partial(reference.bbox_overlaps, boxes, objects, mode),
-    )
+    objects = random_boxes(50, 300, 4, 64, seed=3)
+    sides: dict[str, Call | None] = {"ours": lambda: bbox_overlaps(boxes, objects, mode)}
+    if torchvision and mode in ("iou", "giou"):
+        theirs = torchvision.ops.box_iou if mode == "iou" else torchvision.ops.generalized_box_iou
+        sides["torchvision"] = lambda: theirs(boxes, objects)
+    if mode == "iou":
+        first, second = (xyxy_to_xywh(values).double().numpy() for values in (boxes, objects))
+        sides["pycocotools"] = lambda: pycocotools.mask.iou(first, second, [0] * len(second))
+    sides["reference"] = lambda: reference.bbox_overlaps(boxes, objects, mode)
+    return Case(f"{mode}, {len(boxes)} {name} x 50", sides, same_values)
 
 
 def postprocess_case(name: str, given: Predictions, device: str = "cpu") -> Case:
     """From the raw output of a detector to at most 200 detections an image, in the network's frame."""
     count = int((given.logits.softmax(-1)[..., 1:] > 0.01).sum())
     logits, deltas, priors = (tensor.to(device) for tensor in given[:3])
-    given = Predictions(logits, deltas, priors, given.image_size)
-    images, is_cpu, peer = len(given.logits), device == "cpu", None
+    given = given._replace(logits=logits, deltas=deltas, priors=priors)
+    images, is_cpu = len(logits), device == "cpu"
     process = PostProcess(BoxCoder(), Selection(0.01, 0.45, max_candidates=400, max_detections=200))
     ours = process if is_cpu else process.padded  # on a GPU up to where the host would read: nothing waits
+    sizes = torch.tensor([given.image_size] * images, device=device)
+    sides: dict[str, Call | None] = {"ours": lambda: ours(given, sizes)}
     if torchvision:
         model = torchvision.models.detection.ssd300_vgg16(weights=None, weights_backbone=None)
         outputs = {"cls_logits": logits, "bbox_regression": deltas}
         shapes = [priors] * images, [given.image_size] * images
-        peer = partial(model.postprocess_detections, outputs, *shapes)
-    name = f"post-processing, {name}, {images} of {tuple(given.logits.shape[1:])} logits, {count} scores pass"
-    sizes = torch.tensor([given.image_size] * images, device=device)
-    is_same = same_detections if is_cpu else None
-    return make_case(name, is_same, ours=partial(ours, given, sizes), torchvision=peer)
+        sides["torchvision"] = lambda: model.postprocess_detections(outputs, *shapes)
+    name = f"post-processing, {name}, {images} of {tuple(logits.shape[1:])} logits, {count} scores pass"
+    return Case(name, sides, same_detections if is_cpu else None)
 
 
 def ssd300_output(images: int, spread: float, background: float, objects: int = 0) -> Predictions:
@@ -173,13 +160,9 @@ def cpu_cases() -> Iterator[Case]:
     if DEMO.exists():
         yield postprocess_case("trained detector of the demo", demo_output())
     boxes, scores = random_boxes(1000, 300, 2, 64), random_scores(1000)
-    plain = partial(reference.soft_nms, boxes, scores, None, "gaussian", 0.3, 0.5, 0.001)
-    yield make_case(
-        "soft_nms, 1000 boxes in 300x300",
-        lambda ours, theirs: same_set(ours[0], theirs[0]),
-        ours=partial(soft_nms, boxes, scores),
-        reference=plain,
-    )
+    ours, plain = partial(soft_nms, boxes, scores), partial(reference.soft_nms, boxes, scores, None)
+    sides = {"ours": lambda: ours()[0], "reference": lambda: plain("gaussian", 0.3, 0.5, 0.001)[0]}
+    yield Case("soft_nms, 1000 boxes in 300x300", sides, same_set)
 
 
 def cuda_cases() -> Iterator[Case]:
