@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -222,36 +222,26 @@ def _areas(annotations: Entries, xywh: np.ndarray) -> np.ndarray:
     areas = _column(given, "area", "annotation")
     missing = ~np.isfinite(areas)
     if missing.any():
-        log.warning(
-            "missing_area %d of %d annotations: width x height decides their size", missing.sum(), len(given)
-        )
+        text = "missing_area %d of %d annotations: width x height decides their size"
+        log.warning(text, missing.sum(), len(given))
     return np.where(missing, xywh[:, 2] * xywh[:, 3], areas)
 
 
-def _column(entries: Entries, key: str, what: str) -> np.ndarray:
+def _column(entries: Entries, key: str, what: str, number: int = 0) -> np.ndarray:
     """One key of every entry: (N, 4) float64 of "bbox", (N,) float64 of "score" and "area", (N,) int64 of ids.
 
     Raises:
-        ValueError: it is missing or of another type; the message shows the first such entry.
+        ValueError: it is missing or of another type; the message shows the first such entry, which has ``number``.
     """
     form, read = _FORMS.get(key, ("a whole number", _ids))
     try:
         return read([entry[key] for entry in entries])
     except (KeyError, TypeError, ValueError):
-        bad = next((index for index, entry in enumerate(entries) if not _fits(read, entry, key)), 0)
-        raise ValueError(
-            f"{key} of each {what} must be {form}; got {str(entries[bad])[:200]} as {what} number {bad}: "
-            "correct the file"
-        ) from None
-
-
-def _fits(read: Callable[[list[Any]], np.ndarray], entry: Mapping[str, Any], key: str) -> bool:
-    """Whether one entry alone can be read."""
-    try:
-        read([entry[key]])
-    except (KeyError, TypeError, ValueError):
-        return False
-    return True
+        for index, entry in enumerate(entries if len(entries) > 1 else ()):
+            _column([entry], key, what, index)
+    raise ValueError(
+        f"{key} of each {what} must be {form}; got {str(entries[0])[:200]} as {what} number {number}: correct the file"
+    )
 
 
 def _ids(values: list[Any]) -> np.ndarray:

@@ -44,16 +44,9 @@ class Difference(NamedTuple):
 
     def to_json(self) -> dict[str, float | str | None]:
         """All of it as plain values, with the difference and the verdict."""
-        return {
-            "name": self.name,
-            "first": self.first,
-            "second": self.second,
-            "low": self.interval and self.interval.low,
-            "high": self.interval and self.interval.high,
-            "p_value": self.p_value,
-            "difference": self.change,
-            "verdict": self.verdict,
-        }
+        low, high = self.interval or (None, None)
+        values = {"name": self.name, "first": self.first, "second": self.second, "low": low, "high": high}
+        return {**values, "p_value": self.p_value, "difference": self.change, "verdict": self.verdict}
 
 
 class Comparison(NamedTuple):

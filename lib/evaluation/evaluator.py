@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -41,25 +41,18 @@ def evaluate(
     return Result(protocol, ground_truth.names, curves, count_objects(ground_truth, protocol))
 
 
-class ImageDetections(NamedTuple):
-    """The detections of one image.
-
-    Attributes:
-        xywh: (D, 4) float64, pixels of the original image.
-        scores: (D,) float64.
-        category_ids: (D,) int64.
-    """
-
-    xywh: np.ndarray
-    scores: np.ndarray
-    category_ids: np.ndarray
-
-
 class Evaluator:
     """Collects the detections of a model image by image, as arrays, and judges them.
 
     Each image counts once, whether it has detections or not. If it comes again, because a sampler pads its last
-    batch with images, the first detections stay. Images that never came do not count.
+    batch with images, the first detections stay. Images that never came do not count. The detections of an image
+    are kept as (D, 6) float64: xywh in pixels of the original image, score, category id.
+
+    Args:
+        ground_truth: a data set in COCO form: images, annotations, categories.
+        category_ids: category id of label 1, 2, ...
+        protocol: see ``make_protocol``.
+        engine: "hotcoco" or "pycocotools".
     """
 
     def __init__(
@@ -69,20 +62,12 @@ class Evaluator:
         protocol: Protocol,
         engine: str = "hotcoco",
     ) -> None:
-        """Reads the ground truth.
-
-        Args:
-            ground_truth: a data set in COCO form: images, annotations, categories.
-            category_ids: category id of label 1, 2, ...
-            protocol: see ``make_protocol``.
-            engine: "hotcoco" or "pycocotools".
-        """
         lookup(ENGINES, engine, "evaluation.engine")
         self._coco, self._protocol, self._engine = ground_truth, protocol, engine
         truth = make_ground_truth(ground_truth, protocol, category_ids)
         self._category_ids = np.array([0, *category_ids], np.int64)  # label 0 is the background
         self._images = set(truth.image_ids.tolist())
-        self._rows: dict[int, ImageDetections] = {}
+        self._rows: dict[int, np.ndarray] = {}
 
     def update(self, image_id: int, detections: Detections) -> None:
         """Takes the detections of one image: xyxy in pixels of the original image, labels from 1 on."""
@@ -99,15 +84,14 @@ class Evaluator:
                 f"{labels.max()} for image {image_id}: the model was built for other classes"
             )
         xyxy = boxes.astype(np.float64).reshape(-1, 4)
-        xywh = np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1)
-        rows = ImageDetections(xywh, scores.astype(np.float64), self._category_ids[labels])
+        rows = np.column_stack([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2], scores, self._category_ids[labels]])
         self.merge({image_id: rows})
 
-    def state(self) -> dict[int, ImageDetections]:
+    def state(self) -> dict[int, np.ndarray]:
         """What was collected, by image id, to send to another process."""
         return dict(self._rows)
 
-    def merge(self, state: Mapping[int, ImageDetections]) -> None:
+    def merge(self, state: Mapping[int, np.ndarray]) -> None:
         """Adds what another process collected; images that are already here stay as they are."""
         for image_id, rows in state.items():
             self._rows.setdefault(image_id, rows)
@@ -125,9 +109,9 @@ class Evaluator:
     def results(self) -> list[dict[str, Any]]:
         """The detections as a COCO results list, by image id."""
         return [
-            {"image_id": image_id, "category_id": category, "bbox": box, "score": score}
+            {"image_id": image_id, "category_id": int(category), "bbox": box, "score": score}
             for image_id, rows in sorted(self._rows.items())
-            for box, score, category in zip(*(values.tolist() for values in rows), strict=True)
+            for *box, score, category in rows.tolist()
         ]
 
     def evaluate(self) -> Result:
@@ -138,9 +122,9 @@ class Evaluator:
         if missing:
             log.warning("images_left_out %d of %d had no update and do not count", missing, len(self._images))
         truth = make_ground_truth(self._coco, self._protocol, self._category_ids[1:], self._rows)
-        images = np.array(sorted(self._rows), np.int64)
-        rows = [self._rows[image] for image in images.tolist()]
-        xywh, scores, categories = (np.concatenate(values) for values in zip(*rows, strict=True))
-        image_ids = np.repeat(images, [len(image.scores) for image in rows])
-        table = detection_table(image_ids, categories, xywh, scores, truth)
+        parts = sorted(self._rows.items())
+        image_ids = np.repeat([image_id for image_id, _ in parts], [len(rows) for _, rows in parts])
+        rows = np.concatenate([rows for _, rows in parts])
+        categories = rows[:, 5].astype(np.int64)
+        table = detection_table(image_ids, categories, rows[:, :4], rows[:, 4], truth)
         return evaluate(truth, table, self._protocol, self._engine)

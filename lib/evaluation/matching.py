@@ -166,7 +166,7 @@ def _places(groups: np.ndarray, scores: np.ndarray) -> np.ndarray:
 def _match_coco(
     pairs: Pairs,
     detections: DetectionTable,
-    object_ignored: np.ndarray,
+    ignored: np.ndarray,
     is_region: np.ndarray,
     thresholds: np.ndarray,
 ) -> np.ndarray:
@@ -176,9 +176,9 @@ def _match_coco(
     of every image and class do not compete with each other, so they take their objects in one step.
     """
     turn = _places(_classes(detections), detections.score)
-    shape = (len(thresholds), object_ignored.shape[1])
+    shape = (len(thresholds), ignored.shape[1])
     found = np.full((len(turn), *shape), NONE, np.int32)
-    taken = np.zeros((len(object_ignored), *shape), bool)
+    taken = np.zeros((len(ignored), *shape), bool)
     order = np.lexsort((pairs.object, pairs.iou, pairs.detection, turn[pairs.detection]))
     row, candidate, iou = (values[order] for values in pairs)
     edges = np.searchsorted(turn[row], np.arange(turn.max(initial=-1) + 2))
@@ -188,7 +188,7 @@ def _match_coco(
         free &= iou[begin:end, None, None] >= thresholds[:, None]  # (n, T, A)
         place = np.arange(end - begin, dtype=np.int32)[:, None, None]
         starts = np.flatnonzero(np.diff(rows, prepend=NONE))
-        counting = free & ~object_ignored[objects][:, None, :]
+        counting = free & ~ignored[objects][:, None, :]
         best = np.maximum.reduceat(np.where(counting, place, NONE), starts)
         best = np.where(best == NONE, np.maximum.reduceat(np.where(free, place, NONE), starts), best)
         hit = np.nonzero(best != NONE)
@@ -201,7 +201,7 @@ def _match_coco(
 def _match_voc(
     pairs: Pairs,
     detections: DetectionTable,
-    object_ignored: np.ndarray,
+    ignored: np.ndarray,
     is_region: np.ndarray,
     thresholds: np.ndarray,
 ) -> np.ndarray:
@@ -212,12 +212,12 @@ def _match_voc(
     order = np.lexsort((pairs.object, -pairs.iou, pairs.detection))
     first = order[np.flatnonzero(np.diff(pairs.detection[order], prepend=NONE))]
     best, iou = pairs.object[first], pairs.iou[first]
-    found = np.full((len(best), len(thresholds), object_ignored.shape[1]), NONE, np.int32)
+    found = np.full((len(best), len(thresholds), ignored.shape[1]), NONE, np.int32)
     by_score = np.argsort(-detections.score, kind="stable")
     for index, threshold in enumerate(thresholds):
         hits = by_score[iou[by_score] >= threshold]
         is_first = np.zeros(len(best), bool)
         is_first[hits[np.unique(best[hits], return_index=True)[1]]] = True
-        takes = is_first[hits, None] | object_ignored[best[hits]]
+        takes = is_first[hits, None] | ignored[best[hits]]
         found[hits, index] = np.where(takes, best[hits, None], NONE)
     return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -171,23 +171,30 @@ def make_protocol(
     """
     made = lookup(PROTOCOLS, protocol, "evaluation.protocol")
     if ranges is not None:
-        if not isinstance(ranges, Mapping):
-            raise ValueError(
-                f"evaluation.ranges must be a mapping of names to [lowest, highest] px^2; got {ranges!r}: "
-                "write for instance {tiny: [0, 256]}, or null for the protocol's own"
-            )
+        must = "a mapping of names to [lowest, highest] px^2"
+        _check("ranges", ranges, must, "{tiny: [0, 256]}", isinstance(ranges, Mapping))
         headline, bounds = next(iter(made.ranges.items()))
         named = {name: _check_range(name, pair, headline) for name, pair in ranges.items()}
         made = made._replace(ranges={headline: bounds, **named})
     if iou_thresholds is not None:
-        must, example = "numbers above 0 and at most 1", "[0.5]"
-        values = _check_list("iou_thresholds", iou_thresholds, must, example, lambda value: 0 < value <= 1)
-        made = made._replace(iou_thresholds=tuple(map(float, values)))
+        is_good = _are_numbers(iou_thresholds) and all(0 < value <= 1 for value in iou_thresholds)
+        must = "a list of numbers above 0 and at most 1"
+        _check("iou_thresholds", iou_thresholds, must, "[0.5]", is_good)
+        made = made._replace(iou_thresholds=tuple(sorted(set(map(float, iou_thresholds)))))
     if max_detections is not None:
-        must, example = "whole numbers above 0", "[1, 10, 100]"
-        values = _check_list("max_detections", max_detections, must, example, lambda v: 0 < v == int(v))
-        made = made._replace(limits=tuple(map(int, values)))
+        is_good = _are_numbers(max_detections) and all(0 < value == int(value) for value in max_detections)
+        _check("max_detections", max_detections, "a list of whole numbers above 0", "[1, 10, 100]", is_good)
+        made = made._replace(limits=tuple(sorted(set(map(int, max_detections)))))
     return made if made.headline in made.metrics() else made._replace(headline=next(iter(made.metrics())))
+
+
+def _check(key: str, value: object, must: str, example: str, is_good: bool) -> None:
+    """Raises ValueError for a value that a user gave for a key of ``evaluation``, unless it is good."""
+    if not is_good:
+        raise ValueError(
+            f"evaluation.{key} must be {must}; got {value!r}: write for instance {example}, or null for the "
+            "protocol's own"
+        )
 
 
 def _check_range(name: str, bounds: Sequence[float | None], headline: str) -> tuple[float, float]:
@@ -207,18 +214,6 @@ def _check_range(name: str, bounds: Sequence[float | None], headline: str) -> tu
     return float(pair[0]), float(pair[1])
 
 
-def _check_list(
-    key: str, values: Sequence[float], must: str, example: str, is_valid: Callable[[float], bool]
-) -> list[float]:
-    """The numbers that a user gave for a key of ``evaluation``, ascending, each once."""
-    if not _are_numbers(values) or not all(map(is_valid, values)):
-        raise ValueError(
-            f"evaluation.{key} must be a list of {must}; got {values!r}: "
-            f"write for instance {example}, or null for the protocol's own"
-        )
-    return sorted(set(values))
-
-
 def _are_numbers(values: object) -> bool:
     """Whether this is a list of at least one finite number."""
     return (
@@ -233,22 +228,19 @@ def parse_ranges(texts: Sequence[str]) -> dict[str, list[float | None]]:
     """Ranges of a command line: ``tiny=0:256``, ``rest=256:`` in px^2."""
     ranges: dict[str, list[float | None]] = {}
     for text in texts:
-        name, _, bounds = text.partition("=")
-        low, colon, high = bounds.partition(":")
         try:
+            name, low, high = re.split("[=:]", text)
             ranges[name] = [float(low), float(high) if high else None]
         except ValueError:
-            colon = ""
-        if not colon:
             raise ValueError(
                 f"a range must be written NAME=LOWEST:HIGHEST in px^2; got {text!r}: write tiny=0:256"
-            )
+            ) from None
     return ranges
 
 
 def side_text(bounds: tuple[float, float]) -> str:
     """A range of areas as sides of squares in px: ``16 to 32``, ``from 96``, ``any``."""
     low, high = (math.sqrt(value) for value in bounds)
-    if bounds == (0, HUGE):
-        return "any"
-    return f"from {low:.3g}" if bounds[1] >= HUGE else f"{low:.3g} to {high:.3g}"
+    if bounds[1] >= HUGE:
+        return f"from {low:.3g}" if low else "any"
+    return f"{low:.3g} to {high:.3g}"

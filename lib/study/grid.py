@@ -19,26 +19,14 @@ from lib.utils.yaml_files import read_yaml, to_plain
 # Key of a grid -> its type and meaning. Experiments are written as in their files. All paths, also that of a
 # ``_base_``, are relative to the folder in which the command runs.
 KEYS: dict[str, tuple[Any, str]] = {
-    "data": (
-        dict | None,
-        "arguments of lib.data.synthetic.dataset.generate; null: the data are there already",
-    ),
-    "start": (
-        dict | None,
-        "over the base: a detector that is trained first; all rows start from its backbone",
-    ),
+    "data": (dict | None, "arguments of lib.data.synthetic.dataset.generate; null: the data exist already"),
+    "start": (dict | None, "over the base: is trained first, and all rows start from its backbone"),
     "base": (dict, "what the rows have in common; it overrides a row's own _base_"),
     "rows": (dict, "name -> what its experiment has over the base"),
-    "budgets": (
-        dict,
-        "name -> train keys, such as {epochs: 10} or {time_limit_s: 60.0}; a run belongs to one",
-    ),
+    "budgets": (dict, "name -> train keys, such as {epochs: 10} or {time_limit_s: 60.0}, for every row"),
     "seeds": (list, "one run of each row and budget for each"),
     "reference": (str, "the row that others are compared with"),
-    "claims": (
-        list,
-        "{text, better, worse, ranges}: one row detects objects of these sizes better than another",
-    ),
+    "claims": (list, "{text, better, worse, ranges}: one row detects objects of these sizes better"),
 }
 
 

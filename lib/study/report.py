@@ -135,7 +135,8 @@ def _spread(values: Sequence[float]) -> str | None:
 
 def _change_rows(study: Study, budget: str) -> list[Row]:
     """Header, and the difference of each row to the reference by size; bold where the interval leaves out 0."""
-    reference, lines = study.about["grid"]["reference"], [("difference", *study.keys)]
+    reference = study.about["grid"]["reference"]
+    lines: list[Row] = [("difference", *study.keys)]
     for row in study.about["grid"]["rows"]:
         changes = [study.change(row, reference, budget, key) for key in study.keys]
         if any(changes):

@@ -59,17 +59,12 @@ def run_all(runs: Sequence[Run], results: Path, overrides: Sequence[str], jobs: 
 
 def train(run: Run, overrides: Sequence[str]) -> None:
     """Trains a run, or what is left of it. The last weights count, so there is no test during training."""
-    _script(
-        run.folder,
-        "train.py",
-        f"--cfg={run.file}",
-        "--resume",
-        *overrides,
+    no_test = (
         "data.val.annotations=null",
-        "train.eval_every=0",  # with a data.layout there are test images all the same
-        f"run.dir={run.folder.parent}",
-        f"run.name={run.folder.name}",
-    )
+        "train.eval_every=0",
+    )  # a data.layout has test images all the same
+    place = (f"run.dir={run.folder.parent}", f"run.name={run.folder.name}")
+    _script(run.folder, "train.py", f"--cfg={run.file}", "--resume", *overrides, *no_test, *place)
 
 
 def is_done(run: Run, results: Path) -> bool:

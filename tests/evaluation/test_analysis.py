@@ -55,7 +55,7 @@ OBJECTS = [(0, 0, 10, 1), (100, 0, 10, 1), (150, 0, 10, 1), (200, 0, 10, 2)]
 def test_calibration_bins_scores_by_tenths():
     truth, found = tables(OBJECTS, FOUND)
     result = calibrate(found, judge(truth, found, COCO))
-    assert result.count.tolist() == [1, 0, 0, 0, 0, 0, 1, 0, 1, 1]
+    assert result.num_detections.tolist() == [1, 0, 0, 0, 0, 0, 1, 0, 1, 1]
     assert result.precision[[0, 6, 8, 9]].tolist() == [1, 0, 0, 1]
     assert result.error == pytest.approx((0.95 + 0.65 + 0.85 + 0.1) / 4)
 

@@ -19,13 +19,7 @@ _CONTEXT = 5.0  # sides of the object that a picture shows
 
 
 class Picture(NamedTuple):
-    """A picture of a page.
-
-    Attributes:
-        file: name of the image.
-        source: what the page shows; None where the image cannot be read.
-        caption: text below it.
-    """
+    """A picture of a page: the image file, what an ``img`` shows (None: the file cannot be read), the caption."""
 
     file: str
     source: str | None

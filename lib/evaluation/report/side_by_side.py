@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
+from lib.evaluation.report.style import STYLE, canvas
 from lib.utils.draw import draw_boxes
 from lib.utils.table import align
 
@@ -30,23 +31,22 @@ def comparison_table(results: Mapping[str, Mapping]) -> str:
     return align([("", *keys), *rows])
 
 
+@STYLE
 def plot_by_size(results: Mapping[str, Mapping], file: Path) -> Path:
     """A bar chart of AP by size range, one color for each detector, written to ``file``."""
     names, counts = _ranges(results), next(iter(results.values()))["counts"]
-    figure, axes = plt.subplots(figsize=(1.6 + 1.9 * len(names), 3.6), layout="constrained")
+    figure, (axes,) = canvas(1.6 + 1.9 * len(names), 3.6)
     width, places = 0.8 / len(results), np.arange(len(names))
     for index, (detector, result) in enumerate(results.items()):
         values = [result["metrics"][f"AP_{name}"] or 0.0 for name in names]
         bars = axes.bar(places + (index - (len(results) - 1) / 2) * width, values, width, label=detector)
-        axes.bar_label(bars, fmt="%.3f", padding=2, fontsize=9)
+        axes.bar_label(bars, fmt="%.3f", padding=2)
     axes.set_xticks(places, [f"{name}\n{counts.get(name, 0)} objects" for name in names])
-    axes.set_ylabel("AP (IoU .50 to .95)")
-    axes.set_title("Average precision by object size")
+    axes.set(ylabel="AP (IoU .50 to .95)", title="Average precision by object size")
     axes.margins(y=0.15)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    axes.grid(axis="x", visible=False)
+    axes.legend()
     figure.savefig(file, dpi=130)
-    plt.close(figure)
     return file
 
 
@@ -69,8 +69,9 @@ def plot_images(
     num_objects = [len(dataset.objects(index)[1]) for index in range(len(dataset))]
     rows = np.argsort(-np.array(num_objects), kind="stable")[:count].tolist()
     size = (4.6 * (1 + len(detections)), 4.6 * count)
-    figure, axes = plt.subplots(count, 1 + len(detections), figsize=size, layout="constrained")
-    for line, index in zip(np.atleast_2d(axes), rows, strict=True):
+    figure = Figure(size, layout="constrained")
+    axes = figure.subplots(count, 1 + len(detections), squeeze=False)
+    for line, index in zip(axes, rows, strict=True):
         sample = dataset.load(index)
         shown: dict[str, tuple] = {"ground truth": (sample.boxes, sample.labels, None)}
         for name, results in detections.items():
@@ -82,7 +83,6 @@ def plot_images(
             place.set_title(f"{title}: {len(labels)} objects", fontsize=11)
             place.set_axis_off()
     figure.savefig(file, dpi=100)
-    plt.close(figure)
     return file
 
 
