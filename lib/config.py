@@ -267,7 +267,7 @@ def load_config(source: str | Path | Mapping[str, Any] = "", overrides: Iterable
     else:
         values = read_with_bases(Path(source).resolve(), merge) if source else {}
     layers = [_without_maybe(DEFAULTS), translate_config(values), *map(_parse_override, overrides)]
-    config = functools.reduce(merge, layers)
+    config: dict[str, Any] = functools.reduce(merge, layers, {})
     model = config["model"]
     if isinstance(model, Mapping) and all(isinstance(model[part], Mapping) for part in ("neck", "head")):
         config["model"] = expand_recipe(model)  # anything else is refused by the check

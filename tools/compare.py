@@ -56,9 +56,9 @@ def main(argv: list[str] | None = None) -> None:
     dataset = read_dataset(args.gt, args.images)
     truth = make_ground_truth(dataset, protocol)
     paths = args.first, args.second
-    tables = [make_detections(read_results(path, dataset), truth) for path in paths]
+    first, second = (make_detections(read_results(path, dataset), truth) for path in paths)
     names = short_names(*paths)
-    comparison = compare(truth, *tables, protocol, args.resamples, args.seed)
+    comparison = compare(truth, first, second, protocol, args.resamples, args.seed)
     if args.json:
         parts = {key: [row.to_json() for row in getattr(comparison, key)] for key in ("metrics", "classes")}
         write_json(args.json, {"first": names[0], "second": names[1], **parts})

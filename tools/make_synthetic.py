@@ -32,14 +32,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         ("classes", 8, f"how many of: {', '.join(SHAPES)}"),
     ):
         add(f"--{flag}", type=int, default=default, help=f"{text} (default: %(default)s)")
-    for flag, kind, default, text in (
+    for flag, kind, pair, text in (
         ("image-size", int, (240, 480), "height and width in pixels"),
         ("object-size", float, (6, 150), "longer side in pixels"),
         ("objects", int, (0, 14), "objects in an image"),
         ("clutter", int, (4, 16), "distractors in an image"),
     ):
-        text = f"{text} (default: {default[0]} {default[1]})"
-        add(f"--{flag}", type=kind, default=default, help=text, nargs=2, metavar=("LEAST", "GREATEST"))
+        text = f"{text} (default: {pair[0]} {pair[1]})"
+        add(f"--{flag}", type=kind, default=pair, help=text, nargs=2, metavar=("LEAST", "GREATEST"))
     return parser.parse_args(argv)
 
 

@@ -89,5 +89,6 @@ def cluster_shapes(shapes: np.ndarray, number: int, rng: np.random.Generator, ro
 
 def shape_overlaps(shapes: np.ndarray, others: np.ndarray) -> np.ndarray:
     """(N, M) IoU of (N, 2) and (M, 2) boxes around one center."""
-    shared = np.minimum(shapes[:, None], others[None]).prod(axis=2)
-    return shared / (shapes.prod(axis=1)[:, None] + others.prod(axis=1)[None] - shared)
+    shared: np.ndarray = np.minimum(shapes[:, None], others[None]).prod(axis=2)
+    overlaps: np.ndarray = shared / (shapes.prod(axis=1)[:, None] + others.prod(axis=1)[None] - shared)
+    return overlaps

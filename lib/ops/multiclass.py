@@ -55,8 +55,18 @@ def select(
 ) -> PaddedDetections[torch.Tensor]:
     """``multiclass_nms`` of tensors with any kind of suppression; all but NMS runs on the CPU."""
     check_selection(selection)
-    *limits, suppression, sigma = selection
-    return PaddedDetections(*_multiclass_nms(boxes, scores, *limits, background, suppression, sigma))
+    padded = _multiclass_nms(
+        boxes,
+        scores,
+        selection.score_threshold,
+        selection.iou_threshold,
+        selection.max_candidates,
+        selection.max_detections,
+        background,
+        selection.suppression,
+        selection.soft_sigma,
+    )
+    return PaddedDetections(*padded)
 
 
 def _fake(boxes: torch.Tensor, scores: torch.Tensor, *limits: Any) -> PaddedDetections[torch.Tensor]:
@@ -122,8 +132,13 @@ def _candidates(
 def _soften(candidates: Detections, selection: Selection) -> Detections:
     """All candidates, with lowered scores."""
     sigma = selection.soft_sigma
-    rule = ("linear", selection.iou_threshold, 1.0) if sigma is None else ("gaussian", 0.0, sigma)
-    keep, scores = soft_nms(*candidates, *rule, selection.score_threshold)
+    keep, scores = soft_nms(
+        *candidates,
+        method="linear" if sigma is None else "gaussian",
+        iou_threshold=selection.iou_threshold,
+        sigma=1.0 if sigma is None else sigma,
+        score_threshold=selection.score_threshold,
+    )
     return Detections(candidates.boxes[keep], scores, candidates.labels[keep])
 
 

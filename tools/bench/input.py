@@ -51,7 +51,12 @@ def make_case(folder: Path, content: dict[str, Any], name: str) -> Case:
 
     def ours(dataset: CocoDataset) -> Call:
         loader, epochs = Loader(dataset, transform, BATCH, shuffle=True), itertools.count()
-        return lambda: (loader.set_epoch(next(epochs)), list(loader))
+
+        def epoch() -> None:
+            loader.set_epoch(next(epochs))
+            list(loader)
+
+        return epoch
 
     dataset, reduced = CocoDataset(folder, content), CocoDataset(folder, content, decode="reduced")
     sides: dict[str, Call | None] = {"ours": ours(dataset), "ours, decode: reduced": ours(reduced)}

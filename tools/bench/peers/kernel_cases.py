@@ -77,7 +77,7 @@ def nms_case(count: int, side: int, largest: float, device: str = "cpu") -> Case
     if torchvision:
         sides["torchvision"] = lambda: torchvision.ops.nms(boxes, scores, 0.5)
     if device == "cpu":
-        sides["OpenCV"] = lambda: cv2.dnn.NMSBoxes(*plain, 0.0, 0.5)
+        sides["OpenCV"] = lambda: cv2.dnn.NMSBoxes(plain[0], plain[1], 0.0, 0.5)
         sides["reference"] = (lambda: reference.nms(boxes, scores, None, 0.5)) if count < 10000 else None
     kept = len(nms(boxes, scores, 0.5))
     return Case(f"nms, {count} boxes in {side}x{side}, {kept} kept", sides, same_set)
@@ -89,8 +89,8 @@ def batched_case(count: int, classes: int) -> Case:
     labels = torch.randint(0, classes, (count,), generator=torch.Generator().manual_seed(2))
     plain: Any = xyxy_to_xywh(boxes).double().numpy(), scores.numpy(), labels.int().numpy()
     peer = torchvision and partial(torchvision.ops.batched_nms, boxes, scores, labels, 0.5)
-    sides = {"ours": lambda: batched_nms(boxes, scores, labels, 0.5), "torchvision": peer}
-    sides["OpenCV"] = lambda: cv2.dnn.NMSBoxesBatched(*plain, 0.0, 0.5)
+    sides: dict[str, Any] = {"ours": lambda: batched_nms(boxes, scores, labels, 0.5), "torchvision": peer}
+    sides["OpenCV"] = lambda: cv2.dnn.NMSBoxesBatched(plain[0], plain[1], plain[2], 0.0, 0.5)
     sides["reference"] = lambda: reference.nms(boxes, scores, labels, 0.5)
     return Case(f"batched_nms, {count} boxes of {classes} classes", sides, same_set)
 
