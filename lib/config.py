@@ -53,7 +53,7 @@ DEFAULTS: dict[str, Any] = {
     "model": {
         "num_classes": Maybe(int),  # K, with background; null: as data.classes or the annotations say
         "backbone": {"type": "mobilenet_v1"},  # {type, strides: {row: stride}, options of its table}
-        "dual_path": Maybe(dict),  # {split: row, pool, norm}, see lib/models/separate_norms.py; null: one path
+        "dual_path": Maybe(dict),  # {split: row, pool, norm} of lib/models/separate_norms.py; null: one path
         # {type, taps, options of its type}; the type may be left to the short name of model.head.type
         "neck": {
             "taps": [11, 13],  # rows whose outputs are maps, finest first
