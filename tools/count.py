@@ -32,7 +32,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--cfg", help="experiment file")
     what.add_argument("--all", action="store_true", help="every experiment, a line each")
-    parser.add_argument("--out", help="with --all: the Markdown file whose table is to be renewed")
+    parser.add_argument("--out", help="with --all: the Markdown file whose table to replace")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. input.size=[512,512]")
     return parser.parse_intermixed_args(argv)
 
@@ -50,7 +50,7 @@ def experiment_line(path: Path) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Prints the count, or renews the table."""
+    """Prints the count, or replaces the table."""
     args = parse(argv)
     if args.cfg:
         cfg = load_config(args.cfg, args.overrides)
