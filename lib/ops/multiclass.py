@@ -55,8 +55,7 @@ def select(
 ) -> PaddedDetections[torch.Tensor]:
     """``multiclass_nms`` of tensors with any kind of suppression; all but NMS runs on the CPU."""
     check_selection(selection)
-    *limits, suppression, sigma = selection
-    return PaddedDetections(*_multiclass_nms(boxes, scores, *limits, background, suppression, sigma))
+    return PaddedDetections(*_multiclass_nms(boxes, scores, *selection[:4], background, *selection[4:]))
 
 
 def _fake(boxes: torch.Tensor, scores: torch.Tensor, *limits: Any) -> PaddedDetections[torch.Tensor]:
@@ -121,9 +120,11 @@ def _candidates(
 
 def _soften(candidates: Detections, selection: Selection) -> Detections:
     """All candidates, with lowered scores."""
-    sigma = selection.soft_sigma
-    rule = ("linear", selection.iou_threshold, 1.0) if sigma is None else ("gaussian", 0.0, sigma)
-    keep, scores = soft_nms(*candidates, *rule, selection.score_threshold)
+    least, sigma = selection.score_threshold, selection.soft_sigma
+    if sigma is None:
+        keep, scores = soft_nms(*candidates, "linear", selection.iou_threshold, score_threshold=least)
+    else:
+        keep, scores = soft_nms(*candidates, "gaussian", sigma=sigma, score_threshold=least)
     return Detections(candidates.boxes[keep], scores, candidates.labels[keep])
 
 
