@@ -67,9 +67,7 @@ DEFAULTS: dict[str, Any] = {
             "extras": [[512, 2], [256, 2], [256, 2], [128, 2]],  # [channels, stride] or with [..., padding]
         },
         "head": {
-            "type": Maybe(
-                str
-            ),  # a short name of lib/models/recipes.py; null: as model.neck says, or ssd_lite
+            "type": Maybe(str),  # a short name of lib/models/recipes.py; null: model.neck has a type, or ssd_lite
             "predictor": Maybe(str),  # dense | separable | separable_biased | shared; null: the short name's
             "initial_score": Maybe(float),  # score of each class at first, for sigmoid losses: such as 0.01
         },
@@ -99,9 +97,8 @@ DEFAULTS: dict[str, Any] = {
         "max_detections": 100,  # boxes of an image, at most
         # nms | soft | fusion: of the boxes of one object the best stays, or all with lower scores, or their mean
         "suppression": "nms",
-        "soft_sigma": Maybe(
-            float
-        ),  # soft: width of the Gaussian that lowers scores; null: linear, by iou_threshold
+        # soft: width of the Gaussian that lowers the scores; null: they fall linearly, by iou_threshold
+        "soft_sigma": Maybe(float),
     },
     "train": {
         "epochs": 100,  # how often training sees each image

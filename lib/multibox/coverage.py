@@ -35,7 +35,7 @@ def fit_boxes(
     image_size: tuple[int, int],
     seed: int = 0,
 ) -> list[list[list[float]] | None]:
-    """Widths and heights of a cell's priors at each level, as many as now, fitted to the objects of the level.
+    """Widths and heights of a cell's priors at each level, as many as there are now, fitted to its objects.
 
     An object goes to the coarsest level whose cells are at most half as large as it is, for then some prior of
     its shape overlaps it well; else to the finest. Its level's shapes are cluster centers under IoU.
@@ -89,6 +89,6 @@ def cluster_shapes(shapes: np.ndarray, number: int, rng: np.random.Generator, ro
 
 def shape_overlaps(shapes: np.ndarray, others: np.ndarray) -> np.ndarray:
     """(N, M) IoU of (N, 2) and (M, 2) boxes around one center."""
-    shared: np.ndarray = np.minimum(shapes[:, None], others[None]).prod(axis=2)
+    shared = np.minimum(shapes[:, None], others[None]).prod(axis=2)
     overlaps: np.ndarray = shared / (shapes.prod(axis=1)[:, None] + others.prod(axis=1)[None] - shared)
     return overlaps

@@ -36,11 +36,7 @@ def match(priors: torch.Tensor, target: Target, rule: MatchRule) -> Matches:
     """The object that each of the priors (P, 4) is to predict, in each image."""
     if kernels.for_cpu("_training", priors) is None:
         return match_in_torch(priors, target, rule)
-    return Matches(
-        *_match(
-            priors, *target, rule.threshold, rule.negative_threshold, rule.ignore_overlap, rule.best_prior
-        )
-    )
+    return Matches(*_match(priors, target.boxes, target.labels, *rule))
 
 
 def match_in_torch(priors: torch.Tensor, target: Target, rule: MatchRule) -> Matches:

@@ -55,18 +55,7 @@ def select(
 ) -> PaddedDetections[torch.Tensor]:
     """``multiclass_nms`` of tensors with any kind of suppression; all but NMS runs on the CPU."""
     check_selection(selection)
-    padded = _multiclass_nms(
-        boxes,
-        scores,
-        selection.score_threshold,
-        selection.iou_threshold,
-        selection.max_candidates,
-        selection.max_detections,
-        background,
-        selection.suppression,
-        selection.soft_sigma,
-    )
-    return PaddedDetections(*padded)
+    return PaddedDetections(*_multiclass_nms(boxes, scores, *selection[:4], background, *selection[4:]))
 
 
 def _fake(boxes: torch.Tensor, scores: torch.Tensor, *limits: Any) -> PaddedDetections[torch.Tensor]:
@@ -131,14 +120,11 @@ def _candidates(
 
 def _soften(candidates: Detections, selection: Selection) -> Detections:
     """All candidates, with lowered scores."""
-    sigma = selection.soft_sigma
-    keep, scores = soft_nms(
-        *candidates,
-        method="linear" if sigma is None else "gaussian",
-        iou_threshold=selection.iou_threshold,
-        sigma=1.0 if sigma is None else sigma,
-        score_threshold=selection.score_threshold,
-    )
+    least, sigma = selection.score_threshold, selection.soft_sigma
+    if sigma is None:
+        keep, scores = soft_nms(*candidates, "linear", selection.iou_threshold, score_threshold=least)
+    else:
+        keep, scores = soft_nms(*candidates, "gaussian", sigma=sigma, score_threshold=least)
     return Detections(candidates.boxes[keep], scores, candidates.labels[keep])
 
 
