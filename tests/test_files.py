@@ -26,11 +26,11 @@ def test_a_link_stays_a_link(tmp_path):
 
 
 def test_a_pipe_is_written_not_replaced(tmp_path):
-    pipe, found = tmp_path / "pipe", []
+    pipe, received = tmp_path / "pipe", []
     os.mkfifo(pipe)
-    reader = threading.Thread(target=lambda: found.append(pipe.read_text()), daemon=True)
+    reader = threading.Thread(target=lambda: received.append(pipe.read_text()), daemon=True)
     reader.start()
     write_json(pipe, {"one": 1}, indent=None)
     reader.join(10)
-    assert found == ['{"one": 1}\n']
+    assert received == ['{"one": 1}\n']
     assert pipe.is_fifo()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lib.build import build_detector  # noqa: E402
+from lib.build import build_detector, num_classes  # noqa: E402
 from lib.checkpoint import load_weights, save_checkpoint  # noqa: E402
 from lib.config import load_config  # noqa: E402
 from lib.legacy.classes import category_ids, class_names  # noqa: E402
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> None:
     cfg = load_config(args.cfg, args.overrides)
     seed_everything(cfg.run.seed)
     model = build_detector(cfg)
-    names = cfg.data.classes or class_names(model.head.num_classes)
+    names = cfg.data.classes or class_names(num_classes(cfg))
     load_weights(model, args.source, args.scope, sha256=args.sha256, classes=args.classes, names=names)
     cfg.model.weights = None
     content = {"config": to_plain(cfg), "classes": list(names), "category_ids": category_ids(names)}

@@ -48,13 +48,13 @@ HEADS = ("ssd", "ssd_lite", "ssd_dual", "ssd_lite_dual", "rfb", "rfb_lite", "fss
 EXTRAS = {"S": (2, 1), "E": (2, 1), "P": (2, 0), "": (1, 0)}
 
 # MODEL.NETS without its stride suffix -> backbone
-WIDTHS = {"": 1.0, "_075": 0.75, "_050": 0.5, "_025": 0.25}
+WIDTHS = {"": {}, "_075": {"width": 0.75}, "_050": {"width": 0.5}, "_025": {"width": 0.25}}
 MOBILENETS: dict[str, dict[str, Any]] = {
     "mobilenet_v1": {},
     "mobilenet_v2": {"expand_first": True, "round_to": 1},
 }
 BACKBONES: dict[str, dict[str, Any]] = {"vgg16": {"type": "vgg16"}} | {
-    f"{name}{suffix}": {"type": name, "width": width, **options}
+    f"{name}{suffix}": {"type": name, **options, **width}
     for name, options in MOBILENETS.items()
     for suffix, width in WIDTHS.items()
 }
@@ -122,6 +122,7 @@ def translate_config(source: Mapping[str, Any]) -> dict[str, Any]:
     # There the limit is one of each class, and the evaluation takes as many of each class and image.
     limit = theirs.get("POST_PROCESS.MAX_DETECTIONS", 100)
     config["postprocess.max_detections"] = limit * (config["model.num_classes"] - 1)
+    config["loss.negative_ratio"] = float(config["loss.negative_ratio"])
     if theirs.get("EXP_DIR"):
         folder = Path(theirs["EXP_DIR"])
         config |= {"run.dir": str(folder.parent), "run.name": folder.name}

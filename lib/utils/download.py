@@ -1,4 +1,4 @@
-"""Files that may lie elsewhere: fetched once, checked by digest."""
+"""Files at an address: downloaded once, and checked by their digest."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import re
 import urllib.request
 from pathlib import Path
-from urllib.error import URLError
 from urllib.parse import urlparse
 
 import torch
@@ -19,9 +18,9 @@ SCHEMES = ("http", "https", "file")
 
 
 def fetch(source: str | Path, sha256: str | None = None) -> Path:
-    """A file on this machine: ``source`` itself, or a copy of what lies at that address.
+    """A file on this machine: ``source`` itself, or a copy of the file at that address.
 
-    Copies are kept where torch keeps its own (TORCH_HOME or ~/.cache/torch), so each is fetched once.
+    Copies are kept in torch's cache (TORCH_HOME or ~/.cache/torch), so each is downloaded once.
 
     Args:
         source: a path, or an http, https or file address.
@@ -42,12 +41,14 @@ def fetch(source: str | Path, sha256: str | None = None) -> Path:
     if sha256 is not None and path.is_file():
         digest = _digest(path)
         if not digest.startswith(sha256.lower()):
-            raise ValueError(f"{path} must have the SHA-256 {sha256}; it has {digest}: it was not loaded")
+            raise ValueError(
+                f"{path} must have the SHA-256 {sha256}; got {digest}: download it again, or correct the digest"
+            )
     return path
 
 
 def _download(source: str, path: Path) -> None:
-    """Copies what lies at an address to ``path``; a failure leaves nothing there."""
+    """Copies the file at an address to ``path``; a failure leaves nothing there."""
     try:
         with (
             replacing(path) as temporary,
@@ -57,9 +58,9 @@ def _download(source: str, path: Path) -> None:
             total = -(-int(answer.headers.get("Content-Length") or 0) // CHUNK) or None
             for chunk in progress(iter(lambda: answer.read(CHUNK), b""), path.name, total=total):
                 file.write(chunk)
-    except (URLError, OSError) as error:
+    except OSError as error:
         raise ValueError(
-            f"{source} could not be fetched ({error}): fetch it by hand and give its path"
+            f"{source} could not be fetched ({error}): download it by hand and give its path"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Files that are there whole, or as they were before."""
+"""Files that are written whole: after a failure the old file is still there, unchanged."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """The path of a new file, which takes the place of ``path`` at the end; after an error that one is as before.
+    """The path of a new file, which replaces ``path`` at the end; after an error ``path`` is as it was before.
 
-    Makes the folder if need be. What is at the path is on the disk when this ends. A link stays one, to the new
-    file; a device or a pipe, such as /dev/stdout, is written itself.
+    Makes the folder if it is not there. At the end the new file is safely on the disk. A link at ``path`` stays a
+    link, and the file that it points to is replaced; a device or a pipe, such as /dev/stdout, is written directly.
     """
     if path.exists() and not path.is_file():
         yield path

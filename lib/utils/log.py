@@ -1,11 +1,13 @@
-"""Logging: one line an event, to the terminal and to a file of the run."""
+"""Logging, one line for each event, to the terminal and to a file of the run; and progress bars."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -18,7 +20,7 @@ class _Terminal(logging.Handler):
 
 
 def setup_logging(file: Path | None = None, is_quiet: bool = False) -> None:
-    """Sends the log to the terminal and, if given, appends it to ``file``; if quiet, only warnings, no bars."""
+    """Sends the log to the terminal and, if given, appends it to ``file``; if quiet, only its warnings."""
     handlers: list[logging.Handler] = [_Terminal()]
     if file is not None:
         handlers.append(logging.FileHandler(file, encoding="utf-8"))
@@ -31,8 +33,8 @@ def setup_logging(file: Path | None = None, is_quiet: bool = False) -> None:
     )
 
 
-def progress(iterable, description: str, total: int | None = None, initial: int = 0) -> tqdm:
-    """A progress bar with speed and time left; into a file or pipe, one line every half minute."""
+def progress(iterable: Iterable[Any], description: str, total: int | None = None, initial: int = 0) -> tqdm:
+    """A progress bar with speed and time left; in a file or pipe, one line every half minute."""
     is_terminal = sys.stderr.isatty()
     return tqdm(
         iterable,
@@ -42,5 +44,5 @@ def progress(iterable, description: str, total: int | None = None, initial: int 
         mininterval=0.2 if is_terminal else 30,
         leave=False,
         dynamic_ncols=is_terminal,
-        disable=os.environ.get("RANK", "0") != "0",  # of several processes one speaks
+        disable=os.environ.get("RANK", "0") != "0",  # only the first of several processes shows it
     )

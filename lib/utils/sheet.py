@@ -1,4 +1,4 @@
-"""Pictures laid out on a sheet."""
+"""Several pictures on one sheet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STRIP = 18  # pixels of a title's height
 
 
 def fitted(picture: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, float]:
-    """The picture as large as it fits into ``size`` (height, width), and the factor of its sides."""
+    """The picture scaled to fit into ``size`` (height, width), and the factor of its sides."""
     scale = min(size[0] / picture.shape[0], size[1] / picture.shape[1])
     sides = [max(round(side * scale), 1) for side in picture.shape[1::-1]]
     return cv2.resize(picture, sides, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST), scale
@@ -27,7 +27,7 @@ def titled(picture: np.ndarray, title: str) -> np.ndarray:
 
 
 def picture_grid(pictures: Sequence[np.ndarray], columns: int) -> np.ndarray:
-    """(H, W, 3) uint8: pictures (h, w, 3) row by row, each in the corner of a cell that the largest fits into."""
+    """(H, W, 3) uint8: pictures (h, w, 3) row by row, in cells as large as the largest."""
     height, width = (max(picture.shape[axis] for picture in pictures) + GAP for axis in (0, 1))
     rows = -(-len(pictures) // columns)
     sheet = np.full((rows * height + GAP, columns * width + GAP, 3), PAPER, np.uint8)
