@@ -62,10 +62,10 @@ def main(argv: list[str] | None = None) -> int:
     if not args.check:
         return 0
     frames = itertools.islice(open_source(args.check), args.limit)
-    detectors = (
-        lambda image, model=model: next(model.stream([image])) for model in (predictor, Predictor(out))
+    exported, images = Predictor(out), (frame.image for frame in frames)
+    agreement = compare(
+        lambda image: next(predictor.stream([image])), lambda image: next(exported.stream([image])), images
     )
-    agreement = compare(*detectors, (frame.image for frame in frames))
     print(f"checkpoint and {out.name}: {agreement}")
     return 1 if agreement.unequal and not args.int8 else 0
 

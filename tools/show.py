@@ -23,6 +23,7 @@ from lib.config import load_config  # noqa: E402
 from lib.data.sample_sheet import drawn_samples, sample_sheet  # noqa: E402
 from lib.models.cost import map_sizes  # noqa: E402
 from lib.multibox.pictures import match_picture, prior_pictures  # noqa: E402
+from lib.multibox.priors import PriorGenerator  # noqa: E402
 from lib.structures import Target  # noqa: E402
 from lib.utils.runtime import parse_with_overrides, readable_errors, script_parser  # noqa: E402
 from lib.utils.sheet import picture_grid  # noqa: E402
@@ -39,8 +40,8 @@ def draw_priors(cfg: dict, source: tuple) -> np.ndarray:
     """The priors of one cell at each level, over the first augmented image."""
     detector, size = build_detector(cfg), input_size(cfg)
     maps, image = map_sizes(detector, size), drawn_samples(*source)[0][1].image
-    pictures = prior_pictures(image, detector.priors(maps, size), maps, detector.priors.boxes_per_cell)
-    return picture_grid(pictures, COLUMNS)
+    priors = PriorGenerator(**cfg["model"]["priors"])
+    return picture_grid(prior_pictures(image, priors(maps, size), maps, priors.boxes_per_cell), COLUMNS)
 
 
 def draw_matches(cfg: dict, source: tuple) -> np.ndarray:

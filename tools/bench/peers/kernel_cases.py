@@ -71,12 +71,12 @@ def same_detections(ours: Any, theirs: Any) -> bool:
 def nms_case(count: int, side: int, largest: float, device: str = "cpu") -> Case:
     """NMS at IoU .5 of boxes in a square."""
     boxes, scores = random_boxes(count, side, 2, largest).to(device), random_scores(count).to(device)
-    plain: Any = xyxy_to_xywh(boxes).double().cpu().numpy(), scores.cpu().numpy()
+    plain: Any = xyxy_to_xywh(boxes).double().cpu().numpy(), scores.cpu().numpy(), 0.0, 0.5
     sides: dict[str, Call | None] = {"ours": lambda: nms(boxes, scores, 0.5)}
     if torchvision:
         sides["torchvision"] = lambda: torchvision.ops.nms(boxes, scores, 0.5)
     if device == "cpu":
-        sides["OpenCV"] = lambda: cv2.dnn.NMSBoxes(*plain, 0.0, 0.5)
+        sides["OpenCV"] = lambda: cv2.dnn.NMSBoxes(*plain)
         sides["reference"] = (lambda: reference.nms(boxes, scores, None, 0.5)) if count < 10000 else None
     kept = len(nms(boxes, scores, 0.5))
     return Case(f"nms, {count} boxes in {side}x{side}, {kept} kept", sides, same_set)
@@ -86,11 +86,14 @@ def batched_case(count: int, classes: int) -> Case:
     """NMS at IoU .5 within each class."""
     boxes, scores = random_boxes(count, 300, 10, 80), random_scores(count)
     labels = torch.randint(0, classes, (count,), generator=torch.Generator().manual_seed(2))
-    plain: Any = xyxy_to_xywh(boxes).double().numpy(), scores.numpy(), labels.int().numpy()
+    plain: Any = xyxy_to_xywh(boxes).double().numpy(), scores.numpy(), labels.int().numpy(), 0.0, 0.5
     peer = torchvision and partial(torchvision.ops.batched_nms, boxes, scores, labels, 0.5)
-    sides = {"ours": lambda: batched_nms(boxes, scores, labels, 0.5), "torchvision": peer}
-    sides["OpenCV"] = lambda: cv2.dnn.NMSBoxesBatched(*plain, 0.0, 0.5)
-    sides["reference"] = lambda: reference.nms(boxes, scores, labels, 0.5)
+    sides: dict[str, Call | None] = {
+        "ours": lambda: batched_nms(boxes, scores, labels, 0.5),
+        "torchvision": peer,
+        "OpenCV": lambda: cv2.dnn.NMSBoxesBatched(*plain),
+        "reference": lambda: reference.nms(boxes, scores, labels, 0.5),
+    }
     return Case(f"batched_nms, {count} boxes of {classes} classes", sides, same_set)
 
 
