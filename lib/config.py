@@ -67,7 +67,9 @@ DEFAULTS: dict[str, Any] = {
             "extras": [[512, 2], [256, 2], [256, 2], [128, 2]],  # [channels, stride] or with [..., padding]
         },
         "head": {
-            "type": Maybe(str),  # a short name of lib/models/recipes.py; null: model.neck has a type, or ssd_lite
+            "type": Maybe(
+                str
+            ),  # a short name of lib/models/recipes.py; null: model.neck has a type, or ssd_lite
             "predictor": Maybe(str),  # dense | separable | separable_biased | shared; null: the short name's
             "initial_score": Maybe(float),  # score of each class at first, for sigmoid losses: such as 0.01
         },

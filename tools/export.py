@@ -62,11 +62,9 @@ def main(argv: list[str] | None = None) -> int:
     if not args.check:
         return 0
     frames = itertools.islice(open_source(args.check), args.limit)
-    exported = Predictor(out)
+    exported, images = Predictor(out), (frame.image for frame in frames)
     agreement = compare(
-        lambda image: next(predictor.stream([image])),
-        lambda image: next(exported.stream([image])),
-        (frame.image for frame in frames),
+        lambda image: next(predictor.stream([image])), lambda image: next(exported.stream([image])), images
     )
     print(f"checkpoint and {out.name}: {agreement}")
     return 1 if agreement.unequal and not args.int8 else 0

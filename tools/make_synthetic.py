@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -25,21 +26,15 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = script_parser(__doc__)
     add = parser.add_argument
     add("out", metavar="OUT", help="folder to write; new, empty, or generated before")
-    for flag, default, text in (
-        ("train", 2000, "number of training images"),
-        ("val", 300, "number of validation images"),
-        ("seed", 0, "another seed gives other images"),
-        ("classes", 8, f"how many of: {', '.join(SHAPES)}"),
-    ):
-        add(f"--{flag}", type=int, default=default, help=f"{text} (default: %(default)s)")
-    for flag, kind, pair, text in (
-        ("image-size", int, (240, 480), "height and width in pixels"),
-        ("object-size", float, (6, 150), "longer side in pixels"),
-        ("objects", int, (0, 14), "objects in an image"),
-        ("clutter", int, (4, 16), "distractors in an image"),
-    ):
-        text = f"{text} (default: {pair[0]} {pair[1]})"
-        add(f"--{flag}", type=kind, default=pair, help=text, nargs=2, metavar=("LEAST", "GREATEST"))
+    add("--train", type=int, default=2000, help="number of training images (default: %(default)s)")
+    add("--val", type=int, default=300, help="number of validation images (default: %(default)s)")
+    add("--seed", type=int, default=0, help="another seed gives other images (default: %(default)s)")
+    add("--classes", type=int, default=8, help=f"how many of: {', '.join(SHAPES)} (default: %(default)s)")
+    pair: dict[str, Any] = {"nargs": 2, "metavar": ("LEAST", "GREATEST")}
+    add("--image-size", type=int, default=(240, 480), help="height and width, px (default: 240 480)", **pair)
+    add("--object-size", type=float, default=(6, 150), help="longer side, px (default: 6 150)", **pair)
+    add("--objects", type=int, default=(0, 14), help="objects in an image (default: 0 14)", **pair)
+    add("--clutter", type=int, default=(4, 16), help="distractors in an image (default: 4 16)", **pair)
     return parser.parse_args(argv)
 
 

@@ -39,10 +39,9 @@ def draw_samples(cfg: dict, source: tuple) -> np.ndarray:
 def draw_priors(cfg: dict, source: tuple) -> np.ndarray:
     """The priors of one cell at each level, over the first augmented image."""
     detector, size = build_detector(cfg), input_size(cfg)
-    maps, image, priors = map_sizes(detector, size), drawn_samples(*source)[0][1].image, detector.priors
-    assert isinstance(priors, PriorGenerator)
-    pictures = prior_pictures(image, priors(maps, size), maps, priors.boxes_per_cell)
-    return picture_grid(pictures, COLUMNS)
+    maps, image = map_sizes(detector, size), drawn_samples(*source)[0][1].image
+    priors = PriorGenerator(**cfg["model"]["priors"])
+    return picture_grid(prior_pictures(image, priors(maps, size), maps, priors.boxes_per_cell), COLUMNS)
 
 
 def draw_matches(cfg: dict, source: tuple) -> np.ndarray:

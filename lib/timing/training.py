@@ -19,7 +19,6 @@ from lib.engine.learner import PRECISIONS, Learner
 from lib.engine.train import memory_mb
 from lib.structures import Batch, Predictions, Target
 from lib.timing.turns import Call, Case, wait
-from lib.utils.runtime import seed_everything
 
 Config = Mapping[str, Any]
 
@@ -44,7 +43,6 @@ def pair_case(name: str, cfg: Config, device: torch.device, peer: Callable[..., 
         cfg: of its experiment.
         peer: (name, batch, device, dtype) -> an object with ``step()`` and ``loss_step() -> step``; None: ours alone.
     """
-    seed_everything(0)
     pair, is_loss = PAIRS[name], name == "loss"
     batch = random_batch(cfg, pair.images)
     ours = loss_step(cfg, batch, device) if is_loss else partial(new_learner(cfg, device).step, [batch])

@@ -67,7 +67,8 @@ def take_turns(
     """
     calls = dict.fromkeys(sides, 1)
     for _ in range(warm_up):
-        calls = {name: int(block_ms / _time_ms(side, 1, device)) or 1 for name, side in sides.items()}
+        once = {name: max(_time_ms(side, 1, device), 1e-3) for name, side in sides.items()}
+        calls = {name: max(1, int(block_ms / time_ms)) for name, time_ms in once.items()}
     rounds: list[list[float]] = []
     end = time.perf_counter() + seconds
     while len(rounds) < least or time.perf_counter() < end:

@@ -1,7 +1,6 @@
 """Sides take turns in rounds, and what is said of their times."""
 
 import json
-import time
 
 import numpy as np
 import pytest
@@ -23,27 +22,36 @@ def test_sides_take_turns_and_the_first_rounds_do_not_count():
     assert all(values.shape == (1,) and values > 0 for values in times.values())
 
 
-def test_rounds_begin_until_the_seconds_are_over():
-    times = take_turns({"a": lambda: time.sleep(0.01)}, 0.055, CPU, warm_up=1, least=1)
-    assert 2 <= len(times["a"]) <= 6
-    assert (times["a"] >= 10).all()
+@pytest.fixture
+def side(monkeypatch):
+    """(name, milliseconds) -> a call that takes so long by a clock of ours, and is written down in ``side.calls``."""
+    clock = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+
+    def make(name, time_ms):
+        def call():
+            make.calls.append(name)
+            clock[0] += time_ms / 1000
+
+        return call
+
+    make.calls = []
+    return make
 
 
-def test_a_short_call_is_repeated_to_fill_its_block_and_a_long_one_is_not():
-    calls = []
+def test_rounds_begin_until_the_seconds_are_over(side):
+    times = take_turns({"a": side("a", 4), "b": side("b", 6)}, 0.045, CPU, warm_up=1, least=1)
+    assert len(times["a"]) == len(times["b"]) == 5
+    np.testing.assert_allclose(times["a"], 4)
+    np.testing.assert_allclose(times["b"], 6)
 
-    def long() -> None:
-        calls.append("long")
-        time.sleep(0.005)
 
-    def short() -> None:
-        calls.append("short")
-        time.sleep(0.001)
-
-    times = take_turns({"long": long, "short": short}, 0, CPU, warm_up=1, least=2, block_ms=4)
-    assert calls.count("long") == 1 + 2
-    assert calls.count("short") in (1 + 2 * 2, 1 + 2 * 3)
-    assert (times["short"] < 4).all()
+def test_a_short_call_is_repeated_to_fill_its_block_and_a_long_one_is_not(side):
+    sides = {"long": side("long", 9), "short": side("short", 1.5)}
+    times = take_turns(sides, 0, CPU, warm_up=1, least=2, block_ms=4)
+    assert side.calls == ["long", "short", *["long", "short", "short"] * 2]
+    np.testing.assert_allclose(times["long"], 9)
+    np.testing.assert_allclose(times["short"], 1.5)
 
 
 def test_the_device_is_waited_for_on_both_sides_of_a_turn(monkeypatch):
@@ -92,10 +100,10 @@ def test_cases_are_compared_and_written(tmp_path, capsys):
     assert [line.split()[0] for line in shown.splitlines() if "ANOTHER RESULT" in line] == ["wrong"]
 
 
-def test_times_are_those_of_an_image(tmp_path):
-    run_cases([Case("four", {"ours": lambda: time.sleep(0.02)}, images=4)], 0, CPU, tmp_path / "out.json")
+def test_times_are_those_of_an_image(tmp_path, side):
+    run_cases([Case("four", {"ours": side("ours", 20)}, images=4)], 0, CPU, tmp_path / "out.json")
     median = json.loads((tmp_path / "out.json").read_text())["cases"]["four"]["ours"]["time_ms"]["median"]
-    assert 5 <= median < 10
+    assert median == pytest.approx(5)
 
 
 def test_machine_names_the_processor():

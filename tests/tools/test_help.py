@@ -27,6 +27,13 @@ def test_help_begins_with_a_usage_line_and_describes_the_script(script, monkeypa
     assert f"    python {script.relative_to(ROOT)} " in shown.replace("\n", " \n")  # an example
 
 
+def test_scripts_that_need_no_torch_do_not_import_it():
+    names = ("evaluate", "convert_dataset", "make_synthetic")
+    code = f"import sys; {'; '.join(f'import tools.{name}' for name in names)}; print('torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert run.stdout == "False\n"
+
+
 def test_help_of_a_script_in_a_process_of_its_own_ends_with_status_0():
     command = [sys.executable, str(ROOT / "tools" / "bench" / "training.py"), "--help"]
     run = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/")

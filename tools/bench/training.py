@@ -14,8 +14,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
-
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
@@ -32,54 +30,43 @@ MODELS = ["mobilenet_v1/plain", "mobilenet_v1/S1L0_dual", "vgg16/plain", "vgg16/
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = runtime.script_parser(__doc__)
-    parser.add_argument("--pairs", nargs="*", choices=PAIRS, default=list(PAIRS), help="jobs (default: all)")
-    parser.add_argument("--models", nargs="*", help="train these experiments instead; without names a few")
-    parser.add_argument("--steps", type=int, default=50, help="of each of --models (default: %(default)s)")
-    parser.add_argument(
-        "--seconds", type=float, default=60, help="for each of --pairs (default: %(default)s)"
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
-    parser.add_argument(
-        "--precision", default="fp32", choices=["fp32", "bf16"], help="(default: %(default)s)"
-    )
-    parser.add_argument("--threads", type=int, default=1, help="of torch (default: %(default)s)")
-    parser.add_argument("--json", type=Path, help="where to write the figures")
+    add = parser.add_argument
+    add("--pairs", nargs="*", choices=PAIRS, default=list(PAIRS), help="beside torchvision (default: all)")
+    add("--models", nargs="*", help="train these experiments instead; without names four of ours")
+    add("--steps", type=int, default=50, help="of each of --models (default: %(default)s)")
+    add("--seconds", type=float, default=60, help="for each of --pairs (default: %(default)s)")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
+    add("--precision", default="fp32", choices=["fp32", "bf16"], help="(default: %(default)s)")
+    add("--threads", type=int, default=1, help="of torch (default: %(default)s)")
+    add("--json", type=Path, help="where to write the figures")
     return runtime.parse_with_overrides(parser, argv, "train.batch_size=8")
 
 
 def experiment(name: str, overrides: list[str]) -> Any:
-    """The config of an experiment."""
+    """The config of an experiment, whose random numbers begin anew."""
+    runtime.seed_everything(0)
     return load_config(ROOT / f"experiments/{name}.yml", overrides)
-
-
-def time_models(names: list[str], steps: int, device: torch.device, overrides: list[str]) -> dict[str, Any]:
-    """Speed of training of each experiment with its input, printed as it comes."""
-    figures = {}
-    for name in names:
-        runtime.seed_everything(0)
-        figures[name] = speed_with_loader(experiment(name, overrides), device, steps)
-        print(name, json.dumps(figures[name]), flush=True)
-    return {"machine": machine(device), "command": sys.argv, "models": figures}
 
 
 def main(argv: list[str] | None = None) -> None:
     """Times, prints, writes."""
     args = parse(argv)
     runtime.set_threads(args.threads)
-    device, overrides = (
-        runtime.choose_device(args.device),
-        [f"train.precision={args.precision}", *args.overrides],
-    )
-    if args.models is not None:
-        report = time_models(args.models or MODELS, args.steps, device, overrides)
-        if args.json:
-            write_json(args.json, report)
+    device = runtime.choose_device(args.device)
+    overrides = [f"train.precision={args.precision}", *args.overrides]
+    if args.models is None:
+        peers = load_torchvision_peer()
+        peer = peers.TrainingPeer if peers else None
+        configs = ((name, experiment(PAIRS[name].experiment, overrides)) for name in args.pairs)
+        cases = (pair_case(name, cfg, device, peer) for name, cfg in configs)
+        run_cases(cases, args.seconds / (2 if peers else 1), device, args.json)
         return
-    peers = load_torchvision_peer()
-    peer = peers.TrainingPeer if peers else None
-    configs = {name: experiment(PAIRS[name].experiment, overrides) for name in args.pairs}
-    cases = (pair_case(name, cfg, device, peer) for name, cfg in configs.items())
-    run_cases(cases, args.seconds / (2 if peers else 1), device, args.json)
+    report: dict[str, Any] = {"machine": machine(device), "command": sys.argv, "models": {}}
+    for name in args.models or MODELS:
+        report["models"][name] = speed_with_loader(experiment(name, overrides), device, args.steps)
+        print(name, json.dumps(report["models"][name]), flush=True)
+    if args.json:
+        write_json(args.json, report)
 
 
 if __name__ == "__main__":
