@@ -115,12 +115,8 @@ def _result(run: Run) -> dict[str, Any]:
     with torch.device("meta"):
         cost = cost_of(build_detector(run.cfg), input_size(run.cfg))
     return {
-        "row": run.row,
-        "budget": run.budget,
-        "seed": run.seed,
-        "digest": run.digest,
-        "metrics": metrics["metrics"],
-        "counts": metrics["counts"],
+        **{key: getattr(run, key) for key in ("row", "budget", "seed", "digest")},
+        **{key: metrics[key] for key in ("metrics", "counts")},
         "curve": None if curve is None else {name: value.tolist() for name, value in curve._asdict().items()},
         "input_size": list(input_size(run.cfg)),
         "priors": cost.num_priors,
