@@ -149,10 +149,8 @@ def detection_table(
         category_id, ground_truth.category_ids, "category_id of a detection", "classes that are judged"
     )
     for name, values in (("score", score[:, None]), ("bbox", xywh)):
-        must, advice = (
-            f"{name} of a detection must be finite",
-            "look for a division by zero or a diverged model",
-        )
+        must = f"{name} of a detection must be finite"
+        advice = "look for a division by zero or a diverged model"
         _check_rows(np.isfinite(values), values, image_id, must, advice)
     must = "bbox of a detection must be [x, y, width, height] with width and height at least 0"
     _check_rows(xywh[:, 2:] >= 0, xywh, image_id, must, "convert [x1, y1, x2, y2] first")

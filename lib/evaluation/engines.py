@@ -24,9 +24,8 @@ class Curves(NamedTuple):
     precision: np.ndarray  # (T, R, K, A, M) float64, the envelope at the protocol's recall levels
     recall: np.ndarray  # (T, K, A, M) float64, the highest
     scores: np.ndarray  # (T, R, K, A, M) float64, the score at which each recall level is reached
-    ap: np.ndarray | None = (
-        None  # (T, K, A, M) float64, the whole area; None where AP is the mean of ``precision``
-    )
+    # (T, K, A, M) float64, the area under the whole curve; None where AP is the mean of ``precision``
+    ap: np.ndarray | None = None
 
 
 def run_hotcoco(ground_truth: GroundTruth, detections: DetectionTable, protocol: Protocol) -> Curves:

@@ -117,17 +117,11 @@ def _value_rows(study: Study, budget: str, links: str) -> list[Row]:
     for row in study.about["grid"]["rows"]:
         if results := study.of(row, budget):
             files = {result["seed"]: run_name(row, budget, result["seed"]) for result in results}
-            lines.append(
-                (
-                    row,
-                    *(_spread(study.values(row, budget, key)) for key in study.keys),
-                    f"{results[0]['gmac']:.3g}",
-                    f"{results[0]['parameters'] / 1e6:.2f}",
-                    f"{study.time_ms(row):.1f}",
-                    *(f"{mean(run[key] for run in results):,.0f}" for key in ("seconds", "images_seen")),
-                    " ".join(f"[{seed}]({links}/{name}.json)" for seed, name in files.items()),
-                )
-            )
+            spreads = (_spread(study.values(row, budget, key)) for key in study.keys)
+            size = (f"{results[0]['gmac']:.3g}", f"{results[0]['parameters'] / 1e6:.2f}")
+            effort = (f"{mean(run[key] for run in results):,.0f}" for key in ("seconds", "images_seen"))
+            runs = " ".join(f"[{seed}]({links}/{name}.json)" for seed, name in files.items())
+            lines.append((row, *spreads, *size, f"{study.time_ms(row):.1f}", *effort, runs))
     return lines
 
 

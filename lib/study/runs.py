@@ -59,10 +59,8 @@ def run_all(runs: Sequence[Run], results: Path, overrides: Sequence[str], jobs: 
 
 def train(run: Run, overrides: Sequence[str]) -> None:
     """Trains a run, or what is left of it. The last weights count, so there is no test during training."""
-    no_test = (
-        "data.val.annotations=null",
-        "train.eval_every=0",
-    )  # a data.layout has test images all the same
+    # Without annotations a data.layout still has test images, so both keys are needed.
+    no_test = ("data.val.annotations=null", "train.eval_every=0")
     place = (f"run.dir={run.folder.parent}", f"run.name={run.folder.name}")
     _script(run.folder, "train.py", f"--cfg={run.file}", "--resume", *overrides, *no_test, *place)
 
