@@ -15,18 +15,12 @@ IOU = 0.5
 
 
 class SizeCurve(NamedTuple):
-    """AP and recall in bins of equal count along object size.
+    """AP and recall in bins of equal count along object size."""
 
-    Attributes:
-        edges: (N + 1,) float64, square root of area, px.
-        objects: (N,) int64.
-        ap, recall: (N,) float64, mean over the protocol's IoU thresholds and the classes in the bin.
-    """
-
-    edges: np.ndarray
-    objects: np.ndarray
-    ap: np.ndarray
-    recall: np.ndarray
+    edges: np.ndarray  # (N + 1,) float64, square root of area, px
+    objects: np.ndarray  # (N,) int64
+    ap: np.ndarray  # (N,) float64, mean over the protocol's IoU thresholds and the classes in the bin
+    recall: np.ndarray  # (N,) float64, alike
 
 
 def size_curve(
@@ -57,19 +51,12 @@ def size_curve(
 
 
 class Judgement(NamedTuple):
-    """Which detections are right and which objects they find, at IoU .5 and over the protocol's first range.
+    """Which detections are right and which objects they find, at IoU .5 and over the protocol's first range."""
 
-    Attributes:
-        true: (D,) bool, hits.
-        ignored: (D,) bool, detections that are neither right nor wrong.
-        score_of: (G,) float64, the score of the detection that finds each object; NaN where none does.
-        counting: (G,) bool, objects that count.
-    """
-
-    true: np.ndarray
-    ignored: np.ndarray
-    score_of: np.ndarray
-    counting: np.ndarray
+    true: np.ndarray  # (D,) bool, hits
+    ignored: np.ndarray  # (D,) bool, detections that are neither right nor wrong
+    score_of: np.ndarray  # (G,) float64, score of the detection that finds each object; NaN where none does
+    counting: np.ndarray  # (G,) bool, objects that count
 
 
 def judge(ground_truth: GroundTruth, detections: DetectionTable, protocol: Protocol) -> Judgement:
@@ -94,19 +81,12 @@ def best_score(detections: DetectionTable, judged: Judgement) -> float:
 
 
 class Calibration(NamedTuple):
-    """Scores against the share of hits, in ten bins of score.
+    """Scores against the share of hits, in ten bins of score."""
 
-    Attributes:
-        score: (10,) float64, mean score; NaN where a bin is empty.
-        precision: (10,) float64, share of hits.
-        num_detections: (10,) int64.
-        error: mean distance between score and precision, weighted by the number of detections.
-    """
-
-    score: np.ndarray
-    precision: np.ndarray
-    num_detections: np.ndarray
-    error: float
+    score: np.ndarray  # (10,) float64, mean score; NaN where a bin is empty
+    precision: np.ndarray  # (10,) float64, share of hits; NaN alike
+    num_detections: np.ndarray  # (10,) int64
+    error: float  # mean distance between score and precision, weighted by the number of detections
 
 
 def calibrate(detections: DetectionTable, judged: Judgement) -> Calibration:

@@ -23,29 +23,17 @@ Entries = Sequence[Mapping[str, Any]]
 
 
 class GroundTruth(NamedTuple):
-    """The objects of a data set.
+    """The objects of a data set."""
 
-    Attributes:
-        image_ids: (I,) int64, ascending.
-        category_ids: (K,) int64, ascending.
-        names: the K classes' names.
-        image: (G,) int64, index into ``image_ids``, ascending.
-        category: (G,) int64, index into ``category_ids``, or REGION.
-        xywh: (G, 4) float64, pixels of the original image.
-        area: (G,) float64, the mask's where there is one: it decides the size range.
-        ignore: (G,) bool, a region in which detections are neither right nor wrong.
-        dropped_ids: (X,) int64, further category ids, whose detections the protocol drops.
-    """
-
-    image_ids: np.ndarray
-    category_ids: np.ndarray
-    names: tuple[str, ...]
-    image: np.ndarray
-    category: np.ndarray
-    xywh: np.ndarray
-    area: np.ndarray
-    ignore: np.ndarray
-    dropped_ids: np.ndarray
+    image_ids: np.ndarray  # (I,) int64, ascending
+    category_ids: np.ndarray  # (K,) int64, ascending
+    names: tuple[str, ...]  # of the K classes
+    image: np.ndarray  # (G,) int64, index into image_ids, ascending
+    category: np.ndarray  # (G,) int64, index into category_ids, or REGION
+    xywh: np.ndarray  # (G, 4) float64, pixels of the original image
+    area: np.ndarray  # (G,) float64, the mask's where there is one: it decides the size range
+    ignore: np.ndarray  # (G,) bool, a region in which detections are neither right nor wrong
+    dropped_ids: np.ndarray  # (X,) int64, further category ids, whose detections the protocol drops
 
     def select(self, rows: np.ndarray) -> GroundTruth:
         """The same images and classes with only some objects: an index or a mask over G."""
@@ -53,19 +41,12 @@ class GroundTruth(NamedTuple):
 
 
 class DetectionTable(NamedTuple):
-    """Detections of many images.
+    """Detections of many images."""
 
-    Attributes:
-        image: (D,) int64, index into the ground truth's ``image_ids``, ascending.
-        category: (D,) int64, index into its ``category_ids``.
-        xywh: (D, 4) float64, pixels of the original image.
-        score: (D,) float64.
-    """
-
-    image: np.ndarray
-    category: np.ndarray
-    xywh: np.ndarray
-    score: np.ndarray
+    image: np.ndarray  # (D,) int64, index into the ground truth's image_ids, ascending
+    category: np.ndarray  # (D,) int64, index into its category_ids
+    xywh: np.ndarray  # (D, 4) float64, pixels of the original image
+    score: np.ndarray  # (D,) float64
 
     def select(self, rows: np.ndarray | slice) -> DetectionTable:
         """Only some detections: an index or a mask over D."""
@@ -168,10 +149,8 @@ def detection_table(
         category_id, ground_truth.category_ids, "category_id of a detection", "classes that are judged"
     )
     for name, values in (("score", score[:, None]), ("bbox", xywh)):
-        must, advice = (
-            f"{name} of a detection must be finite",
-            "look for a division by zero or a diverged model",
-        )
+        must = f"{name} of a detection must be finite"
+        advice = "look for a division by zero or a diverged model"
         _check_rows(np.isfinite(values), values, image_id, must, advice)
     must = "bbox of a detection must be [x, y, width, height] with width and height at least 0"
     _check_rows(xywh[:, 2:] >= 0, xywh, image_id, must, "convert [x1, y1, x2, y2] first")

@@ -13,20 +13,13 @@ from lib.evaluation.resample import Interval, draw_images, interval_of, metric_o
 
 
 class Difference(NamedTuple):
-    """One number of two detectors.
+    """One number of two detectors; the values are None without an object."""
 
-    Attributes:
-        name: key of the protocol, or class.
-        first, second: values on the whole set; None without an object.
-        interval: 95 % interval of second - first; None without an object, like the p-value.
-        p_value: two-sided, that there is no difference.
-    """
-
-    name: str
-    first: float | None
+    name: str  # key of the protocol, or class
+    first: float | None  # on the whole set
     second: float | None
-    interval: Interval | None
-    p_value: float | None
+    interval: Interval | None  # 95 %, of second - first
+    p_value: float | None  # two-sided, that there is no difference
 
     @property
     def change(self) -> float | None:
@@ -50,16 +43,10 @@ class Difference(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Differences by the protocol's AP keys and by class.
+    """Differences by the protocol's AP keys and by class, and the size of the bootstrap."""
 
-    Attributes:
-        metrics: one for each AP key.
-        classes: one for each class, over the protocol's headline threshold and first range.
-        num_resamples, num_images: of the bootstrap.
-    """
-
-    metrics: list[Difference]
-    classes: list[Difference]
+    metrics: list[Difference]  # one for each AP key
+    classes: list[Difference]  # one for each class, over the protocol's headline threshold and first range
     num_resamples: int
     num_images: int
 
@@ -75,10 +62,8 @@ def compare(
     """Differences between two detectors on the same images.
 
     Args:
-        ground_truth: of all images.
-        first, second: the detections of each.
-        protocol: as for ``evaluate``.
-        num_resamples: how often as many images as there are get drawn with replacement.
+        ground_truth, first, second, protocol: as for ``evaluate``, with the detections of both detectors.
+        num_resamples: of the images, each drawn with replacement.
         seed: of the drawing.
     """
     num_images = len(ground_truth.image_ids)

@@ -19,17 +19,12 @@ class Curves(NamedTuple):
     """Precision and recall for T IoU thresholds, R recall levels, K classes, A area ranges, M limits.
 
     Where a class has no object in a range the values are -1, as in the reference.
-
-    Attributes:
-        precision: (T, R, K, A, M) float64, the envelope at the protocol's recall levels.
-        recall: (T, K, A, M) float64, the highest.
-        scores: (T, R, K, A, M) float64, the score at which each recall level is reached.
-        ap: (T, K, A, M) float64, the area under the whole curve; None where AP is the mean of ``precision``.
     """
 
-    precision: np.ndarray
-    recall: np.ndarray
-    scores: np.ndarray
+    precision: np.ndarray  # (T, R, K, A, M) float64, the envelope at the protocol's recall levels
+    recall: np.ndarray  # (T, K, A, M) float64, the highest
+    scores: np.ndarray  # (T, R, K, A, M) float64, the score at which each recall level is reached
+    # (T, K, A, M) float64, the area under the whole curve; None where AP is the mean of ``precision``
     ap: np.ndarray | None = None
 
 

@@ -31,17 +31,11 @@ _FOREGROUND, _BACKGROUND = 0.5, 0.1
 
 
 class Errors(NamedTuple):
-    """Errors within one range.
+    """Errors within one range."""
 
-    Attributes:
-        ap50: AP at IoU .5 as it is; None without an object.
-        counts: kind -> detections (Miss: objects).
-        cost: kind -> how much AP50 would rise if this kind alone were fixed.
-    """
-
-    ap50: float | None
-    counts: dict[str, int]
-    cost: dict[str, float]
+    ap50: float | None  # AP at IoU .5 as it is; None without an object
+    counts: dict[str, int]  # kind -> detections (Miss: objects)
+    cost: dict[str, float]  # kind -> how much AP50 would rise if this kind alone were fixed
 
     @property
     def worst(self) -> str:
@@ -50,13 +44,7 @@ class Errors(NamedTuple):
 
 
 class _Ranking(NamedTuple):
-    """What AP is computed from.
-
-    Attributes:
-        score, category: (D,) of the detections.
-        true, ignored: (D,) bool, hits, and detections that are neither right nor wrong.
-        positives: (K,) int64, objects to find.
-    """
+    """What AP is computed from: (D,) of the detections, of which ``true`` are hits; (K,) objects to find."""
 
     score: np.ndarray
     category: np.ndarray
@@ -143,10 +131,8 @@ def _errors_of(
 def _mean_ap(ranking: _Ranking, classes: np.ndarray | None = None) -> float | None:
     """Mean over the classes with objects of the average precision at 101 recall levels; None without any.
 
-    Args:
-        ranking: the detections.
-        classes: (K,) objects by class before fixing. A class none of whose objects counts any more stays: it is
-            perfect if it has no false positive either.
+    ``classes`` has (K,) objects by class before fixing: a class that fixing leaves without objects is still one of
+    them, and is perfect if it has no false positive either.
     """
     order = np.lexsort((-ranking.score, ranking.category))
     order = order[~ranking.ignored[order]]

@@ -18,29 +18,18 @@ _BLOCK = 1 << 20  # pairs whose overlap is computed at once
 
 
 class Pairs(NamedTuple):
-    """Overlapping pairs of one image, by detection and then by object.
+    """Overlapping pairs of one image, by detection and then by object."""
 
-    Attributes:
-        detection: (P,) int64, ascending.
-        object: (P,) int64.
-        iou: (P,) float64; over the detection's own area where the object is a region to ignore.
-    """
-
-    detection: np.ndarray
-    object: np.ndarray
-    iou: np.ndarray
+    detection: np.ndarray  # (P,) int64, ascending
+    object: np.ndarray  # (P,) int64
+    iou: np.ndarray  # (P,) float64; over the detection's own area where the object is a region to ignore
 
 
 class Flags(NamedTuple):
-    """Which detections are right, for T IoU thresholds; a detection that is neither of both is wrong.
+    """Which detections are right, for T IoU thresholds; those that are neither true nor ignored are wrong."""
 
-    Attributes:
-        true: (T, D) bool, true positives.
-        ignored: (T, D) bool, detections that are neither right nor wrong.
-    """
-
-    true: np.ndarray
-    ignored: np.ndarray
+    true: np.ndarray  # (T, D) bool, true positives
+    ignored: np.ndarray  # (T, D) bool, detections that are neither right nor wrong
 
 
 class Matches(NamedTuple):
@@ -89,21 +78,12 @@ def overlap(boxes: np.ndarray, others: np.ndarray, is_region: np.ndarray) -> np.
 
 
 def find_pairs(
-    ground_truth: GroundTruth,
-    detections: DetectionTable,
-    floor: float,
-    same_class: bool = True,
-    is_region: np.ndarray | None = None,
+    ground_truth: GroundTruth, detections: DetectionTable, floor: float, same_class: bool = True
 ) -> Pairs:
     """All pairs of one image, and of one class if asked, whose overlap is above 0 and at least ``floor``.
 
-    Args:
-        ground_truth, detections: of the same images.
-        floor: least overlap.
-        same_class: leave out pairs of different classes.
-        is_region: (G,) bool, objects whose overlap is taken over the detection's area; ``ignore`` by default.
+    The overlap with objects to ignore is taken over the detection's area.
     """
-    is_region = ground_truth.ignore if is_region is None else is_region
     keys, wanted = ground_truth.image, detections.image
     if same_class:
         num_classes = len(ground_truth.names)
@@ -118,7 +98,7 @@ def find_pairs(
         rows = np.repeat(np.arange(first, last), number)
         within = np.arange(len(rows)) - np.repeat(np.cumsum(number) - number, number)
         columns = order[np.repeat(starts[first:last], number) + within]
-        iou = overlap(detections.xywh[rows], ground_truth.xywh[columns], is_region[columns])
+        iou = overlap(detections.xywh[rows], ground_truth.xywh[columns], ground_truth.ignore[columns])
         kept = (iou > 0) & (iou >= floor)
         parts.append(Pairs(rows[kept], columns[kept], iou[kept]))
     return Pairs(*map(np.concatenate, zip(*parts, strict=True)))
@@ -130,7 +110,7 @@ def match(ground_truth: GroundTruth, detections: DetectionTable, protocol: Proto
     rule = _match_coco if protocol.matching == "coco" else _match_voc
     is_region = ground_truth.ignore & (protocol.matching == "coco")  # VOC's difficult objects are no regions
     rank = _places(detections.image if protocol.limit_is_of_image else _classes(detections), detections.score)
-    pairs = find_pairs(ground_truth, detections, thresholds.min(), is_region=is_region)
+    pairs = find_pairs(ground_truth._replace(ignore=is_region), detections, thresholds.min())
     uncounted = _outside(detections.xywh[:, 2] * detections.xywh[:, 3], protocol)
     if protocol.limits[-1] is not None:
         is_beyond = rank >= protocol.limits[-1]

@@ -20,51 +20,29 @@ COCO_IOU = tuple(np.linspace(0.5, 0.95, 10).tolist())  # multiples of 0.05 would
 
 
 class Metric(NamedTuple):
-    """Where a number lies in the arrays of an evaluation.
+    """Where a number lies in the arrays of an evaluation."""
 
-    Attributes:
-        kind: "AP" or "AR".
-        threshold: index of the IoU threshold, or None for the mean over all.
-        area: index of the area range.
-        limit: index of the limit on detections per image.
-    """
-
-    kind: str
-    threshold: int | None
-    area: int
-    limit: int
+    kind: str  # AP or AR
+    threshold: int | None  # index of the IoU threshold, or None for the mean over all
+    area: int  # index of the area range
+    limit: int  # index of the limit on detections per image
 
 
 class Protocol(NamedTuple):
-    """How detections are judged.
+    """How detections are judged."""
 
-    Attributes:
-        name: the name in ``PROTOCOLS``.
-        ranges: name -> (lowest, highest) area in px^2 of the original image; the first is the headline's.
-        iou_thresholds: ascending, in (0, 1].
-        limits: how many detections of an image count, ascending; None means all.
-        headline: key of the metric to quote.
-        iou_apart: each IoU threshold has its own metrics, and there is no mean over thresholds.
-        matching: "coco": a detection takes the best object that is still free; "voc": the best object of all.
-        points: number of recall levels at which precision is averaged; None for the area under the whole curve.
-        limit_is_of_image: the limits count the detections of all classes together.
-        ignore_flags: keys of an annotation; if any is true, the object becomes a region to ignore.
-        region_classes: classes whose boxes are ignored regions: what lies at least half inside is dropped.
-        dropped_classes: classes that are not judged; detections of them are dropped.
-    """
-
-    name: str
-    ranges: Mapping[str, tuple[float, float]]
-    iou_thresholds: tuple[float, ...] = COCO_IOU
-    limits: tuple[int | None, ...] = (1, 10, 100)
-    headline: str = "AP"
-    iou_apart: bool = False
-    matching: str = "coco"
-    points: int | None = 101
-    limit_is_of_image: bool = False
-    ignore_flags: tuple[str, ...] = ("iscrowd",)
-    region_classes: tuple[str, ...] = ()
-    dropped_classes: tuple[str, ...] = ()
+    name: str  # in PROTOCOLS
+    ranges: Mapping[str, tuple[float, float]]  # name -> (lowest, highest) area, px^2 of the original image
+    iou_thresholds: tuple[float, ...] = COCO_IOU  # ascending, in (0, 1]
+    limits: tuple[int | None, ...] = (1, 10, 100)  # detections of an image that count, ascending; None: all
+    headline: str = "AP"  # key of the metric to quote
+    iou_apart: bool = False  # each IoU threshold has its own metrics, and there is no mean over thresholds
+    matching: str = "coco"  # coco: a detection takes the best object that is still free; voc: the best of all
+    points: int | None = 101  # recall levels at which precision is averaged; None: area under the whole curve
+    limit_is_of_image: bool = False  # the limits count the detections of all classes together
+    ignore_flags: tuple[str, ...] = ("iscrowd",)  # keys of an annotation; any that is true makes it a region
+    region_classes: tuple[str, ...] = ()  # their boxes are ignored regions: what is half inside is dropped
+    dropped_classes: tuple[str, ...] = ()  # are not judged; detections of them are dropped
 
     @property
     def is_beyond_coco(self) -> bool:
@@ -114,9 +92,7 @@ _VOC = Protocol(
 PROTOCOLS = {
     "coco": Protocol("coco", _ALL | _by_side(small=32, medium=96, large=_OPEN)),
     "aitod": Protocol(
-        "aitod",
-        _ALL | _by_side(very_tiny=8, tiny=16, small=32, medium=_OPEN),
-        limits=(100, 300, 1500),
+        "aitod", _ALL | _by_side(very_tiny=8, tiny=16, small=32, medium=_OPEN), limits=(100, 300, 1500)
     ),
     "soda": Protocol(
         "soda",

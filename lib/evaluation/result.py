@@ -19,19 +19,12 @@ Numbers = dict[str, float | None]
 
 @dataclass(frozen=True)
 class Result:
-    """The outcome of an evaluation.
+    """The outcome of an evaluation."""
 
-    Attributes:
-        protocol: by which the numbers were made.
-        names: the K classes.
-        curves: precision and recall behind the numbers.
-        objects: (K, A) int64, objects that count, by class and range.
-    """
-
-    protocol: Protocol
-    names: tuple[str, ...]
-    curves: Curves
-    objects: np.ndarray
+    protocol: Protocol  # by which the numbers were made
+    names: tuple[str, ...]  # the K classes
+    curves: Curves  # precision and recall behind the numbers
+    objects: np.ndarray  # (K, A) int64, objects that count, by class and range
 
     def value(self, metric: Metric, category: int | None = None) -> float | None:
         """One number: of one class, or the mean over the classes that have objects."""

@@ -39,19 +39,12 @@ def run_voc_visdrone(ground_truth: GroundTruth, detections: DetectionTable, prot
 
 
 class Curve(NamedTuple):
-    """Precision over recall, for T thresholds and R recall levels.
+    """Precision over recall, for T thresholds and R recall levels."""
 
-    Attributes:
-        precision: (T, R) float64, at the levels.
-        recall: (T,) float64, the highest.
-        area: (T,) float64, under the whole envelope.
-        reached: (T, R) int64, the place of the detection that reaches each level; N where none does.
-    """
-
-    precision: np.ndarray
-    recall: np.ndarray
-    area: np.ndarray
-    reached: np.ndarray
+    precision: np.ndarray  # (T, R) float64, at the levels
+    recall: np.ndarray  # (T,) float64, the highest
+    area: np.ndarray  # (T,) float64, under the whole envelope
+    reached: np.ndarray  # (T, R) int64, the detection that reaches each level; N where none does
 
 
 def precision_recall(true: np.ndarray, ignored: np.ndarray, num_objects: int, levels: np.ndarray) -> Curve:

@@ -31,23 +31,15 @@ KEYS: dict[str, tuple[Any, str]] = {
 
 
 class Run(NamedTuple):
-    """One training and its test.
-
-    Attributes:
-        row, budget, seed: its place in the grid.
-        file: its experiment.
-        cfg: the same, resolved, with the overrides of the command line.
-        folder: where it runs; another configuration has another folder, so none resumes from another's weights.
-        digest: of the configuration.
-    """
+    """One training and its test; row, budget and seed are its place in the grid."""
 
     row: str
     budget: str
     seed: int
-    file: Path
-    cfg: EasyDict
-    folder: Path
-    digest: str
+    file: Path  # its experiment
+    cfg: EasyDict  # the same, resolved, with the overrides of the command line
+    folder: Path  # another configuration has another one, so that none resumes from another's weights
+    digest: str  # of the configuration
 
     @property
     def name(self) -> str:

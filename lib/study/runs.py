@@ -59,10 +59,8 @@ def run_all(runs: Sequence[Run], results: Path, overrides: Sequence[str], jobs: 
 
 def train(run: Run, overrides: Sequence[str]) -> None:
     """Trains a run, or what is left of it. The last weights count, so there is no test during training."""
-    no_test = (
-        "data.val.annotations=null",
-        "train.eval_every=0",
-    )  # a data.layout has test images all the same
+    # Without annotations a data.layout still has test images, so both keys are needed.
+    no_test = ("data.val.annotations=null", "train.eval_every=0")
     place = (f"run.dir={run.folder.parent}", f"run.name={run.folder.name}")
     _script(run.folder, "train.py", f"--cfg={run.file}", "--resume", *overrides, *no_test, *place)
 
@@ -115,12 +113,8 @@ def _result(run: Run) -> dict[str, Any]:
     with torch.device("meta"):
         cost = cost_of(build_detector(run.cfg), input_size(run.cfg))
     return {
-        "row": run.row,
-        "budget": run.budget,
-        "seed": run.seed,
-        "digest": run.digest,
-        "metrics": metrics["metrics"],
-        "counts": metrics["counts"],
+        **{key: getattr(run, key) for key in ("row", "budget", "seed", "digest")},
+        **{key: metrics[key] for key in ("metrics", "counts")},
         "curve": None if curve is None else {name: value.tolist() for name, value in curve._asdict().items()},
         "input_size": list(input_size(run.cfg)),
         "priors": cost.num_priors,

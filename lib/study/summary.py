@@ -37,15 +37,10 @@ class Change(NamedTuple):
 
 
 class Study(NamedTuple):
-    """What the JSON files of a study hold.
+    """What the JSON files of a study hold."""
 
-    Attributes:
-        about: study.json: name, grid, command, the runs that are done, intervals, timing.
-        results: of these runs.
-    """
-
-    about: dict[str, Any]
-    results: list[dict[str, Any]]
+    about: dict[str, Any]  # study.json: name, grid, command, the runs that are done, intervals, timing
+    results: list[dict[str, Any]]  # of these runs
 
     @property
     def name(self) -> str:
