@@ -32,9 +32,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--checkpoint", required=True, metavar="FILE", help=".pth of train.py, or .onnx of tools/export.py")
     add("--out", default="runs/detections", help="folder for the results (default: %(default)s)")
     add("--score", type=float, default=0.3, help="least score of a detection (default: %(default)s)")
-    add(
-        "--tiles", metavar="SIDE[,OVERLAP[,nms|fusion]]", help="cut large images into tiles, such as 512,0.25"
-    )
+    add("--tiles", metavar="SIDE[,OVERLAP[,nms|fusion]]", help="cut large images into tiles, such as 512,0.25")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)")
     add("--backend", default="torch", help="torch or onnxruntime, which is faster on CPUs (default: torch)")
     add("--batch-size", type=int, default=8, help="images at once; a camera has 1 (default: %(default)s)")

@@ -33,9 +33,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--cfg", required=True, metavar="FILE.yml", help="experiment file, ours or of the BMVC 2019 code"
     )
-    parser.add_argument(
-        "--resume", action="store_true", help="go on from the run's last.pth, if there is one"
-    )
+    parser.add_argument("--resume", action="store_true", help="go on from the run's last.pth, if there is one")
     return parse_with_overrides(parser, argv, "train.epochs=10 run.name=mine")
 
 

@@ -40,16 +40,12 @@ class Kernel(NamedTuple):
 SHARED = ("pair.hpp", "ranks.hpp", "simd.hpp")
 KERNELS = (
     Kernel("_overlaps", "overlaps.pyx", ("overlaps.hpp", *SHARED)),
-    Kernel(
-        "_nms", "nms.pyx", ("nms.hpp", "multiclass.hpp", "postprocess.hpp", "grid.hpp", "kept.hpp", *SHARED)
-    ),
+    Kernel("_nms", "nms.pyx", ("nms.hpp", "multiclass.hpp", "postprocess.hpp", "grid.hpp", "kept.hpp", *SHARED)),
     Kernel("_fusion", "fusion.pyx", ("fusion.hpp", "overlaps.hpp", *SHARED)),
     Kernel("_training", "training.pyx", ("mining.hpp", "matching.hpp", "overlaps.hpp", *SHARED)),
 )
 CUDA_KERNEL = Kernel(
-    "_cuda",
-    "cuda/faces.pyx",
-    ("cuda/overlaps.cu", "cuda/nms.cu", "cuda/kernels.hpp", "cuda/launch.cuh", *SHARED),
+    "_cuda", "cuda/faces.pyx", ("cuda/overlaps.cu", "cuda/nms.cu", "cuda/kernels.hpp", "cuda/launch.cuh", *SHARED)
 )
 
 
@@ -92,9 +88,7 @@ def find_nvcc() -> str:
     for name in filter(None, [os.environ.get("NVCC"), "nvcc", "/usr/local/cuda/bin/nvcc"]):
         if path := shutil.which(name):
             return path
-    raise Skip(
-        "no CUDA compiler found: install the CUDA toolkit or set NVCC, if this machine has an NVIDIA GPU"
-    )
+    raise Skip("no CUDA compiler found: install the CUDA toolkit or set NVCC, if this machine has an NVIDIA GPU")
 
 
 def python_include() -> list[str]:
@@ -111,10 +105,7 @@ def cuda_flags(nvcc: str) -> list[str]:
     if chosen := os.environ.get("CUDA_ARCH"):
         numbers = chosen.replace(";", " ").replace(",", " ").replace("sm_", "").split()
         return [f"-gencode=arch=compute_{number},code=[sm_{number},compute_{number}]" for number in numbers]
-    if (
-        shutil.which("nvidia-smi")
-        and subprocess.run(["nvidia-smi", "-L"], capture_output=True).returncode == 0
-    ):
+    if shutil.which("nvidia-smi") and subprocess.run(["nvidia-smi", "-L"], capture_output=True).returncode == 0:
         return ["-arch=native"]
     known = subprocess.run([nvcc, "--list-gpu-arch"], capture_output=True, text=True).stdout.split()
     oldest = known[0] if known else "compute_75"
@@ -127,17 +118,7 @@ def translate(kernel: Kernel) -> Path:
     options = ["--cplus", "-3", "--fast-fail", "-X", "boundscheck=False", "-X", "wraparound=False"]
     module = f"lib.ops.{kernel.name}"
     try:
-        run(
-            sys.executable,
-            "-m",
-            "cython",
-            *options,
-            "--module-name",
-            module,
-            "-o",
-            generated,
-            SOURCE / kernel.face,
-        )
+        run(sys.executable, "-m", "cython", *options, "--module-name", module, "-o", generated, SOURCE / kernel.face)
     except Failure as failure:
         if "No module named" in str(failure):
             raise Skip("Cython is not installed: pip install -r requirements.txt") from failure

@@ -61,14 +61,7 @@ class Picture:
             )  # fmt: skip
 
     def box(
-        self,
-        x: float,
-        y: float,
-        width: float,
-        height: float,
-        color: Sequence[str],
-        title: str,
-        note: str = "",
+        self, x: float, y: float, width: float, height: float, color: Sequence[str], title: str, note: str = ""
     ) -> None:
         """A part of the program: its name in bold, and what it does below."""
         self.frame(x, y, width, height, PAPER, color[1], level=3)
@@ -78,9 +71,7 @@ class Picture:
         if note:
             self.text(x + width / 2, top + 9 + lines * 7.5, note, 10.5, GRAY)
 
-    def lane(
-        self, x: float, y: float, width: float, height: float, color: Sequence[str], room: str = ""
-    ) -> None:
+    def lane(self, x: float, y: float, width: float, height: float, color: Sequence[str], room: str = "") -> None:
         """The background of what one package of lib does, with the package's name."""
         self.frame(x, y, width, height, color[0])
         self.text(x + 11, y + 13, room, 11, color[1], align="left", mono=True)
@@ -207,9 +198,7 @@ def first_row(p: Picture, y: float, color: Sequence[str], stride: int, cells: in
     draw_map(p, 232, y, cells, color, "row 0's map", f"{side} x {side}")
 
 
-def other_rows(
-    p: Picture, y: float, color: Sequence[str], cells: int, side: int, stride: int, words: str
-) -> None:
+def other_rows(p: Picture, y: float, color: Sequence[str], cells: int, side: int, stride: int, words: str) -> None:
     """The rows after the first, the map of row 11, and what it means."""
     middle = y + SIDE / 2
     p.arrow((312, middle), (352, middle))
@@ -240,15 +229,7 @@ def dual_path() -> None:
     p.arrow((272, 480), (272, 506))
     p.text(222, 493, "every second row\nand column", 10.5, GRAY, align="right")
     draw_map(p, 232, 520, 8, SLATE, "", "150 x 150")
-    other_rows(
-        p,
-        520,
-        SLATE,
-        4,
-        19,
-        16,
-        "Coarse path: the maps of the\nplain network, for large objects.",
-    )
+    other_rows(p, 520, SLATE, 4, 19, 16, "Coarse path: the maps of the\nplain network, for large objects.")
     p.axes.plot((402, 402), (440, 536), color=VIOLET[1], lw=1.3, ls=(0, (4, 3)), zorder=2)
     p.frame(318, 479, 168, 18, VIOLET[0], level=3)
     p.text(402, 488, "same layers, same weights", 10.5, VIOLET[1], bold=True)

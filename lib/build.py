@@ -97,9 +97,7 @@ def _build_backbone(model: Mapping[str, Any], taps: Iterable[Tap]) -> Backbone:
     table = with_strides(build(BACKBONES, options, "model.backbone"), strides)
     last = max(part.row for tap in taps for part in tap.parts)
     if last >= len(table):
-        raise ValueError(
-            f"model.neck.taps must be rows of {options['type']}, 0 to {len(table) - 1}; got {last}"
-        )
+        raise ValueError(f"model.neck.taps must be rows of {options['type']}, 0 to {len(table) - 1}; got {last}")
     backbone = Backbone(table[: last + 1])  # rows after the last tap would only cost
     if not model["dual_path"]:
         return backbone
@@ -141,9 +139,7 @@ def _check_maps(detector: Detector, size: tuple[int, int]) -> None:
         ) from None
 
 
-def load_initial_weights(
-    cfg: Mapping[str, Any], model: nn.Module, names: Sequence[str] | None = None
-) -> None:
+def load_initial_weights(cfg: Mapping[str, Any], model: nn.Module, names: Sequence[str] | None = None) -> None:
     """Gives the model the weights that ``model.weights`` names, if it does.
 
     Args:

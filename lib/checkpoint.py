@@ -33,9 +33,7 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
         with replacing(path) as file:
             torch.save({"format": FORMAT, "version": __version__, **content}, file)
     except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
-        raise OSError(
-            f"{path} could not be written ({error}); the file of that name, if any, is as before"
-        ) from None
+        raise OSError(f"{path} could not be written ({error}); the file of that name, if any, is as before") from None
 
 
 def save_weights(path: Path, content: Mapping[str, Any]) -> None:
@@ -92,9 +90,7 @@ def read_run(path: str | Path) -> dict[str, Any]:
             "give its experiment with --cfg, or start a training from it by model.weights"
         )
     if content["format"] > FORMAT:
-        raise ValueError(
-            f"{path} must have format {FORMAT} or older; got {content['format']}: update this project"
-        )
+        raise ValueError(f"{path} must have format {FORMAT} or older; got {content['format']}: update this project")
     return content
 
 
@@ -125,9 +121,7 @@ def load_weights(
     wanted = tuple(scope) if scope else ("",)
     ours = {name: value for name, value in model.state_dict().items() if name.startswith(wanted)}
     if not ours:
-        raise ValueError(
-            f"model.weights_scope must name parts such as backbone, neck.extras, head; got {scope}"
-        )
+        raise ValueError(f"model.weights_scope must name parts such as backbone, neck.extras, head; got {scope}")
     source_names = content.get("classes") if is_ours(content) else None
     fit = ClassRows(model, classes, names, source_names)
     if is_ours(content):
@@ -156,9 +150,7 @@ def _tensors(content: Mapping[str, Any]) -> dict[str, torch.Tensor]:
             content = content[key]
     others = [name for name, value in content.items() if not isinstance(value, torch.Tensor)]
     if others:
-        raise ValueError(
-            f"a checkpoint must hold tensors by name; got {', '.join(map(str, others[:3]))} among them"
-        )
+        raise ValueError(f"a checkpoint must hold tensors by name; got {', '.join(map(str, others[:3]))} among them")
     return dict(content)
 
 

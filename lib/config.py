@@ -67,9 +67,7 @@ DEFAULTS: dict[str, Any] = {
             "extras": [[512, 2], [256, 2], [256, 2], [128, 2]],  # [channels, stride] or with [..., padding]
         },
         "head": {
-            "type": Maybe(
-                str
-            ),  # a short name of lib/models/recipes.py; null: model.neck has a type, or ssd_lite
+            "type": Maybe(str),  # a short name of lib/models/recipes.py; null: model.neck has a type, or ssd_lite
             "predictor": Maybe(str),  # dense | separable | separable_biased | shared; null: the short name's
             "initial_score": Maybe(float),  # score of each class at first, for sigmoid losses: such as 0.01
         },
@@ -221,9 +219,7 @@ def _check(values: Mapping[str, Any], defaults: Mapping[str, Any], where: str = 
     for key, value in values.items():
         name = f"{where}{key}"
         if key not in defaults:
-            raise ValueError(
-                f"a config key must be one of {', '.join(defaults)}; got {name}{suggest(key, defaults)}"
-            )
+            raise ValueError(f"a config key must be one of {', '.join(defaults)}; got {name}{suggest(key, defaults)}")
         default = defaults[key]
         if name in PARTS:
             part = PARTS[name]

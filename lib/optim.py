@@ -14,9 +14,7 @@ Betas = tuple[float, float]
 Schedule = Callable[[float], float]
 
 
-def parameter_groups(
-    model: nn.Module, rates: Mapping[str, float] | None = None, decay_norms: bool = True
-) -> Groups:
+def parameter_groups(model: nn.Module, rates: Mapping[str, float] | None = None, decay_norms: bool = True) -> Groups:
     """The parameters that learn, as groups of an optimizer; ``rate`` of a group is its factor of the rate.
 
     Args:
@@ -36,9 +34,7 @@ def parameter_groups(
         rate = next((factor for prefix, factor in by_length if name.startswith(prefix)), 1.0)
         has_decay = decay_norms or parameter.ndim > 1
         decay = {} if has_decay else {"weight_decay": 0.0}
-        groups.setdefault((rate, has_decay), {"params": [], "rate": rate, **decay})["params"].append(
-            parameter
-        )
+        groups.setdefault((rate, has_decay), {"params": [], "rate": rate, **decay})["params"].append(parameter)
     return list(groups.values())
 
 
@@ -50,27 +46,18 @@ def centralize_(parameters: Iterable[nn.Parameter]) -> None:
 
 
 def sgd(
-    groups: Groups,
-    /,
-    lr: float = 1e-3,
-    momentum: float = 0.9,
-    weight_decay: float = 1e-4,
-    nesterov: bool = False,
+    groups: Groups, /, lr: float = 1e-3, momentum: float = 0.9, weight_decay: float = 1e-4, nesterov: bool = False
 ) -> Optimizer:
     """Stochastic gradient descent with momentum."""
     return SGD(groups, lr, momentum, weight_decay=weight_decay, nesterov=nesterov)
 
 
-def adamw(
-    groups: Groups, /, lr: float = 1e-3, betas: Betas = (0.9, 0.999), weight_decay: float = 1e-2
-) -> Optimizer:
+def adamw(groups: Groups, /, lr: float = 1e-3, betas: Betas = (0.9, 0.999), weight_decay: float = 1e-2) -> Optimizer:
     """Adam with decoupled weight decay."""
     return AdamW(groups, lr, (betas[0], betas[1]), weight_decay=weight_decay)
 
 
-def adam(
-    groups: Groups, /, lr: float = 1e-3, betas: Betas = (0.9, 0.999), weight_decay: float = 0.0
-) -> Optimizer:
+def adam(groups: Groups, /, lr: float = 1e-3, betas: Betas = (0.9, 0.999), weight_decay: float = 0.0) -> Optimizer:
     """Adam."""
     return Adam(groups, lr, (betas[0], betas[1]), weight_decay=weight_decay)
 
@@ -132,9 +119,7 @@ def step(
 ) -> Schedule:
     """Times ``gamma`` at each milestone, in epochs, or after ``every`` so many epochs."""
     if every is not None and (every <= 0 or milestones):
-        raise ValueError(
-            f"train.schedule must have milestones, or else every > 0; got {list(milestones)} and {every}"
-        )
+        raise ValueError(f"train.schedule must have milestones, or else every > 0; got {list(milestones)} and {every}")
     if every is not None:
         return lambda epoch: gamma ** math.floor(epoch / every + 1e-9)
     return lambda epoch: gamma ** sum(epoch >= milestone for milestone in milestones)

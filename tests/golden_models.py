@@ -9,10 +9,7 @@ import torch
 
 GOLDEN = Path(__file__).parent / "golden"
 FILES = {path.stem: json.loads(path.read_text()) for path in sorted(GOLDEN.glob("*.json"))}
-AS_INITIALISED = (
-    "l2_norm.weight",
-    "scale_weight",
-)  # 20, with the BMVC code's norm.weight where it is no BatchNorm's
+AS_INITIALISED = ("l2_norm.weight", "scale_weight")  # 20, with the BMVC code's norm.weight where it is no BatchNorm's
 
 
 def formula_weights(entries: list) -> dict[str, torch.Tensor]:

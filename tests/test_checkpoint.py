@@ -86,9 +86,7 @@ def test_a_checkpoint_cannot_run_code(tmp_path, monkeypatch):
     torch.save({"model": Malicious()}, tmp_path / "zip.pth")
     (tmp_path / "pickle.pth").write_bytes(pickle.dumps(Malicious()))
     for name in ("zip.pth", "pickle.pth"):
-        with pytest.raises(
-            ValueError, match=f"{name} must hold tensors and plain values only.*was not loaded"
-        ):
+        with pytest.raises(ValueError, match=f"{name} must hold tensors and plain values only.*was not loaded"):
             read_checkpoint(tmp_path / name)
     assert not (tmp_path / "pwned").exists()
 
@@ -116,9 +114,7 @@ def test_checkpoint_of_another_model_is_refused_by_name(tmp_path):
 
 def test_checkpoint_of_strangers_needs_a_config(tmp_path):
     torch.save({"base.0.conv.0.weight": torch.zeros(1)}, tmp_path / "theirs.pth")
-    with pytest.raises(
-        ValueError, match="must be a checkpoint of this project; it has the keys base.0.conv.0.weight"
-    ):
+    with pytest.raises(ValueError, match="must be a checkpoint of this project; it has the keys base.0.conv.0.weight"):
         read_run(tmp_path / "theirs.pth")
     save_checkpoint(tmp_path / "new.pth", {"model": {}, "format": 99})
     with pytest.raises(ValueError, match="must have format 1 or older; got 99: update this project"):

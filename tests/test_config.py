@@ -56,8 +56,7 @@ def test_strides_are_replaced_not_merged():
 
 def test_dumped_config_loads_to_the_same_config(tmp_path):
     cfg = load_config(
-        {"evaluation": {"ranges": {"tiny": [0, 64], "rest": [64, float("inf")]}}},
-        ["model.backbone.type=vgg16_S1L2"],
+        {"evaluation": {"ranges": {"tiny": [0, 64], "rest": [64, float("inf")]}}}, ["model.backbone.type=vgg16_S1L2"]
     )
     (tmp_path / "dump.yml").write_text(dump_config(cfg))
     assert load_config(tmp_path / "dump.yml") == cfg
@@ -72,16 +71,10 @@ def test_dumped_config_loads_to_the_same_config(tmp_path):
         ("train.epochs=2.5", "train.epochs must be int; got 2.5"),
         ("train.epochs=true", "train.epochs must be int; got True"),
         ("train=3", "train must hold the keys epochs, batch_size"),
-        (
-            "model.backbone.type=vgg61",
-            r"model.backbone.type must be one of .*got 'vgg61' \(did you mean 'vgg16'\?\)",
-        ),
+        ("model.backbone.type=vgg61", r"model.backbone.type must be one of .*got 'vgg61' \(did you mean 'vgg16'\?\)"),
         ("model.backbone.widht=0.5", r"got model.backbone.widht \(did you mean 'width'\?\)"),
         ("model.backbone.width=wide", "model.backbone.width must be float; got 'wide'"),
-        (
-            "model.backbone.type=mobilenet_v1_S2L0",
-            "S2 must be followed by L and 2 rows; got 'mobilenet_v1_S2L0'",
-        ),
+        ("model.backbone.type=mobilenet_v1_S2L0", "S2 must be followed by L and 2 rows; got 'mobilenet_v1_S2L0'"),
         ("train.optimizer.momentun=1", r"got train.optimizer.momentun \(did you mean 'momentum'\?\)"),
         ("train.schedule={type: cosine, milestones: [3]}", "got train.schedule.milestones"),
         ("loss=multibox", "loss must be a mapping with a type"),
@@ -120,9 +113,7 @@ def test_bad_file_is_named(tmp_path, text, message):
 
 def test_missing_file_suggests_a_neighbour(tmp_path):
     (tmp_path / "S1L0.yml").write_text("{}")
-    with pytest.raises(
-        FileNotFoundError, match=r"S1LO.yml, which does not exist \(did you mean 'S1L0.yml'\?\)"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"S1LO.yml, which does not exist \(did you mean 'S1L0.yml'\?\)"):
         load_config(tmp_path / "S1LO.yml")
 
 
@@ -156,15 +147,10 @@ def test_number_of_classes_follows_the_data(tmp_path):
     assert num_classes(load_config()) == 81
     assert num_classes(load_config(overrides=["data.layout=voc0712"])) == 21
     assert num_classes(load_config(overrides=["data.classes=[car]"])) == 2
-    images, categories = (
-        '[{"id": 1, "file_name": "a.jpg"}]',
-        '[{"id": 1, "name": "a"}, {"id": 7, "name": "b"}]',
-    )
+    images, categories = ('[{"id": 1, "file_name": "a.jpg"}]', '[{"id": 1, "name": "a"}, {"id": 7, "name": "b"}]')
     (tmp_path / "a.json").write_text(f'{{"images": {images}, "annotations": [], "categories": {categories}}}')
     assert num_classes(load_config(overrides=[f"data.train.annotations={tmp_path / 'a.json'}"])) == 3
-    with pytest.raises(
-        ValueError, match="model.num_classes must be 2, the data's classes and background; got 81"
-    ):
+    with pytest.raises(ValueError, match="model.num_classes must be 2, the data's classes and background; got 81"):
         num_classes(load_config(overrides=["data.classes=[car]", "model.num_classes=81"]))
     with pytest.raises(ValueError, match="must be 2 or more"):
         num_classes(load_config(overrides=["model.num_classes=1"]))
@@ -197,7 +183,5 @@ def test_input_too_small_for_the_pyramid_is_refused():
     cfg = load_config(
         SMALL, ["input.size=[64, 64]", "model.neck.extras=[[64, 2, 0], [64, 2, 0], [64, 2, 0], [64, 2, 0]]"]
     )
-    with pytest.raises(
-        ValueError, match="input.size must leave a map for each level; got .64, 64., too small"
-    ):
+    with pytest.raises(ValueError, match="input.size must leave a map for each level; got .64, 64., too small"):
         build_detector(cfg)

@@ -7,12 +7,7 @@ import pytest
 from test_import_layers import RANKS
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [
-    ROOT / "README.md",
-    ROOT / "CONTRIBUTING.md",
-    ROOT / "CHANGELOG.md",
-    *sorted((ROOT / "docs").glob("*.md")),
-]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 
 
@@ -23,9 +18,7 @@ def test_links_lead_to_files(page):
     assert not missing
 
 
-@pytest.mark.parametrize(
-    "page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=lambda page: page.name
-)
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=lambda page: page.name)
 def test_files_of_the_project_that_a_page_names_are_there(page):
     prose = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     words = re.findall(r"[\w./<>*-]+", " ".join(re.findall(r"`([^`]+)`", prose)))
@@ -38,11 +31,7 @@ def test_every_room_has_its_line():
     text = ARCHITECTURE.read_text(encoding="utf-8")
     for path in (ROOT / "lib").iterdir():
         name = f"{path.name}/" if path.is_dir() else path.name
-        assert re.search(rf"^  {name} ", text, re.MULTILINE) or name in (
-            "__init__.py",
-            "__pycache__/",
-            "py.typed",
-        )
+        assert re.search(rf"^  {name} ", text, re.MULTILINE) or name in ("__init__.py", "__pycache__/", "py.typed")
 
 
 def test_ranks_are_those_of_the_test_of_imports():

@@ -112,7 +112,5 @@ def test_no_torchvision_anywhere():
     for path in [*ROOT.glob("*.py"), *(ROOT / "lib").rglob("*.py"), *(ROOT / "requirements.txt",)]:
         lines = path.read_text(encoding="utf-8").splitlines()
         assert not [
-            line
-            for line in lines
-            if line.strip().startswith(("import torchvision", "from torchvision", "torchvision"))
+            line for line in lines if line.strip().startswith(("import torchvision", "from torchvision", "torchvision"))
         ]

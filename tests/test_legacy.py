@@ -44,15 +44,11 @@ def test_forward_equals_the_ancestors(golden):
         predictions = model(formula_image(*values["image_size"]))
     outputs = {"loc": predictions.deltas, "conf": predictions.logits}
     assert_outputs(outputs, values["outputs"])
-    cells = [
-        h * w * boxes for (h, w), boxes in zip(values["feature_maps"], values["boxes_per_cell"], strict=True)
-    ]
+    cells = [h * w * boxes for (h, w), boxes in zip(values["feature_maps"], values["boxes_per_cell"], strict=True)]
     for name, output in outputs.items():
         for level, ours in zip(values["levels"], output[0].split(cells), strict=True):
             assert ours.double().abs().sum().item() == pytest.approx(level[name]["abs_sum"], rel=1e-4)
-            assert ours.double().sum().item() == pytest.approx(
-                level[name]["sum"], abs=1e-4 * level[name]["abs_sum"]
-            )
+            assert ours.double().sum().item() == pytest.approx(level[name]["sum"], abs=1e-4 * level[name]["abs_sum"])
 
 
 def test_priors_equal_the_ancestors_to_the_bit(golden):
@@ -64,13 +60,7 @@ def test_priors_equal_the_ancestors_to_the_bit(golden):
 def test_parameters_and_multiply_accumulates_equal_the_ancestors(golden):
     values, model = golden
     neck, head = model.neck, model.head
-    parts = {
-        "base": model.backbone,
-        "norm": neck.norm,
-        "extras": neck.extras,
-        "loc": head.box,
-        "conf": head.cls,
-    }
+    parts = {"base": model.backbone, "norm": neck.norm, "extras": neck.extras, "loc": head.box, "conf": head.cls}
     parts |= {name: getattr(neck, name) for name in ("transforms", "pyramids") if hasattr(neck, name)}
     counts = {name: count_parameters(part) for name, part in parts.items()}
     assert {name: count for name, count in counts.items() if count} == values["params_by"]
@@ -106,12 +96,7 @@ def test_recipe_of_a_bmvc_config_is_taken_over(caplog):
             "BATCH_SIZE": 24,
             "TRAINABLE_SCOPE": "norm,extras,loc,conf",
             "RESUME_SCOPE": "base",
-            "OPTIMIZER": {
-                "OPTIMIZER": "sgd",
-                "LEARNING_RATE": 0.004,
-                "MOMENTUM": 0.9,
-                "WEIGHT_DECAY": 0.0001,
-            },
+            "OPTIMIZER": {"OPTIMIZER": "sgd", "LEARNING_RATE": 0.004, "MOMENTUM": 0.9, "WEIGHT_DECAY": 0.0001},
             "LR_SCHEDULER": {"SCHEDULER": "SGDR", "WARM_UP_EPOCHS": 5},
         },
         "TEST": {"BATCH_SIZE": 48, "TEST_SCOPE": [26, 26]},
@@ -143,9 +128,7 @@ def test_recipe_of_a_bmvc_config_is_taken_over(caplog):
 
 def test_numbers_of_vgg_modules_become_rows():
     assert [vgg_row(module) for module in (4, 22, 29, 34)] == [2, 12, 16, 19]
-    with pytest.raises(
-        ValueError, match="a number of MODEL.FEATURE_LAYER for VGG16 must be one of .* got 21"
-    ):
+    with pytest.raises(ValueError, match="a number of MODEL.FEATURE_LAYER for VGG16 must be one of .* got 21"):
         vgg_row(21)
 
 
@@ -158,9 +141,7 @@ def test_s2l2_5_takes_pool5_in_steps_of_three():
 def test_tensors_without_a_counterpart_are_named(golden):
     values, model = golden
     weights = formula_weights(values["state_dict"])
-    with pytest.raises(
-        ValueError, match="got 1 that the BMVC 2019 code .* does not have, such as stranger.weight"
-    ):
+    with pytest.raises(ValueError, match="got 1 that the BMVC 2019 code .* does not have, such as stranger.weight"):
         translate_weights({**weights, "stranger.weight": torch.zeros(1)}, model)
     missing = {name: tensor for name, tensor in weights.items() if name != "conf.0.bias"}
     with pytest.raises(ValueError, match=r"nothing for our head.cls.0.bias"):
@@ -186,16 +167,10 @@ def bmvc_variant(ssds: str, nets: str, layers: list, channels: list) -> dict:
     ("mapping", "parameters"),
     [
         # FACTS: RFB VGG16 42.76 M; ANCESTORS: the dual path's older form 19,145,226 with 6 boxes on level 5
-        (
-            bmvc_variant("rfb", "vgg16", [22, 34, "RBF", "RBF", "", ""], [512, 1024, 512, 256, 256, 256]),
-            42_758_624,
-        ),
+        (bmvc_variant("rfb", "vgg16", [22, 34, "RBF", "RBF", "", ""], [512, 1024, 512, 256, 256, 256]), 42_758_624),
         (
             bmvc_variant(
-                "ssd_lite_dual",
-                "mobilenet_v1_S1L0",
-                [11, 13, "E", "S", "S", "P"],
-                [512, 1536, 512, 256, 256, 128],
+                "ssd_lite_dual", "mobilenet_v1_S1L0", [11, 13, "E", "S", "S", "P"], [512, 1536, 512, 256, 256, 128]
             ),
             19_145_226 - 2 * 85 * (256 * 9 + 1),
         ),
@@ -209,12 +184,7 @@ def test_other_forms_have_the_ancestors_parameters(mapping, parameters):
 @pytest.mark.parametrize(
     ("ssds", "nets", "layers", "channels"),
     [
-        (
-            "fssd",
-            "vgg16",
-            [[22, 34, "S"], [512, 1024, 512]],
-            [["", "S", "S", "S", "", ""], [512, 512] + [256] * 4],
-        ),
+        ("fssd", "vgg16", [[22, 34, "S"], [512, 1024, 512]], [["", "S", "S", "S", "", ""], [512, 512] + [256] * 4]),
         (
             "fssd_lite",
             "mobilenet_v1",

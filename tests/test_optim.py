@@ -17,9 +17,7 @@ def test_cosine_falls_from_one_to_the_floor():
 
 def test_cosine_by_epoch_is_the_bmvc_schedule():
     factor = cosine(100, by_epoch=True)
-    assert (
-        factor(0) == factor(0.99) == pytest.approx(0.99975, abs=1e-5)
-    )  # its first epoch: 0.00099975 of 0.001
+    assert factor(0) == factor(0.99) == pytest.approx(0.99975, abs=1e-5)  # its first epoch: 0.00099975 of 0.001
     assert factor(99.5) == pytest.approx(0.0, abs=1e-12)  # its last epoch
     held = cosine(60, hold=5, by_epoch=True)
     assert [held(epoch) for epoch in (0, 4.9)] == [1.0, 1.0]
@@ -49,15 +47,11 @@ def test_config_builds_schedules_and_optimizers():
         assert optimizer.param_groups[0]["lr"] == 0.5
         assert len(optimizer.param_groups[0]["params"]) == 2  # the neck is frozen
         assert not model["neck"].weight.requires_grad
-    cfg = load_config(
-        overrides=["train.schedule={type: step, milestones: [3], gamma: 0.5}", "train.warmup_epochs=1"]
-    )
+    cfg = load_config(overrides=["train.schedule={type: step, milestones: [3], gamma: 0.5}", "train.warmup_epochs=1"])
     assert build_schedule(cfg)(4) == 0.5
 
 
 def test_nothing_to_train_is_refused():
     cfg = load_config(overrides=["train.trainable=[nekc]"])
-    with pytest.raises(
-        ValueError, match="train.trainable must name parts such as backbone, neck, head; got .'nekc'."
-    ):
+    with pytest.raises(ValueError, match="train.trainable must name parts such as backbone, neck, head; got .'nekc'."):
         build_optimizer(cfg, torch.nn.ModuleDict({"head": torch.nn.Linear(2, 2)}))

@@ -48,9 +48,7 @@ def main(argv: list[str] | None = None) -> None:
     else:
         coco = read_dataset(args.gt, args.images)
     if args.images and not args.images.is_dir():
-        raise FileNotFoundError(
-            f"--images must be a folder; got {args.images}, which is none: check the path"
-        )
+        raise FileNotFoundError(f"--images must be a folder; got {args.images}, which is none: check the path")
     content = survey(coco, args.images, args.open)
     report = DataReport(content, protocol, cover(content, args.cfg) if args.cfg else None)
     if args.json:

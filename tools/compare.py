@@ -36,9 +36,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("second", help="COCO results of the second")
     add("--gt", required=True, help="COCO file, or folder of VOC, YOLO or VisDrone files")
     add("--images", help="folder of the images, where a YOLO or VisDrone folder does not have it")
-    add(
-        "--protocol", default="coco", choices=PROTOCOLS, help="rules of the evaluation (default: %(default)s)"
-    )
+    add("--protocol", default="coco", choices=PROTOCOLS, help="rules of the evaluation (default: %(default)s)")
     add("--ranges", nargs="+", metavar="NAME=LOW:HIGH", help="other ranges, px^2, such as tiny=0:256")
     add("--resamples", type=int, default=1000, help="drawings of the images (default: %(default)s)")
     add("--seed", type=int, default=0, help="of the drawings (default: %(default)s)")

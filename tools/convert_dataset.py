@@ -36,9 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     logging.basicConfig(format="%(message)s")
     if args.out.is_file() or (args.out.is_dir() and any(args.out.iterdir())):
-        raise FileExistsError(
-            f"OUT must be new or an empty folder; got {args.out}, which exists: choose another"
-        )
+        raise FileExistsError(f"OUT must be new or an empty folder; got {args.out}, which exists: choose another")
     coco = read_dataset(args.source, args.images, args.source_format)
     write_dataset(coco, args.out, args.to)
     images, boxes, classes = (len(coco[key]) for key in ("images", "annotations", "categories"))

@@ -26,9 +26,7 @@ HEADER = "| experiment | input | maps | strides | priors | 10^9 MAC | 10^6 param
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--cfg", help="experiment file")
     what.add_argument("--all", action="store_true", help="every experiment, a line each")

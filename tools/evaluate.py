@@ -31,9 +31,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--gt", required=True, help="COCO file, or folder of VOC, YOLO or VisDrone files")
     add("--dt", required=True, help="COCO results: a JSON list of detections")
     add("--images", help="folder of the images, for the gallery of the report")
-    add(
-        "--protocol", default="coco", choices=PROTOCOLS, help="rules of the evaluation (default: %(default)s)"
-    )
+    add("--protocol", default="coco", choices=PROTOCOLS, help="rules of the evaluation (default: %(default)s)")
     add("--ranges", nargs="+", metavar="NAME=LOW:HIGH", help="other ranges, px^2, such as tiny=0:256")
     add("--iou", nargs="+", type=float, help="other IoU thresholds")
     add("--max-detections", nargs="+", type=int, help="other numbers of detections an image")

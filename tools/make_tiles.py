@@ -25,9 +25,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("annotations", help="COCO file")
     parser.add_argument("out", type=Path, help="folder to write; new or empty")
     parser.add_argument("--tiles", default="512,0.25", help="SIDE[,OVERLAP] (default: %(default)s)")
-    parser.add_argument(
-        "--share", type=float, default=0.5, help="least visible part of an object (default: 0.5)"
-    )
+    parser.add_argument("--share", type=float, default=0.5, help="least visible part of an object (default: 0.5)")
     parser.add_argument("--empty", action="store_true", help="write tiles without objects too")
     args = parser.parse_args(argv)
     setup_logging()

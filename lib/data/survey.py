@@ -102,10 +102,7 @@ def _name(annotation: Mapping[str, Any], images: Mapping[int, Mapping[str, Any]]
 
 
 def _usable_row(
-    annotation: Mapping[str, Any],
-    images: Mapping[int, Mapping[str, Any]],
-    names: Mapping[int, str],
-    problems: Problems,
+    annotation: Mapping[str, Any], images: Mapping[int, Mapping[str, Any]], names: Mapping[int, str], problems: Problems
 ) -> tuple[float, ...] | None:
     """x1, y1, x2, y2 inside the image, the image's height and width, area; None if the box cannot be used."""
     for key, known in (("image_id", images), ("category_id", names)):

@@ -85,21 +85,14 @@ class DataReport(NamedTuple):
         """The report to read on a screen."""
         problems = "\n".join(self.survey.problems.lines()) or "No problem was found."
         fitted = [f"Priors fitted to the objects:\n\n{self.coverage.suggestion}"] if self.coverage else []
-        return "\n\n".join(
-            [self.summary(), *map(align, (self.size_rows(), self.class_rows())), problems, *fitted]
-        )
+        return "\n\n".join([self.summary(), *map(align, (self.size_rows(), self.class_rows())), problems, *fitted])
 
     def to_json(self) -> dict[str, Any]:
         """The report for other programs, as plain values."""
         keys = ("objects", "without_prior", "without_fitted_prior")
         counts = {row[0]: dict(zip(keys, [row[2], *row[3::2]], strict=False)) for row in self.size_rows()[1:]}
         images = {"images": self.survey.num_images, "images_without_objects": self.survey.num_empty}
-        return {
-            **images,
-            "classes": self.survey.classes,
-            "problems": dict(self.survey.problems),
-            "ranges": counts,
-        }
+        return {**images, "classes": self.survey.classes, "problems": dict(self.survey.problems), "ranges": counts}
 
     def html(self, title: str) -> str:
         """The report as a page with plots."""

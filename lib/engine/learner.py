@@ -80,18 +80,14 @@ class Learner:
         self.settings, self.device, self.world = cfg["train"], device, world
         lookup(NORMS, self.settings["norm"], "train.norm")
         dtype = lookup(PRECISIONS, self.settings["precision"], "train.precision")
-        self.model = (
-            synchronize(model, device) if self.settings["norm"] == "sync" and world.size > 1 else model
-        )
+        self.model = synchronize(model, device) if self.settings["norm"] == "sync" and world.size > 1 else model
         self.normalizer, self.loss = build_normalizer(cfg).to(device), build_loss(cfg)
         self.optimizer, self.schedule = build_optimizer(cfg, self.model), build_schedule(cfg)
         self.average = Average(self.model, self.settings["ema"]) if self.settings["ema"] is not None else None
         self.network = cast(nn.Module, torch.compile(self.model)) if self.settings["compile"] else self.model
         if world.size > 1:
             self.network = DistributedDataParallel(
-                self.network,
-                forward_sync_buffers=self.settings["norm"] == "batch",
-                gradient_as_bucket_view=True,
+                self.network, forward_sync_buffers=self.settings["norm"] == "batch", gradient_as_bucket_view=True
             )
         self._autocast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
         # The scale begins below torch's 2^16, as the losses are sums over some hundred positives, not their mean.

@@ -90,9 +90,7 @@ def make_ground_truth(
     if not is_judged.all():
         log.info("left_out_objects %d (of classes that are not judged)", np.count_nonzero(~is_judged))
     xywh = _column(annotations, "bbox", "annotation")
-    _check_rows(
-        np.isfinite(xywh), xywh, image, "bbox of an annotation must be finite", "see tools/check_dataset.py"
-    )
+    _check_rows(np.isfinite(xywh), xywh, image, "bbox of an annotation must be finite", "see tools/check_dataset.py")
     rows = np.flatnonzero(is_judged & np.isin(image, chosen))
     table = GroundTruth(
         image_ids=chosen,
@@ -125,11 +123,7 @@ def make_detections(results: Sequence[Mapping[str, Any]], ground_truth: GroundTr
 
 
 def detection_table(
-    image_id: np.ndarray,
-    category_id: np.ndarray,
-    xywh: np.ndarray,
-    score: np.ndarray,
-    ground_truth: GroundTruth,
+    image_id: np.ndarray, category_id: np.ndarray, xywh: np.ndarray, score: np.ndarray, ground_truth: GroundTruth
 ) -> DetectionTable:
     """Checks columns of detections against a ground truth and sorts them by image.
 
@@ -145,9 +139,7 @@ def detection_table(
         columns = (image_id, category_id, xywh, score)
         image_id, category_id, xywh, score = (values[is_judged] for values in columns)
     _check_known(image_id, ground_truth.image_ids, "image_id of a detection", "images of the ground truth")
-    _check_known(
-        category_id, ground_truth.category_ids, "category_id of a detection", "classes that are judged"
-    )
+    _check_known(category_id, ground_truth.category_ids, "category_id of a detection", "classes that are judged")
     for name, values in (("score", score[:, None]), ("bbox", xywh)):
         must = f"{name} of a detection must be finite"
         advice = "look for a division by zero or a diverged model"
@@ -243,11 +235,7 @@ def _boxes(values: list[Any]) -> np.ndarray:
     return np.fromiter(chain.from_iterable(values), np.float64, 4 * len(values)).reshape(-1, 4)
 
 
-_FORMS = {
-    "bbox": ("[x, y, width, height]", _boxes),
-    "score": ("a number", _numbers),
-    "area": ("a number", _numbers),
-}
+_FORMS = {"bbox": ("[x, y, width, height]", _boxes), "score": ("a number", _numbers), "area": ("a number", _numbers)}
 
 
 def _check_known(ids: np.ndarray, known: np.ndarray, what: str, where: str) -> None:
@@ -261,9 +249,7 @@ def _check_known(ids: np.ndarray, known: np.ndarray, what: str, where: str) -> N
         )
 
 
-def _check_rows(
-    is_good: np.ndarray, values: np.ndarray, image_id: np.ndarray, must: str, advice: str
-) -> None:
+def _check_rows(is_good: np.ndarray, values: np.ndarray, image_id: np.ndarray, must: str, advice: str) -> None:
     """Raises ValueError with the first of (N, C) values that is not good everywhere in its row."""
     bad = np.flatnonzero(~is_good.all(1))
     if len(bad):

@@ -53,9 +53,7 @@ class _Ranking(NamedTuple):
     positives: np.ndarray
 
 
-def find_errors(
-    ground_truth: GroundTruth, detections: DetectionTable, protocol: Protocol
-) -> dict[str, Errors]:
+def find_errors(ground_truth: GroundTruth, detections: DetectionTable, protocol: Protocol) -> dict[str, Errors]:
     """Errors by range of the protocol, at its highest limit on detections."""
     protocol = protocol._replace(iou_thresholds=(_FOREGROUND,), limits=protocol.limits[-1:])
     matches = match(ground_truth, detections, protocol)

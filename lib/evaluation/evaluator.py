@@ -56,11 +56,7 @@ class Evaluator:
     """
 
     def __init__(
-        self,
-        ground_truth: Mapping[str, Any],
-        category_ids: Sequence[int],
-        protocol: Protocol,
-        engine: str = "hotcoco",
+        self, ground_truth: Mapping[str, Any], category_ids: Sequence[int], protocol: Protocol, engine: str = "hotcoco"
     ) -> None:
         lookup(ENGINES, engine, "evaluation.engine")
         self._coco, self._protocol, self._engine = ground_truth, protocol, engine

@@ -77,9 +77,7 @@ def overlap(boxes: np.ndarray, others: np.ndarray, is_region: np.ndarray) -> np.
     return np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
 
 
-def find_pairs(
-    ground_truth: GroundTruth, detections: DetectionTable, floor: float, same_class: bool = True
-) -> Pairs:
+def find_pairs(ground_truth: GroundTruth, detections: DetectionTable, floor: float, same_class: bool = True) -> Pairs:
     """All pairs of one image, and of one class if asked, whose overlap is above 0 and at least ``floor``.
 
     The overlap with objects to ignore is taken over the detection's area.
@@ -144,11 +142,7 @@ def _places(groups: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 
 def _match_coco(
-    pairs: Pairs,
-    detections: DetectionTable,
-    ignored: np.ndarray,
-    is_region: np.ndarray,
-    thresholds: np.ndarray,
+    pairs: Pairs, detections: DetectionTable, ignored: np.ndarray, is_region: np.ndarray, thresholds: np.ndarray
 ) -> np.ndarray:
     """(C, T, A) objects: by falling score, each detection takes the best object that is still free.
 
@@ -179,11 +173,7 @@ def _match_coco(
 
 
 def _match_voc(
-    pairs: Pairs,
-    detections: DetectionTable,
-    ignored: np.ndarray,
-    is_region: np.ndarray,
-    thresholds: np.ndarray,
+    pairs: Pairs, detections: DetectionTable, ignored: np.ndarray, is_region: np.ndarray, thresholds: np.ndarray
 ) -> np.ndarray:
     """(C, T, A) objects: each detection takes the best object of all; the second one on an object finds nothing.
 

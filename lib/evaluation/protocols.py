@@ -91,9 +91,7 @@ _VOC = Protocol(
 )
 PROTOCOLS = {
     "coco": Protocol("coco", _ALL | _by_side(small=32, medium=96, large=_OPEN)),
-    "aitod": Protocol(
-        "aitod", _ALL | _by_side(very_tiny=8, tiny=16, small=32, medium=_OPEN), limits=(100, 300, 1500)
-    ),
+    "aitod": Protocol("aitod", _ALL | _by_side(very_tiny=8, tiny=16, small=32, medium=_OPEN), limits=(100, 300, 1500)),
     "soda": Protocol(
         "soda",
         _by_side(all=32)

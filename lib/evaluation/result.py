@@ -29,8 +29,7 @@ class Result:
     def value(self, metric: Metric, category: int | None = None) -> float | None:
         """One number: of one class, or the mean over the classes that have objects."""
         thresholds, classes = (
-            slice(None) if index is None else slice(index, index + 1)
-            for index in (metric.threshold, category)
+            slice(None) if index is None else slice(index, index + 1) for index in (metric.threshold, category)
         )
         if metric.kind == "AR":
             values = self.curves.recall[thresholds, classes, metric.area, metric.limit]
@@ -115,9 +114,7 @@ class Result:
     def _columns(self) -> dict[str, Metric]:
         """Title -> number over the first range and at the highest limit: AP, AP50, AP75, AR and the like."""
         last, metrics = len(self.protocol.limits) - 1, self.protocol.metrics().items()
-        return {
-            key.split("_")[0]: metric for key, metric in metrics if (metric.area, metric.limit) == (0, last)
-        }
+        return {key.split("_")[0]: metric for key, metric in metrics if (metric.area, metric.limit) == (0, last)}
 
 
 def count_objects(ground_truth: GroundTruth, protocol: Protocol) -> np.ndarray:

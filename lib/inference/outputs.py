@@ -38,12 +38,7 @@ class Output:
     """
 
     def __init__(
-        self,
-        folder: Path,
-        names: Sequence[str],
-        fps: float | None,
-        min_score: float = 0.3,
-        show: bool = False,
+        self, folder: Path, names: Sequence[str], fps: float | None, min_score: float = 0.3, show: bool = False
     ):
         self.folder, self.names, self.fps, self.min_score, self.show = folder, names, fps, min_score, show
         self.num_frames, self.num_detections = 0, 0

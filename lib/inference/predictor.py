@@ -90,9 +90,7 @@ class Predictor:
             self.network: Run = model
             self.cfg, self.classes = load_config(model.cfg, overrides), model.classes
         else:
-            loaded = (
-                checkpoint if isinstance(checkpoint, Loaded) else load_detector(checkpoint, cfg, overrides)
-            )
+            loaded = checkpoint if isinstance(checkpoint, Loaded) else load_detector(checkpoint, cfg, overrides)
             self.cfg, self.classes = loaded.cfg, loaded.classes
             self.network = self._load_network(loaded, choose_device(str(device)), backend)
         self.size = input_size(self.cfg)

@@ -83,9 +83,7 @@ class Video:
         self._capture = cv2.VideoCapture(source)
         if not self._capture.isOpened():
             kind = "camera" if is_camera else "video"
-            raise ValueError(
-                f"a {kind} must be one that OpenCV can open; got {source}: check it or its codec"
-            )
+            raise ValueError(f"a {kind} must be one that OpenCV can open; got {source}: check it or its codec")
         self.fps = self._capture.get(cv2.CAP_PROP_FPS) or FALLBACK_FPS
 
     def __len__(self) -> int:

@@ -56,9 +56,7 @@ def parse_tiles(text: str | None) -> Tiles | None:
         options: list[Any] = [*map(float, values[1:2]), *values[2:3]]
         tiles = Tiles(int(values[0]), *options)
     except ValueError:
-        raise ValueError(
-            f"tiles must be SIDE[,OVERLAP[,nms|fusion]] such as 512,0.25; got {text!r}"
-        ) from None
+        raise ValueError(f"tiles must be SIDE[,OVERLAP[,nms|fusion]] such as 512,0.25; got {text!r}") from None
     check_tiles(tiles)
     return tiles
 
@@ -114,9 +112,7 @@ def detect_in_tiles(detect: Detect, image: np.ndarray, tiles: Tiles) -> Detectio
     if tiles.whole and len(windows) > 1:
         windows = np.concatenate([[[0, 0, size[1], size[0]]], windows])
     parts = (image[y1:y2, x1:x2] for x1, y1, x2, y2 in windows)
-    found = [
-        _place(detections, number, windows[number], size) for number, detections in enumerate(detect(parts))
-    ]
+    found = [_place(detections, number, windows[number], size) for number, detections in enumerate(detect(parts))]
     return merge(_Found(*(torch.cat(values) for values in zip(*found, strict=True))), tiles)
 
 
@@ -129,11 +125,7 @@ def _place(detections: Detections, number: int, window: np.ndarray, size: tuple[
     inner = torch.tensor([x1 > 0, y1 > 0, x2 < size[1], y2 < size[0]])
     is_near = (boxes - boxes.new_tensor([x1, y1, x2, y2])).abs() <= margin  # (D, 4)
     return _Found(
-        boxes,
-        detections.scores,
-        detections.labels,
-        torch.full((len(boxes),), number),
-        (is_near & inner).any(1),
+        boxes, detections.scores, detections.labels, torch.full((len(boxes),), number), (is_near & inner).any(1)
     )
 
 

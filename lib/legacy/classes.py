@@ -60,9 +60,7 @@ class ClassRows:
         source: the checkpoint's classes, without background; None: those that the number of its columns tells.
     """
 
-    def __init__(
-        self, model: nn.Module, mode: str, names: Sequence[str] | None, source: Sequence[str] | None = None
-    ):
+    def __init__(self, model: nn.Module, mode: str, names: Sequence[str] | None, source: Sequence[str] | None = None):
         head: Any = model.head
         self.mode = lookup(("same", "reset", "by_name", "shifted"), mode, "model.weights_classes")
         self.names = [_canonical(name) for name in (BACKGROUND, *(names or class_names(head.num_classes)))]

@@ -43,12 +43,6 @@ FAMILIES = (
         ((r"features\.", "backbone"), (r"(classifier|conv)\.", None)),
         _vgg_as_convolutions,
     ),
-    Family(
-        "a MobileNetV1 classifier",
-        r"model\.0\.",
-        ((r"model\.", "backbone"), (r"(fc|classifier)\.", None)),
-    ),
-    Family(
-        "VGG16 without its fully connected layers", r"0\.weight$", ((r"\d+\.(weight|bias)$", "backbone"),)
-    ),
+    Family("a MobileNetV1 classifier", r"model\.0\.", ((r"model\.", "backbone"), (r"(fc|classifier)\.", None))),
+    Family("VGG16 without its fully connected layers", r"0\.weight$", ((r"\d+\.(weight|bias)$", "backbone"),)),
 )

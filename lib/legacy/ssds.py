@@ -34,10 +34,7 @@ FAMILIES = (
     Family(
         "the BMVC 2019 code or its parent ssds.pytorch",
         r"base\.\d",
-        (
-            (r"norm\.[1-9]\d*\.", "neck.refine"),
-            *((rf"{theirs}\.", ours[0]) for theirs, ours in PARTS.items()),
-        ),
+        ((r"norm\.[1-9]\d*\.", "neck.refine"), *((rf"{theirs}\.", ours[0]) for theirs, ours in PARTS.items())),
     ),
 )
 
@@ -49,10 +46,7 @@ EXTRAS = {"S": (2, 1), "E": (2, 1), "P": (2, 0), "": (1, 0)}
 
 # MODEL.NETS without its stride suffix -> backbone
 WIDTHS = {"": {}, "_075": {"width": 0.75}, "_050": {"width": 0.5}, "_025": {"width": 0.25}}
-MOBILENETS: dict[str, dict[str, Any]] = {
-    "mobilenet_v1": {},
-    "mobilenet_v2": {"expand_first": True, "round_to": 1},
-}
+MOBILENETS: dict[str, dict[str, Any]] = {"mobilenet_v1": {}, "mobilenet_v2": {"expand_first": True, "round_to": 1}}
 BACKBONES: dict[str, dict[str, Any]] = {"vgg16": {"type": "vgg16"}} | {
     f"{name}{suffix}": {"type": name, **options, **width}
     for name, options in MOBILENETS.items()
@@ -115,9 +109,7 @@ def translate_config(source: Mapping[str, Any]) -> dict[str, Any]:
         ValueError, TypeError: an unknown or missing key, or a value that has no counterpart.
     """
     theirs = _flat(source)
-    config: dict[str, Any] = ALWAYS | {
-        ours: theirs.get(name, default) for name, (ours, default) in SAME.items()
-    }
+    config: dict[str, Any] = ALWAYS | {ours: theirs.get(name, default) for name, (ours, default) in SAME.items()}
     config |= _network(theirs) | _priors(theirs) | _training(theirs, config["train.epochs"]) | _data(theirs)
     # There the limit is one of each class, and the evaluation takes as many of each class and image.
     limit = theirs.get("POST_PROCESS.MAX_DETECTIONS", 100)
@@ -172,9 +164,7 @@ def _network(theirs: Mapping[str, Any]) -> dict[str, Any]:
         "model.neck.extras": _extras(layers, channels, head),
     }
     if is_fused:
-        config["model.neck.pyramid"] = [
-            [width, _extra(letter)[0]] for letter, width in zip(*features[1], strict=True)
-        ]
+        config["model.neck.pyramid"] = [[width, _extra(letter)[0]] for letter, width in zip(*features[1], strict=True)]
     if is_dual:
         config["model.dual_path"] = {"split": 2 if is_vgg else 0}
     return config
@@ -227,18 +217,14 @@ def _priors(theirs: Mapping[str, Any]) -> dict[str, Any]:
         "model.priors.sizes": _squares(theirs["MODEL.SIZES"], "MODEL.SIZES"),
         "model.priors.steps": _squares(theirs.get("MODEL.STEPS") or [], "MODEL.STEPS") or None,
         # The list counts the boxes of a cell in pairs: its 1 stands for the two squares.
-        "model.priors.ratios": [
-            [ratio for ratio in level if ratio != 1] for level in theirs["MODEL.ASPECT_RATIOS"]
-        ],
+        "model.priors.ratios": [[ratio for ratio in level if ratio != 1] for level in theirs["MODEL.ASPECT_RATIOS"]],
     }
 
 
 def _squares(pairs: Sequence, name: str) -> list:
     for pair in pairs:
         if not isinstance(pair, Sequence) or len(set(pair)) != 1:
-            raise ValueError(
-                f"{name} must be a list of pairs of equal numbers, such as [[8, 8], ...]; got {pair}"
-            )
+            raise ValueError(f"{name} must be a list of pairs of equal numbers, such as [[8, 8], ...]; got {pair}")
     return [pair[0] for pair in pairs]
 
 
@@ -287,9 +273,7 @@ def _scope(theirs: Mapping[str, Any], name: str) -> list[str] | None:
 def _data(theirs: Mapping[str, Any]) -> dict[str, Any]:
     name, probability = theirs.get("DATASET.DATASET", "coco"), theirs.get("DATASET.PROB", 0.6)
     if name != "coco":
-        raise ValueError(
-            f"DATASET.DATASET must be coco; got {name!r}: convert the data by tools/convert_dataset.py"
-        )
+        raise ValueError(f"DATASET.DATASET must be coco; got {name!r}: convert the data by tools/convert_dataset.py")
     root = Path(theirs.get("DATASET.DATASET_DIR", "./data/COCO"))
     config: dict[str, Any] = {
         f"data.{part}": _coco_set(root, theirs[key], key)
@@ -297,8 +281,7 @@ def _data(theirs: Mapping[str, Any]) -> dict[str, Any]:
         if theirs.get(key)
     }
     config["data.augment"] = [
-        {**step, "p": float(probability)} if step["type"] == "expand" else step
-        for step in PRESETS["ssd_ancestor"]
+        {**step, "p": float(probability)} if step["type"] == "expand" else step for step in PRESETS["ssd_ancestor"]
     ]
     return config
 

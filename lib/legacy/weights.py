@@ -25,10 +25,7 @@ def same_shape(name: str, theirs: torch.Tensor, ours: torch.Tensor) -> torch.Ten
 
 
 def translate_weights(
-    state_dict: Mapping[str, torch.Tensor],
-    model: nn.Module,
-    scope: Iterable[str] | None = None,
-    fit: Fit = same_shape,
+    state_dict: Mapping[str, torch.Tensor], model: nn.Module, scope: Iterable[str] | None = None, fit: Fit = same_shape
 ) -> dict[str, torch.Tensor]:
     """The tensors of a checkpoint of any family of lib/legacy/works.py under our names.
 
@@ -68,9 +65,7 @@ def translate_weights(
         translated |= {name: x for name, x in pairs.items() if name.startswith(wanted)}
         problems += failures if part.startswith(wanted) else []
     known = tuple(f"{part}." for _, part in family.parts if part)
-    problems += [
-        f"nothing for our {name}" for name in ours if name.startswith(wanted) and not name.startswith(known)
-    ]
+    problems += [f"nothing for our {name}" for name in ours if name.startswith(wanted) and not name.startswith(known)]
     if problems:
         more = f"; and {len(problems) - 8} more" if len(problems) > 8 else ""
         raise ValueError(

@@ -54,9 +54,7 @@ class Conv(nn.Module):
         pads = keeping if padding is None else (padding, padding)
         bias = not norm if bias is None else bias
         layer = SameConv2d if same else nn.Conv2d if groups == 1 else GroupedConv2d
-        self.conv = layer(
-            in_channels, out_channels, (height, width), stride, pads, dilation, groups, bias=bias
-        )
+        self.conv = layer(in_channels, out_channels, (height, width), stride, pads, dilation, groups, bias=bias)
         self.norm = nn.BatchNorm2d(out_channels) if norm else nn.Identity()
         self.act = activation(act)
 
@@ -109,9 +107,7 @@ class Chain(nn.Module):
 
     residual = False
 
-    def run(
-        self, x: torch.Tensor, stages: Collection[str] = ()
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def run(self, x: torch.Tensor, stages: Collection[str] = ()) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The block's output, and that of each of the ``stages``."""
         y, kept = x, {}
         for name, stage in self.named_children():

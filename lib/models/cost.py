@@ -93,9 +93,7 @@ def row_lines(detector: Detector, image_size: tuple[int, int]) -> list[str]:
         counts = f"{count_parameters(module):14,}{mine / 1e6:12.2f}"
         return f"{name:20}{type(module).__name__:20}{about:26}{counts}"
 
-    lines = [
-        f"{'part':20}{'block':20}{'stride':>8}{'in all':>8}{'channels':>10}{'parameters':>14}{'10^6 MAC':>12}"
-    ]
+    lines = [f"{'part':20}{'block':20}{'stride':>8}{'in all':>8}{'channels':>10}{'parameters':>14}{'10^6 MAC':>12}"]
     for row, layer in enumerate(backbone.layers):
         about = f"{strides[row]:8}{backbone.reductions[row]:8}{backbone.channels[row]:10}"
         lines.append(line(f"backbone.layers.{row}", layer, about))

@@ -52,7 +52,5 @@ class Detector(nn.Module):
         maps = self.maps(images)
         logits, deltas = self.head(maps)  # (B, P, K), (B, P, 4)
         image_size = (images.shape[-2], images.shape[-1])
-        priors: torch.Tensor = self.priors(
-            [(x.shape[-2], x.shape[-1]) for x in maps], image_size, images.device
-        )
+        priors: torch.Tensor = self.priors([(x.shape[-2], x.shape[-1]) for x in maps], image_size, images.device)
         return Predictions(logits, deltas, priors, image_size)

@@ -37,9 +37,7 @@ class DualPath(Backbone):
         super().__init__(())  # the rows are the backbone's
         self.layers, self.channels, self.reductions = backbone.layers, backbone.channels, backbone.reductions
         if not 0 <= split < len(self.layers) - 1:
-            raise ValueError(
-                f"model.dual_path.split must be a row from 0 to {len(self.layers) - 2}; got {split}"
-            )
+            raise ValueError(f"model.dual_path.split must be a row from 0 to {len(self.layers) - 2}; got {split}")
         self.pool = pool
         self.early, self.late = range(split + 1), range(split + 1, len(self.layers))
 

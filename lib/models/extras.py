@@ -83,9 +83,7 @@ class ReceptiveField(nn.Module):
         project: whether the shortcut is a 1x1 convolution.
     """
 
-    def __init__(
-        self, in_channels: int, out_channels: int, stride: int, branches: Sequence[Branch], project: bool
-    ):
+    def __init__(self, in_channels: int, out_channels: int, stride: int, branches: Sequence[Branch], project: bool):
         super().__init__()
         self.branches = nn.ModuleList()
         for branch in branches:

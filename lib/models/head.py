@@ -20,10 +20,7 @@ class PerLevel(nn.ModuleList):
     """
 
     def __init__(
-        self,
-        make: Callable[[int, int, bool], nn.Module],
-        in_channels: Sequence[int],
-        out_channels: Sequence[int],
+        self, make: Callable[[int, int, bool], nn.Module], in_channels: Sequence[int], out_channels: Sequence[int]
     ):
         last = len(in_channels) - 1
         pairs = enumerate(zip(in_channels, out_channels, strict=True))

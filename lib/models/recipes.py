@@ -14,10 +14,7 @@ PYRAMID = {"type": "pyramid", "extra": {"type": "sandglass", "hidden": 128, "las
 RECIPES: dict[str, dict[str, Any]] = {
     "ssd": {"neck": {"type": "extras", "extra": CONV, "norm": "l2norm"}, "predictor": "dense"},
     "ssd_lite": {"neck": {"type": "extras", "extra": SEPARABLE, "norm": "l2norm"}, "predictor": "dense"},
-    "rfb": {
-        "neck": {"type": "extras", "extra": CONV_NORM, "norm": "rfb", "refine": "rfb"},
-        "predictor": "dense",
-    },
+    "rfb": {"neck": {"type": "extras", "extra": CONV_NORM, "norm": "rfb", "refine": "rfb"}, "predictor": "dense"},
     "rfb_lite": {"neck": {"type": "extras", "extra": CONV_NORM, "norm": "rfb_lite"}, "predictor": "dense"},
     "fssd": {"neck": {"type": "fusion", "extra": {**CONV, "act": None}}, "predictor": "dense"},
     "fssd_lite": {"neck": {"type": "fusion", "extra": {**SEPARABLE, "act": None}}, "predictor": "dense"},

@@ -18,11 +18,7 @@ COARSE = "coarse_"  # prefix of the names of the coarse path's statistics
 
 
 def make_dual_path(
-    backbone: Backbone,
-    /,
-    split: int = 0,
-    pool: Pool = "subsample",
-    norm: Literal["shared", "separate"] = "shared",
+    backbone: Backbone, /, split: int = 0, pool: Pool = "subsample", norm: Literal["shared", "separate"] = "shared"
 ) -> DualPath:
     """``DualPath(backbone, split, pool)``, or with ``norm: separate`` a ``SeparateNorms`` of the same arguments."""
     return (SeparateNorms if norm == "separate" else DualPath)(backbone, split, pool)
@@ -74,7 +70,6 @@ def with_coarse_statistics(given: Mapping[str, torch.Tensor], model: nn.Module) 
     """A detector's state dict with the coarse path's statistics, each a copy of the shared one if it lacks it."""
     prefix = f"backbone.{COARSE}"
     shared = {
-        f"{prefix}{name.removeprefix('backbone.layers.').replace('.', '_')}": value
-        for name, value in given.items()
+        f"{prefix}{name.removeprefix('backbone.layers.').replace('.', '_')}": value for name, value in given.items()
     }
     return {**{name: shared[name] for name in model.state_dict() if name in shared}, **given}

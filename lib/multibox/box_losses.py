@@ -114,9 +114,7 @@ class BoxLoss:
     def __post_init__(self) -> None:
         lookup(BOX_LOSSES, self.box, "loss.box")
         if self.beta is not None and self.box not in ON_OFFSETS:
-            raise ValueError(
-                f"loss.beta must be null for loss.box={self.box}, which has none; got {self.beta}"
-            )
+            raise ValueError(f"loss.beta must be null for loss.box={self.box}, which has none; got {self.beta}")
 
     def __call__(self, predictions: Predictions, matches: Matches, coder: BoxCoder) -> torch.Tensor:
         """The weighted sum () over the positives of the batch."""

@@ -158,9 +158,7 @@ def _recipe(class_loss: type[ClassLoss]) -> Callable[..., Criterion]:
     """What builds a criterion with a class loss of one kind. Its signature, by which a config is checked, has the
     options of both losses.
     """
-    for_class, for_box = (
-        dict(inspect.signature(part, eval_str=True).parameters) for part in (class_loss, BoxLoss)
-    )
+    for_class, for_box = (dict(inspect.signature(part, eval_str=True).parameters) for part in (class_loss, BoxLoss))
 
     def make(matcher: Matcher, coder: BoxCoder, /, **options: Any) -> Criterion:
         box_loss = BoxLoss(**{name: options.pop(name) for name in for_box if name in options})

@@ -7,15 +7,7 @@ import functools
 import torch
 
 from lib.ops.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
-from lib.ops.matching import (
-    Matches,
-    MatchRule,
-    are_inside_ignored,
-    make_matches,
-    match,
-    nothing_to_match,
-    pairwise_iou,
-)
+from lib.ops.matching import Matches, MatchRule, are_inside_ignored, make_matches, match, nothing_to_match, pairwise_iou
 from lib.ops.reference import NWD_CONSTANT
 from lib.structures import BACKGROUND, Target
 

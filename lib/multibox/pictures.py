@@ -39,9 +39,7 @@ def prior_pictures(
         for number, box in enumerate(middle):
             _draw(picture, box * scale, class_color(number), 2)
         sides = np.sqrt((middle[:, 2:] - middle[:, :2]).prod(axis=1))
-        title = (
-            f"level {level}: {rows} x {columns} cells of {boxes}, {sides.min():.0f} to {sides.max():.0f} px"
-        )
+        title = f"level {level}: {rows} x {columns} cells of {boxes}, {sides.min():.0f} to {sides.max():.0f} px"
         pictures.append(titled(picture, title))
     return pictures
 

@@ -60,9 +60,7 @@ class PriorGenerator(nn.Module):
             raise ValueError(f"model.priors.sizes must be positive and rising; got {list(sizes)}")
         for name, values in (("steps", steps), ("boxes", boxes)):
             if values is not None and len(values) != num_levels:
-                raise ValueError(
-                    f"model.priors.{name} must have {num_levels} entries, one a level; got {len(values)}"
-                )
+                raise ValueError(f"model.priors.{name} must have {num_levels} entries, one a level; got {len(values)}")
         self.boxes = list(boxes) if boxes else [None] * num_levels
         self.sizes, self.reference, self.steps = list(sizes), reference, steps
         self.clip, self.clip_centers = clip, clip_centers
@@ -128,9 +126,7 @@ class PriorGenerator(nn.Module):
         pairs = [(side * math.sqrt(r), side / math.sqrt(r)) for r in self.ratios[level]]
         return [(side, side), (larger, larger), *(box for w, h in pairs for box in ((w, h), (h, w)))]
 
-    def forward(
-        self, maps: Sequence[Size], image_size: Size, device: torch.device | str = "cpu"
-    ) -> torch.Tensor:
+    def forward(self, maps: Sequence[Size], image_size: Size, device: torch.device | str = "cpu") -> torch.Tensor:
         """Priors in pixels of the network's input: (P, 4) float32 xyxy. Computed once a size and device."""
         key = (tuple(maps), (image_size[0], image_size[1]), str(device))
         if key not in self._cache:

@@ -20,11 +20,7 @@ ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 
 
 def detect(
-    predictions: Predictions,
-    sizes: torch.Tensor,
-    variances: tuple[float, float],
-    activation: str,
-    selection: Selection,
+    predictions: Predictions, sizes: torch.Tensor, variances: tuple[float, float], activation: str, selection: Selection
 ) -> PaddedDetections[torch.Tensor]:
     """Detections in the frames of the original images; background is column 0.
 
@@ -41,11 +37,7 @@ def detect(
 
 
 def detect_stepwise(
-    predictions: Predictions,
-    sizes: torch.Tensor,
-    variances: tuple[float, float],
-    activation: str,
-    selection: Selection,
+    predictions: Predictions, sizes: torch.Tensor, variances: tuple[float, float], activation: str, selection: Selection
 ) -> PaddedDetections[torch.Tensor]:
     """The same as ``detect``, an operation at a time: for GPUs and exporters, and the oracle of the compiled pass."""
     boxes = decode_boxes(predictions.deltas, predictions.priors, variances)

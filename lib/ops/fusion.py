@@ -57,11 +57,7 @@ def fuse_boxes(
 
 
 def weighted_box_fusion(
-    boxes: Values,
-    scores: Values,
-    labels: Values | None = None,
-    iou_threshold: float = 0.55,
-    num_sources: int = 1,
+    boxes: Values, scores: Values, labels: Values | None = None, iou_threshold: float = 0.55, num_sources: int = 1
 ) -> FusedBoxes[Values]:
     """Weighted box fusion (Solovyev et al. 2021) of several detectors or views: boxes of one object become their
     mean, weighted by score.
@@ -90,11 +86,7 @@ def _fake(boxes: torch.Tensor, *_: Any) -> tuple[torch.Tensor, torch.Tensor, tor
 
 @kernels.operator(_fake)
 def _weighted_box_fusion(
-    boxes: torch.Tensor,
-    scores: torch.Tensor,
-    labels: torch.Tensor | None,
-    iou_threshold: float,
-    num_sources: int,
+    boxes: torch.Tensor, scores: torch.Tensor, labels: torch.Tensor | None, iou_threshold: float, num_sources: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     device, boxes, scores = boxes.device, boxes.float().cpu(), scores.float().cpu()
     labels = torch.zeros(len(boxes), dtype=torch.int64) if labels is None else labels.long().cpu()

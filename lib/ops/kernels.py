@@ -64,9 +64,7 @@ def for_cuda(tensor: torch.Tensor) -> ModuleType | None:
     return load("_cuda") if tensor.is_cuda else None
 
 
-def operator(
-    fake: Callable[..., Any],
-) -> Callable[[Callable[_Arguments, _Result]], Callable[_Arguments, _Result]]:
+def operator(fake: Callable[..., Any]) -> Callable[[Callable[_Arguments, _Result]], Callable[_Arguments, _Result]]:
     """Makes a function the torch operator ``torch.ops.multibox.<its name>``, which torch.compile and torch.export
     keep as one node.
 

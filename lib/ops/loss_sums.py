@@ -39,9 +39,7 @@ def mined_loss(logits: torch.Tensor, labels: torch.Tensor, ratio: float, min_neg
     return MinedLoss(*_mined_loss(logits, labels, ratio, min_negatives))
 
 
-def _mined_loss_in_torch(
-    logits: torch.Tensor, labels: torch.Tensor, ratio: float, min_negatives: int
-) -> MinedLoss:
+def _mined_loss_in_torch(logits: torch.Tensor, labels: torch.Tensor, ratio: float, min_negatives: int) -> MinedLoss:
     log_probs = logits.float().log_softmax(-1)  # (B, P, K)
     background_loss = -log_probs.detach()[..., BACKGROUND]
     chosen = (labels > BACKGROUND) | hard_negatives(background_loss, labels, ratio, min_negatives)

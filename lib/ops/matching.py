@@ -81,11 +81,7 @@ def are_inside_ignored(priors: torch.Tensor, target: Target, least: float) -> to
 
 
 def make_matches(
-    priors: torch.Tensor,
-    target: Target,
-    is_positive: torch.Tensor,
-    owner: torch.Tensor,
-    is_ignored: torch.Tensor,
+    priors: torch.Tensor, target: Target, is_positive: torch.Tensor, owner: torch.Tensor, is_ignored: torch.Tensor
 ) -> Matches:
     """The matches of priors (P, 4) that are an object's (B, P), each with its owner's index (B, P), or ignored."""
     unmatched = torch.where(is_ignored, IGNORE, BACKGROUND)

@@ -102,9 +102,7 @@ def _multiclass_nms(
     return out
 
 
-def _candidates(
-    boxes: torch.Tensor, scores: torch.Tensor, selection: Selection, background: int | None
-) -> Detections:
+def _candidates(boxes: torch.Tensor, scores: torch.Tensor, selection: Selection, background: int | None) -> Detections:
     """What takes part of boxes (P, 4) and scores (P, K): by class, then by falling score."""
     passes = (scores > selection.score_threshold) & scores.isfinite()
     if background is not None:

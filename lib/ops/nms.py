@@ -33,9 +33,7 @@ def nms(boxes: Values, scores: Values, iou_threshold: float, mode: str = "iou") 
     return _run(boxes, scores, None, iou_threshold, mode)
 
 
-def batched_nms(
-    boxes: Values, scores: Values, labels: Values, iou_threshold: float, mode: str = "iou"
-) -> Values:
+def batched_nms(boxes: Values, scores: Values, labels: Values, iou_threshold: float, mode: str = "iou") -> Values:
     """``nms`` where only boxes of the same label suppress each other.
 
     Args:

@@ -51,10 +51,6 @@ def _bbox_overlaps(boxes1: torch.Tensor, boxes2: torch.Tensor, mode: str) -> tor
         return reference.bbox_overlaps(boxes1.to(dtype), boxes2.to(dtype), mode)
     out = np.empty((len(boxes1), len(boxes2)), dtype=np.float32)
     core.bbox_overlaps["double" if dtype == torch.float64 else "float"](
-        kernels.as_input(boxes1, dtype),
-        kernels.as_input(boxes2, dtype),
-        core.MODES[mode],
-        reference.NWD_CONSTANT,
-        out,
+        kernels.as_input(boxes1, dtype), kernels.as_input(boxes2, dtype), core.MODES[mode], reference.NWD_CONSTANT, out
     )
     return torch.from_numpy(out)

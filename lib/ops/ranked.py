@@ -26,11 +26,7 @@ def _rank_keys(scores: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
 
 
 def multiclass_nms(
-    group_nms: GroupNms,
-    boxes: torch.Tensor,
-    scores: torch.Tensor,
-    selection: Selection,
-    background: int | None,
+    group_nms: GroupNms, boxes: torch.Tensor, scores: torch.Tensor, selection: Selection, background: int | None
 ) -> PaddedDetections[torch.Tensor]:
     """See ``lib.ops.multiclass_nms``; boxes and scores are float32.
 
@@ -59,10 +55,7 @@ def _best(
     keys, places = _rank_keys(scores, stays).topk(min(max_detections, scores.shape[1]), dim=1)  # (B, D)
     is_detection = keys >= 0
     boxes = candidates.gather(1, places[..., None].expand(-1, -1, 4)).where(is_detection[..., None], 0)
-    scores, labels = (
-        scores.gather(1, places).where(is_detection, 0),
-        (places // width).where(is_detection, -1),
-    )
+    scores, labels = (scores.gather(1, places).where(is_detection, 0), (places // width).where(is_detection, -1))
     missing = max_detections - keys.shape[1]
     boxes, scores = pad(boxes, (0, 0, 0, missing)), pad(scores, (0, missing))
     return PaddedDetections(boxes, scores, pad(labels, (0, missing), value=-1), is_detection.sum(1))

@@ -66,11 +66,7 @@ def bbox_overlaps(boxes1: torch.Tensor, boxes2: torch.Tensor, mode: str = "iou")
 
 
 def nms(
-    boxes: torch.Tensor,
-    scores: torch.Tensor,
-    labels: torch.Tensor | None,
-    iou_threshold: float,
-    mode: str = "iou",
+    boxes: torch.Tensor, scores: torch.Tensor, labels: torch.Tensor | None, iou_threshold: float, mode: str = "iou"
 ) -> torch.Tensor:
     """Greedy NMS of boxes (N, 4) with scores (N,), within each label (N,) if given -> (M,) int64 by falling
     score.
@@ -158,12 +154,7 @@ class Clusters(NamedTuple):
 
 
 def fuse_boxes(
-    boxes: torch.Tensor,
-    weights: torch.Tensor,
-    labels: torch.Tensor,
-    sources: torch.Tensor,
-    threshold: float,
-    mode: str,
+    boxes: torch.Tensor, weights: torch.Tensor, labels: torch.Tensor, sources: torch.Tensor, threshold: float, mode: str
 ) -> Clusters:
     """See ``lib.ops.fusion.fuse_boxes``."""
     members = torch.full((len(boxes),), -1)

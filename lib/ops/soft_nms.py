@@ -72,9 +72,7 @@ def _soft_nms(
     boxes, scores = boxes.float().cpu(), scores.float().cpu()
     labels = None if labels is None else labels.long().cpu()
     if core is None:
-        keep, lowered = reference.soft_nms(
-            boxes, scores, labels, method, iou_threshold, sigma, score_threshold
-        )
+        keep, lowered = reference.soft_nms(boxes, scores, labels, method, iou_threshold, sigma, score_threshold)
         return keep.to(device), lowered.to(device)
     keep, lowered = torch.empty(len(boxes), dtype=torch.int64), torch.empty(len(boxes))
     count = core.soft_nms(

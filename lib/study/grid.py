@@ -107,15 +107,10 @@ def scaled(limits: Mapping[str, float], scale: float) -> dict[str, float]:
     """A budget times ``scale``; whole numbers stay whole, at least 1."""
     if scale <= 0:
         raise ValueError(f"--budget must be above 0; got {scale}: 1 is the grid's own")
-    return {
-        key: math.ceil(value * scale) if isinstance(value, int) else value * scale
-        for key, value in limits.items()
-    }
+    return {key: math.ceil(value * scale) if isinstance(value, int) else value * scale for key, value in limits.items()}
 
 
-def _make_run(
-    row: str, budget: str, seed: int, experiment: Mapping, out: Path, overrides: Sequence[str]
-) -> Run:
+def _make_run(row: str, budget: str, seed: int, experiment: Mapping, out: Path, overrides: Sequence[str]) -> Run:
     """Writes the experiment of a run and resolves it."""
     file = out / "experiments" / f"{run_name(row, budget, seed)}.yml"
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -32,9 +32,7 @@ def write_page(page: Path, folders: Iterable[Path], grids: Iterable[Path] = (), 
     print(f"look at {page}")
 
 
-def make_page(
-    studies: Sequence[Study], grids: Iterable[Path] = (), links: str = "results/study/{name}"
-) -> str:
+def make_page(studies: Sequence[Study], grids: Iterable[Path] = (), links: str = "results/study/{name}") -> str:
     """The whole page as Markdown; its figures lie in ``images`` beside it.
 
     Args:
@@ -139,9 +137,7 @@ def _change_rows(study: Study, budget: str) -> list[Row]:
     for row in study.about["grid"]["rows"]:
         changes = [study.change(row, reference, budget, key) for key in study.keys]
         if any(changes):
-            cells = (
-                f"**{change}**" if verdict(change) in ("holds", "fails") else change for change in changes
-            )
+            cells = (f"**{change}**" if verdict(change) in ("holds", "fails") else change for change in changes)
             lines.append((f"{row} - {reference}", *cells))
     return lines
 

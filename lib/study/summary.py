@@ -173,10 +173,7 @@ def draw_seeds(seeds: Sequence[Mapping[str, np.ndarray]], rng: np.random.Generat
     """AP key -> (B,) mean over as many seeds as there are, drawn again with replacement in each resample."""
     num_resamples = len(next(iter(seeds[0].values())))
     drawn = rng.integers(0, len(seeds), (len(seeds), num_resamples))
-    return {
-        key: np.take_along_axis(np.stack([seed[key] for seed in seeds]), drawn, axis=0).mean(0)
-        for key in seeds[0]
-    }
+    return {key: np.take_along_axis(np.stack([seed[key] for seed in seeds]), drawn, axis=0).mean(0) for key in seeds[0]}
 
 
 def time_rows(runs: Sequence[Run]) -> dict[str, Any]:

@@ -38,9 +38,7 @@ def speed_table(report: Mapping[str, Any]) -> str:
     header = (f"{key} {value}" for key, value in report["header"].items())
     parts = [", ".join(header), align(costs), "times of an image: median (5th to 95th percentile)"]
     for stage in next(iter(models.values()))["time_ms"]:
-        spreads = {
-            name: {key: model[key][stage] for key in ("time_ms", "ratio")} for name, model in models.items()
-        }
+        spreads = {name: {key: model[key][stage] for key in ("time_ms", "ratio")} for name, model in models.items()}
         parts.append(comparison_text(stage, spreads))
     return "\n\n".join(parts)
 

@@ -75,9 +75,7 @@ def count_candidates(predictor: Predictor, images: Sequence[np.ndarray]) -> dict
     return {"priors": len(output.priors), "candidates": candidates}
 
 
-def make_images(
-    source: str | None, size: tuple[int, int], count: int, rng: np.random.Generator
-) -> list[np.ndarray]:
+def make_images(source: str | None, size: tuple[int, int], count: int, rng: np.random.Generator) -> list[np.ndarray]:
     """``count`` images: the first ones of a source, repeated if it has fewer; noise of ``size`` where it is None."""
     if source is None:
         return [rng.integers(0, 256, (*size, 3), np.uint8) for _ in range(count)]
@@ -142,9 +140,7 @@ def run_speed(
     sides = {(name, stage): getattr(batches[name], stage) for name in batches for stage in STAGES}
     turns = take_turns(sides, seconds, device)
     for stage, parts in (*((stage, [stage]) for stage in STAGES), ("total", STAGES)):
-        times = {
-            name: np.sum([turns[name, part] for part in parts], axis=0) / len(images) for name in batches
-        }
+        times = {name: np.sum([turns[name, part] for part in parts], axis=0) / len(images) for name in batches}
         for name, figures in compare(times).items():
             for key, spread in figures.items():
                 models[name][key][stage] = spread

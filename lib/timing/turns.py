@@ -98,9 +98,7 @@ def compare(times: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
     A ratio is how many times as long as the first side another one takes, round by round.
     """
     first = next(iter(times.values()))
-    spreads = {
-        name: {"time_ms": Spread.of(own), "ratio": Spread.of(own / first)} for name, own in times.items()
-    }
+    spreads = {name: {"time_ms": Spread.of(own), "ratio": Spread.of(own / first)} for name, own in times.items()}
     return {name: {key: spread._asdict() for key, spread in own.items()} for name, own in spreads.items()}
 
 

@@ -59,9 +59,7 @@ def _download(source: str, path: Path) -> None:
             for chunk in progress(iter(lambda: answer.read(CHUNK), b""), path.name, total=total):
                 file.write(chunk)
     except OSError as error:
-        raise ValueError(
-            f"{source} could not be fetched ({error}): download it by hand and give its path"
-        ) from None
+        raise ValueError(f"{source} could not be fetched ({error}): download it by hand and give its path") from None
 
 
 def _digest(path: Path) -> str:

@@ -16,9 +16,7 @@ TEXT_SIZE = 0.38  # of OpenCV's font
 LINE_SIDE, LINE_OBJECT = 900, 40
 ENLARGED_SIDE = 640  # pixels: pictures whose shorter side is under half of it are enlarged to about it
 DARK = 110  # luminance of 255 up to which a color needs white text
-MOST_HIDDEN = (
-    0.6  # share of a label that may lie on boxes and other labels; one that would hide more is left out
-)
+MOST_HIDDEN = 0.6  # share of a label that may lie on boxes and other labels; one that would hide more is left out
 
 
 def class_color(label: int) -> tuple[int, int, int]:
@@ -28,11 +26,7 @@ def class_color(label: int) -> tuple[int, int, int]:
 
 
 def draw_boxes(
-    image: np.ndarray,
-    boxes: np.ndarray,
-    labels: np.ndarray,
-    names: Sequence[str],
-    scores: np.ndarray | None = None,
+    image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, names: Sequence[str], scores: np.ndarray | None = None
 ) -> np.ndarray:
     """A copy of the image with a thin box around each object, one pixel off it so as not to hide it.
 
@@ -68,9 +62,7 @@ def _thickness(shape: tuple, boxes: np.ndarray) -> int:
     return max(1, round(min(min(shape[:2]) / LINE_SIDE, float(np.median(sides)) / LINE_OBJECT)))
 
 
-def _place(
-    text: str, frame: np.ndarray, taken: np.ndarray, shape: tuple, thickness: int
-) -> np.ndarray | None:
+def _place(text: str, frame: np.ndarray, taken: np.ndarray, shape: tuple, thickness: int) -> np.ndarray | None:
     """(4,) xyxy of the plate of a label, above, below or beside its box, inside the image; None: no room."""
     (width, height), below = cv2.getTextSize(text, FONT, TEXT_SIZE * thickness, thickness)
     width, height = width + 2, height + below

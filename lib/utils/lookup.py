@@ -25,9 +25,7 @@ def lookup(choices: Mapping[Any, Any] | Sequence[str], name: Any, where: str) ->
     """
     if name in choices:
         return choices[name] if isinstance(choices, Mapping) else name
-    raise ValueError(
-        f"{where} must be one of {', '.join(map(str, choices))}; got {name!r}{suggest(name, choices)}"
-    )
+    raise ValueError(f"{where} must be one of {', '.join(map(str, choices))}; got {name!r}{suggest(name, choices)}")
 
 
 def accepts(value: Any, hint: Any) -> bool:

@@ -51,9 +51,7 @@ def parse_with_overrides(
     Returns:
         The arguments; the settings are ``overrides``, a list of texts.
     """
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help=f"settings of the config, such as {example}"
-    )
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help=f"settings of the config, such as {example}")
     return parser.parse_intermixed_args(argv)
 
 
@@ -69,9 +67,7 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise ValueError(f"run.device must be auto, cpu, cuda or cuda:N; got {name!r}") from None
-    if device.type == "cuda" and (
-        not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()
-    ):
+    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         raise ValueError(f"run.device must be a device of this machine; got {name!r}: choose cpu or auto")
     return device
 
@@ -144,9 +140,7 @@ class StopSignals:
         self.requested, self._is_deferred = 0, False
 
     def __enter__(self) -> StopSignals:
-        self._before = {
-            number: signal.signal(number, self._receive) for number in (signal.SIGTERM, signal.SIGINT)
-        }
+        self._before = {number: signal.signal(number, self._receive) for number in (signal.SIGTERM, signal.SIGINT)}
         return self
 
     def __exit__(self, *_: object) -> None:

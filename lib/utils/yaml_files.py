@@ -19,9 +19,7 @@ class _Loader(yaml.SafeLoader):
         keys = [self.construct_object(key) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
-                raise yaml.MarkedYAMLError(
-                    problem=f"key {key!r} is given twice", problem_mark=node.start_mark
-                )
+                raise yaml.MarkedYAMLError(problem=f"key {key!r} is given twice", problem_mark=node.start_mark)
         return super().construct_mapping(node, deep)
 
 
@@ -39,9 +37,7 @@ def read_yaml(text: str, where: str) -> Any:
         raise ValueError(f"{where} must be YAML; got {' '.join(str(error).split())}") from None
 
 
-def read_with_bases(
-    path: Path, merge: Callable[[Mapping, Mapping], dict], above: tuple[Path, ...] = ()
-) -> dict:
+def read_with_bases(path: Path, merge: Callable[[Mapping, Mapping], dict], above: tuple[Path, ...] = ()) -> dict:
     """The mapping of a YAML file, merged over that of the file that its ``_base_`` names, if it names one.
 
     Args:

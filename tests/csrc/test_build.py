@@ -32,10 +32,7 @@ def test_a_changed_variable_is_not_up_to_date(script, monkeypatch):
 
 @pytest.mark.parametrize(
     ("kernel", "find", "message"),
-    [
-        ("KERNELS", "cpu_command", "install g++ or clang++, or set CXX"),
-        ("CUDA", "cuda_command", "or set NVCC"),
-    ],
+    [("KERNELS", "cpu_command", "install g++ or clang++, or set CXX"), ("CUDA", "cuda_command", "or set NVCC")],
 )
 def test_a_missing_compiler_is_a_skip_that_says_what_to_do(script, monkeypatch, kernel, find, message):
     monkeypatch.setattr(script.shutil, "which", lambda name: None)

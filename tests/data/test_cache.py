@@ -79,9 +79,7 @@ def pixels_by_id(loader):
     return {int(i): image for batch in loader for i, image in zip(batch.image_ids, batch.images, strict=True)}
 
 
-@pytest.mark.parametrize(
-    ("method", "workers"), [("fork", 2), ("spawn", 1)]
-)  # a spawned one takes seconds to start
+@pytest.mark.parametrize(("method", "workers"), [("fork", 2), ("spawn", 1)])  # a spawned one takes seconds to start
 def test_second_epoch_of_several_workers_reads_no_file(tmp_path, method, workers, monkeypatch):
     if method not in multiprocessing.get_all_start_methods():
         pytest.skip(f"this platform has no {method}")

@@ -141,9 +141,7 @@ def test_bad_box_is_dropped_counted_and_named(folder, kind):
 
 def test_bad_boxes_can_be_refused(folder):
     path = write(folder, coco([10, 5, 20, 30], [5, 5, 0, 4], [5, 5, 4, -1], [99, 5, 4, 4]))
-    with pytest.raises(
-        ValueError, match=r"ann\.json must .* no area: 2 \(annotation 2 of a\.png.*outside"
-    ) as error:
+    with pytest.raises(ValueError, match=r"ann\.json must .* no area: 2 \(annotation 2 of a\.png.*outside") as error:
         CocoDataset(folder, path, bad_boxes="refuse")
     assert "\n" not in str(error.value)
 

@@ -76,8 +76,7 @@ def test_reduced_decoding_comes_as_near_to_the_exact_average_as_full_decoding(fo
 def test_nothing_changes_where_the_image_is_not_shrunk_by_two(folder):
     transform = build_transform("none", (140, 210))
     images = [
-        transform(CocoDataset(folder, coco("a.jpg"), decode=mode).load(0), None).image
-        for mode in ("full", "reduced")
+        transform(CocoDataset(folder, coco("a.jpg"), decode=mode).load(0), None).image for mode in ("full", "reduced")
     ]
     np.testing.assert_array_equal(*images)
 
@@ -115,9 +114,7 @@ def test_broken_image_is_named_although_it_is_read_late(folder, num_workers):
 
 def test_size_of_a_reduced_image_is_checked_to_the_pixel(folder):
     dataset = CocoDataset(folder, coco("a.jpg", width=WIDTH + 1), decode="reduced")
-    with pytest.raises(
-        ValueError, match=rf"must be as large as .* {WIDTH + 1}x{HEIGHT} .* it has {WIDTH}x{HEIGHT}"
-    ):
+    with pytest.raises(ValueError, match=rf"must be as large as .* {WIDTH + 1}x{HEIGHT} .* it has {WIDTH}x{HEIGHT}"):
         build_transform("none", (20, 30))(dataset.load(0), None)
 
 

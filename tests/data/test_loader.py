@@ -116,9 +116,7 @@ def test_epoch_can_be_taken_up_in_its_middle():
 @pytest.mark.parametrize("count", [12, 13])
 def test_processes_together_see_the_batches_of_one(count):
     one = make_loader(count, batch_size=4, shuffle=True, drop_last=True)
-    two = [
-        make_loader(count, batch_size=2, shuffle=True, drop_last=True, rank=r, world_size=2) for r in (0, 1)
-    ]
+    two = [make_loader(count, batch_size=2, shuffle=True, drop_last=True, rank=r, world_size=2) for r in (0, 1)]
     steps = [sorted(a + b) for a, b in zip(*map(ids, two), strict=True)]
     assert steps == [sorted(batch) for batch in ids(one)]
     assert len(one) == len(two[0]) == len(two[1]) == 3
@@ -146,18 +144,14 @@ def test_broken_image_is_named_in_one_line(tmp_path, num_workers):
     for name in ("a.jpg", "b.jpg"):
         cv2.imwrite(str(tmp_path / name), np.zeros((40, 60, 3), np.uint8))
     content = {
-        "images": [
-            {"id": i, "file_name": f"{n}.jpg", "width": 60, "height": 40} for i, n in ((1, "a"), (2, "b"))
-        ],
+        "images": [{"id": i, "file_name": f"{n}.jpg", "width": 60, "height": 40} for i, n in ((1, "a"), (2, "b"))],
         "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 30, 20]}],
         "categories": [{"id": 1, "name": "cat"}],
     }
     dataset = CocoDataset(tmp_path, content)
     (tmp_path / "b.jpg").write_bytes((tmp_path / "b.jpg").read_bytes()[:400])
     loader = Loader(dataset, build_transform("none", SIZE), 1, num_workers=num_workers)
-    with pytest.raises(
-        ValueError, match=r"^image .*b\.jpg must be readable; it is truncated .*: replace the file$"
-    ):
+    with pytest.raises(ValueError, match=r"^image .*b\.jpg must be readable; it is truncated .*: replace the file$"):
         list(loader)
     (tmp_path / "b.jpg").unlink()
     with pytest.raises(OSError, match=r"b\.jpg must be a file"):
@@ -203,9 +197,7 @@ def test_dead_worker_is_named_with_what_to_choose(monkeypatch):
     monkeypatch.setattr(_MultiProcessingDataLoaderIter._try_get_data, "__defaults__", (0.1,))
     loader = Loader(Deadly(8), build_transform("none", SIZE), 1, num_workers=2)
     handler = signal.getsignal(signal.SIGCHLD)
-    with pytest.raises(
-        OSError, match=r"number 1 of 2 \(pid \d+\) was killed by SIGKILL, .* fewer data.workers"
-    ):
+    with pytest.raises(OSError, match=r"number 1 of 2 \(pid \d+\) was killed by SIGKILL, .* fewer data.workers"):
         list(loader)
     assert signal.getsignal(signal.SIGCHLD) is handler  # so nothing else is interrupted
 
@@ -213,21 +205,15 @@ def test_dead_worker_is_named_with_what_to_choose(monkeypatch):
 def test_number_of_parts_of_a_step_is_that_of_its_batches():
     loader = make_loader(11, batch_size=2, shuffle=True, drop_last=True, accumulate=2, world_size=2)
     assert len(loader) == len(ids(loader)) == 2
-    with pytest.raises(
-        ValueError, match=r"batch_size must be at most 2, so that the 11 images fill .* 2 x 2 batches"
-    ):
+    with pytest.raises(ValueError, match=r"batch_size must be at most 2, so that the 11 images fill .* 2 x 2 batches"):
         make_loader(11, batch_size=3, shuffle=True, drop_last=True, accumulate=2, world_size=2)
 
 
 def test_processes_and_parts_share_the_batch_of_the_config():
-    cfg = load_config(
-        {"train": {"batch_size": 12, "accumulate": 2}, "data": {"workers": 0, "augment": "none"}}
-    )
+    cfg = load_config({"train": {"batch_size": 12, "accumulate": 2}, "data": {"workers": 0, "augment": "none"}})
     (batch, *_) = build_loader(cfg, Blocks(24), training=True, rank=1, world_size=3)
     assert len(batch.images) == 2
-    with pytest.raises(
-        ValueError, match=r"must be a multiple of 10, 5 processes .*=2 .*; got 12: choose such as 10"
-    ):
+    with pytest.raises(ValueError, match=r"must be a multiple of 10, 5 processes .*=2 .*; got 12: choose such as 10"):
         build_loader(cfg, Blocks(24), training=True, world_size=5)
     cfg.evaluation.batch_size = 5
     (batch, *_) = build_loader(cfg, Blocks(24), training=False, rank=2, world_size=3)

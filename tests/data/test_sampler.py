@@ -24,9 +24,7 @@ TIMES = np.where(np.arange(30) < 5, 2.5, 1.0)
 GROUPS = np.repeat([0, 2], [18, 12])  # a group without images among them
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"times": TIMES}, {"groups": GROUPS}, {"times": TIMES, "groups": GROUPS}]
-)
+@pytest.mark.parametrize("options", [{}, {"times": TIMES}, {"groups": GROUPS}, {"times": TIMES, "groups": GROUPS}])
 @pytest.mark.parametrize("drop_last", [True, False])
 def test_parts_of_all_processes_are_the_step_of_one(options, drop_last):
     one = steps(30, 8, drop_last=drop_last, **options)
@@ -71,9 +69,7 @@ def test_step_of_all_processes_holds_one_group():
 
 
 def test_rests_of_groups_come_last_and_go_round_the_processes():
-    ranks = [
-        steps(5, 2, drop_last=False, groups=np.array([0, 0, 0, 1, 1]), rank=r, world_size=2) for r in (0, 1)
-    ]
+    ranks = [steps(5, 2, drop_last=False, groups=np.array([0, 0, 0, 1, 1]), rank=r, world_size=2) for r in (0, 1)]
     seen = [[index for _, index, _ in chain(*in_epoch(rank, 0))] for rank in ranks]
     assert [len(part) for part in seen] == [3, 3] and set(chain(*seen)) == set(range(5))
 

@@ -39,10 +39,7 @@ def test_a_sound_set_has_no_problem_and_its_numbers():
         ([{"bbox": [95, 1, 5, 5]}], "boxes outside their image"),
         ([{"bbox": [80, 1, 20, 5]}], "boxes partly outside their image"),
         ([{}, {}], "boxes given twice"),
-        (
-            [{"id": 7}, {"id": 7, "bbox": [1, 1, 9, 9], "area": 81}],
-            "annotation ids that are missing, 0 or double",
-        ),
+        ([{"id": 7}, {"id": 7, "bbox": [1, 1, 9, 9], "area": 81}], "annotation ids that are missing, 0 or double"),
         ([{"image_id": 5}], "annotations of an unknown image_id"),
         ([{"category_id": 5}], "annotations of an unknown category_id"),
         ([{"area": None}], "annotations without area (the box's is taken)"),
@@ -66,9 +63,7 @@ def test_a_box_that_leaves_the_image_is_clipped():
 def test_faults_of_files_are_named(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((60, 90, 3), np.uint8))
     assert survey(coco({}), tmp_path).problems == {}
-    assert list(survey(coco({}, height=61), tmp_path).problems) == [
-        "images of another size than told (width x height)"
-    ]
+    assert list(survey(coco({}, height=61), tmp_path).problems) == ["images of another size than told (width x height)"]
     assert list(survey(coco({}, file_name="b.png"), tmp_path).problems) == ["image files that are missing"]
     (tmp_path / "c.jpg").write_bytes(b"no image")
     assert list(survey(coco({}, file_name="c.jpg"), tmp_path).problems) == ["image files that cannot be read"]

@@ -38,9 +38,7 @@ def load_script(name: str) -> ModuleType:
 def data(tmp_path_factory):
     """14 training and 4 test images of 64 to 100 pixels, two classes, in COCO format."""
     root = tmp_path_factory.mktemp("synthetic")
-    return generate(
-        root / "data", 14, 4, num_classes=2, image_sizes=(64, 100), object_sizes=(8, 40), progress=False
-    )
+    return generate(root / "data", 14, 4, num_classes=2, image_sizes=(64, 100), object_sizes=(8, 40), progress=False)
 
 
 @pytest.fixture

@@ -74,14 +74,7 @@ def base_of_theirs() -> dict[str, torch.Tensor]:
     """A checkpoint with the ancestor's names for the backbone: base.<row>.conv.<place>.<kind>."""
     torch.manual_seed(7)
     mapping = {"MODEL": yaml.safe_load(CONFIG)["MODEL"]}
-    places = {
-        "conv": 0,
-        "norm": 1,
-        "depthwise.conv": 0,
-        "depthwise.norm": 1,
-        "pointwise.conv": 3,
-        "pointwise.norm": 4,
-    }
+    places = {"conv": 0, "norm": 1, "depthwise.conv": 0, "depthwise.norm": 1, "pointwise.conv": 3, "pointwise.norm": 4}
     state = build_detector(load_config(mapping)).state_dict()
     theirs = {}
     for name, tensor in state.items():

@@ -52,9 +52,7 @@ def run(command: list[str]) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.parametrize(
-    "options",
-    [("train.norm=sync",), ("train.norm=frozen", "train.accumulate=2")],
-    ids=["sync", "frozen_in_parts"],
+    "options", [("train.norm=sync",), ("train.norm=frozen", "train.accumulate=2")], ids=["sync", "frozen_in_parts"]
 )
 def test_step_of_two_processes_is_that_of_one(experiment, tmp_path, options):
     script = tmp_path / "step.py"

@@ -102,9 +102,7 @@ def test_average_forgets_faster_at_first():
     model = nn.Linear(1, 1, bias=False)
     nn.init.constant_(model.weight, 0.0)
     average = Average(model, 0.9)
-    for step, expected in enumerate(
-        [0.9, 0.9 + 0.1 * 9 / 11]
-    ):  # 1 - 1 / 10 of 1, then 1 - 2 / 11 of the rest
+    for step, expected in enumerate([0.9, 0.9 + 0.1 * 9 / 11]):  # 1 - 1 / 10 of 1, then 1 - 2 / 11 of the rest
         nn.init.constant_(model.weight, 1.0)
         average.update_(model)
         assert average.steps == step + 1
@@ -133,16 +131,8 @@ def test_averaged_weights_are_what_is_used_and_resumed(learner):
 def test_groups_have_their_rates_and_vectors_no_decay():
     model = nn.ModuleDict({"backbone": nn.Linear(2, 3), "head": nn.Linear(3, 1)})
     groups = parameter_groups(model, {"backbone": 0.1, "backbone.bias": 0.5}, decay_norms=False)
-    found = {
-        (group["rate"], group.get("weight_decay")): [tuple(p.shape) for p in group["params"]]
-        for group in groups
-    }
-    assert found == {
-        (0.1, None): [(3, 2)],
-        (0.5, 0.0): [(3,)],
-        (1.0, None): [(1, 3)],
-        (1.0, 0.0): [(1,)],
-    }
+    found = {(group["rate"], group.get("weight_decay")): [tuple(p.shape) for p in group["params"]] for group in groups}
+    assert found == {(0.1, None): [(3, 2)], (0.5, 0.0): [(3,)], (1.0, None): [(1, 3)], (1.0, 0.0): [(1,)]}
     with pytest.raises(ValueError, match="train.rates must name parts that learn"):
         parameter_groups(model, {"neck": 0.1})
 
@@ -165,10 +155,7 @@ def test_centralized_gradients_have_mean_zero_but_of_vectors():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        (
-            "train.norm=synch",
-            r"train.norm must be one of batch, sync, frozen; got 'synch' \(did you mean 'sync'",
-        ),
+        ("train.norm=synch", r"train.norm must be one of batch, sync, frozen; got 'synch' \(did you mean 'sync'"),
         ("train.precision=bf61", r"train.precision must be one of fp32, bf16, fp16; .*did you mean 'bf16'"),
         ("train.accumulate=3", "train.batch_size must be a multiple of 3"),
     ],

@@ -89,9 +89,7 @@ def test_killed_run_resumes_to_the_same_weights(train, experiment):
     process.wait()
     position = read_checkpoint(last)["position"]
     assert position["steps"] < 9, "the run ended before it could be killed"
-    assert same(
-        weights(train("--resume", "train.eval_every=0", "train.epochs=3", "train.save_every_steps=1")), whole
-    )
+    assert same(weights(train("--resume", "train.eval_every=0", "train.epochs=3", "train.save_every_steps=1")), whole)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -121,9 +119,7 @@ def test_signal_finishes_the_step_saves_and_says_so(train, experiment, number):
     assert same(weights(resumed), whole)
     epochs = [json.loads(line) for line in (resumed / "epochs.jsonl").read_text().splitlines()]
     assert [epoch["epoch"] for epoch in epochs] == list(range(1, 13))
-    reference = [
-        json.loads(line) for line in (resumed.parent / "whole/epochs.jsonl").read_text().splitlines()
-    ]
+    reference = [json.loads(line) for line in (resumed.parent / "whole/epochs.jsonl").read_text().splitlines()]
     assert [epoch["loss_cls"] for epoch in epochs] == [epoch["loss_cls"] for epoch in reference]
 
 
@@ -136,8 +132,7 @@ def test_run_stopped_in_its_evaluation_is_evaluated_when_resumed(train, monkeypa
     monkeypatch.setattr(Evaluation, "__call__", original)
     resumed = train("--resume")
     lines = [
-        [json.loads(line) for line in (folder / "epochs.jsonl").read_text().splitlines()]
-        for folder in (whole, resumed)
+        [json.loads(line) for line in (folder / "epochs.jsonl").read_text().splitlines()] for folder in (whole, resumed)
     ]
     assert [line["AP"] for line in lines[0]] == [line["AP"] for line in lines[1]]
     assert [line["loss_box"] for line in lines[0]] == [line["loss_box"] for line in lines[1]]
@@ -177,10 +172,7 @@ def test_full_disk_keeps_the_last_good_checkpoint(train, monkeypatch):
 
 def test_training_learns(train):
     folder = train(
-        "train.epochs=25",
-        "train.eval_every=0",
-        "train.optimizer={type: adamw, lr: 0.003}",
-        "data.augment=none",
+        "train.epochs=25", "train.eval_every=0", "train.optimizer={type: adamw, lr: 0.003}", "data.augment=none"
     )
     losses = [json.loads(line)["loss_cls"] for line in (folder / "epochs.jsonl").read_text().splitlines()]
     assert losses[-1] < 0.5 * losses[0]
@@ -205,9 +197,7 @@ def test_loss_that_is_not_finite_stops_and_names_the_images(train, experiment):
 
 def test_a_run_is_never_overwritten(train):
     train("train.epochs=1", "train.eval_every=0")
-    with pytest.raises(
-        ValueError, match="must be a new run; it holds one: go on with --resume, or choose run.name="
-    ):
+    with pytest.raises(ValueError, match="must be a new run; it holds one: go on with --resume, or choose run.name="):
         train("train.epochs=1")
 
 

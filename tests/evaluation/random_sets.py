@@ -27,9 +27,7 @@ def random_set(seed: int) -> tuple[dict, list[dict]]:
                 results.append({"image_id": image_id, "category_id": guess, "bbox": found})
         for _ in range(rng.integers(0, 4)):
             found = rng.uniform(1, 60, 4).tolist()
-            results.append(
-                {"image_id": image_id, "category_id": int(rng.choice(category_ids)), "bbox": found}
-            )
+            results.append({"image_id": image_id, "category_id": int(rng.choice(category_ids)), "bbox": found})
     for result in results:
         result["score"] = round(float(rng.random()), 1)  # few values: many ties
     rng.shuffle(results)

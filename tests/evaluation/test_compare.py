@@ -30,9 +30,7 @@ def test_weights_give_the_ap_of_the_drawn_images(name, seed):
     rng = np.random.default_rng(seed)
     protocol = make_protocol(name)
     coco, results = random_set(seed)
-    results = [
-        {**entry, "score": score} for entry, score in zip(results, rng.random(len(results)), strict=True)
-    ]
+    results = [{**entry, "score": score} for entry, score in zip(results, rng.random(len(results)), strict=True)]
     times = rng.integers(0, 4, len(coco["images"]))
     truth = make_ground_truth(coco, protocol)
     found = resample_ap(truth, make_detections(results, truth), protocol, times[:, None])[..., 0]
@@ -110,9 +108,7 @@ def test_the_same_seed_gives_the_same_intervals():
 
 
 def test_too_few_images_are_refused():
-    with pytest.raises(
-        ValueError, match="at least 1 resample of at least 2 images; got 300 of 1: choose more"
-    ):
+    with pytest.raises(ValueError, match="at least 1 resample of at least 2 images; got 300 of 1: choose more"):
         compared((1, 1), (0, 1), num_images=1)
 
 

@@ -90,11 +90,7 @@ def test_objects_without_a_detection_are_missed():
 def test_wrong_class_and_wrong_place_is_both():
     coco, results = scene()
     wrong = [
-        {
-            **entry,
-            "category_id": 3 - entry["category_id"],
-            "bbox": [entry["bbox"][0] + 50, *entry["bbox"][1:]],
-        }
+        {**entry, "category_id": 3 - entry["category_id"], "bbox": [entry["bbox"][0] + 50, *entry["bbox"][1:]]}
         for entry in results
         if entry["area"] == LARGE**2
     ]

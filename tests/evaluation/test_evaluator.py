@@ -144,7 +144,5 @@ def test_bad_detections_are_refused_by_image(image_id, found, message):
 
 
 def test_unknown_engine_is_refused_at_once():
-    with pytest.raises(
-        ValueError, match="evaluation.engine must be one of hotcoco, pycocotools; got 'hotcocoa'"
-    ):
+    with pytest.raises(ValueError, match="evaluation.engine must be one of hotcoco, pycocotools; got 'hotcocoa'"):
         evaluator(engine="hotcocoa")

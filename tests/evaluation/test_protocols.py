@@ -44,16 +44,7 @@ def test_every_headline_is_a_number_that_is_reported(name):
 
 def test_own_values_name_their_keys_alike():
     protocol = make_protocol("coco", {"tiny": [0, 256], "rest": [256, None]}, [0.5, 0.6], [300, 10])
-    assert list(protocol.metrics()) == [
-        "AP",
-        "AP50",
-        "AP_tiny",
-        "AP_rest",
-        "AR_10",
-        "AR_300",
-        "AR_tiny",
-        "AR_rest",
-    ]
+    assert list(protocol.metrics()) == ["AP", "AP50", "AP_tiny", "AP_rest", "AR_10", "AR_300", "AR_tiny", "AR_rest"]
     assert protocol.ranges == {"all": (0, 1e10), "tiny": (0, 256), "rest": (256, 1e10)}
 
 

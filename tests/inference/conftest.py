@@ -36,9 +36,7 @@ def checkpoint(tmp_path_factory):
     with torch.no_grad():
         model(torch.randn(4, 3, 64, 96, generator=generator))  # BatchNorm has statistics of its own now
     path = tmp_path_factory.mktemp("checkpoint") / "tiny.pth"
-    save_checkpoint(
-        path, {"model": model.state_dict(), "config": to_plain(config), "classes": ["disc", "ring"]}
-    )
+    save_checkpoint(path, {"model": model.state_dict(), "config": to_plain(config), "classes": ["disc", "ring"]})
     return path
 
 

@@ -93,9 +93,7 @@ def test_interruption_leaves_whole_files(tmp_path, images):
     with pytest.raises(KeyboardInterrupt), Output(tmp_path / "out", ["disc"], fps=None) as output:
         output.write(Frame(images[0], "a.png", 0), nothing)
         raise KeyboardInterrupt
-    assert [entry["file"] for entry in json.loads((tmp_path / "out" / "detections.json").read_text())] == [
-        "a.png"
-    ]
+    assert [entry["file"] for entry in json.loads((tmp_path / "out" / "detections.json").read_text())] == ["a.png"]
     assert (tmp_path / "out" / "a.png").is_file()
 
 

@@ -100,11 +100,7 @@ def test_folding_removes_every_norm_and_changes_nothing(checkpoint):
 
 @pytest.mark.parametrize("head", ["ssd", "ssd_lite", "rfb", "rfb_lite", "fssd", "fssd_lite", "fpn_lite"])
 def test_folding_changes_nothing_whatever_the_head(head):
-    options = [
-        f"model.head.type={head}",
-        "model.backbone={type: mobilenet_v1, width: 0.25}",
-        "input.size=[128, 160]",
-    ]
+    options = [f"model.head.type={head}", "model.backbone={type: mobilenet_v1, width: 0.25}", "input.size=[128, 160]"]
     priors = "model.priors={sizes: [8, 16, 40, 80, 100], ratios: [2], reference: 0.0}"
     neck = "model.neck={taps: [5, 11], extras: [[128, 2], [128, 2]]}"
     if head.startswith("fssd"):
@@ -159,15 +155,11 @@ def test_settings_are_checked(checkpoint, predictor):
 def test_suppression_is_chosen_by_a_key(checkpoint, suppression, first_box, scores):
     # two people side by side, IoU 120 / 280, in an image twice as large as the network's input
     predictor = Predictor(
-        checkpoint,
-        "cpu",
-        overrides=[f"postprocess.suppression={suppression}", "postprocess.iou_threshold=0.4"],
+        checkpoint, "cpu", overrides=[f"postprocess.suppression={suppression}", "postprocess.iou_threshold=0.4"]
     )
     probabilities = torch.tensor([[[0.1, 0.9, 0.0], [0.2, 0.8, 0.0]]])
     priors = torch.tensor([[0.0, 0, 10, 20], [4, 0, 14, 20]])
-    predictor.network = lambda images: Predictions(
-        probabilities.log(), torch.zeros(1, 2, 4), priors, (64, 96)
-    )
+    predictor.network = lambda images: Predictions(probabilities.log(), torch.zeros(1, 2, 4), priors, (64, 96))
     found = predictor(np.zeros((128, 192, 3), np.uint8))
     assert found.boxes[0].tolist() == pytest.approx(first_box)
     assert found.scores.tolist() == pytest.approx(scores)

@@ -99,9 +99,7 @@ def test_tiles_are_cut_as_they_are_needed():
             seen.append(number)
             yield detections()
 
-    detect_in_tiles(
-        detect, np.broadcast_to(np.uint8(0), (40_000, 40_000, 3)), Tiles(1000)
-    )  # 4.8 GB if it were copied
+    detect_in_tiles(detect, np.broadcast_to(np.uint8(0), (40_000, 40_000, 3)), Tiles(1000))  # 4.8 GB if it were copied
     assert len(seen) == 1 + 53 * 53
 
 

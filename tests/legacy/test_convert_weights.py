@@ -44,12 +44,7 @@ def tiny(num_classes: int = 21):
 
 def bmvc_names(model: nn.Module) -> dict[str, torch.Tensor]:
     """A checkpoint of the BMVC code of the same model."""
-    parts = {
-        "backbone.layers.": "base.",
-        "neck.extras.": "extras.",
-        "head.box.": "loc.",
-        "head.cls.": "conf.",
-    }
+    parts = {"backbone.layers.": "base.", "neck.extras.": "extras.", "head.box.": "loc.", "head.cls.": "conf."}
     renamed = {}
     for name, tensor in model.state_dict().items():
         ours = next(part for part in parts if name.startswith(part))
@@ -135,10 +130,7 @@ def test_vggs_fully_connected_layers_become_convolutions():
     theirs = {f"features.{name.removeprefix('layers.').replace('conv.', '')}": x for name, x in convs.items()}
     first = torch.arange(4096.0)[:, None] * 100 + torch.arange(49).repeat(512)[None]
     theirs |= {"classifier.0.weight": first, "classifier.0.bias": torch.arange(4096.0)}
-    theirs |= {
-        "classifier.3.weight": torch.arange(4096.0).repeat(4096, 1),
-        "classifier.3.bias": torch.zeros(4096),
-    }
+    theirs |= {"classifier.3.weight": torch.arange(4096.0).repeat(4096, 1), "classifier.3.bias": torch.zeros(4096)}
     translated = translate_weights(theirs, model)
     assert translated["backbone.layers.18.conv.weight"][1, 5].tolist() == [
         [400.0, 403, 406],
@@ -206,9 +198,7 @@ def test_our_own_checkpoint_knows_its_class_names(tmp_path):
 
 
 def test_other_classes_are_refused_unless_asked_for(tmp_path):
-    with pytest.raises(
-        ValueError, match=r"conf.0.weight .* for .* of our head.cls.0.weight.*weights_classes=by_name"
-    ):
+    with pytest.raises(ValueError, match=r"conf.0.weight .* for .* of our head.cls.0.weight.*weights_classes=by_name"):
         converted(tiny(91), tiny(81), tmp_path, "same")
     with pytest.raises(ValueError, match="got 7 columns: choose model.weights_classes=reset"):
         converted(tiny(7), tiny(81), tmp_path, "by_name")
@@ -238,8 +228,7 @@ def test_what_is_wrong_with_a_file_is_one_clear_line_and_nothing_is_written(tmp_
     torch.save({"weights": torch.zeros(3)}, "stranger.pth")
     torch.save({**good, "box_head.predictor.cls_headers.0.weight": torch.zeros(3)}, "mixed.pth")
     torch.save(
-        {f"backbone.features.{i}.weight": torch.zeros(3) for i in range(3)}
-        | {"box_head.predictor.x": torch.zeros(1)},
+        {f"backbone.features.{i}.weight": torch.zeros(3) for i in range(3)} | {"box_head.predictor.x": torch.zeros(1)},
         "wrong.pth",
     )
     cases = {

@@ -85,20 +85,14 @@ def test_short_name_and_neck_over_a_base_keep_the_rest_of_its_neck(tmp_path):
     (tmp_path / "base.yml").write_text(
         "model: {head: {type: ssd_lite}, neck: {taps: [5, 11], extras: [[64, 2]], l2norm: false}}\n"
     )
-    (tmp_path / "top.yml").write_text(
-        "_base_: base.yml\nmodel: {head: {type: fpn_lite}, neck: {taps: [3, 5, 11]}}\n"
-    )
+    (tmp_path / "top.yml").write_text("_base_: base.yml\nmodel: {head: {type: fpn_lite}, neck: {taps: [3, 5, 11]}}\n")
     neck = load_config(tmp_path / "top.yml").model.neck
     assert (neck.type, neck.taps, neck.extras) == ("pyramid", [3, 5, 11], [[64, 2]])
     (tmp_path / "typed.yml").write_text(
         "_base_: base.yml\nmodel: {head: {type: null}, neck: {type: fusion, taps: [5, 11], pyramid: [[64, 1]]}}\n"
     )
     model = load_config(tmp_path / "typed.yml").model
-    assert model.neck == {
-        "type": "fusion",
-        "taps": [5, 11],
-        "pyramid": [[64, 1]],
-    }  # nothing of the base's is left
+    assert model.neck == {"type": "fusion", "taps": [5, 11], "pyramid": [[64, 1]]}  # nothing of the base's is left
 
 
 def test_a_neck_with_a_type_builds_without_a_short_name():

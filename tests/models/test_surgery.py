@@ -20,14 +20,10 @@ ZOO = {
     for name, make in BACKBONES.items()
     if name not in TABLES
 }
-STRIDED = [
-    (name, row) for name, table in TABLES.items() for row, layer in enumerate(table) if layer.stride > 1
-]
+STRIDED = [(name, row) for name, table in TABLES.items() for row, layer in enumerate(table) if layer.stride > 1]
 CONVOLUTIONS = [(name, row) for name, row in STRIDED if TABLES[name][row].block is not MaxPool]
 POOLS = [(name, row) for name, row in STRIDED if TABLES[name][row].block is MaxPool]
-ZOO_STRIDED = [
-    (name, row) for name, table in ZOO.items() for row, layer in enumerate(table) if layer.stride > 1
-]
+ZOO_STRIDED = [(name, row) for name, table in ZOO.items() for row, layer in enumerate(table) if layer.stride > 1]
 SIZES = [(96, 96), (101, 70), (64, 131)]
 
 
@@ -37,9 +33,7 @@ def keeps_the_law(layer) -> bool:
     It is not where a stage after the strided convolution reads more than one pixel: the average of a
     squeeze-and-excite stage, which is then taken over the dense map, or ResNet's second 3x3 convolution.
     """
-    return not layer.options.get("squeeze") and not (
-        layer.block is Residual and not layer.options["bottleneck"]
-    )
+    return not layer.options.get("squeeze") and not (layer.block is Residual and not layer.options["bottleneck"])
 
 
 def rows_until(name: str) -> int:
@@ -143,10 +137,7 @@ def test_average_of_squeeze_and_excite_differs_by_nothing_else():
     plain, modified = make("mobilenet_v3_large"), make("mobilenet_v3_large", {row: 1})
     squeeze = modified.layers[row].squeeze
     squeeze.forward = lambda x: (
-        x
-        * squeeze.gate(
-            squeeze.expand(squeeze.act(squeeze.reduce(x[..., ::2, ::2].mean(dim=(2, 3), keepdim=True))))
-        )
+        x * squeeze.gate(squeeze.expand(squeeze.act(squeeze.reduce(x[..., ::2, ::2].mean(dim=(2, 3), keepdim=True)))))
     )
     image = torch.randn(1, 3, 101, 70)
     coarse = maps_of(DualPath(modified, split=row), image, ["coarse.16"])["coarse.16"]

@@ -33,9 +33,4 @@ def test_vgg_rows_are_those_of_the_published_table():
 
 def test_scaled_channels():
     assert [scale_channels(c, 0.75) for c in (16, 24, 32)] == [16, 24, 24]  # never a tenth too few
-    assert [scale_channels(c, 0.25, 1) for c in (16, 24, 32, 96)] == [
-        8,
-        8,
-        8,
-        24,
-    ]  # the BMVC code: 8 at least
+    assert [scale_channels(c, 0.25, 1) for c in (16, 24, 32, 96)] == [8, 8, 8, 24]  # the BMVC code: 8 at least

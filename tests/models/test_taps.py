@@ -36,12 +36,7 @@ def test_other_text_is_refused(text):
 def test_options_of_a_neck_hold_taps_as_values():
     neck = {"type": "extras", "taps": [11, "13.expand"], "source": 13, "extras": []}
     options = parse_taps(neck)
-    assert options == {
-        "type": "extras",
-        "taps": [Tap(11), Tap(13, "expand")],
-        "source": Tap(13),
-        "extras": [],
-    }
+    assert options == {"type": "extras", "taps": [Tap(11), Tap(13, "expand")], "source": Tap(13), "extras": []}
     assert parse_taps({"taps": [11]}) == {"taps": [Tap(11)]}
     assert neck["taps"] == [11, "13.expand"]
 

@@ -118,9 +118,7 @@ def test_mobile_backbones_cost_what_theirs_did(backbone, options, parameters, me
 def test_taps_inside_a_row_and_joined_taps():
     model = detector("mobilenet_v3_large", "ssd_lite")
     assert model.backbone.tap_channels(Tap(13, "expand")) == model.neck.out_channels[0]
-    with pytest.raises(
-        ValueError, match="the stage of row 13 in the tap '13.expnd' must be one of expand, depthwise"
-    ):
+    with pytest.raises(ValueError, match="the stage of row 13 in the tap '13.expnd' must be one of expand, depthwise"):
         detector("mobilenet_v3_large", "ssd_lite", "model.neck.taps=[13.expnd, 16]")
     dual = detector(
         "mobilenet_v1",
@@ -158,17 +156,9 @@ def test_a_tap_inside_a_row_is_that_stages_output():
         ("ssd", "model.neck.extras=[3]", r"model.neck.extras\[0\] must say how many channels"),
         ("ssd", "model.neck.extras=[{stride: 2}]", r"model.neck.extras\[0\] must say how many channels"),
         ("ssd", "model.neck.extras=[{channels: 8, strid: 2}]", r"got model.neck.extras\[0\].strid"),
-        (
-            "ssd",
-            "model.neck.extra={act: rleu}",
-            r"act must be one of .*; got 'rleu' \(did you mean 'relu'\?\)",
-        ),
+        ("ssd", "model.neck.extra={act: rleu}", r"act must be one of .*; got 'rleu' \(did you mean 'relu'\?\)"),
         ("ssd", "model.neck.extra={type: sepable}", r"model.neck.extras\[0\].type must be one of"),
-        (
-            "fpn_lite",
-            "model.priors.ratios=[[2], [2], [2, 3]]",
-            "a shared predictor needs maps of equal channels",
-        ),
+        ("fpn_lite", "model.priors.ratios=[[2], [2], [2, 3]]", "a shared predictor needs maps of equal channels"),
     ],
 )
 def test_impossible_necks_are_refused_with_their_key(head, override, message):
@@ -177,19 +167,14 @@ def test_impossible_necks_are_refused_with_their_key(head, override, message):
 
 
 def test_initial_score_is_every_classs_score_before_training():
-    model = detector(
-        "mobilenet_v1", "ssd_lite", "model.head.initial_score=0.01", "model.head.predictor=separable"
-    )
+    model = detector("mobilenet_v1", "ssd_lite", "model.head.initial_score=0.01", "model.head.predictor=separable")
     assert model.head.cls[0][1].bias.sigmoid().tolist() == pytest.approx([0.01] * 16)
     assert model.head.box[0][1].bias.abs().sum() > 0
 
 
 def test_own_boxes_replace_those_of_a_level():
     model = detector(
-        "mobilenet_v1",
-        "ssd",
-        "model.priors.boxes=[[[6, 4], [2, 8], [3, 3]], null, null]",
-        "model.priors.clip=false",
+        "mobilenet_v1", "ssd", "model.priors.boxes=[[[6, 4], [2, 8], [3, 3]], null, null]", "model.priors.clip=false"
     )
     assert model.priors.boxes_per_cell == [3, 4, 4]
     first = model.priors.fractions([(4, 6), (2, 3), (1, 2)], (300, 300))[:3]

@@ -54,9 +54,7 @@ def test_gaussian_rule_gives_a_tiny_object_its_nearest_priors():
 
 def test_gaussian_rule_gives_a_contested_prior_to_the_nearest():
     near, far = (20.0, 0, 30, 10, 1), (22.0, 0, 32, 10, 2)
-    assert GaussianMatcher(top_k=1, shrink=0.0)(PRIORS, target(far, near)).labels.tolist() == [
-        [0, 0, 1, 0, 0, 0]
-    ]
+    assert GaussianMatcher(top_k=1, shrink=0.0)(PRIORS, target(far, near)).labels.tolist() == [[0, 0, 1, 0, 0, 0]]
     # in the second step the one that went without takes the nearest prior that is free
     assert GaussianMatcher(top_k=1)(PRIORS, target(far, near)).labels[0, 3].item() == 2
 

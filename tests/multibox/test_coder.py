@@ -18,16 +18,11 @@ def test_offsets_are_ssds():
 
 def test_decode_undoes_encode():
     generator = torch.Generator().manual_seed(0)
-    corner, size = (
-        torch.rand(50, 2, generator=generator) * 200,
-        torch.rand(50, 2, generator=generator) * 80 + 1,
-    )
+    corner, size = (torch.rand(50, 2, generator=generator) * 200, torch.rand(50, 2, generator=generator) * 80 + 1)
     boxes = torch.cat([corner, corner + size], dim=1)
     priors = PRIORS.expand(50, 4)
     for coder in (BoxCoder(), BoxCoder((0.3, 1.0))):
-        torch.testing.assert_close(
-            coder.decode(coder.encode(boxes, priors), priors), boxes, rtol=1e-4, atol=1e-3
-        )
+        torch.testing.assert_close(coder.decode(coder.encode(boxes, priors), priors), boxes, rtol=1e-4, atol=1e-3)
 
 
 def test_decode_never_overflows():

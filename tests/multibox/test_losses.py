@@ -39,9 +39,7 @@ def golden_case() -> tuple[Predictions, Target]:
     priors = PriorGenerator(sizes, ratios, steps=steps)(maps, (300, 300))
     count = len(priors)
     loc = 0.5 * torch.sin(0.0137 * torch.arange(2 * count * 4, dtype=torch.float64)).reshape(2, count, 4)
-    conf = 3 * torch.sin(0.7131 * torch.arange(2 * count * 81, dtype=torch.float64) + 0.3).reshape(
-        2, count, 81
-    )
+    conf = 3 * torch.sin(0.7131 * torch.arange(2 * count * 81, dtype=torch.float64) + 0.3).reshape(2, count, 81)
     boxes, labels = torch.zeros(2, 4, 4), torch.zeros(2, 4, dtype=torch.long)
     for image, objects in enumerate(GOLDEN["targets"]):
         for row, (*box, label) in enumerate(objects):
@@ -186,12 +184,8 @@ def test_scores_follow_the_loss():
 def test_loss_is_torchvisions():
     # torchvision's SSD300 default boxes; later objects take a box that two want, as in its matcher
     config = load_config("experiments/vgg16/torchvision300_c91.yml", ["loss.min_negatives=0"])
-    golden = json.loads(
-        (Path(__file__).parents[1] / "golden" / "loss" / "ssd300_vgg16_torchvision.json").read_text()
-    )
-    priors = PriorGenerator(**config.model.priors)(
-        [(side, side) for side in (38, 19, 10, 5, 3, 1)], (300, 300)
-    )
+    golden = json.loads((Path(__file__).parents[1] / "golden" / "loss" / "ssd300_vgg16_torchvision.json").read_text())
+    priors = PriorGenerator(**config.model.priors)([(side, side) for side in (38, 19, 10, 5, 3, 1)], (300, 300))
     count = len(priors)
     loc, conf = formula_outputs(count, 91)
     boxes, labels = torch.zeros(2, 4, 4), torch.zeros(2, 4, dtype=torch.long)

@@ -15,9 +15,7 @@ def target(*images: list) -> Target:
     return Target(rows[..., :4], rows[..., 4].long())
 
 
-PRIORS = torch.tensor(
-    [[0.0, 0, 10, 10], [0, 0, 10, 5], [20, 0, 40, 10], [100, 100, 104, 130], [5, 0, 15, 10]]
-)
+PRIORS = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 5], [20, 0, 40, 10], [100, 100, 104, 130], [5, 0, 15, 10]])
 
 
 def test_priors_take_their_best_object_from_the_threshold_on():

@@ -14,15 +14,7 @@ from lib.multibox.priors import PriorGenerator
 from lib.ops import kernels
 from lib.structures import IGNORE, Predictions, Target
 
-WAITS = (
-    "nonzero",
-    "_local_scalar_dense",
-    "masked_select",
-    "equal",
-    "unique",
-    "lift_fresh",
-    "prod",
-)  # prod: backward
+WAITS = ("nonzero", "_local_scalar_dense", "masked_select", "equal", "unique", "lift_fresh", "prod")  # prod: backward
 
 
 class Impatient(TorchDispatchMode):
@@ -48,10 +40,7 @@ def case(generator, device="cpu") -> tuple[Predictions, Target]:
     priors = PriorGenerator([10, 20, 40, 80], [[2], [2], [2]], clip=False)([(6, 9), (3, 5), (1, 2)], (60, 90))
     logits = 3 * torch.randn(2, len(priors), 5, generator=generator)
     deltas = torch.randn(2, len(priors), 4, generator=generator)
-    boxes = [
-        [[3.0, 5, 20, 18], [40, 20, 75, 50], [60, 2, 66, 9]],
-        [[10, 30, 50, 58], [50, 0, 90, 30], [0, 0, 0, 0]],
-    ]
+    boxes = [[[3.0, 5, 20, 18], [40, 20, 75, 50], [60, 2, 66, 9]], [[10, 30, 50, 58], [50, 0, 90, 30], [0, 0, 0, 0]]]
     target = Target(torch.tensor(boxes), torch.tensor([[1, 4, 2], [3, IGNORE, 0]]))
     values = (value.to(device) for value in (logits, deltas, priors))
     logits, deltas, priors = values
@@ -72,9 +61,7 @@ def gradients(criterion, predictions: Predictions, target: Target) -> list[torch
 @pytest.mark.parametrize("matcher", MATCHERS)
 @pytest.mark.parametrize("box", BOX_LOSSES)
 @pytest.mark.parametrize("loss", LOSSES)
-def test_nothing_waits_for_the_device_and_values_are_those_of_the_cpu(
-    loss, box, matcher, generator, monkeypatch
-):
+def test_nothing_waits_for_the_device_and_values_are_those_of_the_cpu(loss, box, matcher, generator, monkeypatch):
     given = case(generator)
     expected = gradients(criterion(loss, box, matcher), *given)
     levels_of(given[0].priors)  # which is waited for once
@@ -109,9 +96,7 @@ def test_predictions_of_negatives_that_are_not_finite_do_no_harm(box, generator,
     labels, _ = MATCHERS["iou"]()(predictions.priors, target)
     far[labels <= 0] = torch.inf
     given = predictions._replace(deltas=far.requires_grad_())
-    assert all(
-        value.isfinite().all() for value in gradients(criterion("multibox", box, "iou"), given, target)
-    )
+    assert all(value.isfinite().all() for value in gradients(criterion("multibox", box, "iou"), given, target))
 
 
 def test_the_watch_sees_what_waits():

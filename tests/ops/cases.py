@@ -75,9 +75,7 @@ def _at_the_threshold(rng, count, threshold):
     outer[:] = inner
     axis = rng.integers(0, 2)
     length = (inner[:, axis + 2] - inner[:, axis]) / max(threshold, 0.01)
-    outer[:, axis + 2] = outer[:, axis] + length * (
-        1 + rng.normal(0, 1, len(length)) * 10.0 ** rng.integers(-7, -1)
-    )
+    outer[:, axis + 2] = outer[:, axis] + length * (1 + rng.normal(0, 1, len(length)) * 10.0 ** rng.integers(-7, -1))
     return boxes * rng.uniform(0.1, 10)
 
 
@@ -109,11 +107,7 @@ def make_case(seed: int) -> Case:
 
 
 def slow_weighted_box_fusion(
-    boxes: torch.Tensor,
-    scores: torch.Tensor,
-    labels: torch.Tensor | None,
-    iou_threshold: float,
-    num_sources: int,
+    boxes: torch.Tensor, scores: torch.Tensor, labels: torch.Tensor | None, iou_threshold: float, num_sources: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """``lib.ops.weighted_box_fusion`` of float32 boxes and scores, each cluster as a list of its members."""
     labels = torch.zeros(len(boxes), dtype=torch.int64) if labels is None else labels

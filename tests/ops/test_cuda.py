@@ -38,10 +38,7 @@ def test_cuda_gives_what_the_cpu_gives(first):
         for mode in ("iou", "iof", "giou"):
             expected = bbox_overlaps(boxes, boxes[::2], mode)
             assert_same([bbox_overlaps(device[0], device[0][::2], mode)], [expected], (seed, mode))
-        given, limits = (
-            (boxes[None], scores[None, :, None].expand(-1, -1, 3)),
-            (0.1, case.threshold, 9, 20, 0),
-        )
+        given, limits = ((boxes[None], scores[None, :, None].expand(-1, -1, 3)), (0.1, case.threshold, 9, 20, 0))
         on_device = [tensor.cuda() for tensor in given]
         assert_same(multiclass_nms(*on_device, *limits), multiclass_nms(*given, *limits), seed)
 
@@ -55,10 +52,7 @@ def test_cuda_nms_of_any_number_of_boxes(count, generator):
 
 
 def test_cuda_nms_runs_on_the_callers_stream(generator):
-    boxes, scores = (
-        torch.rand(500, 4, generator=generator).cuda(),
-        torch.rand(500, generator=generator).cuda(),
-    )
+    boxes, scores = (torch.rand(500, 4, generator=generator).cuda(), torch.rand(500, generator=generator).cuda())
     with torch.cuda.stream(torch.cuda.Stream()):
         keep = nms(boxes + 0, scores + 0, 0.5)
         torch.cuda.current_stream().synchronize()

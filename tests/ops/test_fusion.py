@@ -30,9 +30,7 @@ def test_soft_nms_drops_what_falls_to_the_threshold():
 
 
 def test_soft_nms_keeps_labels_apart_and_the_lower_index_first():
-    keep, scores = soft_nms(
-        BOXES[:1].expand(3, 4), torch.full((3,), 0.5), torch.tensor([1, 2, 1]), "linear", 0.3
-    )
+    keep, scores = soft_nms(BOXES[:1].expand(3, 4), torch.full((3,), 0.5), torch.tensor([1, 2, 1]), "linear", 0.3)
     assert keep.tolist() == [0, 1] and scores.tolist() == [0.5, 0.5]
 
 

@@ -51,11 +51,7 @@ def test_overlaps_give_the_bits_of_the_reference():
             found = bbox_overlaps(case.boxes, case.boxes[::2], mode)
             expected = reference.bbox_overlaps(boxes, boxes[::2], mode).numpy()
             tolerance = 3e-7 if mode == "nwd" else 0
-            assert np.allclose(found, expected, rtol=0, atol=tolerance, equal_nan=True), (
-                seed,
-                case.kind,
-                mode,
-            )
+            assert np.allclose(found, expected, rtol=0, atol=tolerance, equal_nan=True), (seed, case.kind, mode)
 
 
 def test_multiclass_nms_gives_the_values_of_the_reference():
@@ -65,20 +61,12 @@ def test_multiclass_nms_gives_the_values_of_the_reference():
         rng = np.random.default_rng(seed)
         boxes = np.stack([case.boxes, case.boxes[::-1]])
         scores = np.stack([case.scores, case.scores[::-1]])[..., None] * rng.choice([0.5, 1, 1, 2], (1, 1, 3))
-        limits = (
-            float(rng.choice([0, 0.25, 0.6])),
-            case.threshold,
-            int(rng.integers(1, 50)),
-            int(rng.integers(1, 60)),
-        )
+        limits = (float(rng.choice([0, 0.25, 0.6])), case.threshold, int(rng.integers(1, 50)), int(rng.integers(1, 60)))
         background = rng.choice([None, 0, 2])
         found = multiclass_nms(boxes, scores, *limits, background)
         given = [torch.from_numpy(array.astype(np.float32)) for array in (boxes, scores)]
         expected = reference.multiclass_nms(*given, Selection(*limits), background)
-        assert all(np.array_equal(a, b.numpy()) for a, b in zip(found, expected, strict=True)), (
-            seed,
-            case.kind,
-        )
+        assert all(np.array_equal(a, b.numpy()) for a, b in zip(found, expected, strict=True)), (seed, case.kind)
 
 
 def test_fusion_gives_the_values_of_the_reference():
@@ -88,11 +76,7 @@ def test_fusion_gives_the_values_of_the_reference():
         for method in ("linear", "gaussian"):
             found = soft_nms(boxes, scores, labels, method, case.threshold)
             expected = reference.soft_nms(boxes, scores, labels, method, case.threshold, 0.5, 0.001)
-            assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True)), (
-                seed,
-                case.kind,
-                method,
-            )
+            assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True)), (seed, case.kind, method)
         found = weighted_box_fusion(boxes, scores, labels, case.threshold, 2)
         expected = slow_weighted_box_fusion(boxes, scores, labels, case.threshold, 2)
         assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True)), (seed, case.kind)

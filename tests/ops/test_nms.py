@@ -21,11 +21,7 @@ def test_nms_keeps_the_better_of_two_boxes():
 def test_nms_keeps_lower_index_on_tie():
     boxes = torch.tensor([[0.0, 0, 10, 10]] * 3)
     assert nms(boxes, torch.tensor([0.5, 0.5, 0.5]), 0.5).tolist() == [0]
-    assert nms(boxes + torch.tensor([[0.0], [50], [90]]), torch.tensor([0.5, 0.5, 0.7]), 0.5).tolist() == [
-        2,
-        0,
-        1,
-    ]
+    assert nms(boxes + torch.tensor([[0.0], [50], [90]]), torch.tensor([0.5, 0.5, 0.7]), 0.5).tolist() == [2, 0, 1]
 
 
 def test_nms_takes_minus_zero_for_zero():
@@ -54,9 +50,7 @@ def test_nms_keeps_boxes_of_no_area():
 
 
 def test_nms_drops_what_is_not_finite():
-    boxes = torch.tensor(
-        [[0.0, 0, 10, 10], [0, 0, NAN, 10], [0, 0, 10, INF], [0, 0, 9, 9], [-INF, 0, 10, 10]]
-    )
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, NAN, 10], [0, 0, 10, INF], [0, 0, 9, 9], [-INF, 0, 10, 10]])
     assert nms(boxes, torch.tensor([0.1, 0.9, 0.9, 0.2, 0.9]), 0.5).tolist() == [3]
     assert nms(boxes[:1].expand(4, 4), torch.tensor([NAN, INF, 0.3, -INF]), 0.5).tolist() == [2]
 
@@ -78,10 +72,7 @@ def test_nms_lets_huge_boxes_be():
 @pytest.mark.parametrize("mode", ["iou", "iof"])
 def test_nms_agrees_with_the_reference(dtype, mode, generator):
     for count in (1, 2, 17, 300):
-        boxes, labels = (
-            random_boxes(count, generator).to(dtype),
-            torch.randint(0, 3, (count,), generator=generator),
-        )
+        boxes, labels = (random_boxes(count, generator).to(dtype), torch.randint(0, 3, (count,), generator=generator))
         scores = (torch.rand(count, generator=generator) * 10).round().to(dtype)  # many ties
         exact = boxes.to(torch.float64 if dtype == torch.float64 else torch.float32)
         assert torch.equal(nms(boxes, scores, 0.4, mode), reference.nms(exact, scores, None, 0.4, mode))
@@ -101,11 +92,7 @@ def test_nms_takes_and_gives_numpy():
     boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 9], [50, 0, 60, 5]], dtype=np.float32)
     keep = nms(boxes, np.array([0.5, 0.9, 0.1], dtype=np.float64), 0.5)
     assert isinstance(keep, np.ndarray) and keep.dtype == np.int64 and keep.tolist() == [1, 2]
-    assert batched_nms(boxes[::-1], np.arange(3.0), np.array([1, 1, 2], dtype=np.int32), 0.5).tolist() == [
-        2,
-        1,
-        0,
-    ]
+    assert batched_nms(boxes[::-1], np.arange(3.0), np.array([1, 1, 2], dtype=np.int32), 0.5).tolist() == [2, 1, 0]
 
 
 def test_nms_takes_strided_boxes(generator):
@@ -128,9 +115,7 @@ def test_nms_of_more_boxes_than_16_bits_count():
 
 def test_nms_takes_tensors_that_need_a_gradient(generator):
     boxes = random_boxes(9, generator)
-    assert torch.equal(
-        nms(boxes.requires_grad_(), torch.arange(9.0), 0.5), nms(boxes.detach(), torch.arange(9.0), 0.5)
-    )
+    assert torch.equal(nms(boxes.requires_grad_(), torch.arange(9.0), 0.5), nms(boxes.detach(), torch.arange(9.0), 0.5))
 
 
 def test_batched_nms_is_nms_of_each_class(generator):
@@ -145,27 +130,11 @@ def test_batched_nms_is_nms_of_each_class(generator):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (
-            (torch.zeros(3, 5), torch.zeros(3), 0.5),
-            ValueError,
-            r"boxes must have the shape \(N, 4\); got \(3, 5\)",
-        ),
-        (
-            (torch.zeros(3, 4), torch.zeros(2), 0.5),
-            ValueError,
-            r"scores must have one value a box, \(3,\); got \(2,\)",
-        ),
+        ((torch.zeros(3, 5), torch.zeros(3), 0.5), ValueError, r"boxes must have the shape \(N, 4\); got \(3, 5\)"),
+        ((torch.zeros(3, 4), torch.zeros(2), 0.5), ValueError, r"scores must have one value a box, \(3,\); got \(2,\)"),
         ((torch.zeros(3, 4), torch.zeros(3), 1.5), ValueError, r"iou_threshold must be in 0 .. 1; got 1.5"),
-        (
-            (torch.zeros(3, 4, dtype=int), torch.zeros(3), 0.5),
-            TypeError,
-            r"boxes must be floating; got torch.int64",
-        ),
-        (
-            (torch.zeros(3, 4), torch.zeros(3), 0.5, "iuo"),
-            ValueError,
-            r"mode must be one of iou, iof; got 'iuo'",
-        ),
+        ((torch.zeros(3, 4, dtype=int), torch.zeros(3), 0.5), TypeError, r"boxes must be floating; got torch.int64"),
+        ((torch.zeros(3, 4), torch.zeros(3), 0.5, "iuo"), ValueError, r"mode must be one of iou, iof; got 'iuo'"),
     ],
 )
 def test_nms_says_what_is_wrong(arguments, error, message):
@@ -225,7 +194,5 @@ def test_multiclass_nms_of_nothing_is_padding(shape):
 
 
 def test_multiclass_nms_takes_and_gives_numpy():
-    found = multiclass_nms(
-        np.array([[[0, 0, 10, 10.0]]]), np.array([[[0.1, 0.9]]]), 0.5, 0.5, max_detections=2
-    )
+    found = multiclass_nms(np.array([[[0, 0, 10, 10.0]]]), np.array([[[0.1, 0.9]]]), 0.5, 0.5, max_detections=2)
     assert found.labels.tolist() == [[1, -1]] and found.boxes.dtype == np.float32

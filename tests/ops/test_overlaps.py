@@ -26,9 +26,7 @@ SQUARE = torch.tensor([[0.0, 0, 10, 10]])
     ],
 )
 def test_overlap_by_hand(mode, box, expected):
-    assert bbox_overlaps(SQUARE, torch.tensor([box], dtype=torch.float32), mode).item() == pytest.approx(
-        expected
-    )
+    assert bbox_overlaps(SQUARE, torch.tensor([box], dtype=torch.float32), mode).item() == pytest.approx(expected)
 
 
 def test_iof_divides_by_the_area_of_the_first_box():
@@ -54,14 +52,10 @@ def test_overlap_with_a_box_that_is_not_finite_is_the_lowest(mode, lowest):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
 def test_overlaps_agree_with_the_reference(mode, dtype, generator):
     for rows, columns in ((0, 3), (3, 0), (1, 1), (33, 70)):
-        boxes = (torch.randn(rows + columns, 4, generator=generator) * 50).to(
-            dtype
-        )  # half of them have no area
+        boxes = (torch.randn(rows + columns, 4, generator=generator) * 50).to(dtype)  # half of them have no area
         first, second = boxes[:rows], boxes[rows:]
         found = bbox_overlaps(first, second, mode)
-        exact = [
-            box.to(torch.float64 if dtype == torch.float64 else torch.float32) for box in (first, second)
-        ]
+        exact = [box.to(torch.float64 if dtype == torch.float64 else torch.float32) for box in (first, second)]
         expected = reference.bbox_overlaps(*exact, mode)
         assert found.shape == (rows, columns) and found.dtype == torch.float32
         torch.testing.assert_close(found, expected, rtol=0, atol=2e-7 if mode == "nwd" else 0)

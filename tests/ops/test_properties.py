@@ -30,9 +30,7 @@ def checked(examples=80):
 @checked()
 def test_nms_equals_the_reference_on_any_boxes(rows, threshold, mode):
     boxes, scores, labels = unpack(rows)
-    assert torch.equal(
-        nms(boxes, scores, threshold, mode), reference.nms(boxes, scores, None, threshold, mode)
-    )
+    assert torch.equal(nms(boxes, scores, threshold, mode), reference.nms(boxes, scores, None, threshold, mode))
     expected = reference.nms(boxes, scores, labels, threshold, mode)
     assert torch.equal(batched_nms(boxes, scores, labels, threshold, mode), expected)
 

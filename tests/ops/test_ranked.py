@@ -18,9 +18,7 @@ def group_nms(boxes, part, threshold):
 
 
 @pytest.mark.parametrize("background", [None, 0, 2])
-@pytest.mark.parametrize(
-    "limits", [(0.3, 0.4, 400, 100), (0.0, 0.4, 7, 9), (0.0, 0.2, 30, 500), (2.0, 0.5, 3, 3)]
-)
+@pytest.mark.parametrize("limits", [(0.3, 0.4, 400, 100), (0.0, 0.4, 7, 9), (0.0, 0.2, 30, 500), (2.0, 0.5, 3, 3)])
 def test_ranked_selection_equals_the_reference(background, limits, generator):
     boxes = torch.rand(3, 60, 4, generator=generator) * 30
     boxes[..., 2:] += boxes[..., :2]
@@ -33,7 +31,5 @@ def test_ranked_selection_equals_the_reference(background, limits, generator):
 
 
 def test_ranked_selection_of_no_image_is_empty():
-    found = ranked.multiclass_nms(
-        group_nms, torch.zeros(0, 5, 4), torch.zeros(0, 5, 3), Selection(0.1, 0.5, 9, 7), 0
-    )
+    found = ranked.multiclass_nms(group_nms, torch.zeros(0, 5, 4), torch.zeros(0, 5, 3), Selection(0.1, 0.5, 9, 7), 0)
     assert [tuple(value.shape) for value in found] == [(0, 7, 4), (0, 7), (0, 7), (0,)]

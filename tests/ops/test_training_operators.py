@@ -11,9 +11,7 @@ from lib.ops.loss_sums import hard_negatives, mined_loss
 from lib.ops.matching import Matches, match_in_torch
 from lib.structures import BACKGROUND, IGNORE, Predictions, Target
 
-pytestmark = pytest.mark.skipif(
-    kernels.load("_training") is None, reason="csrc/build.py built no kernels here"
-)
+pytestmark = pytest.mark.skipif(kernels.load("_training") is None, reason="csrc/build.py built no kernels here")
 OPS = torch.ops.multibox
 
 
@@ -96,9 +94,7 @@ def test_a_logit_that_is_not_a_number_is_seen(generator):
 
 
 def test_labels_beyond_the_classes_are_refused():
-    with pytest.raises(
-        ValueError, match="labels must be below the logits' 4 classes.* got 4: set model.num_classes"
-    ):
+    with pytest.raises(ValueError, match="labels must be below the logits' 4 classes.* got 4: set model.num_classes"):
         mined_loss(torch.zeros(1, 2, 4), torch.tensor([[0, 4]]), 3.0, 3)
 
 

@@ -30,12 +30,7 @@ def write(tmp_path, **changes):
 
 def test_every_row_is_run_with_one_seed_before_the_next_seed(tmp_path):
     _, runs = plan(read_grid(write(tmp_path)), tmp_path)
-    assert [run.name for run in runs] == [
-        "plain_images_0",
-        "S1L0_images_0",
-        "plain_images_1",
-        "S1L0_images_1",
-    ]
+    assert [run.name for run in runs] == ["plain_images_0", "S1L0_images_0", "plain_images_1", "S1L0_images_1"]
     assert [run.cfg.run.seed for run in runs] == [0, 0, 1, 1]
     assert runs[1].cfg.model.backbone == {"type": "mobilenet_v1", "width": 0.25, "strides": {"0": 1}}
     assert {run.cfg.train.epochs for run in runs} == {7}

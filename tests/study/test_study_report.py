@@ -14,37 +14,17 @@ LARGE = {"plain": [0.30, 0.30], "S1L0": [0.25, 0.27], "dual": [None, None]}
 
 
 def result(row: str, seed: int) -> dict:
-    metrics = {
-        "AP": 0.1,
-        "AP50": 0.2,
-        "AP_small": SMALL[row][seed],
-        "AP_large": LARGE[row][seed],
-        "AR_1": 0.0,
-    }
+    metrics = {"AP": 0.1, "AP50": 0.2, "AP_small": SMALL[row][seed], "AP_large": LARGE[row][seed], "AR_1": 0.0}
     curve = {"edges": [4.0, 8.0, 64.0], "objects": [5, 5], "ap": [0.1, 0.2], "recall": [0.2, 0.3]}
     place = {"row": row, "budget": "images", "seed": seed, "metrics": metrics, "curve": curve}
     cost = {"gmac": 0.1712, "parameters": 512_000, "seconds": 60.4, "images_seen": 8400}
-    about = {
-        "device": "cpu",
-        "torch": "2",
-        "threads": 1,
-        "precision": "fp32",
-        "commit": "abc",
-        "date": "2026-11-21",
-    }
+    about = {"device": "cpu", "torch": "2", "threads": 1, "precision": "fp32", "commit": "abc", "date": "2026-11-21"}
     return {**place, **cost, **about, "counts": {"all": 10, "small": 5, "large": 5}}
 
 
 def study() -> Study:
     def of(row: str, metric: str, low: float | None, high: float | None) -> dict:
-        return {
-            "budget": "images",
-            "row": row,
-            "against": "plain",
-            "metric": metric,
-            "low": low,
-            "high": high,
-        }
+        return {"budget": "images", "row": row, "against": "plain", "metric": metric, "low": low, "high": high}
 
     claims = [
         {"text": "More {size}:", "better": "S1L0", "worse": "plain", "ranges": ["small", "large"]},
@@ -67,10 +47,7 @@ def test_claims_are_judged_by_their_intervals_and_failures_are_said():
     numbers = "equal numbers of images, S1L0 - plain is"
     assert f"- More small: **holds** at {numbers} +0.110 (+0.050 to +0.150).\n" in text
     assert f"- More large: **fails** at {numbers} -0.040 (-0.080 to -0.010).\n" in text
-    assert (
-        "- Dual small: **undecided** at equal numbers of images, dual - plain is +0.000 (-0.020 to +0.030)."
-        in text
-    )
+    assert "- Dual small: **undecided** at equal numbers of images, dual - plain is +0.000 (-0.020 to +0.030)." in text
     assert "- Dual large: **untested** at equal numbers of images.\n" in text
 
 

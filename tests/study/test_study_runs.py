@@ -43,12 +43,7 @@ def grid_of(data: Path) -> dict:
         "S1L0": {"model": {"backbone": {"type": "mobilenet_v1_S1L0"}}},
         "broken": {"train": {"batch_size": 500}},
     }
-    claim = {
-        "text": "It finds {size} objects:",
-        "better": "S1L0",
-        "worse": "plain",
-        "ranges": ["small", "large"],
-    }
+    claim = {"text": "It finds {size} objects:", "better": "S1L0", "worse": "plain", "ranges": ["small", "large"]}
     budgets = {"images": {"epochs": 2}}
     data = {"root": str(data), "num_train": 14, "num_val": 4, "num_classes": 2, "image_sizes": [64, 100]}
     data |= {"object_sizes": [8, 40], "progress": False}

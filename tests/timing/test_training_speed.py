@@ -85,8 +85,6 @@ def test_the_tool_writes_its_figures(tmp_path, monkeypatch):
 def test_the_tool_times_models_with_their_input(tmp_path, monkeypatch):
     monkeypatch.setattr(bench_training, "experiment", lambda name, overrides: load_config(SMALL, overrides))
     out = tmp_path / "out.json"
-    bench_training.main(
-        ["--models", "tiny", "--steps=1", f"--json={out}", "--device=cpu", "train.batch_size=3"]
-    )
+    bench_training.main(["--models", "tiny", "--steps=1", f"--json={out}", "--device=cpu", "train.batch_size=3"])
     figures = json.loads(out.read_text())["models"]["tiny"]
     assert set(figures) == {"images_per_s", "peak_mb", "waiting_share"}

@@ -81,10 +81,7 @@ def test_large_times_have_no_exponent():
 
 def test_cases_are_compared_and_written(tmp_path, capsys):
     sides = {"ours": lambda: 1, "theirs": lambda: 1, "wrong": lambda: 2, "not installed": None}
-    cases = [
-        Case("one", sides, lambda ours, theirs: ours == theirs),
-        Case("two", {"ours": lambda: None}, images=4),
-    ]
+    cases = [Case("one", sides, lambda ours, theirs: ours == theirs), Case("two", {"ours": lambda: None}, images=4)]
     run_cases(cases, 0, CPU, tmp_path / "out.json", least=5)
     written = json.loads((tmp_path / "out.json").read_text())
     assert {"device", "torch", "torchvision", "threads", "kernels", "load", "date"} == set(written["machine"])

@@ -24,9 +24,7 @@ def test_rows_and_costs_are_printed(capsys):
 
 def test_table_of_the_docs_has_every_experiment():
     files = {f"{path.parent.name}/{path.stem}" for path in (ROOT / "experiments").glob("*/*.yml")}
-    table = [
-        line.split("]")[0].removeprefix("| [") for line in DOCUMENT.splitlines() if line.startswith("| [")
-    ]
+    table = [line.split("]")[0].removeprefix("| [") for line in DOCUMENT.splitlines() if line.startswith("| [")]
     assert sorted(table) == sorted(name for name in files if not name.startswith("_base_"))
 
 

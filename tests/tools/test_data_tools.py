@@ -17,21 +17,14 @@ CONFIG = str(ROOT / "experiments" / "mobilenet_v1" / "plain.yml")
 def files(tmp_path):
     rng = np.random.default_rng(0)
     (tmp_path / "images").mkdir()
-    images = [
-        {"id": index, "file_name": f"{index}.png", "height": 120, "width": 160} for index in range(1, 5)
-    ]
+    images = [{"id": index, "file_name": f"{index}.png", "height": 120, "width": 160} for index in range(1, 5)]
     for record in images:
         cv2.imwrite(str(tmp_path / "images" / record["file_name"]), np.zeros((120, 160, 3), np.uint8))
     annotations = []
     for index in range(24):
         x, y, side = rng.integers(0, 90), rng.integers(0, 60), int(rng.integers(6, 60))
         annotations.append(
-            {
-                "id": index + 1,
-                "image_id": 1 + index % 3,
-                "category_id": 1,
-                "bbox": [int(x), int(y), side, side],
-            }
+            {"id": index + 1, "image_id": 1 + index % 3, "category_id": 1, "bbox": [int(x), int(y), side, side]}
             | {"area": side * side, "iscrowd": 0}
         )
     coco = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "cat"}]}
@@ -65,9 +58,7 @@ def test_check_reports_problems_and_priors(files, capsys):
     report = json.loads((files / "o.json").read_text())
     assert list(report["problems"]) == ["boxes of no area"]
     assert (report["images"], report["images_without_objects"], report["classes"]) == (4, 1, {"cat": 24})
-    assert (
-        0 <= report["ranges"]["all"]["without_fitted_prior"] <= report["ranges"]["all"]["without_prior"] <= 24
-    )
+    assert 0 <= report["ranges"]["all"]["without_fitted_prior"] <= report["ranges"]["all"]["without_prior"] <= 24
     shown = capsys.readouterr().out
     assert "boxes of no area: 1 (99 in 1.png" in shown
     assert "model:\n  priors:\n    boxes:" in shown

@@ -32,10 +32,7 @@ def folder(tmp_path):
 def content():
     boxes = [(1, [5, 5, 30, 20], 0), (1, [40, 30, 20, 20], 1), (2, [50, 10, 12, 40], 0)]
     return {
-        "images": [
-            {"id": i, "file_name": f"{n}.jpg", "width": 90, "height": 60}
-            for i, n in enumerate("abc", start=1)
-        ],
+        "images": [{"id": i, "file_name": f"{n}.jpg", "width": 90, "height": 60} for i, n in enumerate("abc", start=1)],
         "annotations": [
             {"id": i, "image_id": image, "category_id": 1, "bbox": box, "iscrowd": crowd}
             for i, (image, box, crowd) in enumerate(boxes, start=1)
@@ -48,11 +45,7 @@ def test_sheet_is_a_grid_of_equal_cells():
     pictures = [np.full((4, 7, 3), grey, np.uint8) for grey in (10, 20, 30)]
     sheet = picture_grid(pictures, columns=2)
     assert sheet.shape == (2 * (4 + GAP) + GAP, 2 * (7 + GAP) + GAP, 3)
-    assert [sheet[GAP + r * (4 + GAP), GAP + c * (7 + GAP), 0] for r, c in ((0, 0), (0, 1), (1, 0))] == [
-        10,
-        20,
-        30,
-    ]
+    assert [sheet[GAP + r * (4 + GAP), GAP + c * (7 + GAP), 0] for r, c in ((0, 0), (0, 1), (1, 0))] == [10, 20, 30]
     assert (sheet[4 + 2 * GAP :, 7 + 2 * GAP :] == 255).all()
 
 
@@ -94,9 +87,7 @@ def test_priors_have_a_picture_a_level():
 
 def test_matches_are_drawn_in_a_colour_for_each_object():
     priors = torch.tensor([[10.0, 10, 30, 30], [11, 11, 31, 31], [50, 20, 70, 40], [0, 40, 10, 50]])
-    target = Target(
-        torch.tensor([[[10.0, 10, 30, 30], [50, 20, 70, 40], [0, 0, 0, 0]]]), torch.tensor([[1, 2, 0]])
-    )
+    target = Target(torch.tensor([[[10.0, 10, 30, 30], [50, 20, 70, 40], [0, 0, 0, 0]]]), torch.tensor([[1, 2, 0]]))
     matches = IoUMatcher()(priors, target)
     picture = match_picture(np.zeros((60, 80, 3), np.uint8), priors, target, matches)[STRIP:]
     assert tuple(picture[88, 150]) == class_color(0) and tuple(picture[160, 480]) == class_color(1)

@@ -33,9 +33,7 @@ def test_label_stays_inside_the_image_at_every_border():
 
 def test_label_moves_away_from_other_boxes():
     image = np.zeros((100, 300, 3), np.uint8)
-    boxes = np.array(
-        [[100.0, 50, 150, 80], [100, 30, 220, 47]]
-    )  # the second lies where the first one's label would be
+    boxes = np.array([[100.0, 50, 150, 80], [100, 30, 220, 47]])  # the second lies where the first one's label would be
     drawn = draw_boxes(image, boxes, np.array([1, 2]), NAMES)
     inside_second = drawn[33:44, 103:150]
     assert not (inside_second == class_color(1)).all(axis=2).any()

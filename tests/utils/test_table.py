@@ -40,8 +40,6 @@ def test_markdown_has_a_rule_below_its_header():
     ]
 
 
-@pytest.mark.parametrize(
-    ("cell", "text"), [(None, "-"), (0.0, "0.000"), (1, "1"), ("a", "a"), (-0.5, "-0.500")]
-)
+@pytest.mark.parametrize(("cell", "text"), [(None, "-"), (0.0, "0.000"), (1, "1"), ("a", "a"), (-0.5, "-0.500")])
 def test_cells(cell, text):
     assert cell_text(cell) == text

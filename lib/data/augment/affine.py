@@ -130,9 +130,7 @@ def _draw(layer: Layer, window: np.ndarray) -> np.ndarray:
     return cv2.warpAffine(source, back, covered.tolist(), flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _source_part(
-    layer: Layer, corner: np.ndarray, covered: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _source_part(layer: Layer, corner: np.ndarray, covered: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The pixels that are needed, averaged over whole blocks where that is safe, with the map from there.
 
     Args:

@@ -137,9 +137,7 @@ class Tile(Transform):
 
     def __init__(self, size: Sequence[int] = (512, 512), p_object: float = 0.5):
         if len(size) != 2 or min(size) < 1:
-            raise ValueError(
-                f"tile.size must be [height, width] in pixels such as [512, 512]; got {list(size)}"
-            )
+            raise ValueError(f"tile.size must be [height, width] in pixels such as [512, 512]; got {list(size)}")
         self.size, self.p_object = tuple(size), in_range("tile.p_object", p_object, 0, 1)
 
     def apply(self, sample: Sample, rng: np.random.Generator, others: Others) -> Sample:

@@ -132,9 +132,7 @@ class CopyPaste(Transform):
         height, width = canvas_size(patch)
         return moved(patch, (scale, scale), (0, 0), (height * scale, width * scale))
 
-    def _free_place(
-        self, sample: Sample, size: tuple[float, float], rng: np.random.Generator
-    ) -> np.ndarray | None:
+    def _free_place(self, sample: Sample, size: tuple[float, float], rng: np.random.Generator) -> np.ndarray | None:
         """(x, y) of a place on the canvas for a patch of ``size`` (height, width); None: no try was free."""
         sides, room = np.array(size[::-1]), np.array(canvas_size(sample)[::-1]) - size[::-1]
         if (room < 0).any():

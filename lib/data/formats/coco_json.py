@@ -17,11 +17,7 @@ from lib.utils.lookup import suggest
 
 NUM_NAMED = 3  # how many of the faulty things a message lists
 CLIP_TOLERANCE = 1.0  # pixels by which rounding may lead a box out of its image
-_REQUIRED = {
-    "images": ("id", "file_name"),
-    "annotations": ("image_id", "category_id"),
-    "categories": ("id", "name"),
-}
+_REQUIRED = {"images": ("id", "file_name"), "annotations": ("image_id", "category_id"), "categories": ("id", "name")}
 
 
 class Problems(dict[str, list[str]]):
@@ -113,9 +109,7 @@ def check_structure(content: Any, where: str) -> None:
             )
         for index, entry in enumerate(content[key]):
             if not isinstance(entry, Mapping) or not all(field in entry for field in fields):
-                raise ValueError(
-                    f"{where}: {key}[{index}] must have {' and '.join(fields)}; got {entry!r:.99}"
-                )
+                raise ValueError(f"{where}: {key}[{index}] must have {' and '.join(fields)}; got {entry!r:.99}")
     for key in ("images", "categories"):
         _check_ids([entry["id"] for entry in content[key]], f"{where}: {key}")
     if not content["images"]:
@@ -145,9 +139,7 @@ def check_references(content: Mapping[str, Any], where: str) -> None:
             )
 
 
-def choose_categories(
-    categories: list[Mapping[str, Any]], classes: Iterable[str] | None, where: str
-) -> dict[int, str]:
+def choose_categories(categories: list[Mapping[str, Any]], classes: Iterable[str] | None, where: str) -> dict[int, str]:
     """Category id -> name, in the order of the labels 1, 2, ...
 
     Args:

@@ -60,9 +60,7 @@ def find_images(path: str | Path, split: str) -> Path:
     return FORMATS[guess_format(Path(path))].images(Path(path), split)
 
 
-def read_dataset(
-    path: str | Path, images: str | Path | None = None, name: str | None = None
-) -> dict[str, Any]:
+def read_dataset(path: str | Path, images: str | Path | None = None, name: str | None = None) -> dict[str, Any]:
     """A data set in COCO's form.
 
     Args:

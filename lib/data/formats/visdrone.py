@@ -72,9 +72,7 @@ def write_visdrone(coco: Mapping[str, Any], folder: Path) -> None:
     names = {entry["id"]: str(entry["name"]).lower().replace("_", "-") for entry in coco["categories"]}
     unknown = sorted({names[entry["category_id"]] for entry in coco["annotations"]} - set(numbers))
     if unknown:
-        raise ValueError(
-            f"classes of VisDrone are {', '.join(NAMES)}; got {', '.join(unknown)}: choose another format"
-        )
+        raise ValueError(f"classes of VisDrone are {', '.join(NAMES)}; got {', '.join(unknown)}: choose another format")
     for page in pages(folder / "annotations", coco, ".txt"):
         lines = []
         for entry in page.annotations:

@@ -14,15 +14,7 @@ from typing import Any
 import yaml
 
 from lib.data.formats.coco_json import CocoBuilder
-from lib.data.formats.folder import (
-    first_line,
-    image_ids,
-    images_by_stem,
-    inner_folder,
-    pages,
-    read_lines,
-    stem_below,
-)
+from lib.data.formats.folder import first_line, image_ids, images_by_stem, inner_folder, pages, read_lines, stem_below
 from lib.data.image import image_size
 
 log = logging.getLogger(__name__)

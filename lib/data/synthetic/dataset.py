@@ -24,12 +24,7 @@ JPEG_QUALITY = 92
 
 
 def generate(
-    root: str | Path,
-    num_train: int = 2000,
-    num_val: int = 300,
-    seed: int = 0,
-    progress: bool = True,
-    **options: Any,
+    root: str | Path, num_train: int = 2000, num_val: int = 300, seed: int = 0, progress: bool = True, **options: Any
 ) -> Path:
     """Writes ``train/``, ``val/``, ``train.json`` and ``val.json`` under ``root``.
 
@@ -50,9 +45,7 @@ def generate(
     counts = {"num_train": num_train, "num_val": num_val, "seed": seed}
     _check(counts, scene)
     parameters: dict[str, Any] = {"version": VERSION, **counts}
-    parameters |= {
-        key: list(value) if isinstance(value, tuple) else value for key, value in scene._asdict().items()
-    }
+    parameters |= {key: list(value) if isinstance(value, tuple) else value for key, value in scene._asdict().items()}
     root = Path(root)
     if _read_marker(root) == {"parameters": parameters, "complete": True}:
         return root
@@ -95,9 +88,7 @@ def _prepare(root: Path) -> None:
         (root / f"{split}.json").unlink(missing_ok=True)
 
 
-def _write_split(
-    root: Path, split: str, count: int, seed: int, options: SceneOptions, progress: bool
-) -> None:
+def _write_split(root: Path, split: str, count: int, seed: int, options: SceneOptions, progress: bool) -> None:
     """Draws the images of one split and writes them with their annotations."""
     (root / split).mkdir()
     builder = CocoBuilder()

@@ -11,9 +11,7 @@ from lib.data.synthetic.shapes import CLUTTER, SHAPES, TEXTURES, Patch, pose, re
 
 SMALL = 32  # pixels: the size that most objects stay under
 SMALL_SHARE = 0.8  # how many of them
-MAX_HIDDEN = (
-    0.4  # share of an object that others, or the image's border, may hide, so that it can be detected
-)
+MAX_HIDDEN = 0.4  # share of an object that others, or the image's border, may hide, so that it can be detected
 MIN_CONTRAST = 40  # between a thing and what is under it, in gray levels of 255
 NUM_TRIES = 8  # for a place, or a color
 CLUTTERED = -1  # owner of the pixels under clutter

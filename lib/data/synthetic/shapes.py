@@ -163,12 +163,7 @@ def pose(outline: Outline, size: float, rng: np.random.Generator) -> Posed:
 
 
 def render(
-    outline: Outline,
-    to_plane: np.ndarray,
-    texture: str,
-    fill: np.ndarray,
-    accent: np.ndarray,
-    center: np.ndarray,
+    outline: Outline, to_plane: np.ndarray, texture: str, fill: np.ndarray, accent: np.ndarray, center: np.ndarray
 ) -> Patch:
     """Draws a posed outline, anti-aliased; cv2 makes it up to a quarter of a pixel wider.
 

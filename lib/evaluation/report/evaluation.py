@@ -66,10 +66,7 @@ def build_report(
         curves_figure=plots.precision_recall_figure(result),
         calibration_figure=plots.calibration_figure(calibrate(detections, judged)),
         error_figure=plots.error_figure(errors),
-        error_rows=[
-            ("number of errors", *KINDS),
-            *((name, *errors[name].counts.values()) for name in errors),
-        ],
+        error_rows=[("number of errors", *KINDS), *((name, *errors[name].counts.values()) for name in errors)],
         confusion=_confusion(ground_truth, detections, score),
         count_rows=_count_rows(result),
         gallery=gallery,

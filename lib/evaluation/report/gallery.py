@@ -27,11 +27,7 @@ class Picture(NamedTuple):
 
 
 def draw_gallery(
-    ground_truth: GroundTruth,
-    shown: DetectionTable,
-    misses: Sequence[Miss],
-    files: Mapping[int, str],
-    folder: Path,
+    ground_truth: GroundTruth, shown: DetectionTable, misses: Sequence[Miss], files: Mapping[int, str], folder: Path
 ) -> list[Picture]:
     """One picture for each miss.
 

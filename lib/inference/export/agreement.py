@@ -42,9 +42,7 @@ class Agreement(NamedTuple):
 
 
 def compare(
-    first: Callable[[np.ndarray], Detections],
-    second: Callable[[np.ndarray], Detections],
-    images: Iterable[np.ndarray],
+    first: Callable[[np.ndarray], Detections], second: Callable[[np.ndarray], Detections], images: Iterable[np.ndarray]
 ) -> Agreement:
     """Runs two detectors on images (H, W, 3) uint8 BGR and compares their detections, row by row."""
     num_images, num_detections, ties, unequal, score_error, box_error = 0, 0, 0, [], 0.0, 0.0

@@ -81,9 +81,7 @@ def resize_images(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         length = images.shape[axis]
         block = torch.sym_max(length // side, 1)
         count = (length + block - 1) // block
-        pixels = torch.arange(count * block).clamp(
-            max=length - 1
-        )  # the last block is filled up with the last one
+        pixels = torch.arange(count * block).clamp(max=length - 1)  # the last block is filled up with the last one
         blocks = blocks.index_select(axis, pixels).unflatten(axis, (count, block)).mean(axis + 1)
         ratios.append((length / side / block, count))
     blocks = blocks.round()
@@ -177,9 +175,7 @@ def onnx_bytes(loaded: Loaded, heads: bool = False, resize: bool = True) -> byte
         )
     assert program is not None, "torch.onnx.export with dynamo gives a program"
     sizes = "" if resize else ", of the network's size {}x{}".format(*input_size(loaded.cfg))
-    detections = (
-        "boxes (batch, D, 4) xyxy in pixels of the images, scores, labels from 1, counts; padded to D"
-    )
+    detections = "boxes (batch, D, 4) xyxy in pixels of the images, scores, labels from 1, counts; padded to D"
     about = {
         "classes": json.dumps(list(loaded.classes), ensure_ascii=False),
         "config": dump_config(loaded.cfg),

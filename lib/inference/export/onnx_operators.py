@@ -54,11 +54,7 @@ def multiclass_nms(
     nothing = op.Mul(by_class, _number(0.0))
     candidates = op.ScatterElements(nothing, places, best, axis=2)
     kept = op.NonMaxSuppression(
-        boxes,
-        candidates,
-        _list(max_detections),
-        _number(iou_threshold),
-        _number(score_threshold),
+        boxes, candidates, _list(max_detections), _number(iou_threshold), _number(score_threshold)
     )  # (N, 3): image, class, box
     survivors = op.ScatterND(nothing, kept, op.GatherND(candidates, kept))
     flat = op.Reshape(survivors, _list(0, -1))  # (B, (K-1) * P), by class, then box

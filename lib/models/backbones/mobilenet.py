@@ -15,10 +15,7 @@ V1 = (
     *((512, 1), (512, 1), (512, 1), (512, 1), (512, 1), (1024, 2), (1024, 1)),
 )
 # (expansion, channels, repeats, first stride) of rows 1 to 17 (MobileNetV2, table 2)
-V2 = (
-    *((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2)),
-    *((6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)),
-)
+V2 = (*((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2)), *((6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)))
 # (kernel, hidden, channels, squeeze, activation, stride) of rows 1 on (MobileNetV3, tables 1 and 2)
 RE, HS = "relu", "hard_swish"
 V3 = {

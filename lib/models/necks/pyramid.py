@@ -37,9 +37,7 @@ class FeaturePyramid(Neck):
         width: int = 128,
     ):
         super().__init__(backbone, taps, source=taps[-1])
-        self.lateral = nn.ModuleList(
-            Conv(backbone.tap_channels(tap), width, kernel=1, act=None) for tap in taps
-        )
+        self.lateral = nn.ModuleList(Conv(backbone.tap_channels(tap), width, kernel=1, act=None) for tap in taps)
         self.smooth = nn.ModuleList(Sandglass(width, width, hidden=width, last=False) for _ in taps)
         self.extras, channels = make_extras(width, extras, extra)
         self.out_channels = [width] * len(taps) + channels

@@ -52,9 +52,7 @@ def test_mosaic_shows_four_images_that_meet_in_one_point():
         assert sorted(corners) == [40, 80, 120, 160]
         x, y = np.count_nonzero(image[0] == image[0, 0]), np.count_nonzero(image[:, 0] == image[0, 0])
         assert 50 <= x <= 150 and 30 <= y <= 90
-        for part, grey in zip(
-            (image[:y, :x], image[:y, x:], image[y:, :x], image[y:, x:]), corners, strict=True
-        ):
+        for part, grey in zip((image[:y, :x], image[:y, x:], image[y:, :x], image[y:, x:]), corners, strict=True):
             assert (part == grey).all()
 
 
@@ -189,9 +187,7 @@ class Numbered:
         return 9
 
     def load(self, index):
-        return make_sample(
-            [(10 + 40 * k, 10 * index, 30 + 40 * k, 10 * index + 15) for k in range(index % 4)]
-        )
+        return make_sample([(10 + 40 * k, 10 * index, 30 + 40 * k, 10 * index + 15) for k in range(index % 4)])
 
 
 @pytest.mark.parametrize("preset", ["mobile", "small", "tiles"])
@@ -210,9 +206,7 @@ def test_broken_image_that_is_mixed_in_is_named(tmp_path):
     for name in ("a.png", "b.png"):
         cv2.imwrite(str(tmp_path / name), np.zeros((40, 60, 3), np.uint8))
     content = {
-        "images": [
-            {"id": i, "file_name": f"{n}.png", "width": 60, "height": 40} for i, n in ((1, "a"), (2, "b"))
-        ],
+        "images": [{"id": i, "file_name": f"{n}.png", "width": 60, "height": 40} for i, n in ((1, "a"), (2, "b"))],
         "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 30, 20]}],
         "categories": [{"id": 1, "name": "cat"}],
     }
@@ -227,10 +221,7 @@ def test_broken_image_that_is_mixed_in_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (
-            {"type": "mosaic", "scale": [1.0, 0.5]},
-            r"mosaic\.scale must be \[least, greatest\] from 0.1 to 10",
-        ),
+        ({"type": "mosaic", "scale": [1.0, 0.5]}, r"mosaic\.scale must be \[least, greatest\] from 0.1 to 10"),
         ({"type": "mixup", "alpha": 0}, r"mixup\.alpha must be from 0.01 to 1000; got 0"),
         ({"type": "copy_paste", "p_other": 2}, r"copy_paste\.p_other must be from 0 to 1; got 2"),
         ({"type": "copy_paste", "side": 2}, r"got data\.augment\[0\]\.side"),

@@ -109,9 +109,7 @@ def test_boxes_lie_inside_the_result_with_a_positive_area(preset):
 
 
 def test_flip_mirrors_boxes_and_pixels_once():
-    result = build_transform([{"type": "flip", "p": 1.0}], (120, 200))(
-        make_sample(), np.random.default_rng(0)
-    )
+    result = build_transform([{"type": "flip", "p": 1.0}], (120, 200))(make_sample(), np.random.default_rng(0))
     np.testing.assert_array_equal(result.boxes, [[130, 20, 170, 60]])
     np.testing.assert_array_equal(result.image, make_sample().image[:, ::-1])
 
@@ -303,14 +301,8 @@ def test_filling_keeps_its_colour():
         ([{"type": "flip"}, {"type": "expand", "maxscale": 2}], r"data\.augment\[1\]\.maxscale.*max_scale"),
         ([{"type": "flip", "p": 2}], r"flip\.p must be from 0 to 1; got 2"),
         ([{"type": "tile", "size": [512]}], r"tile\.size must be \[height, width\].*got \[512\]"),
-        (
-            [{"type": "cover_crop", "area": [0, 1]}],
-            r"cover_crop\.area must be \[least, greatest\] from 0\.01",
-        ),
-        (
-            [{"type": "photometric", "contrast": [1.5, 0.5]}],
-            r"photometric\.contrast must be \[least, greatest\]",
-        ),
+        ([{"type": "cover_crop", "area": [0, 1]}], r"cover_crop\.area must be \[least, greatest\] from 0\.01"),
+        ([{"type": "photometric", "contrast": [1.5, 0.5]}], r"photometric\.contrast must be \[least, greatest\]"),
     ],
 )
 def test_wrong_option_is_named(augment, message):
@@ -362,10 +354,7 @@ def test_cover_crop_shows_the_share_that_it_promises_and_keeps_what_is_visible_e
 
 def test_cover_crop_acts_with_its_probability_and_keeps_regions_to_ignore():
     sample = make_sample([(0, 0, 200, 120)], [IGNORE])
-    acted = [
-        step is not sample
-        for step in (CoverCrop(p=0.5)(sample, np.random.default_rng(s)) for s in range(200))
-    ]
+    acted = [step is not sample for step in (CoverCrop(p=0.5)(sample, np.random.default_rng(s)) for s in range(200))]
     assert 80 < sum(acted) < 120
     assert CoverCrop(p=1.0)(sample, np.random.default_rng(0)).labels.tolist() == [IGNORE]
 

@@ -134,8 +134,7 @@ def test_visdrone_keeps_ignored_regions_and_others(tmp_path):
 
 def test_yolo_polygons_become_boxes_and_empty_images_stay(tmp_path):
     write_images(
-        {"images": [{"file_name": f"{name}.png", "height": 50, "width": 100} for name in "ab"]},
-        tmp_path / "images",
+        {"images": [{"file_name": f"{name}.png", "height": 50, "width": 100} for name in "ab"]}, tmp_path / "images"
     )
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "a.txt").write_text("1 0.1 0.2 0.3 0.2 0.3 0.6\n\n0 0.5 0.5 0.1 0.1\n")
@@ -204,12 +203,8 @@ def test_detections_may_name_images_and_classes(tmp_path):
     coco["images"].append({"id": 6, "file_name": "d/c.png"})
     for name in ("x", "c"):  # unknown, and the name of two images
         (tmp_path / "dt.json").write_text(json.dumps([{"image_id": name}]))
-        with pytest.raises(
-            ValueError, match=rf"image_id .* a name of the ground truth; got {name} \(1 unknown"
-        ):
+        with pytest.raises(ValueError, match=rf"image_id .* a name of the ground truth; got {name} \(1 unknown"):
             read_results(tmp_path / "dt.json", coco)
-    (tmp_path / "dt.json").write_text(
-        '[{"image_id": "b", "category_id": "cat"}, {"image_id": 5, "category_id": 8}]'
-    )
+    (tmp_path / "dt.json").write_text('[{"image_id": "b", "category_id": "cat"}, {"image_id": 5, "category_id": 8}]')
     expected = [{"image_id": 4, "category_id": 8}, {"image_id": 5, "category_id": 8}]
     assert read_results(tmp_path / "dt.json", coco) == expected

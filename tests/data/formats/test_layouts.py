@@ -78,10 +78,7 @@ def test_coco_is_found_as_it_unpacks_and_paths_win(tmp_path):
         make_coco(tmp_path, split)
     cfg = config({"layout": "coco2017", "root": str(tmp_path)})
     assert [build_dataset(cfg, split).folder.name for split in ("train", "val")] == ["train2017", "val2017"]
-    own = {
-        "images": str(tmp_path / "val2014"),
-        "annotations": str(tmp_path / "annotations/instances_val2014.json"),
-    }
+    own = {"images": str(tmp_path / "val2014"), "annotations": str(tmp_path / "annotations/instances_val2014.json")}
     cfg = config({"layout": "coco2017", "root": str(tmp_path), "val": own})
     assert [build_dataset(cfg, split).folder.name for split in ("train", "val")] == ["train2017", "val2014"]
     assert num_classes(cfg) == 81
@@ -90,21 +87,9 @@ def test_coco_is_found_as_it_unpacks_and_paths_win(tmp_path):
 @pytest.mark.parametrize(
     ("layout", "remove", "message"),
     [
-        (
-            "voc0712",
-            "VOCdevkit/VOC2012",
-            "find VOCdevkit/VOC2012/JPEGImages .* unpack VOCtrainval_11-May-2012.tar",
-        ),
-        (
-            "voc0712",
-            "VOCdevkit/VOC2007/ImageSets",
-            "ImageSets/Main/trainval.txt .* VOCtrainval_06-Nov-2007.tar",
-        ),
-        (
-            "voc0712",
-            "VOCdevkit/VOC2007/Annotations/000007.xml",
-            "000007.xml must be there, as trainval.txt lists it",
-        ),
+        ("voc0712", "VOCdevkit/VOC2012", "find VOCdevkit/VOC2012/JPEGImages .* unpack VOCtrainval_11-May-2012.tar"),
+        ("voc0712", "VOCdevkit/VOC2007/ImageSets", "ImageSets/Main/trainval.txt .* VOCtrainval_06-Nov-2007.tar"),
+        ("voc0712", "VOCdevkit/VOC2007/Annotations/000007.xml", "000007.xml must be there, as trainval.txt lists it"),
         ("voc0712", "", "there is no such folder: .* or choose data.root"),
         ("coco2017", None, "find train2017 in .*; it holds VOCdevkit: unpack train2017.zip there"),
         ("voc2010", None, "data.layout must be one of coco2017, .*; got 'voc2010'"),
@@ -162,9 +147,7 @@ def test_any_format_is_trained_on_by_its_path(make, path, classes, tmp_path):
     dataset = build_dataset(cfg, "train")
     assert num_classes(cfg) == classes + 1 and len(dataset.classes) == classes
     assert dataset.load(0).image.shape == (HEIGHT, WIDTH, 3)
-    assert dataset.objects(0)[0][0].tolist() == pytest.approx(
-        [10, 5, 30, 25] if make is make_xml else [20, 12, 30, 18]
-    )
+    assert dataset.objects(0)[0][0].tolist() == pytest.approx([10, 5, 30, 25] if make is make_xml else [20, 12, 30, 18])
 
 
 def test_data_yaml_tells_its_splits_apart(tmp_path):
@@ -187,10 +170,7 @@ def test_data_yaml_tells_its_splits_apart(tmp_path):
     ("train", "message"),
     [
         ({}, "data.train.annotations must be given, .* or choose data.layout from coco2017"),
-        (
-            {"annotations": "a.json"},
-            "data.train.images must be given, the folder of the images of a.json; got null",
-        ),
+        ({"annotations": "a.json"}, "data.train.images must be given, the folder of the images of a.json; got null"),
         ({"annotations": "nowhere"}, "annotations nowhere must be a COCO JSON file, .*; there is none"),
         ({"annotations": "no.yaml"}, "no.yaml must be a YAML file; there is none"),
     ],
@@ -203,9 +183,7 @@ def test_what_is_not_told_is_asked_for(train, message):
 def test_folder_without_its_images_asks_for_them(tmp_path):
     make_xml(tmp_path)
     (tmp_path / "JPEGImages").rename(tmp_path / "pictures")
-    with pytest.raises(
-        FileNotFoundError, match="must have its images in JPEGImages or images; .* data.train.images"
-    ):
+    with pytest.raises(FileNotFoundError, match="must have its images in JPEGImages or images; .* data.train.images"):
         build_dataset(config({"train": {"annotations": str(tmp_path)}}), "train")
     train = {"annotations": str(tmp_path), "images": str(tmp_path / "pictures")}
     assert len(build_dataset(config({"train": train}), "train")) == 1

@@ -12,13 +12,7 @@ from lib.data.synthetic.shapes import CLUTTER, SHAPES, TEXTURES, Patch, pose, re
 from tools.make_synthetic import main
 
 SMALL = {"num_train": 4, "num_val": 2, "image_sizes": (64, 96), "object_sizes": (6, 40), "progress": False}
-SCENE = {
-    "num_classes": 8,
-    "image_sizes": (240, 480),
-    "object_sizes": (6, 150),
-    "objects": (14, 14),
-    "clutter": (4, 8),
-}
+SCENE = {"num_classes": 8, "image_sizes": (240, 480), "object_sizes": (6, 150), "objects": (14, 14), "clutter": (4, 8)}
 
 
 def contents(root):
@@ -177,21 +171,7 @@ def test_every_texture_and_clutter_can_be_drawn_at_the_least_size():
 
 
 def test_command_writes_the_data_and_names_a_wrong_option(tmp_path, capsys):
-    main(
-        [
-            str(tmp_path / "out"),
-            "--train",
-            "1",
-            "--val",
-            "1",
-            "--image-size",
-            "64",
-            "80",
-            "--object-size",
-            "6",
-            "30",
-        ]
-    )
+    main([str(tmp_path / "out"), "--train", "1", "--val", "1", "--image-size", "64", "80", "--object-size", "6", "30"])
     assert "1 training and 1 validation" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="num_classes must be 1 .. 10; got 12"):
         main([str(tmp_path / "other"), "--classes", "12"])

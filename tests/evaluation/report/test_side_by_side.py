@@ -43,9 +43,7 @@ def test_pictures_show_the_fullest_images_and_what_is_found_in_them(tmp_path):
         for i, (image, box) in enumerate(boxes)
     ]
     for record in images:
-        cv2.imwrite(
-            str(tmp_path / record["file_name"]), np.full((record["height"], record["width"], 3), 90, np.uint8)
-        )
+        cv2.imwrite(str(tmp_path / record["file_name"]), np.full((record["height"], record["width"], 3), 90, np.uint8))
     dataset = CocoDataset(
         tmp_path, {"images": images, "annotations": annotations, "categories": [{"id": 3, "name": "car"}]}
     )

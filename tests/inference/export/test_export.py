@@ -41,9 +41,7 @@ def test_plain_runtime_takes_batches_of_any_size_and_gives_boxes_in_the_image(ch
         boxes, scores, labels, counts = session.run(None, {"images": np.stack([images[2]] * count)})
         assert boxes.shape == (count, 20, 4)
         found = predictor(images[2])
-        assert (
-            abs(int(counts[-1]) - len(found.scores)) <= 1
-        )  # the resize inside differs by a grey level here and there
+        assert abs(int(counts[-1]) - len(found.scores)) <= 1  # the resize inside differs by a grey level here and there
         np.testing.assert_allclose(scores[-1, :3], found.scores[:3], atol=0.02)
         assert (boxes[..., 2] <= 131).all()
         assert (labels[scores == 0] == -1).all()
@@ -64,15 +62,11 @@ def test_only_standard_operators_are_used(files):
     for file in files.values():
         model = onnx.load(file)
         assert {node.domain for node in model.graph.node} == {""}
-        assert [(entry.domain, entry.version) for entry in model.opset_import if not entry.domain] == [
-            ("", 18)
-        ]
+        assert [(entry.domain, entry.version) for entry in model.opset_import if not entry.domain] == [("", 18)]
         assert not model.functions
 
 
-@pytest.mark.parametrize(
-    "size", [(64, 96), (70, 120), (50, 310), (200, 131), (129, 193), (40, 50), (640, 481)]
-)
+@pytest.mark.parametrize("size", [(64, 96), (70, 120), (50, 310), (200, 131), (129, 193), (40, 50), (640, 481)])
 def test_resize_inside_is_that_of_evaluation_but_for_rounding(checkpoint, size):
     image = np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
     expected = Predictor(checkpoint, "cpu").prepare([image])[0][0].astype(int)
@@ -111,9 +105,7 @@ def test_file_of_others_is_refused(tmp_path):
 
 def test_only_nms_is_exported_but_heads_go_with_any_suppression(checkpoint, images, tmp_path):
     loaded = load_detector(checkpoint, overrides=("postprocess.suppression=soft",))
-    with pytest.raises(
-        ValueError, match="suppression must be nms in an ONNX model .* got soft: export the heads"
-    ):
+    with pytest.raises(ValueError, match="suppression must be nms in an ONNX model .* got soft: export the heads"):
         onnx_bytes(loaded)
     path = tmp_path / "heads.onnx"
     path.write_bytes(onnx_bytes(loaded, heads=True))

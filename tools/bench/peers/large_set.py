@@ -39,14 +39,10 @@ def make_set(images: int, boxes: int, detections: int) -> tuple[dict[str, Any], 
     owner, kind, found = (np.concatenate(part) for part in parts)
     order = np.argsort(owner, kind="stable")  # image by image, as detectors write
     coco = {
-        "images": [
-            {"id": i, "file_name": f"{i}.jpg", "width": 640, "height": 480} for i in range(1, images + 1)
-        ],
+        "images": [{"id": i, "file_name": f"{i}.jpg", "width": 640, "height": 480} for i in range(1, images + 1)],
         "annotations": [
             {"id": index, "image_id": i, "category_id": c, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
-            for index, (i, c, box) in enumerate(
-                zip(image.tolist(), category.tolist(), xywh.tolist(), strict=True), 1
-            )
+            for index, (i, c, box) in enumerate(zip(image.tolist(), category.tolist(), xywh.tolist(), strict=True), 1)
         ],
         "categories": [{"id": c, "name": f"class {c}"} for c in range(1, NUM_CLASSES + 1)],
     }
