@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from lib.models.backbones.efficientnet import efficientnet
+from lib.models.backbones.efficientnet import efficientnet, efficientnet_lite
 from lib.models.backbones.mobiledet import mobiledet
 from lib.models.backbones.mobilenet import mobilenet_v1, mobilenet_v2, mobilenet_v3, mobilenext
 from lib.models.backbones.resnet import resnet
@@ -20,5 +20,6 @@ BACKBONES = {
         for target in ("cpu", "dsp", "edgetpu", "gpu")
     },
     **{f"efficientnet_{size}": partial(efficientnet, size=size) for size in ("b0", "b1", "b2", "b3")},
+    **{f"efficientnet_lite{n}": partial(efficientnet_lite, size=f"lite{n}") for n in range(5)},
     **{f"resnet{depth}": partial(resnet, depth=depth) for depth in (18, 34, 50)},
 }
