@@ -27,6 +27,7 @@ from lib.models.dual_path import DualPath
 from lib.models.head import HEADS, PREDICTORS, MultiBoxHead, Recipe
 from lib.models.neck import Taps
 from lib.models.norm import freeze_norms_
+from lib.models.pretrained import IMAGENET, pretrained, warn_of_other_input, weight_file
 from lib.multibox.coder import BoxCoder
 from lib.multibox.losses import LOSSES
 from lib.multibox.matcher import MATCHERS
@@ -171,13 +172,18 @@ def load_initial_weights(
         names: the model's classes, without background; None: told by their number.
     """
     options = cfg["model"]
-    if options["weights"] is None:
+    source, sha256 = options["weights"], options["weights_sha256"]
+    if source is None:
         return
+    if source == IMAGENET:
+        row = pretrained(options["backbone"]["type"])
+        source, sha256 = weight_file(row), sha256 or row.sha256
+        warn_of_other_input(row, cfg["input"])
     load_weights(
         model,
-        options["weights"],
+        source,
         options["weights_scope"],
-        sha256=options["weights_sha256"],
+        sha256=sha256,
         classes=options["weights_classes"],
         names=names,
     )

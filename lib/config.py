@@ -78,7 +78,9 @@ DEFAULTS: dict[str, Any] = {
         },
         "norm": {"eps": 1e-5, "momentum": 0.1},  # of every BatchNorm
         "variances": [0.1, 0.2],  # scale of the offsets of centre and size
-        "weights": Maybe(str),  # a checkpoint to start from: a path or an address
+        # imagenet: the backbone's row of lib/models/pretrained.py, which also decides input.channels, mean and std,
+        # norm.eps and weights_scope where neither the experiment nor its _base_ gives them
+        "weights": Maybe(str),  # a checkpoint to start from: a path, an address, or imagenet
         "weights_scope": Maybe(list),  # parts to take from it, such as [backbone]; null: all
         "weights_sha256": Maybe(str),  # its digest, or the first 8 hex digits or more; null: not checked
         "weights_classes": "same",  # same | reset | by_name | shifted: what becomes of heads for other classes
@@ -304,6 +306,11 @@ def load_config(source: str | Path | Mapping = "", overrides: Iterable[str] = ()
         values = merge(values, _parse_override(override))
     _check(values, DEFAULTS)
     config = merge(_resolve(DEFAULTS), values)
+    if config["model"]["weights"] == "imagenet":
+        implied = importlib.import_module("lib.models.pretrained").implied_config(
+            config["model"]["backbone"].get("type"), values.get("input", {}).get("channels")
+        )
+        config = merge(merge(_resolve(DEFAULTS), implied), values)
     _check_parts(config)
     return EasyDict(_with_text_keys(config))
 
