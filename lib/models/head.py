@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from lib.models.blocks import Conv, GroupedConv2d, L2Norm
+from lib.models.blocks import Conv, L2Norm
+from lib.models.convolution import GroupedConv2d
 from lib.models.extras import rfb, rfb_fine
 from lib.models.neck import ExtraLayers, FeaturePyramid, Fusion
 

@@ -11,8 +11,9 @@ from lib.config import load_config
 from lib.legacy import translate_weights
 from lib.models.backbones import BACKBONES
 from lib.models.backbones.base import Backbone
-from lib.models.blocks import Conv, SameConv2d
+from lib.models.blocks import Conv
 from lib.models.bottlenecks import InvertedResidual
+from lib.models.convolution import SameConv2d
 
 # TensorFlow's table: repeats, kernel, stride, expansion, channels in and out
 BLOCKS = (
