@@ -1,8 +1,9 @@
 """The backbones by name. A new one is a table function and a line here."""
 
 from functools import partial
+from typing import get_args
 
-from lib.models.backbones.efficientnet import efficientnet, efficientnet_lite
+from lib.models.backbones.efficientnet import LiteSize, Size, efficientnet, efficientnet_lite
 from lib.models.backbones.mobiledet import mobiledet
 from lib.models.backbones.mobilenet import mobilenet_v1, mobilenet_v2, mobilenet_v3, mobilenext
 from lib.models.backbones.resnet import resnet
@@ -19,7 +20,7 @@ BACKBONES = {
         f"mobiledet_{target}": partial(mobiledet, target=target)
         for target in ("cpu", "dsp", "edgetpu", "gpu")
     },
-    **{f"efficientnet_{size}": partial(efficientnet, size=size) for size in ("b0", "b1", "b2", "b3")},
-    **{f"efficientnet_lite{n}": partial(efficientnet_lite, size=f"lite{n}") for n in range(5)},
+    **{f"efficientnet_{size}": partial(efficientnet, size=size) for size in get_args(Size)},
+    **{f"efficientnet_{size}": partial(efficientnet_lite, size=size) for size in get_args(LiteSize)},
     **{f"resnet{depth}": partial(resnet, depth=depth) for depth in (18, 34, 50)},
 }

@@ -11,6 +11,8 @@ from lib.models.backbones.mobilenet import scale_channels
 from lib.models.blocks import Conv
 from lib.models.bottlenecks import InvertedResidual
 
+Size = Literal["b0", "b1", "b2", "b3"]
+LiteSize = Literal["lite0", "lite1", "lite2", "lite3", "lite4"]
 # (expansion, channels, repeats, first stride, kernel) of B0's stages
 STAGES = (
     *((1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3)),
@@ -29,9 +31,7 @@ FACTORS = {
 }
 
 
-def efficientnet(
-    size: Literal["b0", "b1", "b2", "b3"] = "b0", width: float = 1.0, same_padding: bool = False
-) -> Table:
+def efficientnet(size: Size = "b0", width: float = 1.0, same_padding: bool = False) -> Table:
     """Row 0 is a full convolution, then 16, 23, 23 or 26 inverted residuals with squeeze-and-excite.
 
     The last rows of strides 8, 16 and 32: of ``b0`` 5, 11 and 16, ``b1`` 8, 16 and 23, ``b2`` the same, ``b3``
@@ -47,11 +47,7 @@ def efficientnet(
     return _rows(scale_channels(32, wider * width), wider * width, repeats, options, squeezes=True)
 
 
-def efficientnet_lite(
-    size: Literal["lite0", "lite1", "lite2", "lite3", "lite4"] = "lite0",
-    width: float = 1.0,
-    same_padding: bool = True,
-) -> Table:
+def efficientnet_lite(size: LiteSize = "lite0", width: float = 1.0, same_padding: bool = True) -> Table:
     """EfficientNet without squeeze-and-excite and with ReLU6 (TensorFlow's EfficientNet-Lite, March 2020).
 
     Row 0 is a full convolution, then come 16, 21, 21, 24 or 30 inverted residuals: the size neither widens the
