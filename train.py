@@ -22,6 +22,7 @@ from lib.engine.learner import Learner
 from lib.engine.run import RunFolder, experiment_name
 from lib.engine.train import Trainer
 from lib.utils.log import setup_logging
+from lib.utils.memory import keep_memory
 from lib.utils.runtime import readable_errors, seed_everything, set_tf32, set_threads
 
 log = logging.getLogger("train")
@@ -42,6 +43,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     cfg = load_config(args.cfg, args.overrides)
+    if cfg.run.keep_memory:
+        keep_memory()
     set_threads(cfg.run.threads)
     set_tf32(cfg.run.tf32)
     seed_everything(cfg.run.seed)

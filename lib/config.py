@@ -130,6 +130,7 @@ DEFAULTS: dict[str, Any] = {
         "seed": 0,  # of weights, order and augmentation
         "device": "auto",  # auto | cpu | cuda | cuda:1 ...
         "threads": 0,  # of torch; 0: its own choice
+        "keep_memory": True,  # in training, memory that is freed is kept for the next step (Linux with glibc)
         "tf32": False,  # TensorFloat-32 on GPUs that have it: faster, products rounded to 10 bits
         "channels_last": True,  # memory layout of maps; on CPUs depthwise layers train twice as fast in it
     },
