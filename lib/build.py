@@ -35,6 +35,7 @@ from lib.multibox.postprocess import PostProcess
 from lib.multibox.priors import PriorGenerator
 from lib.optim import OPTIMIZERS, SCHEDULES, Schedule, parameter_groups, with_warmup
 from lib.utils.lookup import build, check_arguments, lookup
+from lib.utils.parts import is_in, names_in
 
 COCO_CLASSES = 80
 
@@ -215,16 +216,29 @@ def build_postprocess(cfg: Mapping[str, Any]) -> PostProcess:
     return PostProcess(coder=build_coder(cfg), activation=activation, **cfg["postprocess"])
 
 
+def frozen_norms(cfg: Mapping[str, Any]) -> list[str] | None:
+    """The parts whose BatchNorm layers stay as loaded, by ``train.norm``, ``train.frozen_norms`` and
+    ``train.frozen``; None: all of the model.
+    """
+    train = cfg["train"]
+    return None if train["norm"] == "frozen" else [*(train["frozen_norms"] or ()), *(train["frozen"] or ())]
+
+
 def build_optimizer(cfg: Mapping[str, Any], model: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer over the parameters that ``train.trainable`` names; the others are frozen."""
+    """The optimizer over the parameters that ``train.trainable`` names and ``train.frozen`` does not."""
     train, scope = cfg["train"], cfg["train"]["trainable"]
+    frozen = names_in([name for name, _ in model.named_parameters()], train["frozen"], "train.frozen")
+    names_in([name for name, _ in model.named_modules()], train["frozen_norms"], "train.frozen_norms")
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(scope is None or name.startswith(tuple(scope)))
-    if train["norm"] == "frozen":
-        freeze_norms_(model)
+        is_chosen = scope is None or any(is_in(name, part) for part in scope)
+        parameter.requires_grad_(is_chosen and name not in frozen)
+    freeze_norms_(model, frozen_norms(cfg))
     groups = parameter_groups(model, train["rates"], train["decay_norms"])
     if not groups:
-        raise ValueError(f"train.trainable must name parts such as backbone, neck, head; got {scope}")
+        raise ValueError(
+            f"train.trainable must name parts such as backbone, neck, head; got {scope}, of which nothing learns "
+            f"with train.frozen={train['frozen']}"
+        )
     optimizer = build(OPTIMIZERS, train["optimizer"], "train.optimizer", groups)
     for group in optimizer.param_groups:
         group["lr"] *= group["rate"]

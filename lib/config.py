@@ -110,6 +110,8 @@ DEFAULTS: dict[str, Any] = {
         "precision": "fp32",  # fp32 | bf16 | fp16: of the network in training; the loss stays in fp32
         "compile": False,  # torch.compile: a minute or more at the start, faster steps
         "trainable": Maybe(list),  # parts that learn: backbone, neck, head; null: all
+        "frozen": Maybe(list),  # parts that do not learn, norms included, such as [backbone.layers.0-2]
+        "frozen_norms": Maybe(list),  # parts whose BatchNorm alone stays as loaded, such as [backbone]
         "time_limit_s": Maybe(float),  # the schedule then runs over this time instead of the epochs
         "eval_every": 1,  # epochs between evaluations; 0: none but the last
         "keep_last": 1,  # checkpoints of the last epochs that stay; more than last.pth are epoch_<number>.pth

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from lib.utils.parts import is_in
+
 Schedule = Callable[[float], float]
 
 
@@ -18,22 +20,22 @@ def parameter_groups(
     """The parameters that learn, as groups of an optimizer; ``rate`` of a group is its factor of the rate.
 
     Args:
-        rates: prefix of parameter names -> factor; the longest prefix that fits counts, others have 1.
+        rates: part of the model (see lib/utils/parts.py) -> factor; the longest name that fits counts, others have 1.
         decay_norms: whether vectors (scales of norms, biases) have weight decay as well.
 
     Raises:
-        ValueError: a prefix fits no parameter.
+        ValueError: a part holds no parameter that learns.
     """
     rates = dict(rates or {})
     names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-    for prefix in rates:
-        if not any(name.startswith(prefix) for name in names):
-            raise ValueError(f"train.rates must name parts that learn, such as backbone; got {prefix!r}")
+    for part in rates:
+        if not any(is_in(name, part) for name in names):
+            raise ValueError(f"train.rates must name parts that learn, such as backbone; got {part!r}")
     groups: dict[tuple[float, bool], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        fitting = max((prefix for prefix in rates if name.startswith(prefix)), key=len, default=None)
+        fitting = max((part for part in rates if is_in(name, part)), key=len, default=None)
         rate, has_decay = rates.get(fitting, 1.0), decay_norms or parameter.ndim > 1
         own = {"params": [], "rate": rate} | ({} if has_decay else {"weight_decay": 0.0})
         groups.setdefault((rate, has_decay), own)["params"].append(parameter)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from lib.build import build_loss, build_normalizer, build_optimizer, build_schedule
+from lib.build import build_loss, build_normalizer, build_optimizer, build_schedule, frozen_norms
 from lib.engine.distributed import World
 from lib.models.norm import freeze_norms_, synchronise
 from lib.optim import centralize_
@@ -85,6 +85,7 @@ class Learner:
         )
         self.normalizer, self.loss = build_normalizer(cfg).to(device), build_loss(cfg)
         self.optimizer, self.schedule = build_optimizer(cfg, self.model), build_schedule(cfg)
+        self._frozen_norms = frozen_norms(cfg)
         self.average = Average(self.model, self.settings["ema"]) if self.settings["ema"] is not None else None
         self.network = torch.compile(self.model) if self.settings["compile"] else self.model
         if world.size > 1:
@@ -107,8 +108,7 @@ class Learner:
     def start_training(self) -> None:
         """Puts the model into training mode."""
         self.model.train()
-        if self.settings["norm"] == "frozen":
-            freeze_norms_(self.model)
+        freeze_norms_(self.model, self._frozen_norms)
 
     def set_rate(self, epochs_done: float) -> float:
         """Sets the learning rates of the schedule; the first group's."""
