@@ -113,6 +113,8 @@ DEFAULTS: dict[str, Any] = {
         "frozen": Maybe(list),  # parts that do not learn, norms included, such as [backbone.layers.0-2]
         "frozen_norms": Maybe(list),  # parts whose BatchNorm alone stays as loaded, such as [backbone]
         "time_limit_s": Maybe(float),  # the schedule then runs over this time instead of the epochs
+        "clock": "wall",  # wall | cpu: how that time is measured; cpu: of the training process, without loader workers
+        "patience": Maybe(int),  # training ends after so many epochs without a higher AP; null: it does not
         "eval_every": 1,  # epochs between evaluations; 0: none but the last
         "keep_last": 1,  # checkpoints of the last epochs that stay; more than last.pth are epoch_<number>.pth
         "save_every_steps": 0,  # steps between checkpoints inside an epoch; 0: only after each epoch
