@@ -93,7 +93,8 @@ def _past_the_end(left: list[str], family: Family) -> list[str]:
     if not family.is_classifier:
         return [f"{name} with no counterpart" for name in left]
     if left:
-        log.info("of %s not used, past the last row that is tapped: %s", family.about, ", ".join(left))
+        names = ", ".join(left) if len(left) < 4 else f"{left[0]} to {left[-1]}, {len(left)} tensors"
+        log.info("of %s not used, past the last row that is tapped: %s", family.about, names)
     return []
 
 
