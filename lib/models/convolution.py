@@ -109,7 +109,7 @@ def is_frozen(norm: nn.Module) -> TypeGuard[_BatchNorm]:
 def folded(conv: nn.Conv2d, norm: _BatchNorm, x: torch.Tensor) -> torch.Tensor:
     """``norm(conv(x))`` of a frozen norm as one convolution, which saves a pass over the map in each direction.
 
-    The weights are scaled anew in each call, so they follow the optimizer: that costs a thousandth of a step.
+    The weights are scaled anew in each call, so they follow the optimizer: that costs less than a hundredth of a step.
 
     Args:
         conv: its weights, and the norm's scale and shift, get their gradients if they learn.
