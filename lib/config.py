@@ -107,7 +107,8 @@ DEFAULTS: dict[str, Any] = {
         "clip_norm": Maybe(float),  # largest norm of the gradient; null: any
         "norm": "batch",  # batch | sync | frozen: BatchNorm over the images of a process, of all, or as loaded
         "ema": Maybe(float),  # decay of the averaged weights, which are tested and saved, such as 0.9998
-        "precision": "fp32",  # fp32 | bf16 | fp16: of the network in training; the loss stays in fp32
+        # of the network in training; the loss stays in fp32. auto: bf16 where the device has instructions for it
+        "precision": "fp32",  # fp32 | bf16 | fp16 | auto
         "compile": False,  # torch.compile: a minute or more at the start, faster steps
         "trainable": Maybe(list),  # parts that learn: backbone, neck, head; null: all
         "frozen": Maybe(list),  # parts that do not learn, norms included, such as [backbone.layers.0-2]

@@ -17,8 +17,9 @@ from lib.models.norm import freeze_norms_, synchronise
 from lib.optim import centralize_
 from lib.structures import Batch
 from lib.utils.lookup import lookup
+from lib.utils.precision import fast_precision
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "auto": None}
 NORMS = {"batch": None, "sync": synchronise, "frozen": None}
 
 
@@ -79,7 +80,7 @@ class Learner:
     def __init__(self, cfg: Mapping[str, Any], model: nn.Module, device: torch.device, world: World):
         self.settings, self.device, self.world = cfg["train"], device, world
         lookup(NORMS, self.settings["norm"], "train.norm")
-        dtype = lookup(PRECISIONS, self.settings["precision"], "train.precision")
+        dtype = lookup(PRECISIONS, self.settings["precision"], "train.precision") or fast_precision(device)
         self.model = (
             synchronise(model, device) if self.settings["norm"] == "sync" and world.size > 1 else model
         )
