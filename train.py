@@ -22,6 +22,7 @@ from lib.engine.learner import Learner
 from lib.engine.run import RunFolder, experiment_name
 from lib.engine.train import Trainer
 from lib.utils.log import setup_logging
+from lib.utils.memory import keep_memory
 from lib.utils.runtime import parse_with_overrides, prepare_torch, readable_errors, script_parser
 
 log = logging.getLogger("train")
@@ -42,6 +43,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     cfg = load_config(args.cfg, args.overrides)
     prepare_torch(cfg.run.seed, cfg.run.threads, cfg.run.tf32)
+    if cfg.run.keep_memory:
+        keep_memory()
     with processes(cfg.run.device) as (world, device):
         setup_logging(is_quiet=not world.is_writer)
         cfg.run.name = cfg.run.name or experiment_name(args.cfg)

@@ -26,6 +26,7 @@ from lib.models.init import initialize_, set_initial_score_
 from lib.models.necks import NECKS
 from lib.models.necks.base import Neck
 from lib.models.norm import freeze_norms_
+from lib.models.pretrained import IMAGENET, pretrained, warn_of_other_input, weight_file
 from lib.models.separate_norms import make_dual_path
 from lib.models.taps import Tap, parse_taps
 from lib.multibox.coder import BoxCoder
@@ -36,6 +37,7 @@ from lib.multibox.priors import PriorGenerator
 from lib.ops.padded import Selection
 from lib.optim import OPTIMIZERS, SCHEDULES, Schedule, parameter_groups, with_warmup
 from lib.utils.lookup import build, check_arguments, lookup
+from lib.utils.parts import is_in, names_in
 
 COCO_CLASSES = 80
 
@@ -146,15 +148,15 @@ def load_initial_weights(cfg: Mapping[str, Any], model: nn.Module, names: Sequen
         names: the model's classes, without background; None: told by their number.
     """
     options = cfg["model"]
-    if options["weights"] is None:
+    source, sha256 = options["weights"], options["weights_sha256"]
+    if source is None:
         return
+    if source == IMAGENET:
+        row = pretrained(options["backbone"]["type"])
+        source, sha256 = weight_file(row), sha256 or row.sha256
+        warn_of_other_input(row, cfg["input"])
     load_weights(
-        model,
-        options["weights"],
-        options["weights_scope"],
-        sha256=options["weights_sha256"],
-        classes=options["weights_classes"],
-        names=names,
+        model, source, options["weights_scope"], sha256=sha256, classes=options["weights_classes"], names=names
     )
 
 
@@ -186,16 +188,29 @@ def build_postprocess(cfg: Mapping[str, Any]) -> PostProcess:
     return PostProcess(build_coder(cfg), Selection(**cfg["postprocess"]), activation)
 
 
+def frozen_norms(cfg: Mapping[str, Any]) -> list[str] | None:
+    """The parts whose BatchNorm layers stay as loaded, by ``train.norm``, ``train.frozen_norms`` and
+    ``train.frozen``; None: all of the model.
+    """
+    train = cfg["train"]
+    return None if train["norm"] == "frozen" else [*(train["frozen_norms"] or ()), *(train["frozen"] or ())]
+
+
 def build_optimizer(cfg: Mapping[str, Any], model: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer over the parameters that ``train.trainable`` names; the others are frozen."""
+    """The optimizer over the parameters that ``train.trainable`` names and ``train.frozen`` does not."""
     train, scope = cfg["train"], cfg["train"]["trainable"]
+    frozen = names_in([name for name, _ in model.named_parameters()], train["frozen"], "train.frozen")
+    names_in([name for name, _ in model.named_modules()], train["frozen_norms"], "train.frozen_norms")
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(scope is None or name.startswith(tuple(scope)))
-    if train["norm"] == "frozen":
-        freeze_norms_(model)
+        is_chosen = scope is None or any(is_in(name, part) for part in scope)
+        parameter.requires_grad_(is_chosen and name not in frozen)
+    freeze_norms_(model, frozen_norms(cfg))
     groups = parameter_groups(model, train["rates"], train["decay_norms"])
     if not groups:
-        raise ValueError(f"train.trainable must name parts such as backbone, neck, head; got {scope}")
+        raise ValueError(
+            f"train.trainable must name parts such as backbone, neck, head; got {scope}, of which nothing learns "
+            f"with train.frozen={train['frozen']}"
+        )
     optimizer: torch.optim.Optimizer = build(OPTIMIZERS, train["optimizer"], "train.optimizer", groups)
     for group in optimizer.param_groups:
         group["lr"] *= group["rate"]

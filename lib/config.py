@@ -19,6 +19,7 @@ from lib.data.augment.presets import build_transform
 from lib.legacy import translate_config
 from lib.models.backbones import BACKBONES
 from lib.models.necks import NECKS
+from lib.models.pretrained import IMAGENET, implied_config
 from lib.models.recipes import expand_recipe
 from lib.multibox.losses import LOSSES
 from lib.multibox.matcher import MATCHERS
@@ -83,7 +84,9 @@ DEFAULTS: dict[str, Any] = {
         "norm": {"eps": 1e-5, "momentum": 0.1},  # of every BatchNorm
         "init": "torch",  # torch | xavier | normal: first weights of neck and head; see lib/models/init.py
         "variances": [0.1, 0.2],  # scale of the offsets of the center and of the size
-        "weights": Maybe(str),  # a checkpoint to start from: a path or an address
+        # imagenet: the backbone's row of lib/models/pretrained.py, which also decides input.channels, mean and std,
+        # norm.eps and weights_scope where neither the experiment nor its _base_ gives them
+        "weights": Maybe(str),  # a checkpoint to start from: a path, an address, or imagenet
         "weights_scope": Maybe(list),  # parts to take from it, such as [backbone]; null: all
         "weights_sha256": Maybe(str),  # its digest, or at least the first 8 hex digits; null: not checked
         "weights_classes": "same",  # same | reset | by_name | shifted: what happens to predictors of other classes
@@ -114,10 +117,16 @@ DEFAULTS: dict[str, Any] = {
         "clip_norm": Maybe(float),  # largest norm of the gradient; null: no limit
         "norm": "batch",  # batch | sync | frozen: BatchNorm by the images of one process, of all, or as loaded
         "ema": Maybe(float),  # decay of the averaged weights, such as 0.9998; these are then tested and saved
-        "precision": "fp32",  # fp32 | bf16 | fp16: of the network in training; the loss stays in fp32
+        # fp32 | bf16 | fp16: of the network in training; the loss stays in fp32. auto: bf16 where the device has
+        # instructions for it
+        "precision": "fp32",
         "compile": False,  # torch.compile: a minute or more at the start, faster steps
         "trainable": Maybe(list),  # parts that learn, such as [neck, head]; null: all
+        "frozen": Maybe(list),  # parts that do not learn, norms included, such as [backbone.layers.0-2]
+        "frozen_norms": Maybe(list),  # parts whose BatchNorm alone stays as loaded, such as [backbone]
         "time_limit_s": Maybe(float),  # training ends then; the schedule follows the time, not the epochs
+        "clock": "wall",  # wall | cpu: how that time is measured; cpu: of the training process, without loader workers
+        "patience": Maybe(int),  # training ends after so many epochs without a higher AP; null: it does not
         "eval_every": 1,  # epochs between evaluations; 0: only after the last
         "keep_last": 1,  # last epochs whose checkpoints stay; 2 or more: as epoch_<number>.pth too
         "save_every_steps": 0,  # steps between checkpoints inside an epoch; 0: only after each epoch
@@ -137,6 +146,7 @@ DEFAULTS: dict[str, Any] = {
         "seed": 0,  # of the first weights, the order of images, and augmentation
         "device": "auto",  # auto | cpu | cuda | cuda:1 ...
         "threads": 0,  # of torch; 0: torch chooses
+        "keep_memory": True,  # whether training keeps freed memory for the next step (Linux with glibc)
         "tf32": False,  # TensorFloat-32 on GPUs that have it: faster, products rounded to 10 bits
         "channels_last": True,  # memory layout of maps; on CPUs depthwise layers train twice as fast in it
     },
@@ -259,13 +269,23 @@ def load_config(source: str | Path | Mapping[str, Any] = "", overrides: Iterable
         values: Mapping[str, Any] = source
     else:
         values = read_with_bases(Path(source).resolve(), merge) if source else {}
-    layers = [_without_maybe(DEFAULTS), translate_config(values), *map(_parse_override, overrides)]
-    config: dict[str, Any] = functools.reduce(merge, layers, {})
+    layers = [translate_config(values), *map(_parse_override, overrides)]
+    given: dict[str, Any] = functools.reduce(merge, layers, {})
+    config = _complete(given)
+    if config["model"]["weights"] == IMAGENET:
+        implied = implied_config(config["model"]["backbone"]["type"], given.get("input", {}).get("channels"))
+        config = _complete(merge(implied, given))
+    return EasyDict(to_plain(config))
+
+
+def _complete(given: Mapping[str, Any]) -> dict[str, Any]:
+    """``given`` over the defaults, with its short name written out, checked."""
+    config = merge(_without_maybe(DEFAULTS), given)
     model = config["model"]
     if isinstance(model, Mapping) and all(isinstance(model[part], Mapping) for part in ("neck", "head")):
         config["model"] = expand_recipe(model)  # anything else is refused by the check
     _check(config, DEFAULTS)
-    return EasyDict(to_plain(config))
+    return config
 
 
 def dump_config(config: Mapping[str, Any]) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
+from lib.utils.parts import is_in
+
 Groups = list[dict[str, Any]]
 Betas = tuple[float, float]
 Schedule = Callable[[float], float]
@@ -18,20 +20,20 @@ def parameter_groups(model: nn.Module, rates: Mapping[str, float] | None = None,
     """The parameters that learn, as groups of an optimizer; ``rate`` of a group is its factor of the rate.
 
     Args:
-        rates: prefix of parameter names -> factor; the longest prefix that fits counts, other parameters have 1.
+        rates: part of the model (see lib/utils/parts.py) -> factor; the longest name that fits counts, others have 1.
         decay_norms: whether vectors (scales of norms, biases) have weight decay as well.
 
     Raises:
-        ValueError: a prefix fits no parameter.
+        ValueError: a part holds no parameter that learns.
     """
     parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    for prefix in rates or {}:
-        if not any(name.startswith(prefix) for name in parameters):
-            raise ValueError(f"train.rates must name parts that learn, such as backbone; got {prefix!r}")
+    for part in rates or {}:
+        if not any(is_in(name, part) for name in parameters):
+            raise ValueError(f"train.rates must name parts that learn, such as backbone; got {part!r}")
     by_length = sorted((rates or {}).items(), key=lambda item: len(item[0]), reverse=True)
     groups: dict[tuple[float, bool], dict[str, Any]] = {}
     for name, parameter in parameters.items():
-        rate = next((factor for prefix, factor in by_length if name.startswith(prefix)), 1.0)
+        rate = next((factor for part, factor in by_length if is_in(name, part)), 1.0)
         has_decay = decay_norms or parameter.ndim > 1
         decay = {} if has_decay else {"weight_decay": 0.0}
         groups.setdefault((rate, has_decay), {"params": [], "rate": rate, **decay})["params"].append(parameter)

@@ -17,12 +17,7 @@ from lib.data.formats.registry import read_dataset  # noqa: E402
 from lib.evaluation.arrays import make_detections, make_ground_truth  # noqa: E402
 from lib.evaluation.compare import compare  # noqa: E402
 from lib.evaluation.protocols import PROTOCOLS, make_protocol, parse_ranges  # noqa: E402
-from lib.evaluation.report.comparison import (  # noqa: E402
-    build_comparison,
-    comparison_rows,
-    short_names,
-    summary,
-)
+from lib.evaluation.report.comparison import build_comparison, comparison_rows, short_names, summary  # noqa: E402
 from lib.utils.files import write_json  # noqa: E402
 from lib.utils.runtime import readable_errors, script_parser, set_threads  # noqa: E402
 from lib.utils.table import align  # noqa: E402

@@ -11,14 +11,15 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from lib.build import build_loss, build_normalizer, build_optimizer, build_schedule
+from lib.build import build_loss, build_normalizer, build_optimizer, build_schedule, frozen_norms
 from lib.engine.distributed import World
 from lib.models.norm import freeze_norms_, synchronize
 from lib.optim import centralize_
 from lib.structures import Batch
 from lib.utils.lookup import lookup
+from lib.utils.precision import fast_precision
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "auto": None}
 NORMS = {"batch": None, "sync": synchronize, "frozen": None}
 
 
@@ -79,10 +80,11 @@ class Learner:
     def __init__(self, cfg: Mapping[str, Any], model: nn.Module, device: torch.device, world: World):
         self.settings, self.device, self.world = cfg["train"], device, world
         lookup(NORMS, self.settings["norm"], "train.norm")
-        dtype = lookup(PRECISIONS, self.settings["precision"], "train.precision")
+        dtype = lookup(PRECISIONS, self.settings["precision"], "train.precision") or fast_precision(device)
         self.model = synchronize(model, device) if self.settings["norm"] == "sync" and world.size > 1 else model
         self.normalizer, self.loss = build_normalizer(cfg).to(device), build_loss(cfg)
         self.optimizer, self.schedule = build_optimizer(cfg, self.model), build_schedule(cfg)
+        self._frozen_norms = frozen_norms(cfg)
         self.average = Average(self.model, self.settings["ema"]) if self.settings["ema"] is not None else None
         self.network = cast(nn.Module, torch.compile(self.model)) if self.settings["compile"] else self.model
         if world.size > 1:
@@ -103,8 +105,7 @@ class Learner:
     def start_training(self) -> None:
         """Puts the model into training mode."""
         self.model.train()
-        if self.settings["norm"] == "frozen":
-            freeze_norms_(self.model)
+        freeze_norms_(self.model, self._frozen_norms)
 
     def set_rate(self, epochs_done: float) -> float:
         """Sets the learning rates by the schedule; returns that of the first group."""

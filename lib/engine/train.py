@@ -16,9 +16,12 @@ import torch
 from lib.engine.learner import Learner, Report
 from lib.engine.run import RunFolder
 from lib.utils.log import progress
+from lib.utils.lookup import lookup
 from lib.utils.runtime import Stopped, StopSignals
 
 log = logging.getLogger(__name__)
+# train.clock -> seconds since some moment. That of the CPU counts this process, not the workers that load images
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 class Position(NamedTuple):
@@ -27,8 +30,9 @@ class Position(NamedTuple):
     Attributes:
         epoch, step: the next ones, from 0; ``step`` counts within the epoch.
         steps: number of all steps so far.
-        seconds: of training, without evaluations.
+        seconds: of training by ``train.clock``, without evaluations.
         best: highest AP so far.
+        best_epoch: epochs done when it was reached; 0: not evaluated yet.
     """
 
     epoch: int = 0
@@ -36,6 +40,7 @@ class Position(NamedTuple):
     steps: int = 0
     seconds: float = 0.0
     best: float = -1.0
+    best_epoch: int = 0
 
 
 class Trainer:
@@ -69,6 +74,12 @@ class Trainer:
         self.steps = len(loader) // settings["accumulate"]  # of an epoch
         # Sums of this epoch's losses, which checkpoints hold so that a resumed epoch has the same means.
         self._sums: dict[str, float] = {}
+        self._now = lookup(CLOCKS, settings["clock"], "train.clock")
+        if settings["patience"] is not None and not (evaluate and settings["eval_every"]):
+            raise ValueError(
+                f"train.patience={settings['patience']} needs evaluations, by data.val and train.eval_every of 1 or "
+                f"more; got train.eval_every={settings['eval_every']}: choose these, or train.patience=null"
+            )
         self._values: dict[str, Any] | None = None  # of the last whole epoch, until they are logged
         self._pending: tuple[Position, Report] | None = None  # the step whose losses have not been read yet
         self._is_stopping = False  # whether some process was told to stop; all processes agree
@@ -108,13 +119,21 @@ class Trainer:
                 self._save()
                 self.run.keep_epoch(self.position.epoch, self.settings["keep_last"])
             self._finish_epoch(self._values)
+        if self._is_out_of_patience():
+            best = f"{self.position.best:.4f} of epoch {self.position.best_epoch}"
+            log.info("stopped early: no AP above %s in %d epochs", best, self.settings["patience"])
 
     def _is_out_of_time(self) -> bool:
         limit = self.settings["time_limit_s"]
         return limit is not None and self.position.seconds >= limit
 
+    def _is_out_of_patience(self) -> bool:
+        patience = self.settings["patience"]
+        return patience is not None and self.position.epoch - self.position.best_epoch >= patience
+
     def _is_done(self) -> bool:
-        return self.position.epoch >= self.settings["epochs"] or self._is_out_of_time()
+        is_last = self.position.epoch >= self.settings["epochs"]
+        return is_last or self._is_out_of_time() or self._is_out_of_patience()
 
     def _epochs_done(self, step: int) -> float:
         """Epochs done, for the schedule: by steps, or by the share of the time limit."""
@@ -124,7 +143,7 @@ class Trainer:
 
     def _clock(self, started: float) -> float:
         """Seconds since ``started``; where the schedule runs by time, rank 0's for all processes."""
-        seconds = time.perf_counter() - started
+        seconds = self._now() - started
         return seconds if self.settings["time_limit_s"] is None else float(self.world.first(seconds))
 
     def _train_epoch(self) -> dict[str, float]:
@@ -132,7 +151,7 @@ class Trainer:
         first, parts = self.position.step, self.settings["accumulate"]
         self.learner.start_training()
         self.loader.set_epoch(self.position.epoch, first * parts)
-        batches, images, started = iter(self.loader), 0, time.perf_counter()
+        batches, images, started, wall = iter(self.loader), 0, self._now(), time.perf_counter()
         before, rate = self.position.seconds, self.learner.set_rate(self._epochs_done(first))
         with progress(None, f"epoch {self.position.epoch + 1}", total=self.steps, initial=first) as bar:
             for step in range(first, self.steps):
@@ -159,7 +178,8 @@ class Trainer:
         self.position = self.position._replace(seconds=before + elapsed)
         num_summed = max(self._sums.pop("steps", 1), 1)
         means = {name: value / num_summed for name, value in self._sums.items()}
-        return {**means, "lr": rate, "images_per_s": images / elapsed, "seconds": self.position.seconds}
+        speed = images / (time.perf_counter() - wall)
+        return {**means, "lr": rate, "images_per_s": speed, "seconds": self.position.seconds}
 
     def _stop_message(self) -> str:
         return (
@@ -210,7 +230,7 @@ class Trainer:
             metrics = dict(self.evaluate(self.learner.best_model))
             ap = metrics.get("AP")
             if ap is not None and ap > self.position.best:
-                self.position = self.position._replace(best=ap)
+                self.position = self.position._replace(best=ap, best_epoch=self.position.epoch)
                 self.run.save(self.run.best, self._state())
                 self._save()
         self.run.log_epoch({**values, **metrics})

@@ -58,8 +58,9 @@ def translate_weights(
         their_modules = _by_module({name: x for name, x in theirs.items() if family.part_of(name) == part})
         our_modules = _by_module({name: x for name, x in ours.items() if name.startswith(part + ".")})
         if family.is_classifier and (unused := their_modules[len(our_modules) :]):
-            names = ", ".join(name for module in unused for name, _ in module.values())
-            log.info("of %s not used, past the last row that is tapped: %s", family.about, names)
+            names = [name for module in unused for name, _ in module.values()]
+            about = ", ".join(names) if len(names) < 4 else f"{names[0]} to {names[-1]}, {len(names)} tensors"
+            log.info("of %s not used, past the last row that is tapped: %s", family.about, about)
             their_modules = their_modules[: len(our_modules)]
         pairs, failures = _pair_modules(their_modules, our_modules, fit)
         translated |= {name: x for name, x in pairs.items() if name.startswith(wanted)}

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
+from lib.models.convolution import GroupedConv2d, SameConv2d, folded, is_frozen
 from lib.utils.lookup import lookup
 
 ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6, "hard_swish": nn.Hardswish, "swish": nn.SiLU}
@@ -60,41 +60,11 @@ class Conv(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, in_channels, h, w) -> (B, out_channels, h', w')."""
-        y: torch.Tensor = self.act(self.norm(self.conv(x)))
+        if self.training and is_frozen(self.norm):
+            y: torch.Tensor = self.act(folded(self.conv, self.norm, x))
+        else:
+            y = self.act(self.norm(self.conv(x)))
         return y
-
-
-class GroupedConv2d(nn.Conv2d):
-    """A convolution in groups, in single precision where the map is smaller than the kernel.
-
-    There oneDNN (torch 2.13, bf16 on a CPU) does not write the gradient of weights that meet only padding: they get
-    whatever was in that memory, and now and then a step moves them by 10^8, or to NaN.
-    """
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, in_channels, h, w) -> (B, out_channels, h', w')."""
-        if x.is_cpu and torch.is_autocast_enabled("cpu") and min(x.shape[2:]) < max(self.kernel_size):
-            with torch.autocast("cpu", enabled=False):
-                return super().forward(x.float())
-        return super().forward(x)
-
-
-class SameConv2d(nn.Conv2d):
-    """A convolution padded as TensorFlow's "SAME": to ceil(size / stride), the odd pixel right and below.
-
-    At stride 2 on a map of even size, windows are centered on the odd pixels instead of the even ones, so the law of
-    the dual path does not hold there.
-    """
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, in_channels, h, w) -> (B, out_channels, ceil(h / stride), ceil(w / stride))."""
-        pads: list[int] = []
-        for axis in (1, 0):  # F.pad wants the last axis first
-            reach = self.dilation[axis] * (self.kernel_size[axis] - 1) + 1
-            size, stride = x.shape[2 + axis], self.stride[axis]
-            total = max((-(-size // stride) - 1) * stride + reach - size, 0)
-            pads += [total // 2, total - total // 2]
-        return F.conv2d(F.pad(x, pads), self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
 
 class Chain(nn.Module):

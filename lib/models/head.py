@@ -8,7 +8,8 @@ from functools import partial
 import torch
 from torch import nn
 
-from lib.models.blocks import Conv, GroupedConv2d
+from lib.models.blocks import Conv
+from lib.models.convolution import GroupedConv2d
 
 
 class PerLevel(nn.ModuleList):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import distributed, nn
+
+from lib.utils.parts import is_in
 
 
 class _Sum(torch.autograd.Function):
@@ -70,7 +73,14 @@ def norms_of(model: nn.Module) -> list[nn.Module]:
     return [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
 
 
-def freeze_norms_(model: nn.Module) -> None:
-    """Keeps statistics, scales and shifts as they are. Call it again after each ``model.train()``, which undoes it."""
-    for norm in norms_of(model):
-        norm.eval().requires_grad_(False)
+def freeze_norms_(model: nn.Module, parts: Sequence[str] | None = None) -> None:
+    """Keeps statistics, scales and shifts as they are. Call it again after each ``model.train()``, which undoes it.
+
+    Args:
+        parts: names of the model's parts, such as ``backbone.layers.0-2``; None: all of it.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and (
+            parts is None or any(is_in(name, part) for part in parts)
+        ):
+            module.eval().requires_grad_(False)

