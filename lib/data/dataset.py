@@ -10,17 +10,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from lib.data.cache import ImageCache
-from lib.data.formats.coco_json import (
-    Problems,
-    box_fault,
-    check_references,
-    check_structure,
-    choose_categories,
-    first_few,
-    leaves_image,
-    normalized,
-    number_annotations,
-)
+from lib.data.formats import coco_json
+from lib.data.formats.coco_json import Problems, first_few
 from lib.data.formats.registry import read_dataset
 from lib.data.image import ImageError, StoredImage, image_size, read_image
 from lib.structures import IGNORE, Sample
@@ -39,9 +30,8 @@ class Objects(NamedTuple):
 class CocoDataset:
     """Images with boxes, checked when it is made; an image is opened when it is loaded.
 
-    Boxes that leave their image are clipped to it. Unusable ones (not four finite numbers, no area, outside)
-    are dropped and counted. Crowds, and what is marked ``ignore`` or VOC's ``difficult``, get the label IGNORE.
-    Images without objects stay.
+    Boxes that leave their image are clipped to it. Unusable ones (not four finite numbers, no area, outside) are
+    dropped and counted. Crowds, and what is marked ``ignore`` or VOC's ``difficult``, get the label IGNORE.
 
     Args:
         images: the folder of the images.
@@ -54,12 +44,9 @@ class CocoDataset:
             decoded at the scale that is needed. Images that the cache has room for are read in full.
 
     Attributes:
-        classes: names; label ``i + 1`` is ``classes[i]``.
-        category_ids: the file's own ids; label ``i + 1`` is ``category_ids[i]``.
-        image_ids, files: by index.
-        sizes: (N, 2) int64 (height, width) by index.
-        ground_truth: what an evaluator needs, as COCO has it: images, annotations (boxes as in the file,
-            without the dropped ones) and categories.
+        classes, category_ids: names, and the file's own ids; label ``i + 1`` is ``classes[i]``.
+        image_ids, files, sizes: by index; sizes are (N, 2) int64 (height, width).
+        ground_truth: what an evaluator needs, as COCO has it, without the dropped annotations.
         problems: what was wrong, by kind.
     """
 
@@ -73,21 +60,16 @@ class CocoDataset:
         cache_mb: int = 0,
         decode: Literal["full", "reduced"] = "full",
     ):
-        for key, value, choices in (
-            ("bad_boxes", bad_boxes, ("drop", "refuse")),
-            ("data.decode", decode, ("full", "reduced")),
-        ):
-            if value not in choices:
-                raise ValueError(f"{key} must be {' or '.join(choices)}; got {value!r}")
+        if bad_boxes not in ("drop", "refuse"):
+            raise ValueError(f"bad_boxes must be drop or refuse; got {bad_boxes!r}")
+        if decode not in ("full", "reduced"):
+            raise ValueError(f"data.decode must be full or reduced; got {decode!r}")
         self.folder, self.problems, self.decode = Path(images), Problems(), decode
-        content: Mapping[str, Any]
         if isinstance(annotations, Mapping):
-            self.name, content = "annotations", annotations
-            check_structure(content, self.name)
-            check_references(content, self.name)
+            self.name, content = "annotations", coco_json.checked(annotations, "annotations")
         else:
             self.name, content = str(annotations), read_dataset(annotations, images)
-        categories = choose_categories(content["categories"], classes, self.name)
+        categories = coco_json.choose_categories(content["categories"], classes, self.name)
         self.classes, self.category_ids = tuple(categories.values()), tuple(categories)
         records = self._present(content["images"], skip_missing)
         self.image_ids = [record["id"] for record in records]
@@ -95,13 +77,11 @@ class CocoDataset:
         self.sizes = np.array([self._size(record) for record in records], np.int64).reshape(-1, 2)
         self._index_of = {image_id: index for index, image_id in enumerate(self.image_ids)}
         kept = self._usable(content["annotations"], bad_boxes)
-        if number_annotations(kept):
+        if coco_json.number_annotations(kept):
             self.problems.add("annotation ids missing, double or 0, so numbered anew", f"all {len(kept)}")
+        measured = zip(records, self.sizes.tolist(), strict=True)
         self.ground_truth = {
-            "images": [
-                {**record, "height": height, "width": width}
-                for record, (height, width) in zip(records, self.sizes.tolist(), strict=True)
-            ],
+            "images": [{**record, "height": height, "width": width} for record, (height, width) in measured],
             "annotations": kept,
             "categories": [{"id": key, "name": name} for key, name in categories.items()],
         }
@@ -144,13 +124,12 @@ class CocoDataset:
                 continue
             box = annotation.get("bbox")
             name = f"annotation {annotation.get('id', '?')} of {self.files[index]}: {box}"
-            fault = box_fault(box, *sizes[index])
-            if fault:
+            if fault := coco_json.box_fault(box, *sizes[index]):
                 bad.add(fault, name)
                 continue
-            if leaves_image(annotation["bbox"], *sizes[index]):
+            if coco_json.leaves_image(annotation["bbox"], *sizes[index]):
                 self.problems.add("boxes partly outside their image, clipped", name)
-            kept.append(normalized(annotation))
+            kept.append(coco_json.normalized(annotation))
         if bad and bad_boxes == "refuse":
             raise ValueError(
                 f"{self.name} must have boxes with an area inside their images; got {'; '.join(bad.lines())}"
@@ -192,12 +171,8 @@ class CocoDataset:
         height, width = self.sizes[index].tolist()
         is_read_later = self.decode == "reduced" and index >= self._cache.num_images
         decode = partial(self._decode, index)
-        image = StoredImage((height, width), decode) if is_read_later else self.read_pixels(index)
+        image = StoredImage((height, width), decode) if is_read_later else self._cache.get(index, self._decode)
         return Sample(image, *self.objects(index), self.image_ids[index], (height, width))
-
-    def read_pixels(self, index: int) -> np.ndarray:
-        """The stored pixels of an image (H, W, 3) uint8 BGR, from the cache if it is there; maybe read-only."""
-        return self._cache.get(index, self._decode)
 
     def _decode(self, index: int, shrink: int = 1) -> np.ndarray:
         path, (height, width) = self.folder / self.files[index], self.sizes[index]

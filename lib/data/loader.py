@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Sequence
+from functools import partial
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Literal, NamedTuple
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from lib.data.augment.mixing import Dataset, OtherSamples
+from lib.data.augment.mixing import Dataset, load_random
 from lib.data.augment.presets import Compose
 from lib.data.image import ImageError
 from lib.data.sampler import Key, Steps
@@ -32,12 +33,10 @@ class Loader:
     """Iterable of ``Batch``.
 
     Args:
-        dataset: the images.
-        transform: makes each sample the network's size, by ``build_transform``.
-        batch_size: images of a batch of this process; the last of an epoch may be smaller.
+        dataset, transform: the images, and what makes each the network's size, by ``build_transform``.
         channels: order of the channels in ``Batch.images``.
         num_workers: processes that load; 0: load in this one.
-        **order: the options of ``Steps``: which images come, in which order, to which process.
+        batch_size, **order: see ``Steps``: which images come, in which order, to which process.
     """
 
     def __init__(
@@ -119,7 +118,7 @@ class _Prepared(torch.utils.data.Dataset[Any]):
 
     def __init__(self, dataset: Dataset, transform: Compose, seed: int, channels: slice):
         self.dataset, self.transform, self.seed, self.channels = dataset, transform, seed, channels
-        self._others = OtherSamples(dataset)
+        self._others = partial(load_random, dataset)
 
     def __getitem__(self, key: Key) -> Sample | _Failure:
         try:
@@ -128,8 +127,7 @@ class _Prepared(torch.utils.data.Dataset[Any]):
         except (ImageError, OSError) as error:  # a file that the user can replace
             return _Failure(ValueError if isinstance(error, ValueError) else OSError, str(error))
         except Exception as error:
-            place = f"image {key.image} of the data set in epoch {key.epoch}, seed {self.seed}"
-            error.add_note(f"while preparing {place}")
+            error.add_note(f"while preparing image {key.image} of the data set in epoch {key.epoch}, seed {self.seed}")
             raise
         planes = sample.image[..., self.channels].transpose(2, 0, 1)  # (3, H, W)
         return sample._replace(image=np.ascontiguousarray(planes))

@@ -36,10 +36,9 @@ class Steps:
     Args:
         count: images of the data set.
         batch_size: images of a batch of this process; the last of an epoch may be smaller.
-        shuffle: whether each epoch has an order of its own, for training; then every process gets the same
-            number of batches, for which the first images of the order may be repeated. Without it, the order
-            is that of the data set and each image comes exactly once, so that one process may get fewer
-            batches.
+        shuffle: whether each epoch has an order of its own, for training; then every process gets the same number
+            of batches, for which the first images of the order may be repeated. Without it, the order is that of
+            the data set and each image comes exactly once, so that one process may get fewer batches.
         drop_last: leave out the images that do not fill a step of all processes.
         seed: of the order.
         rank, world_size: which of how many processes this is.
@@ -145,9 +144,7 @@ def _earlier(values: np.ndarray) -> np.ndarray:
 def times_of_small(dataset: Any, factor: float) -> np.ndarray | None:
     """How often an epoch has each image (N,): ``factor`` where an object is under 32 x 32 pixels of the original.
 
-    Args:
-        dataset: ``objects(index)`` gives boxes (G, 4) and labels (G,) without opening the image.
-        factor: 1 or more; 1 gives None, each image once.
+    The data set's ``objects(index)`` gives boxes (G, 4) and labels (G,). A factor of 1 gives None, each image once.
     """
     if not 1 <= factor < np.inf:
         raise ValueError(f"data.oversample_small must be 1 (as often as other images) or more; got {factor}")
@@ -163,11 +160,9 @@ def times_of_small(dataset: Any, factor: float) -> np.ndarray | None:
 
 
 def aspect_groups(sizes: np.ndarray, factor: int) -> np.ndarray | None:
-    """The group of aspect ratio of each image (N,) int64, as torchvision forms them.
+    """The group of aspect ratio of each image (N,) int64 by its size (height, width), as torchvision forms them.
 
-    Args:
-        sizes: (N, 2) (height, width).
-        factor: k of 2k + 1 bounds from 1:2 to 2:1, evenly spaced by logarithm; 0 gives None.
+    There are 2 ``factor`` + 1 bounds from 1:2 to 2:1, evenly spaced by logarithm; a factor of 0 gives None.
     """
     if factor < 0:
         raise ValueError(f"data.aspect_groups must be 0 (images of any shape together) or more; got {factor}")

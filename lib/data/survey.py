@@ -35,12 +35,10 @@ class Survey(NamedTuple):
 
 
 def survey(coco: Mapping[str, Any], folder: Path | None = None, open_images: bool = False) -> Survey:
-    """Looks at every image record and annotation.
+    """Looks at every image record and annotation of a data set in COCO's form.
 
-    Args:
-        coco: a data set in COCO's form, with its lists.
-        folder: of the images; None leaves the files unchecked.
-        open_images: decode every image, which detects truncated ones, instead of reading headers only.
+    The files are checked if their ``folder`` is given: only the headers, or with ``open_images`` all of each image,
+    which detects truncated ones.
     """
     problems = Problems()
     images = {record["id"]: record for record in coco["images"]}
@@ -67,8 +65,9 @@ def survey(coco: Mapping[str, Any], folder: Path | None = None, open_images: boo
             owners.add(annotation["image_id"])
             classes[names[annotation["category_id"]]] += 1
             rows.append(row)
-    for name in (name for name, count in classes.items() if not count):
-        problems.add("classes without an object", name)
+    for name, count in classes.items():
+        if not count:
+            problems.add("classes without an object", name)
     table = np.array(rows, np.float64).reshape(-1, 7)
     num_empty = len(images) - len(owners)
     return Survey(len(images), num_empty, problems, classes, table[:, :4], table[:, 4:6], table[:, 6])
@@ -111,8 +110,7 @@ def _usable_row(
             return None
     record, name = images[annotation["image_id"]], _name(annotation, images)
     height, width = record.get("height") or np.inf, record.get("width") or np.inf
-    fault = box_fault(annotation.get("bbox"), height, width)
-    if fault:
+    if fault := box_fault(annotation.get("bbox"), height, width):
         problems.add(fault, name)
         return None
     x, y, w, h = annotation["bbox"]

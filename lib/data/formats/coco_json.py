@@ -78,10 +78,7 @@ def is_coco(path: Path) -> bool:
 
 def read_coco(path: Path, images: Path | None = None) -> dict[str, Any]:
     """The data set of a COCO JSON file; ``images`` is not needed."""
-    content = read_json(path)
-    check_structure(content, str(path))
-    check_references(content, str(path))
-    return content
+    return checked(read_json(path), str(path))
 
 
 def write_coco(coco: Mapping[str, Any], path: Path) -> None:
@@ -126,17 +123,18 @@ def _check_ids(ids: list[Any], where: str) -> None:
         raise ValueError(f"{where} must have each id once; found twice: {first_few(double)}")
 
 
-def check_references(content: Mapping[str, Any], where: str) -> None:
-    """Checks that each annotation belongs to an image and to a category that the file lists."""
+def checked(content: Any, where: str) -> dict[str, Any]:
+    """The content, whose annotations each belong to an image and to a category that it lists; see check_structure."""
+    check_structure(content, where)
     for key, listed in (("image_id", "images"), ("category_id", "categories")):
         known = {entry["id"] for entry in content[listed]}
         stray = [entry[key] for entry in content["annotations"] if entry[key] not in known]
         if stray:
             raise ValueError(
-                f"{where}: each annotation must name one of the file's {listed}; {len(stray)} have an "
-                f"unknown {key} ({first_few(dict.fromkeys(stray))}): add these {listed} to the file or "
-                "remove the annotations"
+                f"{where}: each annotation must name one of the file's {listed}; {len(stray)} have an unknown {key} "
+                f"({first_few(dict.fromkeys(stray))}): add these {listed} to the file or remove the annotations"
             )
+    return content  # type: ignore[no-any-return]
 
 
 def choose_categories(categories: list[Mapping[str, Any]], classes: Iterable[str] | None, where: str) -> dict[int, str]:
