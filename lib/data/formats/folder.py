@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -35,9 +35,7 @@ def images_beside(path: Path, split: str) -> Path:
     for folder in (above / "JPEGImages", above / "images"):
         if folder.is_dir():
             return folder
-    raise FileNotFoundError(
-        f"{above} must have its images in JPEGImages or images; it has neither: set data.{split}.images"
-    )
+    raise FileNotFoundError(f"{above} must have its images in JPEGImages or images; set data.{split}.images")
 
 
 def images_by_stem(folder: Path) -> dict[str, Path]:
@@ -46,14 +44,14 @@ def images_by_stem(folder: Path) -> dict[str, Path]:
         raise FileNotFoundError(f"image folder {folder} must exist; there is none: name it with --images")
     files: dict[str, Path] = {}
     for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES):
-        stem = stem_below(folder, path)
+        stem = stem_of(folder, path)
         if stem in files:
             raise ValueError(f"images must have different names; got {files[stem]} and {path}: rename one")
         files[stem] = path
     return files
 
 
-def stem_below(folder: Path, path: Path) -> str:
+def stem_of(folder: Path, path: Path) -> str:
     """The path of a file below ``folder`` without its suffix."""
     return path.relative_to(folder).with_suffix("").as_posix()
 
@@ -84,13 +82,20 @@ def pages(folder: Path, coco: Mapping[str, Any], suffix: str) -> Iterator[Page]:
             )
         stem = name.with_suffix("").as_posix()
         if stem in taken:
-            raise ValueError(
-                f"images must have different names without their suffix; got {taken[stem]} and {name}: rename one"
-            )
+            raise ValueError(f"images must differ by more than their suffix; got {taken[stem]} and {name}: rename one")
         taken[stem] = str(name)
         path = folder / f"{stem}{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
         yield Page(record, grouped[record["id"]], path)
+
+
+def write_texts(
+    folder: Path, coco: Mapping[str, Any], line: Callable[[Mapping[str, Any], Mapping[str, Any]], str]
+) -> None:
+    """Writes a text file for each image, with the ``line(record, annotation)`` of each of its annotations."""
+    for page in pages(folder, coco, ".txt"):
+        lines = [line(page.record, annotation) + "\n" for annotation in page.annotations]
+        page.path.write_text("".join(lines), encoding="utf-8")
 
 
 def number_text(value: float) -> str:

@@ -18,9 +18,9 @@ from lib.data.formats.folder import (
     images_by_stem,
     inner_folder,
     number_text,
-    pages,
     read_lines,
-    stem_below,
+    stem_of,
+    write_texts,
 )
 from lib.data.image import image_size
 
@@ -43,11 +43,9 @@ def read_visdrone(folder: Path, images: Path | None = None) -> dict[str, Any]:
     files, builder = images_by_stem(images), CocoBuilder()
     paths = sorted(texts.rglob("*.txt"))
     for image_id, path in zip(image_ids([path.stem for path in paths]), paths, strict=True):
-        file = files.get(stem_below(texts, path))
+        file = files.get(stem_of(texts, path))
         if file is None:
-            raise FileNotFoundError(
-                f"the image of {path} must be there; there is none in {images}: name the folder by --images"
-            )
+            raise FileNotFoundError(f"the image of {path} must be there; there is none in {images}: set --images")
         builder.add_image(image_id, file.relative_to(images).as_posix(), image_size(file))
         for where, numbers in read_lines(path, ",", range(8, 9)):
             _add_line(builder, image_id, where, numbers)
@@ -70,14 +68,13 @@ def write_visdrone(coco: Mapping[str, Any], folder: Path) -> None:
     """Writes one text file per image to ``folder/annotations``. Classes must have VisDrone's names."""
     numbers = {"ignored regions": _REGION} | {name: index for index, name in enumerate(NAMES, 1)}
     names = {entry["id"]: str(entry["name"]).lower().replace("_", "-") for entry in coco["categories"]}
-    unknown = sorted({names[entry["category_id"]] for entry in coco["annotations"]} - set(numbers))
-    if unknown:
+    if unknown := sorted({names[entry["category_id"]] for entry in coco["annotations"]} - set(numbers)):
         raise ValueError(f"classes of VisDrone are {', '.join(NAMES)}; got {', '.join(unknown)}: choose another format")
-    for page in pages(folder / "annotations", coco, ".txt"):
-        lines = []
-        for entry in page.annotations:
-            number = _REGION if entry.get("ignored_region") else numbers[names[entry["category_id"]]]
-            score = int(number not in (_REGION, _OTHERS))
-            rest = (score, number, entry.get("truncated", 0), entry.get("occluded", 0))
-            lines.append(",".join(map(number_text, (*entry["bbox"], *rest))) + "\n")
-        page.path.write_text("".join(lines), encoding="utf-8")
+
+    def line(_: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
+        number = _REGION if entry.get("ignored_region") else numbers[names[entry["category_id"]]]
+        score = int(number not in (_REGION, _OTHERS))
+        values = (*entry["bbox"], score, number, entry.get("truncated", 0), entry.get("occluded", 0))
+        return ",".join(map(number_text, values))
+
+    write_texts(folder / "annotations", coco, line)

@@ -16,9 +16,8 @@ from lib.data.formats.coco_json import CocoBuilder
 from lib.data.formats.folder import image_ids, inner_folder, number_text, pages
 
 NAMES = (
-    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
-    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa"),
-    *("train", "tvmonitor"),
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
+    *("horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
 _FLAGS = ("difficult", "truncated", "occluded", "iscrowd", "ignore", "ignored_region")
 
@@ -56,10 +55,7 @@ def is_voc(path: Path) -> bool:
 
 
 def read_voc(folder: Path, images: Path | None = None) -> dict[str, Any]:
-    """A folder of XML files, or a devkit's ``VOC2007`` above ``Annotations``, in COCO form.
-
-    ``images`` is not needed: the XML tells names and sizes.
-    """
+    """A folder of XML files, or a devkit's ``VOC2007`` above ``Annotations``, in COCO form; no images are needed."""
     paths = sorted(inner_folder(folder, "Annotations").rglob("*.xml"))
     return read_files(map(XmlFile, image_ids([path.stem for path in paths]), paths))
 

@@ -32,14 +32,9 @@ def generate(
     done; a set that was left unfinished, or made with other parameters, is made anew.
 
     Args:
-        root: a folder that is new, empty, or was made by this function.
-        num_train, num_val: images of each split.
-        seed: of everything random; image ``i`` does not depend on how many others there are.
-        progress: whether a bar is shown.
+        root: a folder that is new, empty, or was made by this function. It is returned.
+        num_train, num_val: images of each split; image ``i`` does not depend on how many others there are.
         **options: see ``SceneOptions``.
-
-    Returns:
-        ``root`` as a Path.
     """
     scene = SceneOptions(**options)
     counts = {"num_train": num_train, "num_val": num_val, "seed": seed}

@@ -18,35 +18,22 @@ CLUTTERED = -1  # owner of the pixels under clutter
 
 
 class SceneOptions(NamedTuple):
-    """What scenes are drawn.
+    """What scenes are drawn; pairs are the least and the greatest value."""
 
-    Attributes:
-        num_classes: how many of SHAPES occur, from the first.
-        image_sizes: least and greatest height, and width, pixels.
-        object_sizes: least and greatest longer side of an object, pixels, but at most 0.6 of the image's shorter
-            side; four of five stay under 32.
-        objects, clutter: least and greatest number in an image. Clutter belongs to no class.
-    """
-
-    num_classes: int = 8
-    image_sizes: tuple[int, int] = (240, 480)
+    num_classes: int = 8  # how many of SHAPES occur, from the first
+    image_sizes: tuple[int, int] = (240, 480)  # height, and width, pixels
+    # Longer side of an object, pixels, but at most 0.6 of the image's shorter side; four of five stay under 32.
     object_sizes: tuple[float, float] = (6, 150)
-    objects: tuple[int, int] = (0, 14)
-    clutter: tuple[int, int] = (4, 16)
+    objects: tuple[int, int] = (0, 14)  # in an image
+    clutter: tuple[int, int] = (4, 16)  # in an image; it belongs to no class
 
 
 class Scene(NamedTuple):
-    """A drawn image with its objects.
+    """A drawn image with its objects."""
 
-    Attributes:
-        image: (H, W, 3) uint8 BGR.
-        boxes: (G, 4) float64 xyxy, tight around the visible part of each object, pixels of ``image``.
-        labels: (G,) int64, 1 .. num_classes, in the order of SHAPES.
-    """
-
-    image: np.ndarray
-    boxes: np.ndarray
-    labels: np.ndarray
+    image: np.ndarray  # (H, W, 3) uint8 BGR
+    boxes: np.ndarray  # (G, 4) float64 xyxy, tight around the visible part of each object, pixels of the image
+    labels: np.ndarray  # (G,) int64, 1 .. num_classes, in the order of SHAPES
 
 
 def _clouds(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -162,18 +149,13 @@ def _size(rng: np.random.Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def _colors(rng: np.random.Generator, under: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A fill that stands out from the mean color under it, and an accent that stands out from the fill."""
-    fill = accent = under
+def _color_on(rng: np.random.Generator, ground: np.ndarray) -> np.ndarray:
+    """(3,) float32 BGR: a random color that stands out from that of the ground, if one of the tries does."""
     for _ in range(NUM_TRIES):
-        fill = rng.integers(0, 256, 3).astype(np.float32)
-        if abs(fill.mean() - under.mean()) >= MIN_CONTRAST:
+        color = rng.integers(0, 256, 3).astype(np.float32)
+        if abs(color.mean() - ground.mean()) >= MIN_CONTRAST:
             break
-    for _ in range(NUM_TRIES):
-        accent = rng.integers(0, 256, 3).astype(np.float32)
-        if abs(accent.mean() - fill.mean()) >= MIN_CONTRAST:
-            break
-    return fill, accent
+    return color
 
 
 def _put_one(canvas: Canvas, rng: np.random.Generator, name: str | None, size: float) -> bool:
@@ -188,7 +170,8 @@ def _put_one(canvas: Canvas, rng: np.random.Generator, name: str | None, size: f
         center = rng.uniform(0, (width, height))
         x, y, reach = *center.astype(int), max(int(size / 2), 1)
         under = canvas.image[max(y - reach, 0) : y + reach, max(x - reach, 0) : x + reach].mean(axis=(0, 1))
-        fill, accent = _colors(rng, under)
+        fill = _color_on(rng, under)
+        accent = _color_on(rng, fill)
         if canvas.try_put(render(outline, to_plane, texture, fill, accent, center), name is not None):
             return True
     return False

@@ -20,16 +20,10 @@ SUBPIXEL_BITS = 4  # of the coordinates that cv2.fillPoly takes
 
 
 class Patch(NamedTuple):
-    """A drawn thing: its pixels, not yet on an image.
+    """A drawn thing, not yet on an image; its pixel (0, 0) goes to ``left``, ``top``, maybe outside of it."""
 
-    Attributes:
-        color: (h, w, 3) float32 BGR, 0 .. 255.
-        alpha: (h, w) float32 in 0 .. 1, the share of each pixel that the thing covers.
-        left, top: where pixel (0, 0) of the patch lies in the image; maybe outside of it.
-    """
-
-    color: np.ndarray
-    alpha: np.ndarray
+    color: np.ndarray  # (h, w, 3) float32 BGR, 0 .. 255
+    alpha: np.ndarray  # (h, w) float32 in 0 .. 1, the share of each pixel that the thing covers
     left: int
     top: int
 
@@ -128,12 +122,8 @@ def _zigzag(rng: np.random.Generator) -> Outline:
 
 
 # Distractors, which belong to no class: drawn with the same colors, textures and sizes as objects.
-CLUTTER: dict[str, Callable[[np.random.Generator], Outline]] = {
-    "blob": _blob,
-    "rod": _rod,
-    "arc": _arc,
-    "zigzag": _zigzag,
-}
+CLUTTER: dict[str, Callable[[np.random.Generator], Outline]]
+CLUTTER = {"blob": _blob, "rod": _rod, "arc": _arc, "zigzag": _zigzag}
 
 
 class Posed(NamedTuple):
@@ -144,13 +134,7 @@ class Posed(NamedTuple):
 
 
 def pose(outline: Outline, size: float, rng: np.random.Generator) -> Posed:
-    """The outline tilted, stretched and scaled at random.
-
-    Args:
-        outline: any contours.
-        size: longer side of the box around the result, pixels; its center is the origin.
-        rng: source of tilt and stretch.
-    """
+    """The outline tilted and stretched at random, its box around the origin with a longer side of ``size`` pixels."""
     tilt, stretch = rng.uniform(-MAX_TILT, MAX_TILT), MAX_STRETCH ** rng.uniform(-0.5, 0.5)
     turn = np.array([[np.cos(tilt), -np.sin(tilt)], [np.sin(tilt), np.cos(tilt)]])
     forward = turn @ np.diag([stretch, 1 / stretch])
@@ -165,13 +149,10 @@ def pose(outline: Outline, size: float, rng: np.random.Generator) -> Posed:
 def render(
     outline: Outline, to_plane: np.ndarray, texture: str, fill: np.ndarray, accent: np.ndarray, center: np.ndarray
 ) -> Patch:
-    """Draws a posed outline, anti-aliased; cv2 makes it up to a quarter of a pixel wider.
+    """Draws what ``pose`` gives, anti-aliased; cv2 makes it up to a quarter of a pixel wider.
 
     Args:
-        outline: contours around the origin, in pixels, as ``pose`` gives them.
-        to_plane: (2, 3) map from there to the texture's plane.
-        texture: a key of TEXTURES.
-        fill, accent: (3,) BGR, 0 .. 255.
+        texture: a key of TEXTURES, in the colors ``fill`` and ``accent``, (3,) BGR, 0 .. 255.
         center: (2,) xy in the image, where the outline's origin goes.
     """
     everything = np.concatenate(outline) + center
