@@ -14,7 +14,7 @@ from torch import nn
 from lib import __version__
 from lib.legacy import translate_weights
 from lib.legacy.classes import ClassRows
-from lib.models.separate_norms import with_coarse_statistics
+from lib.models.dual_path import with_coarse_statistics
 from lib.utils.download import fetch
 from lib.utils.files import replacing
 from lib.utils.lookup import suggest

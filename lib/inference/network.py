@@ -12,7 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lib.build import build_normalizer
 from lib.models.detector import Normalizer
-from lib.models.separate_norms import SeparateNorms
+from lib.models.dual_path import SeparateNorms
 from lib.structures import Predictions
 
 

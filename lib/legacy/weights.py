@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from lib.legacy.works import find_family
-from lib.models.separate_norms import COARSE, with_coarse_statistics
+from lib.models.dual_path import COARSE, with_coarse_statistics
 
 log = logging.getLogger(__name__)
 Modules = list[dict[str, tuple[str, torch.Tensor]]]  # [{"weight": (name, tensor), "bias": ...}, ...]
