@@ -1,7 +1,5 @@
 """Reading an image file, in full or at a reduced scale, with a message that says what is wrong; writing one."""
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -56,9 +54,8 @@ def read_image(path: str | Path, shrink: int = 1) -> np.ndarray:
         raise FileNotFoundError(f"image {path} must be a file; there is none: check the folder") from None
     is_jpeg = content[:2].tobytes() == JPEG_START
     # From memory, because cv2.imread silently fills a truncated JPEG up with gray.
-    image = None
-    if content.size:
-        image = cv2.imdecode(content, REDUCED[shrink if is_jpeg else 1] | cv2.IMREAD_IGNORE_ORIENTATION)
+    mode = REDUCED[shrink if is_jpeg else 1] | cv2.IMREAD_IGNORE_ORIENTATION
+    image = cv2.imdecode(content, mode) if content.size else None
     if image is None:
         raise ImageError(f"image {path} must be readable; {_fault(content.tobytes())}: replace the file")
     return image if is_jpeg else block_average(image, shrink, shrink)

@@ -1,7 +1,5 @@
 """Pictures of what augmentation does to images."""
 
-from __future__ import annotations
-
 import math
 from functools import partial
 from typing import NamedTuple
@@ -37,16 +35,12 @@ def drawn_samples(dataset: CocoDataset, transform: Compose, seed: int, count: in
 
 
 def sample_sheet(dataset: CocoDataset, transform: Compose, seed: int, count: int) -> np.ndarray:
-    """(H, W, 3) uint8 BGR: at most ``count`` random images with their boxes, before and after augmentation.
-
-    The augmentation is that of the first epoch of a run with this seed.
-    """
+    """(H, W, 3) uint8 BGR: at most ``count`` images with their boxes, before and after the first epoch's augmentation."""
     pictures = []
     for before, after in drawn_samples(dataset, transform, seed, count):
         side = CELL_SIDE / min(after.image.shape[:2])
         size = (round(after.image.shape[0] * side), round(after.image.shape[1] * side))
-        height, width = before.size
-        title = f"image {before.image_id}, {width} x {height}, {_count(before)}"
+        title = f"image {before.image_id}, {before.size[1]} x {before.size[0]}, {_count(before)}"
         pictures += [titled(_picture(before, dataset.classes, size), title)]
         pictures += [titled(_picture(after, dataset.classes, size), f"augmented, {_count(after)}")]
     return picture_grid(pictures, columns=2 * max(round(math.sqrt(len(pictures) / 4)), 1))

@@ -1,7 +1,5 @@
 """Steps that show a random part of the image."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -51,9 +49,8 @@ class IouCrop(Transform):
         """(T, 4) xyxy crops of the canvas, of a permitted aspect ratio."""
         whole = np.array([canvas[1], canvas[0]])
         sides = rng.uniform(self.min_scale, self.max_scale, (self.tries, 2)) * whole
-        corner = rng.uniform(0, 1, (self.tries, 2)) * (whole - sides)
         is_permitted = sides.max(axis=1) <= self.max_aspect * sides.min(axis=1)
-        return np.concatenate([corner, corner + sides], axis=1)[is_permitted]
+        return windows_at_random(sides, whole, rng)[is_permitted]
 
     def _fits(self, crops: np.ndarray, objects: np.ndarray, min_iou: float) -> np.ndarray:
         """(T,) whether a crop keeps an object and satisfies the rule; an image without objects takes any."""
@@ -77,8 +74,8 @@ class CoverCrop(Transform):
     p: float = number(0.85, 0, 1)
     # The bounds, of which one is drawn: share of the object's area inside the crop.
     min_coverages: Sequence[float] = number((0.2, 0.3, 0.5, 0.7, 0.9, 1.0), 0, 1)
-    area: Sequence[float] = number_range((0.1, 1.0), 0.01, 1)  # of the crop, relative to the image's
-    aspect: Sequence[float] = number_range((0.75, 4 / 3), 0.1, 10)  # ratio of the crop's width to its height
+    area: tuple[float, float] = number_range((0.1, 1.0), 0.01, 1)  # of the crop, relative to the image's
+    aspect: tuple[float, float] = number_range((0.75, 4 / 3), 0.1, 10)  # ratio of the crop's width to its height
     keep: float = number(0.2, 0, 1)  # least share of an object's area for it to stay
     tries: int = number(40, 1, 10_000)
 
@@ -94,11 +91,9 @@ class CoverCrop(Transform):
         """(T, 4) xyxy crops; those that do not fit into the canvas are left out."""
         whole = np.array([canvas[1], canvas[0]])
         area = rng.uniform(*self.area, self.tries) * whole.prod()
-        low, high = np.log(self.aspect)
-        aspect = np.exp(rng.uniform(low, high, self.tries))
+        aspect = np.exp(rng.uniform(*np.log(self.aspect), self.tries))
         sides = np.sqrt(np.stack([area * aspect, area / aspect], axis=1))
-        corner = rng.uniform(0, 1, (self.tries, 2)) * (whole - sides)
-        return np.concatenate([corner, corner + sides], axis=1)[(sides <= whole).all(axis=1)]
+        return windows_at_random(sides, whole, rng)[(sides <= whole).all(axis=1)]
 
 
 @dataclass
@@ -148,6 +143,12 @@ def crop(sample: Sample, window: np.ndarray, keep: float | None = None) -> Sampl
             layers.append(layer._replace(content=tuple(content.tolist())))
     sample = sample._replace(boxes=np.clip(sample.boxes, 0, limits), layers=tuple(layers))
     return selected(sample, _has_area(sample.boxes) & (stays | is_region))
+
+
+def windows_at_random(sides: np.ndarray, whole: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(T, 4) xyxy windows of ``sides`` (T, 2), each at a random place of the ``whole`` (2,), all as (x, y)."""
+    corners = rng.uniform(0, 1, sides.shape) * (whole - sides)
+    return np.concatenate([corners, corners + sides], axis=1)
 
 
 def objects_of(sample: Sample) -> np.ndarray:

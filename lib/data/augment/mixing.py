@@ -1,28 +1,17 @@
 """Steps that add other images, as further layers on the sample's canvas; these are moved and cropped like the first."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from lib.data.augment.affine import canvas_size, moved, overlaid
-from lib.data.augment.crops import areas, crop, intersection
+from lib.data.augment.crops import areas, crop, intersection, windows_at_random
 from lib.data.augment.step import Others, Transform, number, number_range
+from lib.data.dataset import CocoDataset
 from lib.structures import IGNORE, Sample
 
 
-class Dataset(Protocol):
-    """Where samples come from."""
-
-    def __len__(self) -> int: ...
-
-    def load(self, index: int) -> Sample: ...
-
-
-def load_random(dataset: Dataset, rng: np.random.Generator) -> Sample:
+def load_random(dataset: CocoDataset, rng: np.random.Generator) -> Sample:
     """The sample whose index the generator draws."""
     return dataset.load(int(rng.integers(len(dataset))))
 
@@ -36,7 +25,7 @@ class Mosaic(Transform):
 
     p: float = number(0.5, 0, 1)
     # The size of each image, relative to that at which it just fits into the canvas.
-    scale: Sequence[float] = number_range((0.5, 1.0), 0.1, 10)
+    scale: tuple[float, float] = number_range((0.5, 1.0), 0.1, 10)
 
     def apply(self, sample: Sample, rng: np.random.Generator, others: Others) -> Sample:
         height, width = canvas_size(sample)
@@ -80,7 +69,7 @@ class CopyPaste(Transform):
     count: int = number(3, 1, 1000)  # pastes; those that find no free place are left out
     max_side: float = number(32.0, 1, 10_000)  # objects of a smaller area than its square, in pixels, are copied
     p_other: float = number(0.5, 0, 1)  # probability that they come from another image
-    scale: Sequence[float] = number_range((0.8, 1.2), 0.1, 10)  # factor of their size
+    scale: tuple[float, float] = number_range((0.8, 1.2), 0.1, 10)  # factor of their size
     margin: float = number(0.25, 0, 1)  # on each side of the object, in sides of it
     max_overlap: float = number(0.05, 0, 1)  # share of the smaller that a paste and another object have in common
     tries: int = number(20, 1, 10_000)  # places to try for each
@@ -108,14 +97,13 @@ class CopyPaste(Transform):
 
     def _free_place(self, sample: Sample, size: tuple[float, float], rng: np.random.Generator) -> np.ndarray | None:
         """(x, y) of a place on the canvas for a patch of ``size`` (height, width); None: no try was free."""
-        sides, room = np.array(size[::-1]), np.array(canvas_size(sample)[::-1]) - size[::-1]
-        if (room < 0).any():
+        sides, whole = np.array(size[::-1]), np.array(canvas_size(sample)[::-1])
+        if (whole < sides).any():
             return None
-        corners = rng.uniform(0, 1, (self.tries, 2)) * room
-        shared = intersection(np.concatenate([corners, corners + sides], axis=1), sample.boxes)  # (T, G)
+        windows = windows_at_random(np.tile(sides, (self.tries, 1)), whole, rng)
         smaller = np.minimum(areas(sample.boxes), sides.prod())
-        free = (shared <= self.max_overlap * smaller).all(axis=1)
-        return corners[free.argmax()] if free.any() else None
+        free = (intersection(windows, sample.boxes) <= self.max_overlap * smaller).all(axis=1)
+        return windows[free.argmax(), :2] if free.any() else None
 
 
 def _placed(

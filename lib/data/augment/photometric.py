@@ -1,8 +1,5 @@
 """Color distortion, on the small image that the geometric steps have left."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -19,8 +16,8 @@ class Photometric(Transform):
     on_pixels = True
     p: float = number(0.5, 0, 1)  # of each of the four parts
     brightness: float = number(32.0, 0, 255)  # greatest shift of the gray levels, of 255
-    contrast: Sequence[float] = number_range((0.5, 1.5), 0, 100)  # least and greatest factor
-    saturation: Sequence[float] = number_range((0.5, 1.5), 0, 100)
+    contrast: tuple[float, float] = number_range((0.5, 1.5), 0, 100)  # least and greatest factor
+    saturation: tuple[float, float] = number_range((0.5, 1.5), 0, 100)
     hue: float = number(18.0, 0, 180)  # greatest turn in degrees
 
     def __call__(self, sample: Sample, rng: np.random.Generator, others: Others = no_others) -> Sample:

@@ -1,7 +1,5 @@
 """What the steps of augmentation share: how they are called, and their options with the check of them."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from collections.abc import Callable, Sequence
@@ -30,15 +28,10 @@ def number_range(default: tuple[float, float], low: float, high: float) -> Any:
 
 
 class Transform:
-    """A step of augmentation, a dataclass of its options.
+    """A step of augmentation, a dataclass of its options."""
 
-    Attributes:
-        p: probability that it acts; None: it always does.
-        on_pixels: whether it works on the small image, after the resampling; otherwise it moves boxes and layers.
-    """
-
-    p: float | None = None
-    on_pixels = False
+    p: float | None = None  # probability that it acts; None: it always does
+    on_pixels = False  # whether it works on the small image, after the resampling; else it moves boxes and layers
 
     def __post_init__(self: Any) -> None:
         step = re.sub("(?<=.)(?=[A-Z])", "_", type(self).__name__).lower()  # IouCrop: iou_crop
@@ -49,10 +42,7 @@ class Transform:
     def __call__(self, sample: Sample, rng: np.random.Generator, others: Others = no_others) -> Sample:
         """The changed sample; or the sample itself, if the step is not to act this time.
 
-        Args:
-            sample: as the step before has left it.
-            rng: decides all that is random.
-            others: ``others(rng)`` gives another sample of the data set, as loaded.
+        ``rng`` decides all that is random; ``others(rng)`` gives another sample of the data set, as loaded.
         """
         if self.p is not None and rng.random() >= self.p:
             return sample

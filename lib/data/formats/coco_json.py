@@ -3,8 +3,6 @@
 An error of the file as a whole raises. A bad box is one of many, so it is only reported, and can be dropped.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections import Counter
@@ -15,8 +13,10 @@ from typing import Any
 from lib.utils.files import write_json
 from lib.utils.lookup import suggest
 
+Record = Mapping[str, Any]  # an image, an annotation, a category or a whole data set, as COCO has it
 NUM_NAMED = 3  # how many of the faulty things a message lists
 CLIP_TOLERANCE = 1.0  # pixels by which rounding may lead a box out of its image
+IGNORED = ("iscrowd", "ignore", "difficult")  # flags of regions where neither an object nor none is learned
 _REQUIRED = {"images": ("id", "file_name"), "annotations": ("image_id", "category_id"), "categories": ("id", "name")}
 
 
@@ -81,7 +81,7 @@ def read_coco(path: Path, images: Path | None = None) -> dict[str, Any]:
     return checked(read_json(path), str(path))
 
 
-def write_coco(coco: Mapping[str, Any], path: Path) -> None:
+def write_coco(coco: Record, path: Path) -> None:
     """Writes a data set as a COCO JSON file."""
     write_json(path, coco, indent=None)
 
@@ -126,7 +126,7 @@ def checked(content: Any, where: str) -> dict[str, Any]:
     return content  # type: ignore[no-any-return]
 
 
-def choose_categories(categories: list[Mapping[str, Any]], classes: Iterable[str] | None, where: str) -> dict[int, str]:
+def choose_categories(categories: list[Record], classes: Iterable[str] | None, where: str) -> dict[int, str]:
     """Category id -> name, in the order of the labels 1, 2, ...: that of ``classes``; None: all, by rising id."""
     by_name = {str(entry["name"]): entry["id"] for entry in categories}
     if len(by_name) < len(categories):
@@ -163,7 +163,7 @@ def leaves_image(box: Sequence[float], height: float, width: float) -> bool:
     return max(-x, -y, x + w - width, y + h - height) > CLIP_TOLERANCE
 
 
-def normalized(annotation: Mapping[str, Any]) -> dict[str, Any]:
+def normalized(annotation: Record) -> dict[str, Any]:
     """The annotation as an evaluator needs it: area and iscrowd filled in, no polygons."""
     result = {key: value for key, value in annotation.items() if key not in ("segmentation", "keypoints")}
     area = annotation.get("area")
@@ -186,7 +186,7 @@ def number_annotations(annotations: list[dict[str, Any]]) -> bool:
     return True
 
 
-def read_results(path: str | Path, coco: Mapping[str, Any]) -> Any:
+def read_results(path: str | Path, coco: Record) -> Any:
     """The content of a file of detections, usually a list of COCO results, on a data set in COCO's form.
 
     ``image_id`` may be the name of an image file, with or without folder and suffix, ``category_id`` that of a

@@ -1,10 +1,10 @@
 """What formats with one annotation file per image share: image files by name, text files of numbers."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from lib.data.formats.coco_json import Record
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 
@@ -12,8 +12,8 @@ IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 class Page(NamedTuple):
     """One image with its annotations, and the file that they are written to."""
 
-    record: Mapping[str, Any]
-    annotations: list[Mapping[str, Any]]
+    record: Record
+    annotations: list[Record]
     path: Path
 
 
@@ -35,10 +35,10 @@ def images_beside(path: Path, split: str) -> Path:
     for folder in (above / "JPEGImages", above / "images"):
         if folder.is_dir():
             return folder
-    raise FileNotFoundError(f"{above} must have its images in JPEGImages or images; set data.{split}.images")
+    raise FileNotFoundError(f"{above} must have its images in JPEGImages or images; has none: set data.{split}.images")
 
 
-def images_by_stem(folder: Path) -> dict[str, Path]:
+def image_files(folder: Path) -> dict[str, Path]:
     """Path below ``folder`` without the suffix -> image file, for the images of the folder and its subfolders."""
     if not folder.is_dir():
         raise FileNotFoundError(f"image folder {folder} must exist; there is none: name it with --images")
@@ -64,22 +64,20 @@ def image_ids(stems: Sequence[str]) -> list[int]:
     return list(range(1, len(names) + 1))
 
 
-def pages(folder: Path, coco: Mapping[str, Any], suffix: str) -> Iterator[Page]:
+def pages(folder: Path, coco: Record, suffix: str) -> Iterator[Page]:
     """Each image of a data set with its annotations and the file in ``folder`` that is to hold them.
 
     An image whose name would lead out of the folder is refused.
     """
-    grouped: dict[int, list[Mapping[str, Any]]] = {record["id"]: [] for record in coco["images"]}
+    grouped: dict[int, list[Record]] = {record["id"]: [] for record in coco["images"]}
     for annotation in coco["annotations"]:
         grouped[annotation["image_id"]].append(annotation)
     taken: dict[str, str] = {}
     for record in coco["images"]:
         name = PurePosixPath(str(record.get("file_name", "")))
         if not name.name or name.is_absolute() or ".." in name.parts:
-            raise ValueError(
-                f"file_name of each image must be a path below the image folder; got {str(name)!r} of image "
-                f"{record.get('id')}: fix the file"
-            )
+            got = f"{str(name)!r} of image {record.get('id')}"
+            raise ValueError(f"file_name of each image must be a path below the image folder; got {got}: fix the file")
         stem = name.with_suffix("").as_posix()
         if stem in taken:
             raise ValueError(f"images must differ by more than their suffix; got {taken[stem]} and {name}: rename one")
@@ -89,9 +87,7 @@ def pages(folder: Path, coco: Mapping[str, Any], suffix: str) -> Iterator[Page]:
         yield Page(record, grouped[record["id"]], path)
 
 
-def write_texts(
-    folder: Path, coco: Mapping[str, Any], line: Callable[[Mapping[str, Any], Mapping[str, Any]], str]
-) -> None:
+def write_texts(folder: Path, coco: Record, line: Callable[[Record, Record], str]) -> None:
     """Writes a text file for each image, with the ``line(record, annotation)`` of each of its annotations."""
     for page in pages(folder, coco, ".txt"):
         lines = [line(page.record, annotation) + "\n" for annotation in page.annotations]

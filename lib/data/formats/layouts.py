@@ -1,7 +1,5 @@
 """Public data sets by name, as their official archives unpack."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,9 +76,8 @@ def _check(root: Path, wanted: str, archive: str, name: str) -> None:
     if not (root / wanted).exists():
         held = first_few(sorted(path.name for path in root.iterdir())) if root.is_dir() else ""
         fault = f"it holds {held or 'nothing'}" if root.is_dir() else "there is no such folder"
-        raise FileNotFoundError(
-            f"data.layout={name} must find {wanted} in {root}; {fault}: unpack {archive} there, or choose data.root"
-        )
+        advice = f"unpack {archive} there, or choose data.root"
+        raise FileNotFoundError(f"data.layout={name} must find {wanted} in {root}; {fault}: {advice}")
 
 
 def _xml_files(root: Path, part: Part) -> Iterator[XmlFile]:

@@ -1,12 +1,10 @@
 """The formats that data sets are kept in: each is read into COCO's form and written from it, without losing a box."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lib.data.formats.coco_json import is_coco, read_coco, write_coco
+from lib.data.formats.coco_json import Record, is_coco, read_coco, write_coco
 from lib.data.formats.folder import images_beside
 from lib.data.formats.visdrone import is_visdrone, read_visdrone, write_visdrone
 from lib.data.formats.voc import is_voc, read_voc, write_voc
@@ -21,7 +19,7 @@ class Format(NamedTuple):
     """
 
     read: Callable[[Path, Path | None], dict[str, Any]]
-    write: Callable[[Mapping[str, Any], Path], None]
+    write: Callable[[Record, Path], None]
     is_at: Callable[[Path], bool]
     images: Callable[[Path, str], Path] | None
 
@@ -53,12 +51,10 @@ def find_images(path: str | Path, split: str) -> Path:
 
 
 def read_dataset(path: str | Path, images: str | Path | None = None, name: str | None = None) -> dict[str, Any]:
-    """A data set in COCO's form.
+    """A data set in COCO's form: a COCO JSON file, a folder of VOC, YOLO or VisDrone files, or a YOLO data.yaml.
 
-    Args:
-        path: a COCO JSON file, a folder of VOC, YOLO or VisDrone files, or a YOLO data.yaml.
-        images: the folder of the images, if it is not where the format keeps it; YOLO and VisDrone need it.
-        name: the format; None to tell it from the files.
+    YOLO and VisDrone need the folder of the ``images``, if it is not where the format keeps it. ``name`` is the
+    format; None to tell it from the files.
     """
     path = Path(path)
     coco = lookup(FORMATS, name or guess_format(path), "format").read(path, Path(images) if images else None)
@@ -67,6 +63,6 @@ def read_dataset(path: str | Path, images: str | Path | None = None, name: str |
     return coco
 
 
-def write_dataset(coco: Mapping[str, Any], path: str | Path, name: str) -> None:
+def write_dataset(coco: Record, path: str | Path, name: str) -> None:
     """Writes a data set in COCO's form as a file (coco) or a folder (voc, yolo, visdrone)."""
     lookup(FORMATS, name, "format").write(coco, Path(path))

@@ -4,8 +4,6 @@
 more numbers is a polygon, as segmentation sets have it; the box around it is taken.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,16 +11,8 @@ from typing import Any
 
 import yaml
 
-from lib.data.formats.coco_json import CocoBuilder
-from lib.data.formats.folder import (
-    first_line,
-    image_ids,
-    images_by_stem,
-    inner_folder,
-    read_lines,
-    stem_of,
-    write_texts,
-)
+from lib.data.formats.coco_json import IGNORED, CocoBuilder, Record
+from lib.data.formats.folder import first_line, image_files, image_ids, inner_folder, read_lines, stem_of, write_texts
 from lib.data.image import image_size
 
 log = logging.getLogger(__name__)
@@ -42,7 +32,7 @@ def yolo_images(path: Path, split: str = "train") -> Path:
     content = _read_yaml(path)
     name = content.get(split)
     if not isinstance(name, str):
-        raise ValueError(f"{path} must name one folder of images at {split}; got {name!r}: or set data.{split}.images")
+        raise ValueError(f"{path} must name one folder of images at {split}; got {name!r}: set data.{split}.images")
     roots = (path.parent / str(content.get("path") or "."), path.parent)
     # Exporters write ../train/images for the train/images beside the file.
     for folder in (*(root / name for root in roots), path.parent / name.removeprefix("../")):
@@ -59,7 +49,7 @@ def _with_part(folder: Path, old: str, new: str) -> Path:
     return Path(*parts[: places[-1]], new, *parts[places[-1] + 1 :]) if places else folder
 
 
-def _read_yaml(path: Path) -> Mapping[str, Any]:
+def _read_yaml(path: Path) -> Record:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -78,7 +68,7 @@ def read_yolo(folder: Path, images: Path | None = None) -> dict[str, Any]:
     images = images or yolo_images(folder)
     is_yaml = folder.suffix in YAML
     labels = _with_part(images, "images", "labels") if is_yaml else inner_folder(folder, "labels")
-    files = images_by_stem(images)
+    files = image_files(images)
     texts = {stem_of(labels, path): path for path in sorted(labels.rglob("*.txt"))}
     texts.pop("classes", None)
     if stray := [path for stem, path in texts.items() if stem not in files]:
@@ -130,7 +120,7 @@ def _names(labels: Path) -> dict[int, str]:
     return {}
 
 
-def write_yolo(coco: Mapping[str, Any], folder: Path) -> None:
+def write_yolo(coco: Record, folder: Path) -> None:
     """Writes ``labels/*.txt`` and ``data.yaml``; warns of crowds and other flags, which YOLO does not have."""
     categories = sorted(coco["categories"], key=lambda category: category["id"])
     number = {category["id"]: index for index, category in enumerate(categories)}
@@ -138,7 +128,7 @@ def write_yolo(coco: Mapping[str, Any], folder: Path) -> None:
         if not record.get("height") or not record.get("width"):
             raise ValueError(f"image {record['file_name']} must have height and width for YOLO; got none: add them")
 
-    def line(record: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
+    def line(record: Record, entry: Record) -> str:
         (x, y, w, h), width, height = entry["bbox"], record["width"], record["height"]
         values = ((x + w / 2) / width, (y + h / 2) / height, w / width, h / height)
         return " ".join([str(number[entry["category_id"]]), *map(repr, values)])
@@ -147,6 +137,5 @@ def write_yolo(coco: Mapping[str, Any], folder: Path) -> None:
     names = {index: str(category["name"]) for index, category in enumerate(categories)}
     text = yaml.safe_dump({"path": ".", "train": "images", "val": "images", "names": names}, sort_keys=False)
     (folder / "data.yaml").write_text(text, encoding="utf-8")
-    flags = ("iscrowd", "ignore", "difficult")
-    if lost := sum(any(entry.get(key) for key in flags) for entry in coco["annotations"]):
+    if lost := sum(any(entry.get(key) for key in IGNORED) for entry in coco["annotations"]):
         log.warning("flags_lost %d boxes that were crowds, ignored or difficult are plain in YOLO", lost)

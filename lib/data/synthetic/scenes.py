@@ -1,7 +1,5 @@
 """Synthetic scenes: a varied background, overlapping objects and clutter, then blur and noise."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import cv2
@@ -51,8 +49,7 @@ def _lines(rng: np.random.Generator, image: np.ndarray) -> None:
     """Draws floorboards, tiles or a fence onto ``image``: periodic edges that are not objects."""
     height, width = image.shape[:2]
     period, color = int(rng.integers(14, 60)), rng.integers(40, 216, 3).tolist()
-    thickness = int(rng.integers(1, 3))
-    slope = float(rng.uniform(-0.3, 0.3))
+    thickness, slope = int(rng.integers(1, 3)), float(rng.uniform(-0.3, 0.3))
     if rng.random() < 0.6:
         for x in range(-height, width + height, period):
             cv2.line(image, (x, 0), (int(x + slope * height), height), color, thickness, cv2.LINE_AA)
@@ -89,7 +86,6 @@ class Canvas:
         # 1 + index of the object on top of a pixel; 0: none, CLUTTERED: clutter
         self.owner: np.ndarray = np.zeros(image.shape[:2], np.int32)
         self.patches: list[Patch] = []
-        self.windows: list[tuple[slice, slice]] = []
 
     def _cut(self, patch: Patch) -> tuple[Patch, tuple[slice, slice]]:
         """The part of a patch inside the image, and the window of the image that it covers."""
@@ -113,13 +109,12 @@ class Canvas:
         self.image[window] = np.round(under + alpha * (part.color - under)).astype(np.uint8)
         if is_object:
             self.patches.append(patch)
-            self.windows.append(window)
         self.owner[window][solid] = len(self.patches) if is_object else CLUTTERED
         return True
 
     def _visible(self, index: int, window: tuple[slice, slice], solid: np.ndarray) -> float:
         """Share of an object that would be visible if the solid pixels of ``window`` were covered as well."""
-        shown = np.count_nonzero(self.owner[self.windows[index]] == index + 1)
+        shown = np.count_nonzero(self.owner[self._cut(self.patches[index])[1]] == index + 1)
         lost = np.count_nonzero(self.owner[window][solid] == index + 1)
         whole = np.count_nonzero(self.patches[index].alpha > 0.5)
         return float((shown - lost) / whole) if whole else 0.0

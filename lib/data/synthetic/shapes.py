@@ -4,8 +4,6 @@ An outline is a list of closed contours, each (N, 2) float64 xy around the origi
 others make holes (even-odd rule). Its scale does not matter: ``pose`` brings it to the wanted size.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -33,10 +31,6 @@ def _circle(radius: float = 1.0, start: float = 0.0, stop: float = 2 * np.pi, po
     return radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
-def _points(*xy: tuple[float, float]) -> np.ndarray:
-    return np.array(xy, dtype=np.float64)
-
-
 def _star(num_tips: int = 5, inner: float = 0.42) -> np.ndarray:
     angle = np.arange(2 * num_tips) * np.pi / num_tips - np.pi / 2
     radius = np.where(np.arange(2 * num_tips) % 2 == 0, 1.0, inner)
@@ -44,7 +38,7 @@ def _star(num_tips: int = 5, inner: float = 0.42) -> np.ndarray:
 
 
 def _cross(arm: float = 0.33) -> np.ndarray:
-    corner = _points((-arm, -1), (arm, -1), (arm, -arm))
+    corner = np.array([(-arm, -1), (arm, -1), (arm, -arm)])
     quarter = np.array([[0.0, 1.0], [-1.0, 0.0]])  # row vectors turn by 90 degrees
     return np.concatenate([corner @ np.linalg.matrix_power(quarter, k) for k in range(4)])
 
@@ -79,15 +73,15 @@ TEXTURES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "halves": lambda x, y: x > 0,
 }
 
-_ARROW = _points((-1, -0.3), (0.1, -0.3), (0.1, -0.8), (1, 0), (0.1, 0.8), (0.1, 0.3), (-1, 0.3))
-_HOURGLASS = _points((-0.8, -1), (0.8, -1), (0.15, 0), (0.8, 1), (-0.8, 1), (-0.15, 0))
+_ARROW = np.array([(-1, -0.3), (0.1, -0.3), (0.1, -0.8), (1, 0), (0.1, 0.8), (0.1, 0.3), (-1, 0.3)])
+_HOURGLASS = np.array([(-0.8, -1), (0.8, -1), (0.15, 0), (0.8, 1), (-0.8, 1), (-0.15, 0)])
 SHAPES: dict[str, Shape] = {
     "disc": Shape([_circle()], "dots"),
     "ring": Shape([_circle(), _circle(0.55)], "plain"),
     "triangle": Shape([_circle(1.0, -np.pi / 2, 1.5 * np.pi, 3)], "stripes"),
     "cross": Shape([_cross()], "plain"),
     "star": Shape([_star()], "core"),
-    "square": Shape([_points((-1, -1), (1, -1), (1, 1), (-1, 1))], "checks"),
+    "square": Shape([np.array([(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)])], "checks"),
     "crescent": Shape([_crescent()], "plain"),
     "arrow": Shape([_ARROW], "bars"),
     "hourglass": Shape([_HOURGLASS], "stripes"),
@@ -151,9 +145,8 @@ def render(
 ) -> Patch:
     """Draws what ``pose`` gives, anti-aliased; cv2 makes it up to a quarter of a pixel wider.
 
-    Args:
-        texture: a key of TEXTURES, in the colors ``fill`` and ``accent``, (3,) BGR, 0 .. 255.
-        center: (2,) xy in the image, where the outline's origin goes.
+    The texture, a key of TEXTURES, has the colors ``fill`` and ``accent``, (3,) BGR, 0 .. 255. The outline's origin
+    goes to ``center`` (2,) xy of the image.
     """
     everything = np.concatenate(outline) + center
     low, high = np.floor(everything.min(axis=0)).astype(int), np.ceil(everything.max(axis=0)).astype(int)
