@@ -35,7 +35,7 @@ def drawn_samples(dataset: CocoDataset, transform: Compose, seed: int, count: in
 
 
 def sample_sheet(dataset: CocoDataset, transform: Compose, seed: int, count: int) -> np.ndarray:
-    """(H, W, 3) uint8 BGR: at most ``count`` images with their boxes, before and after the first epoch's augmentation."""
+    """(H, W, 3) uint8 BGR: up to ``count`` images with their boxes, before and after the first epoch's augmentation."""
     pictures = []
     for before, after in drawn_samples(dataset, transform, seed, count):
         side = CELL_SIDE / min(after.image.shape[:2])

@@ -17,9 +17,9 @@ KEEP = "keep"  # the mode of IouCrop that does not crop
 class IouCrop(Transform):
     """Crops a random part that overlaps the objects by a random least IoU (SSD, section 2.2).
 
-    A mode is drawn from "keep all", "any crop" and the given bounds; where no try of a mode satisfies it,
-    another mode is drawn. Objects stay if their center is inside, clipped to the crop. Regions to ignore stay
-    if any part of them is inside, and have no influence on the crop.
+    A mode is drawn from "keep all", "any crop" and the given bounds; where no try of a mode satisfies it, another is
+    drawn. Objects stay if their center is inside, clipped to the crop. Regions to ignore stay if any part of them is
+    inside, and have no influence on the crop.
     """
 
     min_ious: Sequence[float] = number((0.1, 0.3, 0.5, 0.7, 0.9), 0, 1)
@@ -91,7 +91,8 @@ class CoverCrop(Transform):
         """(T, 4) xyxy crops; those that do not fit into the canvas are left out."""
         whole = np.array([canvas[1], canvas[0]])
         area = rng.uniform(*self.area, self.tries) * whole.prod()
-        aspect = np.exp(rng.uniform(*np.log(self.aspect), self.tries))
+        low, high = np.log(self.aspect)
+        aspect = np.exp(rng.uniform(low, high, self.tries))
         sides = np.sqrt(np.stack([area * aspect, area / aspect], axis=1))
         return windows_at_random(sides, whole, rng)[(sides <= whole).all(axis=1)]
 

@@ -26,8 +26,8 @@ def generate(
 ) -> Path:
     """Writes ``train/``, ``val/``, ``train.json`` and ``val.json`` under ``root``.
 
-    The same parameters give the same files, to the bit on one machine. If they are there already, nothing is
-    done; a set that was left unfinished, or made with other parameters, is made anew.
+    The same parameters give the same files, to the bit on one machine. If they are there already, nothing is done; a
+    set that was left unfinished, or made with other parameters, is made anew.
 
     Args:
         root: a folder that is new, empty, or was made by this function. It is returned.
