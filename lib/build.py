@@ -21,13 +21,12 @@ from lib.models.backbones import BACKBONES
 from lib.models.backbones.base import Backbone, with_strides
 from lib.models.cost import map_sizes
 from lib.models.detector import Detector, Normalizer
+from lib.models.dual_path import make_dual_path
 from lib.models.head import PREDICTORS, MultiBoxHead
 from lib.models.init import initialize_, set_initial_score_
-from lib.models.necks import NECKS
-from lib.models.necks.base import Neck
+from lib.models.necks import NECKS, Neck
 from lib.models.norm import freeze_norms_
 from lib.models.pretrained import IMAGENET, pretrained, warn_of_other_input, weight_file
-from lib.models.separate_norms import make_dual_path
 from lib.models.taps import Tap, parse_taps
 from lib.multibox.coder import BoxCoder
 from lib.multibox.losses import CLASS_LOSSES, LOSSES, Criterion, Matcher
@@ -242,14 +241,8 @@ def build_dataset(cfg: Mapping[str, Any], split: str, classes: Iterable[str] | N
             f"data.{split}.annotations must be given, a COCO JSON file or a folder of VOC, YOLO or VisDrone files; "
             f"got null: name it, or choose data.layout from {', '.join(LAYOUTS)}"
         )
-    return CocoDataset(
-        images,
-        annotations,
-        classes or data["classes"],
-        bad_boxes=data["bad_boxes"],
-        cache_mb=data["cache_mb"] if split == "train" else 0,
-        decode=data["decode"] if split == "train" else "full",
-    )
+    for_training = {"cache_mb": data["cache_mb"], "decode": data["decode"]} if split == "train" else {}
+    return CocoDataset(images, annotations, classes or data["classes"], bad_boxes=data["bad_boxes"], **for_training)
 
 
 def build_augmentation(cfg: Mapping[str, Any], training: bool = True) -> Compose:
@@ -268,27 +261,18 @@ def build_loader(
         rank, world_size: which of how many processes loads. In training they share ``train.batch_size``, and each
             takes its part in ``train.accumulate`` batches; ``evaluation.batch_size`` is that of each.
     """
-    data, train = cfg["data"], cfg["train"]
-    options = {"batch_size": cfg["evaluation"]["batch_size"]}
-    if training:
-        options = {
-            "batch_size": _part_size(train["batch_size"], world_size, train["accumulate"]),
-            "accumulate": train["accumulate"],
+    data, train, channels = cfg["data"], cfg["train"], cfg["input"]["channels"]
+    options = {"num_workers": data["workers"], "seed": cfg["run"]["seed"], "rank": rank, "world_size": world_size}
+    if not training:
+        batch_size = cfg["evaluation"]["batch_size"]
+    else:
+        batch_size = _part_size(train["batch_size"], world_size, train["accumulate"])
+        options |= {
+            **{"shuffle": True, "drop_last": True, "accumulate": train["accumulate"]},
             "times": times_of_small(dataset, data["oversample_small"]),
             "groups": aspect_groups(dataset.sizes, data["aspect_groups"]),
         }
-    return Loader(
-        dataset,
-        build_augmentation(cfg, training),
-        channels=cfg["input"]["channels"],
-        shuffle=training,
-        seed=cfg["run"]["seed"],
-        num_workers=data["workers"],
-        drop_last=training,
-        rank=rank,
-        world_size=world_size,
-        **options,
-    )
+    return Loader(dataset, build_augmentation(cfg, training), batch_size, channels, **options)
 
 
 def _part_size(batch_size: int, world_size: int, accumulate: int) -> int:

@@ -14,7 +14,7 @@ from torch import nn
 from lib import __version__
 from lib.legacy import translate_weights
 from lib.legacy.classes import ClassRows
-from lib.models.separate_norms import with_coarse_statistics
+from lib.models.dual_path import with_coarse_statistics
 from lib.utils.download import fetch
 from lib.utils.files import replacing
 from lib.utils.lookup import suggest
@@ -37,11 +37,7 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def save_weights(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes the part of a run's checkpoint that is needed to use the model, its weights in half precision.
-
-    Args:
-        content: as ``read_run`` gives it.
-    """
+    """Writes the part of a run's ``content`` that is needed to use the model, its weights in half precision."""
     kept = {key: content[key] for key in ("config", "classes", "category_ids")}
     model = {name: x.half() if x.is_floating_point() else x for name, x in content["model"].items()}
     save_checkpoint(path, {"model": model, **kept})
@@ -55,7 +51,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        near = suggest(path.name, [p.name for p in path.parent.glob("*.pth")] if path.parent.is_dir() else [])
+        near = suggest(path.name, [p.name for p in path.parent.glob("*.pth")])
         raise FileNotFoundError(f"a checkpoint must be a file; got {path}, which does not exist{near}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -107,7 +103,7 @@ def load_weights(
 
     Args:
         model: changed in place.
-        source: a checkpoint, or its address: ours, or of another work (lib/legacy/works.py).
+        source: a checkpoint, or its address: ours, or of another work (lib/legacy/families.py).
         scope: prefixes of the parameters to take, such as ``["backbone"]``; None: all.
         sha256: the file's digest, or its first hex digits.
         classes: what happens to class predictors for other classes: see ``ClassRows``.
@@ -125,11 +121,8 @@ def load_weights(
     source_names = content.get("classes") if is_ours(content) else None
     fit = ClassRows(model, classes, names, source_names)
     if is_ours(content):
-        given = {
-            name: value
-            for name, value in with_coarse_statistics(content["model"], model).items()
-            if name.startswith(wanted)
-        }
+        theirs = with_coarse_statistics(content["model"], model)
+        given = {name: value for name, value in theirs.items() if name.startswith(wanted)}
         for name in given.keys() & ours.keys():
             fitted = fit(name, given[name], ours[name])
             given[name] = given[name] if fitted is None else fitted
@@ -158,11 +151,9 @@ def _check_fit(path: Path, given: Mapping[str, torch.Tensor], ours: Mapping[str,
     """Raises unless both have the same names and shapes."""
     problems = [f"{name} is missing" for name in ours if name not in given]
     problems += [f"{name} is not the model's" for name in given if name not in ours]
-    problems += [
-        f"{name} is {tuple(given[name].shape)}, the model's {tuple(tensor.shape)}"
-        for name, tensor in ours.items()
-        if name in given and given[name].shape != tensor.shape
-    ]
+    for name, tensor in ours.items():
+        if name in given and given[name].shape != tensor.shape:
+            problems.append(f"{name} is {tuple(given[name].shape)}, the model's {tuple(tensor.shape)}")
     if problems:
         more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
         raise ValueError(

@@ -1,7 +1,5 @@
 """Decoded images in memory that all loader processes share."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np
@@ -11,17 +9,11 @@ _MB = 2**20
 
 
 class ImageCache:
-    """Keeps the first images of a data set, as many as the budget holds; the process that reads one keeps it for all.
+    """Keeps the first ``num_images`` of a data set, as many as the budget holds; one process reads an image for all.
 
     The memory is shared and allocated at once, so processes that are forked, or that get a pickled copy, see the
     same. They need no lock: two that read the same image write the same bytes, and mark it as kept afterwards.
-
-    Args:
-        sizes: (N, 2) int64 (height, width) by index.
-        megabytes: the budget, in units of 2^20 bytes; 0: nothing is kept.
-
-    Attributes:
-        num_images: how many the budget holds.
+    ``sizes`` is (N, 2) int64 (height, width); the budget counts 2^20 bytes, 0: nothing is kept.
     """
 
     def __init__(self, sizes: np.ndarray, megabytes: int):

@@ -1,7 +1,5 @@
 """A data set in COCO's form: images in a folder, boxes in one JSON file or a format that is read into this form."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -10,23 +8,14 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from lib.data.cache import ImageCache
-from lib.data.formats.coco_json import (
-    Problems,
-    box_fault,
-    check_references,
-    check_structure,
-    choose_categories,
-    first_few,
-    leaves_image,
-    normalized,
-    number_annotations,
-)
+from lib.data.formats import coco_json
+from lib.data.formats.coco_json import IGNORED, Problems, Record, first_few
 from lib.data.formats.registry import read_dataset
 from lib.data.image import ImageError, StoredImage, image_size, read_image
 from lib.structures import IGNORE, Sample
 
-SIZE_BOUNDS = (8, 16, 32, 96)  # of the report's ranges: square root of the box's area, pixels
-IGNORED = ("iscrowd", "ignore", "difficult")  # flags of regions where neither an object nor none is learned
+# The report's ranges, with their lower bounds: square root of the box's area, pixels.
+SIZES = {"under 8": 0, "8 to 16": 8, "16 to 32": 16, "32 to 96": 32, "from 96": 96}
 
 
 class Objects(NamedTuple):
@@ -39,55 +28,45 @@ class Objects(NamedTuple):
 class CocoDataset:
     """Images with boxes, checked when it is made; an image is opened when it is loaded.
 
-    Boxes that leave their image are clipped to it. Unusable ones (not four finite numbers, no area, outside)
-    are dropped and counted. Crowds, and what is marked ``ignore`` or VOC's ``difficult``, get the label IGNORE.
-    Images without objects stay.
+    Boxes that leave their image are clipped to it. Unusable ones (not four finite numbers, no area, outside) are
+    dropped and counted. Crowds, and what is marked ``ignore`` or VOC's ``difficult``, get the label IGNORE.
 
     Args:
-        images: the folder of the images.
+        images, cache_mb: the folder of the images, and the memory for decoded ones, in MB.
         annotations: a COCO JSON file, a file or folder as ``read_dataset`` takes, or content in COCO's form.
         classes: names of the wanted categories, in the order of the labels; None for all, by rising id.
         bad_boxes: whether unusable boxes are dropped, or the file is refused because of them.
         skip_missing: leave out images whose file is missing, instead of refusing.
-        cache_mb: memory for decoded images, in MB.
         decode: whether ``load`` reads an image in ``full``, or leaves a StoredImage, of which ``reduced`` JPEGs are
             decoded at the scale that is needed. Images that the cache has room for are read in full.
 
     Attributes:
-        classes: names; label ``i + 1`` is ``classes[i]``.
-        category_ids: the file's own ids; label ``i + 1`` is ``category_ids[i]``.
-        image_ids, files: by index.
-        sizes: (N, 2) int64 (height, width) by index.
-        ground_truth: what an evaluator needs, as COCO has it: images, annotations (boxes as in the file,
-            without the dropped ones) and categories.
+        classes, category_ids: names, and the file's own ids; label ``i + 1`` is ``classes[i]``.
+        image_ids, files, sizes: by index; sizes are (N, 2) int64 (height, width).
+        ground_truth: what an evaluator needs, as COCO has it, without the dropped annotations.
         problems: what was wrong, by kind.
     """
 
     def __init__(
         self,
         images: str | Path,
-        annotations: str | Path | Mapping[str, Any],
+        annotations: str | Path | Record,
         classes: Iterable[str] | None = None,
         bad_boxes: Literal["drop", "refuse"] = "drop",
         skip_missing: bool = False,
         cache_mb: int = 0,
         decode: Literal["full", "reduced"] = "full",
     ):
-        for key, value, choices in (
-            ("bad_boxes", bad_boxes, ("drop", "refuse")),
-            ("data.decode", decode, ("full", "reduced")),
-        ):
-            if value not in choices:
-                raise ValueError(f"{key} must be {' or '.join(choices)}; got {value!r}")
+        if bad_boxes not in ("drop", "refuse"):
+            raise ValueError(f"bad_boxes must be drop or refuse; got {bad_boxes!r}")
+        if decode not in ("full", "reduced"):
+            raise ValueError(f"data.decode must be full or reduced; got {decode!r}")
         self.folder, self.problems, self.decode = Path(images), Problems(), decode
-        content: Mapping[str, Any]
         if isinstance(annotations, Mapping):
-            self.name, content = "annotations", annotations
-            check_structure(content, self.name)
-            check_references(content, self.name)
+            self.name, content = "annotations", coco_json.checked(annotations, "annotations")
         else:
             self.name, content = str(annotations), read_dataset(annotations, images)
-        categories = choose_categories(content["categories"], classes, self.name)
+        categories = coco_json.choose_categories(content["categories"], classes, self.name)
         self.classes, self.category_ids = tuple(categories.values()), tuple(categories)
         records = self._present(content["images"], skip_missing)
         self.image_ids = [record["id"] for record in records]
@@ -95,20 +74,18 @@ class CocoDataset:
         self.sizes = np.array([self._size(record) for record in records], np.int64).reshape(-1, 2)
         self._index_of = {image_id: index for index, image_id in enumerate(self.image_ids)}
         kept = self._usable(content["annotations"], bad_boxes)
-        if number_annotations(kept):
+        if coco_json.number_annotations(kept):
             self.problems.add("annotation ids missing, double or 0, so numbered anew", f"all {len(kept)}")
+        measured = zip(records, self.sizes.tolist(), strict=True)
         self.ground_truth = {
-            "images": [
-                {**record, "height": height, "width": width}
-                for record, (height, width) in zip(records, self.sizes.tolist(), strict=True)
-            ],
+            "images": [{**record, "height": height, "width": width} for record, (height, width) in measured],
             "annotations": kept,
             "categories": [{"id": key, "name": name} for key, name in categories.items()],
         }
         self._index_boxes(kept)
         self._cache = ImageCache(self.sizes, cache_mb)
 
-    def _present(self, records: list[Mapping[str, Any]], skip_missing: bool) -> list[Mapping[str, Any]]:
+    def _present(self, records: list[Record], skip_missing: bool) -> list[Record]:
         """The image records whose file is there."""
         if not self.folder.is_dir():
             raise FileNotFoundError(f"image folder {self.folder} must exist; there is none: check the path")
@@ -123,7 +100,7 @@ class CocoDataset:
             self.problems.add("images left out, their file is missing", name)
         return [record for record in records if record["file_name"] not in missing]
 
-    def _size(self, record: Mapping[str, Any]) -> tuple[int, int]:
+    def _size(self, record: Record) -> tuple[int, int]:
         """(height, width) as the file says; where it does not say, that of the image."""
         height, width = record.get("height"), record.get("width")
         if height is None and width is None:
@@ -135,7 +112,7 @@ class CocoDataset:
             )
         return height, width
 
-    def _usable(self, annotations: list[Mapping[str, Any]], bad_boxes: str) -> list[dict[str, Any]]:
+    def _usable(self, annotations: list[Record], bad_boxes: str) -> list[dict[str, Any]]:
         """The annotations of the wanted classes and present images that have a usable box."""
         wanted, kept, bad, sizes = set(self.category_ids), [], Problems(), self.sizes.tolist()
         for annotation in annotations:
@@ -144,24 +121,23 @@ class CocoDataset:
                 continue
             box = annotation.get("bbox")
             name = f"annotation {annotation.get('id', '?')} of {self.files[index]}: {box}"
-            fault = box_fault(box, *sizes[index])
-            if fault:
+            if fault := coco_json.box_fault(box, *sizes[index]):
                 bad.add(fault, name)
                 continue
-            if leaves_image(annotation["bbox"], *sizes[index]):
+            if coco_json.leaves_image(annotation["bbox"], *sizes[index]):
                 self.problems.add("boxes partly outside their image, clipped", name)
-            kept.append(normalized(annotation))
+            kept.append(coco_json.normalized(annotation))
         if bad and bad_boxes == "refuse":
             raise ValueError(
-                f"{self.name} must have boxes with an area inside their images; got {'; '.join(bad.lines())}"
-                ": fix them, or set bad_boxes to drop"
+                f"{self.name} must have boxes with an area inside their images; got {'; '.join(bad.lines())}: "
+                "fix them, or set bad_boxes to drop"
             )
         self.problems.update({f"{kind}, dropped": things for kind, things in bad.items()})
         if not kept:
+            faults = "; ".join(bad.lines()) or "an empty data set"
             raise ValueError(
                 f"{self.name} must have at least one usable box of {first_few(self.classes)}; none of its "
-                f"{len(annotations)} annotations is ({'; '.join(bad.lines()) or 'an empty data set'}): "
-                "choose another file or other classes"
+                f"{len(annotations)} annotations is ({faults}): choose another file or other classes"
             )
         return kept
 
@@ -192,12 +168,8 @@ class CocoDataset:
         height, width = self.sizes[index].tolist()
         is_read_later = self.decode == "reduced" and index >= self._cache.num_images
         decode = partial(self._decode, index)
-        image = StoredImage((height, width), decode) if is_read_later else self.read_pixels(index)
+        image = StoredImage((height, width), decode) if is_read_later else self._cache.get(index, self._decode)
         return Sample(image, *self.objects(index), self.image_ids[index], (height, width))
-
-    def read_pixels(self, index: int) -> np.ndarray:
-        """The stored pixels of an image (H, W, 3) uint8 BGR, from the cache if it is there; maybe read-only."""
-        return self._cache.get(index, self._decode)
 
     def _decode(self, index: int, shrink: int = 1) -> np.ndarray:
         path, (height, width) = self.folder / self.files[index], self.sizes[index]
@@ -205,9 +177,8 @@ class CocoDataset:
         stored = image.shape[:2] if shrink == 1 else image_size(path)
         if stored != (height, width):
             raise ImageError(
-                f"image {path} must be as large as {self.name} says, {width}x{height} (width x height); "
-                f"it has {stored[1]}x{stored[0]} stored pixels (EXIF rotation is not applied), so "
-                "boxes would be misplaced: fix the file"
+                f"image {path} must be as large as {self.name} says, {width}x{height} (width x height); it has "
+                f"{stored[1]}x{stored[0]} stored pixels (EXIF rotation is not applied), so boxes would be misplaced"
             )
         return image
 
@@ -216,10 +187,8 @@ class CocoDataset:
         objects = self._labels != IGNORE
         num_empty = np.count_nonzero(np.diff(self._starts) == 0)
         sides = self._boxes[objects, 2:] - self._boxes[objects, :2]
-        bins = np.searchsorted(SIZE_BOUNDS, np.sqrt(sides.prod(axis=1)), side="right")
-        middle = [f"{low} to {high}" for low, high in zip(SIZE_BOUNDS, SIZE_BOUNDS[1:], strict=False)]
-        names = [f"under {SIZE_BOUNDS[0]}", *middle, f"from {SIZE_BOUNDS[-1]}"]
-        by_size = ", ".join(f"{name} px {np.count_nonzero(bins == i)}" for i, name in enumerate(names))
+        numbers, _ = np.histogram(np.sqrt(sides.prod(axis=1)), [*SIZES.values(), np.inf])
+        by_size = ", ".join(f"{name} px {number}" for name, number in zip(SIZES, numbers, strict=True))
         counts = {name: np.count_nonzero(self._labels == i) for i, name in enumerate(self.classes, start=1)}
         absent = [name for name, count in counts.items() if not count]
         return "\n".join(

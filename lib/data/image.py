@@ -1,7 +1,5 @@
 """Reading an image file, in full or at a reduced scale, with a message that says what is wrong; writing one."""
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,12 +12,8 @@ JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 PNG_START, PNG_END = b"\x89PNG", b"IEND"
 _JPEG_SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers of a frame header
 # Scales 1 / n at which a JPEG can be decoded: each 8 x 8 block becomes one of 8 / n pixels a side.
-REDUCED = {
-    1: cv2.IMREAD_COLOR_BGR,
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    8: cv2.IMREAD_REDUCED_COLOR_8,
-}
+REDUCED = {1: cv2.IMREAD_COLOR_BGR}
+REDUCED |= {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
 
 
 class ImageError(ValueError):
@@ -27,11 +21,9 @@ class ImageError(ValueError):
 
 
 class StoredImage:
-    """An image that is decoded when its pixels are asked for, once for each scale.
+    """An image of ``size`` (height, width) that is decoded when its pixels are asked for, once for each scale.
 
-    Args:
-        size: (height, width) of the whole image.
-        read: gives the pixels for a ``shrink``, as ``read_image`` does.
+    ``read`` gives the pixels for a ``shrink``, as ``read_image`` does.
     """
 
     def __init__(self, size: tuple[int, int], read: Callable[[int], np.ndarray]):
@@ -47,18 +39,11 @@ class StoredImage:
 
 
 def read_image(path: str | Path, shrink: int = 1) -> np.ndarray:
-    """The stored pixels of an image file.
+    """The stored pixels of an image file in a format of OpenCV: (ceil(H / shrink), ceil(W / shrink), 3) uint8 BGR.
 
-    Gray images get three equal channels, 16-bit ones are scaled to 8, an alpha channel is left out. A
-    rotation noted in EXIF data is not applied: annotations count the stored pixels.
-
-    Args:
-        path: a file of any format that OpenCV reads.
-        shrink: 1, 2, 4 or 8. A JPEG is decoded at 1 / ``shrink``, which is close to the average over blocks of
-            that size and costs less; other formats are decoded in full and averaged.
-
-    Returns:
-        (ceil(H / shrink), ceil(W / shrink), 3) uint8 BGR.
+    Gray images get three equal channels, 16-bit ones are scaled to 8, an alpha channel is left out. A rotation noted
+    in EXIF data is not applied: annotations count the stored pixels. ``shrink`` is 1, 2, 4 or 8: a JPEG is decoded at
+    1 / ``shrink``, which is close to the average over blocks of that size and costs less; others are averaged.
 
     Raises:
         FileNotFoundError: there is no such file. ImageError: it is no whole image.
@@ -69,9 +54,8 @@ def read_image(path: str | Path, shrink: int = 1) -> np.ndarray:
         raise FileNotFoundError(f"image {path} must be a file; there is none: check the folder") from None
     is_jpeg = content[:2].tobytes() == JPEG_START
     # From memory, because cv2.imread silently fills a truncated JPEG up with gray.
-    image = None
-    if content.size:
-        image = cv2.imdecode(content, REDUCED[shrink if is_jpeg else 1] | cv2.IMREAD_IGNORE_ORIENTATION)
+    mode = REDUCED[shrink if is_jpeg else 1] | cv2.IMREAD_IGNORE_ORIENTATION
+    image = cv2.imdecode(content, mode) if content.size else None
     if image is None:
         raise ImageError(f"image {path} must be readable; {_fault(content.tobytes())}: replace the file")
     return image if is_jpeg else block_average(image, shrink, shrink)
@@ -102,14 +86,9 @@ def write_picture(path: Path, image: np.ndarray, options: Sequence[int] = ()) ->
 
 
 def block_average(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Averages over blocks; the last ones are filled up by repeating the edge.
+    """Averages over blocks of ``width`` x ``height`` pixels; the last ones are filled up by repeating the edge.
 
-    Args:
-        image: (H, W, 3) uint8.
-        width, height: of a block in pixels.
-
-    Returns:
-        (ceil(H / height), ceil(W / width), 3) uint8, rounded.
+    From (H, W, 3) uint8 to (ceil(H / height), ceil(W / width), 3) uint8, rounded.
     """
     if width == height == 1:
         return image

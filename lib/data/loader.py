@@ -1,14 +1,12 @@
 """Batches of a data set, in an order that depends only on (seed, epoch).
 
 What a sample looks like depends only on (seed, epoch, index, how often the epoch had that image before), not on the
-number of workers or processes, nor on the step at which an epoch is resumed. So one process with batch B and N
-processes with batch B / N see the same images at each step, and a resumed run sees those that it would have seen.
+number of workers or processes, nor on the step at which an epoch is resumed.
 """
-
-from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Sequence
+from functools import partial
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Literal, NamedTuple
@@ -18,8 +16,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from lib.data.augment.mixing import Dataset, OtherSamples
+from lib.data.augment.mixing import load_random
 from lib.data.augment.presets import Compose
+from lib.data.dataset import CocoDataset
 from lib.data.image import ImageError
 from lib.data.sampler import Key, Steps
 from lib.structures import BACKGROUND, Batch, Sample, Target
@@ -32,17 +31,15 @@ class Loader:
     """Iterable of ``Batch``.
 
     Args:
-        dataset: the images.
-        transform: makes each sample the network's size, by ``build_transform``.
-        batch_size: images of a batch of this process; the last of an epoch may be smaller.
+        dataset, transform: the images, and what makes each the network's size, by ``build_transform``.
         channels: order of the channels in ``Batch.images``.
         num_workers: processes that load; 0: load in this one.
-        **order: the options of ``Steps``: which images come, in which order, to which process.
+        batch_size, **order: see ``Steps``: which images come, in which order, to which process.
     """
 
     def __init__(
         self,
-        dataset: Dataset,
+        dataset: CocoDataset,
         transform: Compose,
         batch_size: int,
         channels: Literal["bgr", "rgb"] = "bgr",
@@ -101,9 +98,9 @@ def _check_alive(workers: Sequence[BaseProcess]) -> None:
             code = worker.exitcode or 0
             end = f"was killed by {signal.Signals(-code).name}" if code < 0 else "ended"
             raise ChildProcessError(
-                f"loader processes must live as long as the run; number {number} of {len(workers)} (pid "
-                f"{worker.pid}) {end}, as happens where memory, or shared memory in /dev/shm, runs out: choose "
-                "fewer data.workers, a smaller data.cache_mb or smaller batches"
+                f"loader processes must live as long as the run; number {number} of {len(workers)} (pid {worker.pid}) "
+                f"{end}, as happens where memory, or /dev/shm, runs out: choose fewer data.workers, a smaller "
+                "data.cache_mb or smaller batches"
             ) from None
 
 
@@ -117,9 +114,9 @@ class _Failure(NamedTuple):
 class _Prepared(torch.utils.data.Dataset[Any]):
     """Samples as the network takes them, by key."""
 
-    def __init__(self, dataset: Dataset, transform: Compose, seed: int, channels: slice):
+    def __init__(self, dataset: CocoDataset, transform: Compose, seed: int, channels: slice):
         self.dataset, self.transform, self.seed, self.channels = dataset, transform, seed, channels
-        self._others = OtherSamples(dataset)
+        self._others = partial(load_random, dataset)
 
     def __getitem__(self, key: Key) -> Sample | _Failure:
         try:
@@ -128,8 +125,7 @@ class _Prepared(torch.utils.data.Dataset[Any]):
         except (ImageError, OSError) as error:  # a file that the user can replace
             return _Failure(ValueError if isinstance(error, ValueError) else OSError, str(error))
         except Exception as error:
-            place = f"image {key.image} of the data set in epoch {key.epoch}, seed {self.seed}"
-            error.add_note(f"while preparing {place}")
+            error.add_note(f"while preparing image {key.image} of the data set in epoch {key.epoch}, seed {self.seed}")
             raise
         planes = sample.image[..., self.channels].transpose(2, 0, 1)  # (3, H, W)
         return sample._replace(image=np.ascontiguousarray(planes))

@@ -1,13 +1,12 @@
 """Pictures of what augmentation does to images."""
 
-from __future__ import annotations
-
 import math
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from lib.data.augment.mixing import OtherSamples
+from lib.data.augment.mixing import load_random
 from lib.data.augment.presets import Compose
 from lib.data.dataset import CocoDataset
 from lib.structures import IGNORE, Sample
@@ -28,38 +27,26 @@ def drawn_samples(dataset: CocoDataset, transform: Compose, seed: int, count: in
     """``count`` random images of a data set, or all if there are fewer."""
     if count < 1:
         raise ValueError(f"the number of images to draw must be 1 or more; got {count}")
-    indices = np.random.default_rng(seed).permutation(len(dataset))[:count].tolist()
     pairs = []
-    for index in indices:
+    for index in np.random.default_rng(seed).permutation(len(dataset))[:count].tolist():
         before, rng = dataset.load(index), np.random.default_rng([seed, 0, index, 0])
-        pairs.append(Pair(before, transform(before, rng, OtherSamples(dataset))))
+        pairs.append(Pair(before, transform(before, rng, partial(load_random, dataset))))
     return pairs
 
 
 def sample_sheet(dataset: CocoDataset, transform: Compose, seed: int, count: int) -> np.ndarray:
-    """Random images with their boxes, before and after augmentation, side by side.
-
-    Args:
-        dataset: the images and the classes' names.
-        transform: by ``build_transform``.
-        seed: of a run whose first epoch is to be shown.
-        count: images, at most.
-
-    Returns:
-        (H, W, 3) uint8 BGR.
-    """
+    """(H, W, 3) uint8 BGR: up to ``count`` images with their boxes, before and after the first epoch's augmentation."""
     pictures = []
     for before, after in drawn_samples(dataset, transform, seed, count):
         side = CELL_SIDE / min(after.image.shape[:2])
         size = (round(after.image.shape[0] * side), round(after.image.shape[1] * side))
-        height, width = before.size
-        title = f"image {before.image_id}, {width} x {height}, {_count(before)}"
-        pictures += [titled(picture_of(before, dataset.classes, size), title)]
-        pictures += [titled(picture_of(after, dataset.classes, size), f"augmented, {_count(after)}")]
+        title = f"image {before.image_id}, {before.size[1]} x {before.size[0]}, {_count(before)}"
+        pictures += [titled(_picture(before, dataset.classes, size), title)]
+        pictures += [titled(_picture(after, dataset.classes, size), f"augmented, {_count(after)}")]
     return picture_grid(pictures, columns=2 * max(round(math.sqrt(len(pictures) / 4)), 1))
 
 
-def picture_of(sample: Sample, classes: tuple[str, ...], size: tuple[int, int]) -> np.ndarray:
+def _picture(sample: Sample, classes: tuple[str, ...], size: tuple[int, int]) -> np.ndarray:
     """A sample with nothing pending, drawn with its boxes as large as ``size`` (height, width) allows."""
     image = sample.image if isinstance(sample.image, np.ndarray) else sample.image.pixels()
     picture, scale = fitted(image, size)

@@ -1,14 +1,14 @@
 """Which images each process loads, batch by batch: a function of (seed, epoch), whatever the number of processes."""
 
-from __future__ import annotations
-
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
+from lib.data.dataset import CocoDataset
 from lib.structures import IGNORE
 
 SMALL_AREA = 32**2  # px^2 of the original image: COCO's bound of small objects
@@ -23,6 +23,7 @@ class Key(NamedTuple):
     copy: int
 
 
+@dataclass(eq=False)
 class Steps:
     """A batch sampler: the keys of the images of each batch of this process.
 
@@ -33,62 +34,47 @@ class Steps:
     The sampler has no reference to the loader: a circle of references would keep torch from telling its workers to
     stop, and it would wait for each of them for five seconds.
 
-    Args:
-        count: images of the data set.
-        batch_size: images of a batch of this process; the last of an epoch may be smaller.
-        shuffle: whether each epoch has an order of its own, for training; then every process gets the same
-            number of batches, for which the first images of the order may be repeated. Without it, the order
-            is that of the data set and each image comes exactly once, so that one process may get fewer
-            batches.
-        drop_last: leave out the images that do not fill a step of all processes.
-        seed: of the order.
-        rank, world_size: which of how many processes this is.
-        accumulate: batches of a step of the optimizer. All lengths and positions count batches.
-        times: (N,) 1 or more: how often in an epoch each image comes, on average over the epochs; None: once.
-        groups: (N,) int64 from 0: a step of all processes takes images of one group; None: any together.
-
     Attributes:
         num_batches: of a whole epoch of this process; the same in every epoch.
         epoch, start: what the next iteration gives, and the batch that it begins with.
     """
 
-    def __init__(
-        self,
-        count: int,
-        batch_size: int,
-        shuffle: bool = False,
-        drop_last: bool = False,
-        seed: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-        accumulate: int = 1,
-        times: np.ndarray | None = None,
-        groups: np.ndarray | None = None,
-    ):
+    count: int  # images of the data set
+    batch_size: int  # images of a batch of this process; the last of an epoch may be smaller
+    # Whether each epoch has an order of its own, for training; then every process gets the same number of batches,
+    # for which the first images of the order may be repeated. Without it, the order is that of the data set and each
+    # image comes exactly once, so that one process may get fewer batches.
+    shuffle: bool = False
+    drop_last: bool = False  # leave out the images that do not fill a step of all processes
+    seed: int = 0  # of the order
+    rank: int = 0
+    world_size: int = 1  # how many processes there are; this is the one of ``rank``
+    accumulate: int = 1  # batches of a step of the optimizer; all lengths and positions count batches
+    times: np.ndarray | None = None  # (N,) 1 or more: how often an epoch has each image, on average; None: once
+    groups: np.ndarray | None = None  # (N,) int64 from 0: a step of all processes has images of one; None: of any
+
+    def __post_init__(self) -> None:
+        batch_size, world_size, accumulate, rank = self.batch_size, self.world_size, self.accumulate, self.rank
         if batch_size < 1 or not 0 <= rank < world_size:
-            raise ValueError(
-                "a loader must have batch_size 1 or more, and rank below world_size; "
-                f"got {batch_size}, and {rank} of {world_size}"
-            )
-        if not shuffle and (times is not None or groups is not None):
+            got = f"{batch_size}, and {rank} of {world_size}"
+            raise ValueError(f"a loader must have batch_size 1 or more, and rank below world_size; got {got}")
+        if not self.shuffle and (self.times is not None or self.groups is not None):
             raise ValueError("a loader must shuffle to take times or groups; got shuffle=False: omit them")
-        self.count, self.batch_size, self.shuffle, self.drop_last = count, batch_size, shuffle, drop_last
-        self.seed, self.rank, self.world_size, self.times = seed, rank, world_size, times
-        self.groups = np.zeros(count, np.int64) if groups is None else groups
+        self._group = np.zeros(self.count, np.int64) if self.groups is None else self.groups
         self.step_size = world_size * accumulate * batch_size
         self.epoch, self.start = 0, 0
-        sums = np.cumsum(np.bincount(self.groups, times))
+        sums = np.cumsum(np.bincount(self._group, self.times))
         sizes = np.diff(np.floor(sums + _ROUNDING), prepend=0).astype(np.int64)  # images of each group
         full, rest = np.divmod(sizes, self.step_size)
-        shares = -(-(rest if shuffle else np.maximum(rest - rank, 0)) // world_size)
-        num_rest = 0 if drop_last else -(-shares // batch_size)
+        shares = -(-(rest if self.shuffle else np.maximum(rest - rank, 0)) // world_size)
+        num_rest = 0 if self.drop_last else -(-shares // batch_size)
         self.num_batches = int((full * accumulate + num_rest).sum())
-        if drop_last and not self.num_batches:
+        if self.drop_last and not self.num_batches:
             largest = int(sizes.max(initial=0))
+            images = f"{largest} images{'' if self.groups is None else ' of the largest group'}"
             raise ValueError(
-                f"batch_size must be at most {largest // (world_size * accumulate)}, so that the {largest} "
-                f"images{'' if groups is None else ' of the largest group'} fill a step of {world_size} x "
-                f"{accumulate} batches; got {batch_size} with drop_last: choose a smaller one"
+                f"batch_size must be at most {largest // (world_size * accumulate)}, so that the {images} fill a step "
+                f"of {world_size} x {accumulate} batches; got {batch_size} with drop_last: choose a smaller one"
             )
 
     def __len__(self) -> int:
@@ -107,7 +93,7 @@ class Steps:
         """The images of each step of all processes, of one group: a step comes as soon as it has its last image."""
         order = self._order()
         waiting: dict[int, list[Key]] = defaultdict(list)
-        images = zip(self.groups[order].tolist(), order.tolist(), _earlier(order).tolist(), strict=True)
+        images = zip(self._group[order].tolist(), order.tolist(), _earlier(order).tolist(), strict=True)
         for group, index, copy in images:
             waiting[group].append(Key(self.epoch, index, copy))
             if len(waiting[group]) == self.step_size:
@@ -128,7 +114,7 @@ class Steps:
         order = rng.permutation(self.count)
         if self.times is None:
             return order
-        order = order[np.argsort(self.groups[order], kind="stable")]
+        order = order[np.argsort(self._group[order], kind="stable")]
         ends = np.floor(np.cumsum(self.times[order]) + _ROUNDING)
         return rng.permutation(np.repeat(order, np.diff(ends, prepend=0).astype(np.int64)))
 
@@ -142,12 +128,10 @@ def _earlier(values: np.ndarray) -> np.ndarray:
     return counts
 
 
-def times_of_small(dataset: Any, factor: float) -> np.ndarray | None:
+def times_of_small(dataset: CocoDataset, factor: float) -> np.ndarray | None:
     """How often an epoch has each image (N,): ``factor`` where an object is under 32 x 32 pixels of the original.
 
-    Args:
-        dataset: ``objects(index)`` gives boxes (G, 4) and labels (G,) without opening the image.
-        factor: 1 or more; 1 gives None, each image once.
+    A factor of 1 gives None, each image once.
     """
     if not 1 <= factor < np.inf:
         raise ValueError(f"data.oversample_small must be 1 (as often as other images) or more; got {factor}")
@@ -163,11 +147,9 @@ def times_of_small(dataset: Any, factor: float) -> np.ndarray | None:
 
 
 def aspect_groups(sizes: np.ndarray, factor: int) -> np.ndarray | None:
-    """The group of aspect ratio of each image (N,) int64, as torchvision forms them.
+    """The group of aspect ratio of each image (N,) int64 by its size (height, width), as torchvision forms them.
 
-    Args:
-        sizes: (N, 2) (height, width).
-        factor: k of 2k + 1 bounds from 1:2 to 2:1, evenly spaced by logarithm; 0 gives None.
+    There are 2 ``factor`` + 1 bounds from 1:2 to 2:1, evenly spaced by logarithm; a factor of 0 gives None.
     """
     if factor < 0:
         raise ValueError(f"data.aspect_groups must be 0 (images of any shape together) or more; got {factor}")

@@ -1,7 +1,5 @@
 """What is in a data set and what is wrong with it, before anything is trained."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,38 +7,26 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lib.data.formats.coco_json import Problems, box_fault, leaves_image
+from lib.data.formats.coco_json import Problems, Record, box_fault, leaves_image
 from lib.data.image import image_size, read_image
 
 
 class Survey(NamedTuple):
-    """The content and the faults of a data set.
+    """The content and the faults of a data set."""
 
-    Attributes:
-        num_images: images listed. num_empty: of them without an object.
-        problems: kind -> things; empty if all is well.
-        classes: name -> number of objects.
-        boxes: (G, 4) float64 xyxy of the usable objects, clipped to their images, px of the original image.
-        sizes: (G, 2) float64 (height, width) of the image of each.
-        areas: (G,) float64, px^2, which decide the size range: the annotation's, else the box's.
-    """
-
-    num_images: int
-    num_empty: int
-    problems: Problems
-    classes: dict[str, int]
-    boxes: np.ndarray
-    sizes: np.ndarray
-    areas: np.ndarray
+    num_images: int  # images listed
+    num_empty: int  # of them without an object
+    problems: Problems  # empty if all is well
+    classes: dict[str, int]  # name -> number of objects
+    boxes: np.ndarray  # (G, 4) float64 xyxy of the usable objects, clipped to their images, px of the original image
+    sizes: np.ndarray  # (G, 2) float64 (height, width) of the image of each
+    areas: np.ndarray  # (G,) float64, px^2, which decide the size range: the annotation's, else the box's
 
 
-def survey(coco: Mapping[str, Any], folder: Path | None = None, open_images: bool = False) -> Survey:
-    """Looks at every image record and annotation.
+def survey(coco: Record, folder: Path | None = None, open_images: bool = False) -> Survey:
+    """Looks at every image record and annotation of a data set in COCO's form.
 
-    Args:
-        coco: a data set in COCO's form, with its lists.
-        folder: of the images; None leaves the files unchecked.
-        open_images: decode every image, which detects truncated ones, instead of reading headers only.
+    Files are checked if their ``folder`` is given: headers only, or with ``open_images`` all, to detect truncated ones.
     """
     problems = Problems()
     images = {record["id"]: record for record in coco["images"]}
@@ -67,14 +53,15 @@ def survey(coco: Mapping[str, Any], folder: Path | None = None, open_images: boo
             owners.add(annotation["image_id"])
             classes[names[annotation["category_id"]]] += 1
             rows.append(row)
-    for name in (name for name, count in classes.items() if not count):
-        problems.add("classes without an object", name)
+    for name, count in classes.items():
+        if not count:
+            problems.add("classes without an object", name)
     table = np.array(rows, np.float64).reshape(-1, 7)
     num_empty = len(images) - len(owners)
     return Survey(len(images), num_empty, problems, classes, table[:, :4], table[:, 4:6], table[:, 6])
 
 
-def _check_file(record: Mapping[str, Any], folder: Path, open_images: bool, problems: Problems) -> None:
+def _check_file(record: Record, folder: Path, open_images: bool, problems: Problems) -> None:
     path, name = folder / record["file_name"], record["file_name"]
     try:
         height, width = read_image(path).shape[:2] if open_images else image_size(path)
@@ -89,20 +76,20 @@ def _check_file(record: Mapping[str, Any], folder: Path, open_images: bool, prob
             problems.add("images of another size than told (width x height)", f"{name}: {sizes}")
 
 
-def _check_ids(annotations: list[Mapping[str, Any]], problems: Problems) -> None:
+def _check_ids(annotations: list[Record], problems: Problems) -> None:
     """Ids matter to pycocotools, which takes 0 for unmatched."""
     for value, number in Counter(str(annotation.get("id")) for annotation in annotations).items():
         if number > 1 or value in ("0", "None"):
             problems.add("annotation ids that are missing, 0 or double", f"{value} ({number} times)")
 
 
-def _name(annotation: Mapping[str, Any], images: Mapping[int, Mapping[str, Any]]) -> str:
+def _name(annotation: Record, images: Mapping[int, Record]) -> str:
     file = images[annotation["image_id"]]["file_name"]
     return f"{annotation.get('id')} in {file}: {annotation.get('bbox')}"
 
 
 def _usable_row(
-    annotation: Mapping[str, Any], images: Mapping[int, Mapping[str, Any]], names: Mapping[int, str], problems: Problems
+    annotation: Record, images: Mapping[int, Record], names: Mapping[int, str], problems: Problems
 ) -> tuple[float, ...] | None:
     """x1, y1, x2, y2 inside the image, the image's height and width, area; None if the box cannot be used."""
     for key, known in (("image_id", images), ("category_id", names)):
@@ -111,8 +98,7 @@ def _usable_row(
             return None
     record, name = images[annotation["image_id"]], _name(annotation, images)
     height, width = record.get("height") or np.inf, record.get("width") or np.inf
-    fault = box_fault(annotation.get("bbox"), height, width)
-    if fault:
+    if fault := box_fault(annotation.get("bbox"), height, width):
         problems.add(fault, name)
         return None
     x, y, w, h = annotation["bbox"]

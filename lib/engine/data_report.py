@@ -12,8 +12,8 @@ from lib.build import build_detector, input_size
 from lib.config import load_config
 from lib.data.survey import Survey
 from lib.evaluation.protocols import Protocol, side_text
-from lib.evaluation.report.html import page
 from lib.evaluation.report.plots import coverage_figure, histogram_figure
+from lib.evaluation.report.style import page
 from lib.models.cost import map_sizes
 from lib.multibox.coverage import best_overlaps, fit_boxes
 from lib.multibox.priors import PriorGenerator

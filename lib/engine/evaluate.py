@@ -26,7 +26,7 @@ class Evaluation:
     """
 
     def __init__(self, cfg: Mapping[str, Any], dataset: CocoDataset, device: torch.device, world: World):
-        self.cfg, self.dataset, self.device = cfg, dataset, device
+        self.cfg, self.dataset, self.device, self.world = cfg, dataset, device, world
         self.loader = build_loader(cfg, dataset, training=False, rank=world.rank, world_size=world.size)
         self.normalizer = build_normalizer(cfg).to(device)
         self.postprocess, self.protocol = build_postprocess(cfg), build_protocol(cfg)
@@ -48,5 +48,6 @@ class Evaluation:
             for image_id, detections in zip(batch.image_ids.tolist(), results, strict=True):
                 evaluator.update(image_id, detections)
         model.train(was_training)
-        evaluator.gather_()
+        for state in self.world.gather(evaluator.state()):
+            evaluator.merge(state)
         return evaluator

@@ -24,14 +24,10 @@ log = logging.getLogger(__name__)
 def evaluate(
     ground_truth: GroundTruth, detections: DetectionTable, protocol: Protocol, engine: str = "hotcoco"
 ) -> Result:
-    """Judges detections against a ground truth.
+    """Judges detections against a ground truth of the same images and classes.
 
-    Args:
-        ground_truth: of the images that count, with or without objects.
-        detections: of the same images and classes.
-        protocol: ranges, thresholds, limits.
-        engine: "hotcoco" or "pycocotools"; their results are equal to the bit. Protocols with rules that neither
-            knows, those of VOC and VisDrone, are computed by ``lib/evaluation/voc_visdrone.py`` instead.
+    The results of the engines "hotcoco" and "pycocotools" are equal to the bit. Protocols with rules that neither
+    knows, those of VOC and VisDrone, are computed by ``lib/evaluation/voc_visdrone.py`` instead.
     """
     run = lookup(ENGINES, engine, "evaluation.engine")
     if protocol.is_beyond_coco:
@@ -51,8 +47,7 @@ class Evaluator:
     Args:
         ground_truth: a data set in COCO form: images, annotations, categories.
         category_ids: category id of label 1, 2, ...
-        protocol: see ``make_protocol``.
-        engine: "hotcoco" or "pycocotools".
+        protocol, engine: as for ``evaluate``.
     """
 
     def __init__(
@@ -91,16 +86,6 @@ class Evaluator:
         """Adds what another process collected; images that are already here stay as they are."""
         for image_id, rows in state.items():
             self._rows.setdefault(image_id, rows)
-
-    def gather_(self) -> None:
-        """Adds what every rank of a distributed run collected; in a single process it does nothing."""
-        from torch import distributed  # here, because programs without torch use this module too
-
-        if distributed.is_available() and distributed.is_initialized():
-            states: list[Any] = [None] * distributed.get_world_size()
-            distributed.all_gather_object(states, self.state())
-            for state in states:
-                self.merge(state)
 
     def results(self) -> list[dict[str, Any]]:
         """The detections as a COCO results list, by image id."""

@@ -41,7 +41,7 @@ class Matches(NamedTuple):
         detection: (C,) int64, ascending.
         object: (C, T, A) int64, the object that is found, or NONE.
         rank: (D,) int64, place by falling score among what the limit counts together, from 0.
-        object_ignored: (G, A) bool, objects to be ignored, or outside the range.
+        object_ignored: (G, A) bool, see ``not_counting``.
         uncounted: (D, A) bool, detections that are ignored unless they find an object: those beyond the
             protocol's highest limit, or outside the range.
     """
@@ -114,11 +114,16 @@ def match(ground_truth: GroundTruth, detections: DetectionTable, protocol: Proto
         is_beyond = rank >= protocol.limits[-1]
         uncounted |= is_beyond[:, None]
         pairs = Pairs(*(values[~is_beyond[pairs.detection]] for values in pairs))
-    object_ignored = ground_truth.ignore[:, None] | _outside(ground_truth.area, protocol)
+    object_ignored = not_counting(ground_truth, protocol)
     listed, row = np.unique(pairs.detection, return_inverse=True)
     pairs = pairs._replace(detection=row)
     objects = rule(pairs, detections.select(listed), object_ignored, is_region, thresholds)
     return Matches(listed, objects, rank, object_ignored, uncounted)
+
+
+def not_counting(ground_truth: GroundTruth, protocol: Protocol) -> np.ndarray:
+    """(G, A) bool, objects to be ignored, or outside the range; a bound belongs to both of its ranges."""
+    return ground_truth.ignore[:, None] | _outside(ground_truth.area, protocol)
 
 
 def _outside(areas: np.ndarray, protocol: Protocol) -> np.ndarray:

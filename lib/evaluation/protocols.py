@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from lib.utils.lookup import lookup
+from lib.utils.lookup import accepts, lookup
 
 HUGE = 1e5**2  # px^2: upper bound of an open range, as in COCO's own code
 COCO_IOU = tuple(np.linspace(0.5, 0.95, 10).tolist())  # multiples of 0.05 would differ in the last bit
@@ -131,10 +131,9 @@ def make_protocol(
     iou_thresholds: Sequence[float] | None = None,
     max_detections: Sequence[int] | None = None,
 ) -> Protocol:
-    """A protocol by name, with what a config replaces in it.
+    """A protocol by its name in ``PROTOCOLS``, with what a config replaces in it.
 
     Args:
-        protocol: a name of ``PROTOCOLS``.
         ranges: name -> [lowest, highest] area in px^2 of the original image; null or .inf leaves the upper end
             open. They replace the protocol's ranges except the headline's.
         iou_thresholds: in (0, 1].
@@ -188,14 +187,10 @@ def _check_range(name: str, bounds: Sequence[float | None], headline: str) -> tu
     return float(pair[0]), float(pair[1])
 
 
-def _are_numbers(values: object) -> bool:
+def _are_numbers(values: Any) -> bool:
     """Whether this is a list of at least one finite number."""
-    return (
-        isinstance(values, (list, tuple))
-        and len(values) > 0
-        and all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
-        and all(map(math.isfinite, values))
-    )
+    is_list = isinstance(values, (list, tuple)) and len(values) > 0
+    return is_list and all(accepts(value, float) and math.isfinite(value) for value in values)
 
 
 def parse_ranges(texts: Sequence[str]) -> dict[str, list[float | None]]:

@@ -11,10 +11,9 @@ import numpy as np
 
 from lib.evaluation.arrays import GroundTruth
 from lib.evaluation.engines import Curves
+from lib.evaluation.matching import not_counting
 from lib.evaluation.protocols import Metric, Protocol, side_text
 from lib.utils.table import Row, align, cell_text
-
-Numbers = dict[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -40,18 +39,14 @@ class Result:
         values = values[values > -1]
         return float(np.mean(values)) if values.size else None
 
-    def _numbers(self, category: int | None = None) -> Numbers:
+    def numbers(self, category: int | None = None) -> dict[str, float | None]:
+        """Key -> number, of one class or over all."""
         return {key: self.value(metric, category) for key, metric in self.protocol.metrics().items()}
 
     @property
-    def metrics(self) -> Numbers:
+    def metrics(self) -> dict[str, float | None]:
         """Key -> number over all classes."""
-        return self._numbers()
-
-    @property
-    def per_class(self) -> dict[str, Numbers]:
-        """Class name -> the same keys."""
-        return {name: self._numbers(index) for index, name in enumerate(self.names)}
+        return self.numbers()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -60,12 +55,9 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """What test.py and tools/evaluate.py write; docs/evaluation.md describes it."""
-        return {
-            "metrics": self.metrics,
-            "per_class": self.per_class,
-            "protocol": self.protocol.name,
-            "counts": self.counts,
-        }
+        per_class = {name: self.numbers(index) for index, name in enumerate(self.names)}
+        about = {"protocol": self.protocol.name, "counts": self.counts}
+        return {"metrics": self.metrics, "per_class": per_class, **about}
 
     def to_csv(self) -> str:
         """One line for each class and range: bounds in px^2, objects, AP and AR; empty where there is no object."""
@@ -86,11 +78,11 @@ class Result:
 
     def size_rows(self) -> list[Row]:
         """Header, and one row for each range: name, side, objects, AP and AR."""
-        columns = self._columns()
+        columns, counts = self._columns(), self.counts
         rows: list[Row] = [("range", "side, px", "objects", *columns)]
         for area, (name, bounds) in enumerate(self.protocol.ranges.items()):
-            values = [self.value(metric._replace(area=area)) for metric in columns.values()]
-            rows.append((name, side_text(bounds), self.counts[name], *values))
+            values = (self.value(metric._replace(area=area)) for metric in columns.values())
+            rows.append((name, side_text(bounds), counts[name], *values))
         return rows
 
     def class_rows(self) -> list[Row]:
@@ -120,7 +112,5 @@ class Result:
 def count_objects(ground_truth: GroundTruth, protocol: Protocol) -> np.ndarray:
     """(K, A) int64, the objects that count, by class and range; a bound belongs to both of its ranges."""
     counts = np.zeros((len(ground_truth.names), len(protocol.ranges)), np.int64)
-    for index, (low, high) in enumerate(protocol.ranges.values()):
-        inside = ~ground_truth.ignore & (ground_truth.area >= low) & (ground_truth.area <= high)
-        counts[:, index] = np.bincount(ground_truth.category[inside], minlength=len(counts))
+    np.add.at(counts, ground_truth.category, ~not_counting(ground_truth, protocol))
     return counts

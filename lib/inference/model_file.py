@@ -33,13 +33,7 @@ class Loaded(NamedTuple):
 def load_detector(
     checkpoint: str | Path, cfg: str | Path | Mapping[str, Any] | None = None, overrides: Sequence[str] = ()
 ) -> Loaded:
-    """The detector of a checkpoint.
-
-    Args:
-        checkpoint: ours, or one of another repository, which needs ``cfg``.
-        cfg: an experiment; None: the config inside the checkpoint.
-        overrides: ``key=value`` texts that change the config.
-    """
+    """The detector of a checkpoint: see ``Predictor``. One of another repository needs ``cfg``."""
     content = read_checkpoint(checkpoint)
     config = load_config(cfg or read_run(checkpoint)["config"], overrides)
     classes = content.get("classes") if is_ours(content) else None
@@ -51,28 +45,21 @@ def load_detector(
 
 
 class OnnxModel:
-    """An exported model in ONNX Runtime, on the CPU.
+    """An exported model, a file or its content, in ONNX Runtime, on the CPU, with its ``cfg`` and ``classes``.
 
-    Args:
-        source: a file, or its content.
-        threads: of one call; 0: ONNX Runtime's choice.
-
-    Attributes:
-        cfg, classes: as exported with it.
-        gives_detections: whether decoding and NMS are inside; otherwise it ends with the heads.
+    ``threads`` are those of one call; 0: ONNX Runtime's choice.
     """
 
     def __init__(self, source: str | Path | bytes, threads: int = 0):
         import onnxruntime  # needed only for ONNX
         from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, InvalidProtobuf
 
-        name = "the model" if isinstance(source, bytes) else str(source)
-        if not isinstance(source, bytes) and not Path(source).is_file():
-            raise FileNotFoundError(f"an ONNX model must be a file; got {source}, which does not exist")
+        content, name = (source, "the model") if isinstance(source, bytes) else (str(source), str(source))
+        if not isinstance(content, bytes) and not Path(content).is_file():
+            raise FileNotFoundError(f"an ONNX model must be a file; got {name}, which does not exist")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        content = source if isinstance(source, bytes) else str(source)
         try:
             self._session = onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"])
         except (Fail, InvalidGraph, InvalidProtobuf) as error:
@@ -84,12 +71,11 @@ class OnnxModel:
             raise ValueError(f"{name} must be a model that tools/export.py wrote; its outputs are {outputs}")
         self.cfg = load_config(read_yaml(metadata["config"], "the model's config"))
         self.classes = tuple(json.loads(metadata["classes"]))
-        self.gives_detections = self._outputs == DETECTIONS
 
     def __call__(self, images: np.ndarray) -> Predictions | PaddedDetections:
-        """(B, H, W, 3) uint8 BGR -> Predictions, or detections in pixels of these images."""
+        """(B, H, W, 3) uint8 BGR -> Predictions; or, where NMS is inside, detections in pixels of these images."""
         values = [torch.from_numpy(value) for value in self._session.run(None, {"images": images})]
-        if self.gives_detections:
+        if self._outputs == DETECTIONS:
             return PaddedDetections(*values)
         logits, deltas, priors = values
         return Predictions(logits, deltas, priors, (images.shape[1], images.shape[2]))

@@ -12,15 +12,13 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lib.build import build_normalizer
 from lib.models.detector import Normalizer
-from lib.models.separate_norms import SeparateNorms
+from lib.models.dual_path import SeparateNorms
 from lib.structures import Predictions
 
 
 def fold_norms(model: nn.Module) -> nn.Module:
-    """A copy in evaluation mode whose BatchNorm layers are folded into the convolutions before them.
-
-    A BatchNorm is folded if it follows a convolution directly in a block; others stay as they are. The output is
-    the same up to rounding.
+    """A copy in evaluation mode, of the same output up to rounding, with each BatchNorm that follows a convolution
+    directly in a block folded into it.
     """
     folded = copy.deepcopy(model).eval()
     for module in list(folded.modules()):
@@ -36,12 +34,9 @@ def fold_norms(model: nn.Module) -> nn.Module:
 
 
 class Network(nn.Module):
-    """Images as OpenCV has them -> Predictions: order of channels, mean and scale, detector.
+    """Images as OpenCV has them -> Predictions: order of channels, mean and scale, and a copy of the detector.
 
-    Args:
-        cfg: the resolved config.
-        detector: of that config, with its weights; it is copied.
-        dtype: of weights and maps, and so of logits and deltas.
+    ``dtype`` is that of weights and maps, and so of logits and deltas.
     """
 
     mean: torch.Tensor

@@ -63,8 +63,7 @@ class Output:
         if self.show:
             cv2.destroyAllWindows()
         rate = self.num_frames / max(time.perf_counter() - self._started, 1e-9)
-        counts = (self.num_frames, self.num_detections, rate)
-        log.info("%s frames %d detections %d fps %.1f", self.folder, *counts)
+        log.info("%s frames %d detections %d fps %.1f", self.folder, self.num_frames, self.num_detections, rate)
 
     def write(self, frame: Frame, detections: Detections) -> bool:
         """Writes one frame; False if the user closed the window."""
@@ -77,26 +76,28 @@ class Output:
         for row in rows:
             self._csv.writerow([frame.name, frame.number, row["name"], row["score"], *row["box"]])
         self.num_frames, self.num_detections = self.num_frames + 1, self.num_detections + len(rows)
-        drawn = draw_detections(frame.image, detections, self.names, self.min_score)
+        drawn = draw_detections(frame.image, detections, self.names)
         self._write_picture(frame, drawn)
-        return self._show(drawn)
+        if not self.show:
+            return True
+        cv2.imshow("detections", drawn)
+        return cv2.waitKey(1) & 0xFF not in QUIT_KEYS
 
     def _rows(self, detections: Detections) -> list[dict[str, Any]]:
-        boxes = [[round(x, 2) for x in box] for box in detections.boxes.tolist()]
-        scores, labels = detections.scores.tolist(), detections.labels.tolist()
-        return [
-            {"label": label, "name": self.names[label - 1], "score": round(score, 4), "box": box}
-            for box, score, label in zip(boxes, scores, labels, strict=True)
-        ]
+        rows = []
+        for box, score, label in zip(*(value.tolist() for value in detections), strict=True):
+            row = {"label": label, "name": self.names[label - 1], "score": round(score, 4)}
+            rows.append({**row, "box": [round(x, 2) for x in box]})
+        return rows
 
     def _write_picture(self, frame: Frame, drawn: np.ndarray) -> None:
         target = self.folder / frame.name
         if self.fps is not None:
             self._write_frame(target.with_suffix(".mp4"), drawn, self.fps)
-            return
-        target = target if target.suffix.lower() in PICTURES else target.with_suffix(".png")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_picture(target, drawn)
+        else:
+            target = target if target.suffix.lower() in PICTURES else target.with_suffix(".png")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_picture(target, drawn)
 
     def _write_frame(self, file: Path, drawn: np.ndarray, fps: float) -> None:
         size = drawn.shape[1::-1]
@@ -108,12 +109,6 @@ class Output:
         if size != self._video_size:  # the size of a stream may change
             drawn = cv2.resize(drawn, self._video_size)
         self._video.write(drawn)
-
-    def _show(self, drawn: np.ndarray) -> bool:
-        if not self.show:
-            return True
-        cv2.imshow("detections", drawn)
-        return cv2.waitKey(1) & 0xFF not in QUIT_KEYS
 
 
 def has_display() -> bool:

@@ -27,7 +27,6 @@ from lib.utils.lookup import lookup
 from lib.utils.runtime import choose_device
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-BACKENDS = ("torch", "onnxruntime")
 Image = np.ndarray | str | Path
 Run = Callable[[np.ndarray], Predictions | PaddedDetections]
 
@@ -81,7 +80,7 @@ class Predictor:
     ):
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more; got {batch_size}")
-        lookup(dict.fromkeys(BACKENDS), backend, "backend")
+        lookup(("torch", "onnxruntime"), backend, "backend")
         self._dtype, self._compiled = lookup(DTYPES, dtype, "dtype"), compiled
         self.batch_size, self.tiles = batch_size, tiles
         self._threads = threads or torch.get_num_threads()
@@ -122,12 +121,10 @@ class Predictor:
 
     def stream(self, images: Iterable[Image]) -> Iterator[Detections]:
         """The objects of one image after the other; ``batch_size`` images are read ahead."""
-        arrays = (_as_image(image) for image in images)
-        if self.tiles is None:
-            yield from self.detect(arrays)
-        else:
-            for image in arrays:
-                yield detect_in_tiles(self.detect, image, self.tiles)
+        arrays, tiles = map(_as_image, images), self.tiles
+        if tiles is None:
+            return self.detect(arrays)
+        return (detect_in_tiles(self.detect, image, tiles) for image in arrays)
 
     def detect(self, images: Iterable[np.ndarray]) -> Iterator[Detections]:
         """The objects of images (H, W, 3) uint8 BGR, of any sizes, each seen as a whole."""
@@ -138,8 +135,8 @@ class Predictor:
 
     def prepare(self, images: Sequence[np.ndarray]) -> Prepared:
         """Resizes images (H, W, 3) uint8 BGR of any sizes to the network's."""
-        no_boxes, no_labels = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
-        samples = [Sample(image, no_boxes, no_labels, 0, image.shape[:2]) for image in images]
+        nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+        samples = [Sample(image, *nothing, 0, image.shape[:2]) for image in images]
         rng = np.random.default_rng(0)  # nothing is drawn from it
         prepared = np.stack([self._resize(sample, rng).image for sample in samples])
         return Prepared(prepared, torch.tensor([sample.size for sample in samples]))
@@ -163,12 +160,8 @@ class Predictor:
 
 
 def evaluate_predictor(predictor: Predictor, dataset: CocoDataset) -> Evaluator:
-    """The detections of a predictor in every image, which ``evaluate()`` of the result scores: AP as deployed, with
-    its tiles, backend and precision.
-
-    Args:
-        predictor: its config says by which protocol.
-        dataset: its labels are the predictor's.
+    """The detections of a predictor in every image, which ``evaluate()`` of the result scores by the protocol of the
+    predictor's config: AP as deployed, with its tiles, backend and precision. The data set must have its labels.
     """
     protocol, engine = build_protocol(predictor.cfg), predictor.cfg["evaluation"]["engine"]
     evaluator = Evaluator(dataset.ground_truth, dataset.category_ids, protocol, engine)

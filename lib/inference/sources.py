@@ -20,27 +20,15 @@ FALLBACK_FPS = 25.0  # of a video or camera that does not say its own
 
 
 class Frame(NamedTuple):
-    """One image of a source.
+    """One image of a source."""
 
-    Attributes:
-        image: (H, W, 3) uint8 BGR.
-        name: of its file, relative to the source's folder; of the video.
-        number: from 0: of a video's frame, or of an image file in the order of the names.
-    """
-
-    image: np.ndarray
-    name: str
-    number: int
+    image: np.ndarray  # (H, W, 3) uint8 BGR
+    name: str  # of its file, relative to the source's folder; of the video
+    number: int  # from 0: of a video's frame, or of an image file in the order of the names
 
 
 class ImageFiles:
-    """The images among some files, by name. Other files are named in the log and in ``skipped``.
-
-    Attributes:
-        fps: None, as these are not frames of a video.
-        is_live: False, as images can wait.
-        skipped: files that could not be read, so far.
-    """
+    """The images among some files, in their order; attributes as of ``Video``. ``skipped`` are files that are none."""
 
     fps, is_live = None, False
 
@@ -64,15 +52,12 @@ class ImageFiles:
 
 
 class Video:
-    """The frames of a video file, a stream or a camera.
-
-    Args:
-        source: file, URL, or index of a camera.
+    """The frames of a video file, a stream (its URL) or a camera (its index).
 
     Attributes:
-        fps: frames per second, as the source says.
+        fps: frames per second, as the source says; None: these are no frames of a video.
         is_live: whether frames come in real time, so that none should wait for others.
-        skipped: the file, if its end could not be read.
+        skipped: the files that could not be read so far: here the video, if its end could not.
     """
 
     def __init__(self, source: str | int):
@@ -93,10 +78,7 @@ class Video:
     def __iter__(self) -> Iterator[Frame]:
         number, announced = 0, len(self)
         try:
-            while True:
-                is_read, image = self._capture.read()
-                if not is_read:
-                    break
+            while (image := self._capture.read()[1]) is not None:
                 yield Frame(image, self.name, number)
                 number += 1
         finally:

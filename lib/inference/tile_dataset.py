@@ -32,21 +32,16 @@ def write_tiles(
     Objects are clipped to the tile. An object of which too little is left is marked to be ignored (``iscrowd``).
 
     Args:
-        dataset: the images.
-        folder: for ``images/`` and ``annotations.json``; new or empty.
-        tiles: side and overlap.
+        folder: for ``images/`` and ``annotations.json``, whose content is returned; new or empty.
         least_share: 0 .. 1, part of an object's area that a tile must show for it to be an object there.
         empty: whether tiles without an object are written too.
-
-    Returns:
-        The content of ``annotations.json``.
     """
     check_tiles(tiles)
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"OUT must be new or an empty folder; {folder} holds files: choose another")
     (folder / "images").mkdir(parents=True, exist_ok=True)
     builder = CocoBuilder()
-    for index in progress(range(len(dataset)), "cutting", total=len(dataset)):
+    for index in progress(range(len(dataset)), "cutting"):
         sample = dataset.load(index)
         stem = Path(dataset.files[index]).stem
         for window in tile_windows(sample.size, tiles.size, tiles.overlap):
@@ -72,13 +67,7 @@ def write_tiles(
 
 
 def clip_to_window(boxes: np.ndarray, labels: np.ndarray, window: np.ndarray) -> Clipped:
-    """The objects of which a window shows something.
-
-    Args:
-        boxes: (G, 4) float32 xyxy in the image.
-        labels: (G,).
-        window: (4,) xyxy.
-    """
+    """The objects, boxes (G, 4) float32 xyxy and labels (G,), of which a window (4,) xyxy shows something."""
     corner, limits = np.tile(window[:2], 2), np.tile(window[2:] - window[:2], 2)
     clipped = np.clip(boxes - corner, 0, limits).astype(np.float32)
     left = (clipped[:, 2:] - clipped[:, :2]).prod(axis=1)

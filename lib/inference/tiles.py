@@ -71,15 +71,10 @@ def check_tiles(tiles: Tiles) -> None:
 
 
 def tile_windows(size: tuple[int, int], side: int, overlap: float) -> np.ndarray:
-    """The tiles of an image, evenly spread, all inside of it.
+    """(T, 4) int64 xyxy, by row and column: tiles evenly spread over an image of a (height, width), all inside of it.
 
-    Args:
-        size: (height, width) of the image.
-        side: of a tile; an image that is narrower has tiles as narrow as it is.
-        overlap: least share of the side that neighbors have in common.
-
-    Returns:
-        (T, 4) int64 xyxy, by row and column.
+    Neighbors have at least the share ``overlap`` of their side in common. An image narrower than a tile has tiles as
+    narrow as it is.
     """
     rows, columns = (_starts(length, side, overlap) for length in size)
     height, width = min(side, size[0]), min(side, size[1])
@@ -94,17 +89,9 @@ def _starts(length: int, side: int, overlap: float) -> list[int]:
 
 
 def detect_in_tiles(detect: Detect, image: np.ndarray, tiles: Tiles) -> Detections:
-    """The objects of a large image.
+    """The objects of a large image (H, W, 3) uint8 BGR.
 
-    Tiles are cut out as they are needed, so memory holds one batch of them whatever the image's size.
-
-    Args:
-        detect: gives the detections of many images, batch by batch.
-        image: (H, W, 3) uint8 BGR.
-        tiles: how it is tiled.
-
-    Returns:
-        Detections in pixels of the image, by falling score.
+    Tiles are cut out as ``detect`` needs them, so memory holds one batch of them whatever the image's size.
     """
     check_tiles(tiles)
     size = image.shape[:2]
@@ -121,12 +108,10 @@ def _place(detections: Detections, number: int, window: np.ndarray, size: tuple[
     x1, y1, x2, y2 = window.tolist()
     boxes = detections.boxes + detections.boxes.new_tensor([x1, y1, x1, y1])
     margin = CUT_MARGIN * max(x2 - x1, y2 - y1)
-    # Whether the image goes on beyond each border.
-    inner = torch.tensor([x1 > 0, y1 > 0, x2 < size[1], y2 < size[0]])
+    inner = torch.tensor([x1 > 0, y1 > 0, x2 < size[1], y2 < size[0]])  # whether the image goes on beyond each border
     is_near = (boxes - boxes.new_tensor([x1, y1, x2, y2])).abs() <= margin  # (D, 4)
-    return _Found(
-        boxes, detections.scores, detections.labels, torch.full((len(boxes),), number), (is_near & inner).any(1)
-    )
+    is_cut = (is_near & inner).any(1)
+    return _Found(boxes, detections.scores, detections.labels, torch.full((len(boxes),), number), is_cut)
 
 
 def merge(found: _Found, tiles: Tiles) -> Detections:

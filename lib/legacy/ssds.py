@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from lib.data.augment.presets import PRESETS
-from lib.legacy.family import Family
 from lib.models.backbones import BACKBONES as TABLES
 from lib.models.backbones.vgg import vgg16
 from lib.models.taps import Tap
@@ -29,14 +28,6 @@ PARTS = {
     "conf": ["head.cls"],
 }
 ALL_PARTS = {"base", "norm", "extras", "loc", "conf"}
-
-FAMILIES = (
-    Family(
-        "the BMVC 2019 code or its parent ssds.pytorch",
-        r"base\.\d",
-        ((r"norm\.[1-9]\d*\.", "neck.refine"), *((rf"{theirs}\.", ours[0]) for theirs, ours in PARTS.items())),
-    ),
-)
 
 # MODEL.SSDS: the type of the head, and whether the backbone runs on two paths
 HEADS = ("ssd", "ssd_lite", "ssd_dual", "ssd_lite_dual", "rfb", "rfb_lite", "fssd", "fssd_lite")
@@ -97,17 +88,16 @@ UNUSED = {
 TOP_LEVEL = ("EXP_DIR", "LOG_DIR", "RESUME_CHECKPOINT", "PHASE", "CHECKPOINTS_PREFIX", "ROOT_DIR")
 
 
-def is_config(source: Mapping[str, Any]) -> bool:
-    """Whether a mapping is one of their YAML files."""
-    return "MODEL" in source
-
-
-def translate_config(source: Mapping[str, Any]) -> dict[str, Any]:
+def translate_config(source: Mapping[str, Any]) -> Mapping[str, Any]:
     """One of their YAML files as ``load_config`` takes it: the same network, priors to the bit, recipe and paths.
+
+    A file of ours, which has no MODEL, stays as it is.
 
     Raises:
         ValueError, TypeError: an unknown or missing key, or a value that has no counterpart.
     """
+    if "MODEL" not in source:
+        return source
     theirs = _flat(source)
     config: dict[str, Any] = ALWAYS | {ours: theirs.get(name, default) for name, (ours, default) in SAME.items()}
     config |= _network(theirs) | _priors(theirs) | _training(theirs, config["train.epochs"]) | _data(theirs)
@@ -231,11 +221,8 @@ def _squares(pairs: Sequence, name: str) -> list:
 def _training(theirs: Mapping[str, Any], epochs: int) -> dict[str, Any]:
     settings = theirs.get("TRAIN.OPTIMIZER", {})
     kind, momentum = settings.get("OPTIMIZER", "sgd"), settings.get("MOMENTUM", 0.9)
-    optimizer = {
-        "type": kind,
-        "lr": settings.get("LEARNING_RATE", 0.001),
-        "weight_decay": settings.get("WEIGHT_DECAY", 0.0001),
-    }
+    optimizer = {"type": kind, "lr": settings.get("LEARNING_RATE", 0.001)}
+    optimizer["weight_decay"] = settings.get("WEIGHT_DECAY", 0.0001)
     if kind in ("sgd", "rmsprop"):
         optimizer["momentum"] = momentum
     elif kind == "adam":
@@ -275,11 +262,10 @@ def _data(theirs: Mapping[str, Any]) -> dict[str, Any]:
     if name != "coco":
         raise ValueError(f"DATASET.DATASET must be coco; got {name!r}: convert the data by tools/convert_dataset.py")
     root = Path(theirs.get("DATASET.DATASET_DIR", "./data/COCO"))
-    config: dict[str, Any] = {
-        f"data.{part}": _coco_set(root, theirs[key], key)
-        for part, key in (("train", "DATASET.TRAIN_SETS"), ("val", "DATASET.TEST_SETS"))
-        if theirs.get(key)
-    }
+    config: dict[str, Any] = {}
+    for part, key in (("train", "DATASET.TRAIN_SETS"), ("val", "DATASET.TEST_SETS")):
+        if theirs.get(key):
+            config[f"data.{part}"] = _coco_set(root, theirs[key], key)
     config["data.augment"] = [
         {**step, "p": float(probability)} if step["type"] == "expand" else step for step in PRESETS["ssd_ancestor"]
     ]

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import nn
 
-from lib.legacy.works import find_family
-from lib.models.separate_norms import COARSE, with_coarse_statistics
+from lib.legacy.families import find_family
+from lib.models.dual_path import COARSE, with_coarse_statistics
 
 log = logging.getLogger(__name__)
 Modules = list[dict[str, tuple[str, torch.Tensor]]]  # [{"weight": (name, tensor), "bias": ...}, ...]
@@ -27,7 +27,7 @@ def same_shape(name: str, theirs: torch.Tensor, ours: torch.Tensor) -> torch.Ten
 def translate_weights(
     state_dict: Mapping[str, torch.Tensor], model: nn.Module, scope: Iterable[str] | None = None, fit: Fit = same_shape
 ) -> dict[str, torch.Tensor]:
-    """The tensors of a checkpoint of any family of lib/legacy/works.py under our names.
+    """The tensors of a checkpoint of any of FAMILIES under our names.
 
     Both sides list the modules of a part in the order in which they were defined, which is the order in which
     they run: so the n-th of theirs is the n-th of ours; names inside a module and shapes must agree.
@@ -46,13 +46,12 @@ def translate_weights(
         ValueError: naming every tensor that has no counterpart, on either side.
     """
     theirs = {str(name).removeprefix("module."): tensor for name, tensor in state_dict.items()}
-    family = find_family(theirs)
-    theirs = family.prepare(theirs)
+    family, theirs = find_family(theirs), _with_convolutions(theirs)
     ours = {name: x for name, x in model.state_dict().items() if not name.startswith(f"backbone.{COARSE}")}
     wanted = tuple(scope) if scope else ("backbone",) if family.is_classifier else ("",)
     translated: dict[str, torch.Tensor] = {}
     problems: list[str] = []
-    for part in dict.fromkeys(part for _, part in family.parts if part):
+    for part in dict.fromkeys(filter(None, family.parts.values())):
         if not part.startswith(wanted) and not any(prefix.startswith(part) for prefix in wanted):
             continue
         their_modules = _by_module({name: x for name, x in theirs.items() if family.part_of(name) == part})
@@ -65,7 +64,7 @@ def translate_weights(
         pairs, failures = _pair_modules(their_modules, our_modules, fit)
         translated |= {name: x for name, x in pairs.items() if name.startswith(wanted)}
         problems += failures if part.startswith(wanted) else []
-    known = tuple(f"{part}." for _, part in family.parts if part)
+    known = tuple(f"{part}." for part in family.parts.values() if part)
     problems += [f"nothing for our {name}" for name in ours if name.startswith(wanted) and not name.startswith(known)]
     if problems:
         more = f"; and {len(problems) - 8} more" if len(problems) > 8 else ""
@@ -75,6 +74,20 @@ def translate_weights(
             "model.weights_scope, or for other classes model.weights_classes=by_name"
         )
     return with_coarse_statistics(translated, model)
+
+
+def _with_convolutions(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A VGG classifier's first two fully connected layers as fc6 and fc7 of SSD: every fourth channel, and of the 7x7
+    inputs of the first every third (SSD, section 3.1, after DeepLab). Other checkpoints stay as they are.
+    """
+    if "classifier.0.weight" not in tensors or tensors["classifier.0.weight"].shape != (4096, 512 * 49):
+        return tensors
+    result = {name: tensor for name, tensor in tensors.items() if not name.startswith("classifier.")}
+    result["features.fc6.weight"] = tensors["classifier.0.weight"].view(4096, 512, 7, 7)[::4, :, ::3, ::3]
+    result["features.fc6.bias"] = tensors["classifier.0.bias"][::4]
+    result["features.fc7.weight"] = tensors["classifier.3.weight"].view(4096, 4096, 1, 1)[::4, ::4]
+    result["features.fc7.bias"] = tensors["classifier.3.bias"][::4]
+    return result
 
 
 def _pair_modules(theirs: Modules, ours: Modules, fit: Fit) -> tuple[dict[str, torch.Tensor], list[str]]:

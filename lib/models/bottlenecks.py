@@ -146,17 +146,12 @@ class Residual(nn.Module):
     ):
         super().__init__()
         if bottleneck:
-            self.convs = nn.Sequential(
-                Conv(in_channels, bottleneck, kernel=1),
-                Conv(bottleneck, bottleneck, stride),
-                Conv(bottleneck, out_channels, kernel=1, act=None),
-            )
+            first = (Conv(in_channels, bottleneck, kernel=1), Conv(bottleneck, bottleneck, stride))
+            self.convs = nn.Sequential(*first, Conv(bottleneck, out_channels, kernel=1, act=None))
         else:
-            self.convs = nn.Sequential(
-                Conv(in_channels, out_channels, stride), Conv(out_channels, out_channels, act=None)
-            )
-        shortcut = Conv(in_channels, out_channels, stride, kernel=1, act=None) if project else nn.Identity()
-        self.shortcut = shortcut
+            first_conv = Conv(in_channels, out_channels, stride)
+            self.convs = nn.Sequential(first_conv, Conv(out_channels, out_channels, act=None))
+        self.shortcut = Conv(in_channels, out_channels, stride, kernel=1, act=None) if project else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, in_channels, h, w) -> (B, out_channels, h', w')."""

@@ -9,7 +9,7 @@ from torch import nn
 
 from lib.models.backbones.base import Backbone
 from lib.models.head import MultiBoxHead
-from lib.models.necks.base import Neck
+from lib.models.necks import Neck
 from lib.structures import Predictions
 
 

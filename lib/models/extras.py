@@ -95,8 +95,7 @@ class ReceptiveField(nn.Module):
             self.branches.append(convs)
         joined = sum(branch[-1][0] for branch in branches)
         self.join = Conv(joined, out_channels, kernel=1, act=None)
-        shortcut = Conv(in_channels, out_channels, stride, kernel=1, act=None) if project else nn.Identity()
-        self.shortcut = shortcut
+        self.shortcut = Conv(in_channels, out_channels, stride, kernel=1, act=None) if project else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, in_channels, h, w) -> (B, out_channels, h', w')."""

@@ -20,27 +20,15 @@ class BoxCoder:
     variances: tuple[float, float] = (0.1, 0.2)
 
     def encode(self, boxes: torch.Tensor, priors: torch.Tensor) -> torch.Tensor:
-        """Offsets that lead from the priors to the boxes.
-
-        Args:
-            boxes: (..., 4) float32 xyxy, of positive width and height.
-            priors: (..., 4) float32 xyxy in the same frame.
-
-        Returns:
-            (..., 4) float32: center x, center y, log width, log height.
+        """Offsets that lead from priors (..., 4) to boxes (..., 4) of positive width and height, both float32 xyxy in
+        one frame: (..., 4) float32, center x, center y, log width, log height.
         """
         box, prior = xyxy_to_cxcywh(boxes.float()), xyxy_to_cxcywh(priors)
         centers = (box[..., :2] - prior[..., :2]) / (prior[..., 2:] * self.variances[0])
         return torch.cat([centers, torch.log(box[..., 2:] / prior[..., 2:]) / self.variances[1]], dim=-1)
 
     def decode(self, deltas: torch.Tensor, priors: torch.Tensor) -> torch.Tensor:
-        """Boxes that the offsets lead to, in float32 whatever the deltas' precision.
-
-        Args:
-            deltas: (..., 4) offsets as ``encode`` gives them.
-            priors: (..., 4) float32 xyxy.
-
-        Returns:
-            (..., 4) float32 xyxy in the priors' frame, not clipped to it.
+        """Boxes (..., 4) xyxy to which offsets as ``encode`` gives them lead from priors (..., 4) float32 xyxy, in
+        the priors' frame but not clipped to it; float32 whatever the deltas' precision.
         """
         return decode_boxes(deltas, priors, self.variances)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,19 +19,6 @@ from lib.ops.matching import Matches
 from lib.structures import BACKGROUND, IGNORE, Predictions, Target
 
 Matcher = Callable[[torch.Tensor, Target], Matches]
-
-
-class ClassLoss(Protocol):
-    """What judges the logits of a batch.
-
-    Attributes:
-        activation: what turns the logits that it trains into scores, a name of lib.ops.detections.ACTIVATIONS.
-    """
-
-    activation: ClassVar[str]
-
-    def __call__(self, predictions: Predictions, matches: Matches, coder: BoxCoder) -> torch.Tensor:
-        """The sum () over the priors of the batch."""
 
 
 @dataclass
@@ -105,6 +92,8 @@ class QualityFocalLoss(FocalLoss):
         return iou(priors if self.of == "prior" else coder.decode(predictions.deltas, priors), matches.boxes)
 
 
+# Each has the ``activation`` that turns the logits it trains into scores, a name of lib.ops.detections.ACTIVATIONS.
+ClassLoss = MinedSoftmaxLoss | FocalLoss
 CLASS_LOSSES: dict[str, type[ClassLoss]] = {
     "multibox": MinedSoftmaxLoss,
     "focal": FocalLoss,

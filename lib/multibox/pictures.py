@@ -48,10 +48,8 @@ def match_picture(image: np.ndarray, priors: torch.Tensor, target: Target, match
     """One image with its objects in white and each one's priors in a color of its own.
 
     Args:
-        image: (H, W, 3) uint8 BGR, the network's input.
-        priors: (P, 4) float32 xyxy in its pixels.
-        target: of this image alone, B = 1.
-        matches: of the priors to that target.
+        image, priors: as of ``prior_pictures``.
+        target: of this image alone, B = 1. matches: of the priors to it.
     """
     picture, scale = _enlarged(image)
     objects = target.boxes[0][target.labels[0] > BACKGROUND]  # (G, 4)

@@ -23,9 +23,7 @@ class PostProcess:
     What is not finite is dropped: scores, and boxes with a coordinate that is NaN.
 
     Args:
-        coder: turns deltas into boxes.
-        selection: thresholds, limits and the kind of suppression.
-        activation: ``softmax`` or ``sigmoid``.
+        activation: ``softmax`` or ``sigmoid``, from logits to scores.
     """
 
     def __init__(self, coder: BoxCoder, selection: Selection = DEFAULT, activation: str = "softmax"):

@@ -72,14 +72,8 @@ class PriorGenerator(nn.Module):
         return [len(self._sides(level)) for level in range(len(self.ratios))]
 
     def fractions(self, maps: Sequence[Size], image_size: Size) -> torch.Tensor:
-        """Priors as fractions of the image, in center form: the form of the published code.
-
-        Args:
-            maps: (height, width) of each feature map.
-            image_size: (height, width) of the network's input.
-
-        Returns:
-            (P, 4) float32: center x, center y, width, height; by map, row, column, box.
+        """Priors as fractions of the image, (P, 4) float32 by map, row, column, box: center x, center y, width and
+        height, the form of the published code. ``maps`` and ``image_size`` are (height, width).
         """
         height, width = image_size
         scale = math.sqrt(height * width) / self.reference if self.reference else 1.0
@@ -90,9 +84,8 @@ class PriorGenerator(nn.Module):
             centers = torch.cartesian_prod(y * step_y / height, x * step_x / width).flip(-1)  # (cells, 2)
             sides = torch.tensor(self._sides(level), dtype=torch.float64) * scale
             sides = sides / torch.tensor([width, height])  # (A, 2)
-            cells, boxes = len(centers), len(sides)
-            pairs = (centers[:, None].expand(cells, boxes, 2), sides[None].expand(cells, boxes, 2))
-            levels.append(torch.cat(pairs, dim=-1).flatten(0, 1))  # (cells * A, 4)
+            pairs = (centers.repeat_interleave(len(sides), dim=0), sides.repeat(len(centers), 1))
+            levels.append(torch.cat(pairs, dim=1))  # (cells * A, 4)
         priors = torch.cat(levels).float()
         if self.clip and not self.clip_centers:
             return torch.cat([priors[:, :2], priors[:, 2:].clamp(max=1)], dim=-1)
@@ -104,13 +97,9 @@ class PriorGenerator(nn.Module):
         """Warns of steps that do not tile the image; a trace, or a pass without values, says nothing."""
         if priors.device.type == "meta" or torch.compiler.is_compiling():
             return
-        outside = int((priors[:, :2].amax(dim=1) > 1).sum())
-        if outside:
-            log.warning(
-                "%d of %d priors have their center outside the image: model.priors.steps do not tile it",
-                outside,
-                len(priors),
-            )
+        if outside := int((priors[:, :2].amax(dim=1) > 1).sum()):
+            message = "%d of %d priors have their center outside the image: model.priors.steps do not tile it"
+            log.warning(message, outside, len(priors))
 
     def _steps(self, level: int, cells: Size, image_size: Size) -> tuple[float, float]:
         is_other = self.reference and any(side != self.reference for side in image_size)

@@ -2,10 +2,9 @@
 
 from lib.ops.fusion import weighted_box_fusion
 from lib.ops.multiclass import multiclass_nms
-from lib.ops.nms import batched_nms, nms
+from lib.ops.nms import batched_nms, nms, soft_nms
 from lib.ops.overlaps import bbox_overlaps
 from lib.ops.padded import PaddedDetections
-from lib.ops.soft_nms import soft_nms
 
 __all__ = [
     "PaddedDetections",

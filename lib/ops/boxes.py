@@ -59,11 +59,6 @@ def xyxy_to_xywh(boxes: torch.Tensor) -> torch.Tensor:
     return torch.cat([boxes[..., :2], boxes[..., 2:] - boxes[..., :2]], dim=-1)
 
 
-def xywh_to_xyxy(boxes: torch.Tensor) -> torch.Tensor:
-    """Top left corner, width and height -> corners."""
-    return torch.cat([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], dim=-1)
-
-
 def decode_boxes(deltas: torch.Tensor, priors: torch.Tensor, variances: tuple[float, float]) -> torch.Tensor:
     """Boxes that the offsets lead to; see ``lib.multibox.coder.BoxCoder``."""
     deltas, prior = deltas.float(), xyxy_to_cxcywh(priors)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 
@@ -48,11 +47,7 @@ def detect_stepwise(
     return padded._replace(boxes=clip_boxes(boxes, sizes))
 
 
-def _fake(logits: torch.Tensor, *arguments: Any) -> PaddedDetections[torch.Tensor]:
-    return empty_detections(logits, arguments[-3])
-
-
-@kernels.operator(_fake)
+@kernels.operator(lambda logits, *options: empty_detections(logits, options[-3]))
 def _postprocess(
     logits: torch.Tensor,
     deltas: torch.Tensor,
@@ -70,22 +65,12 @@ def _postprocess(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     core = kernels.for_cpu("_nms", logits) if suppression == "nms" else None
     if core is None:
-        limits = (score_threshold, iou_threshold, max_candidates, max_detections)
         predictions = Predictions(logits, deltas, priors, (image_size[0], image_size[1]))
-        options = ((variances[0], variances[1]), activation, Selection(*limits, suppression, soft_sigma))
-        return detect_stepwise(predictions, sizes, *options)
+        selection = Selection(score_threshold, iou_threshold, max_candidates, max_detections, suppression, soft_sigma)
+        return detect_stepwise(predictions, sizes, (variances[0], variances[1]), activation, selection)
     out = empty_detections(logits, max_detections)
-    core.postprocess(
-        *(kernels.as_input(tensor, torch.float32) for tensor in (logits, deltas, priors)),
-        kernels.as_input(sizes, torch.int64),
-        *image_size,
-        *variances,
-        MAX_LOG_RATIO,
-        activation == "sigmoid",
-        score_threshold,
-        iou_threshold,
-        max_candidates,
-        torch.get_num_threads(),
-        *(value.numpy() for value in out),
-    )
+    inputs = (*map(kernels.as_input, (logits, deltas, priors)), kernels.as_input(sizes, torch.int64))
+    options = (*image_size, *variances, MAX_LOG_RATIO, activation == "sigmoid")
+    limits = (score_threshold, iou_threshold, max_candidates, torch.get_num_threads())
+    core.postprocess(*inputs, *options, *limits, *(value.numpy() for value in out))
     return out

@@ -46,13 +46,10 @@ def fuse_boxes(
         return reference.fuse_boxes(boxes, weights, labels, sources, threshold, mode)
     members, founders = torch.empty(2, len(boxes), dtype=torch.int64)
     fused = torch.empty(len(boxes), 4)
-    count = core.fuse_boxes(
-        *(kernels.as_input(value, torch.float32) for value in (boxes, weights)),
-        *(kernels.as_input(value, torch.int64) for value in (labels, sources)),
-        threshold,
-        mode == "ios",
-        *(value.numpy() for value in (members, founders, fused)),
-    )
+    floats = (kernels.as_input(boxes), kernels.as_input(weights))
+    integers = (kernels.as_input(labels, torch.int64), kernels.as_input(sources, torch.int64))
+    out = (members.numpy(), founders.numpy(), fused.numpy())
+    count = core.fuse_boxes(*floats, *integers, threshold, mode == "ios", *out)
     return Clusters(members, founders[:count], fused[:count])
 
 

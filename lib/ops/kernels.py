@@ -25,7 +25,7 @@ _Result = TypeVar("_Result")
 def load(name: str) -> ModuleType | None:
     """The compiled module ``lib.ops.<name>``, or None, with a warning the first time, where it is not built."""
     try:
-        return importlib.import_module(f"lib.ops.{name}")
+        return importlib.import_module(f".{name}", __package__)
     except ImportError as error:
         log.debug("lib.ops.%s: %s", name, error)
         _warn()
@@ -93,7 +93,7 @@ def kernel_dtype(*tensors: torch.Tensor) -> torch.dtype:
     return torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors) else torch.float32
 
 
-def as_input(tensor: torch.Tensor, dtype: torch.dtype) -> Array:
+def as_input(tensor: torch.Tensor, dtype: torch.dtype = torch.float32) -> Array:
     """A CPU tensor as the contiguous array that a kernel reads; no copy where it is one already."""
     if tensor.dtype != dtype:
         tensor = tensor.to(dtype)

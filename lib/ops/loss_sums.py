@@ -91,45 +91,29 @@ def sum_over_positives(
     return loss(deltas, boxes, priors.expand_as(boxes)).where(is_positive, 0).sum()
 
 
-def _fake_loss(logits: torch.Tensor, labels: torch.Tensor, *_: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    return logits.new_empty((), dtype=torch.float32), torch.empty_like(labels, dtype=torch.bool)
-
-
-@kernels.operator(_fake_loss)
+@kernels.operator(
+    lambda logits, labels, *_: (logits.new_empty((), dtype=torch.float32), torch.empty_like(labels, dtype=torch.bool))
+)
 def _mined_loss(
     logits: torch.Tensor, labels: torch.Tensor, ratio: float, min_negatives: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     sums, chosen = np.zeros(len(logits)), torch.zeros_like(labels, dtype=torch.bool)
     if labels.numel():
-        kernels.needed("_training").mined_losses(
-            kernels.as_input(logits, torch.float32),
-            kernels.as_input(labels, torch.int64),
-            ratio,
-            min_negatives,
-            torch.get_num_threads(),
-            chosen.numpy().view(np.uint8),
-            sums,
-        )
+        inputs = (kernels.as_input(logits), kernels.as_input(labels, torch.int64))
+        options = (ratio, min_negatives, torch.get_num_threads())
+        kernels.needed("_training").mined_losses(*inputs, *options, chosen.numpy().view(np.uint8), sums)
     return torch.tensor(sums.sum(), dtype=torch.float32), chosen
 
 
-def _fake_gradient(scale: torch.Tensor, logits: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
-    return torch.empty_like(logits, memory_format=torch.contiguous_format)
-
-
-@kernels.operator(_fake_gradient)
+@kernels.operator(lambda _, logits, *rest: torch.empty_like(logits, memory_format=torch.contiguous_format))
 def _mined_loss_gradient(
     scale: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, chosen: torch.Tensor
 ) -> torch.Tensor:
     gradient = torch.zeros(logits.shape)
     if labels.numel():
-        kernels.needed("_training").mined_gradient(
-            kernels.as_input(logits, torch.float32),
-            kernels.as_input(labels, torch.int64),
-            kernels.as_input(chosen, torch.bool).view(np.uint8),
-            float(scale),
-            gradient.numpy(),
-        )
+        inputs = (kernels.as_input(logits), kernels.as_input(labels, torch.int64))
+        is_chosen = kernels.as_input(chosen, torch.bool).view(np.uint8)
+        kernels.needed("_training").mined_gradient(*inputs, is_chosen, float(scale), gradient.numpy())
     return gradient.to(logits.dtype)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -98,13 +98,12 @@ def nothing_to_match(priors: torch.Tensor, target: Target) -> Matches:
     return Matches(empty, priors.expand(len(target.labels), -1, -1))
 
 
-def _fake(
-    priors: torch.Tensor, boxes: torch.Tensor, labels: torch.Tensor, *_: Any
-) -> tuple[torch.Tensor, torch.Tensor]:
-    return labels.new_empty(len(labels), len(priors)), boxes.new_empty(len(labels), len(priors), 4)
-
-
-@kernels.operator(_fake)
+@kernels.operator(
+    lambda priors, boxes, labels, *_: (
+        labels.new_empty(len(labels), len(priors)),
+        boxes.new_empty(len(labels), len(priors), 4),
+    )
+)
 def _match(
     priors: torch.Tensor,
     boxes: torch.Tensor,
@@ -118,16 +117,7 @@ def _match(
     if not labels.numel() or not len(priors):
         return prior_labels, priors.repeat(len(labels), 1, 1)
     prior_boxes = priors.new_empty(*prior_labels.shape, 4)
-    kernels.needed("_training").match(
-        kernels.as_input(priors, torch.float32),
-        kernels.as_input(boxes, torch.float32),
-        kernels.as_input(labels, torch.int64),
-        threshold,
-        negative_threshold,
-        ignore_overlap,
-        best_prior,
-        torch.get_num_threads(),
-        prior_labels.numpy(),
-        prior_boxes.numpy(),
-    )
+    inputs = (kernels.as_input(priors), kernels.as_input(boxes), kernels.as_input(labels, torch.int64))
+    options = (threshold, negative_threshold, ignore_overlap, best_prior, torch.get_num_threads())
+    kernels.needed("_training").match(*inputs, *options, prior_labels.numpy(), prior_boxes.numpy())
     return prior_labels, prior_boxes

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import torch
 
-from lib.ops import cuda, kernels, ranked, reference
+from lib.ops import cuda, kernels, reference
 from lib.ops.checks import check_tensors
 from lib.ops.fusion import fuse_boxes
 from lib.ops.kernels import Values
+from lib.ops.nms import soft_nms
 from lib.ops.padded import PaddedDetections, Selection, check_selection, empty_detections, pad_detections
-from lib.ops.soft_nms import soft_nms
 from lib.structures import BACKGROUND, Detections
 
 
@@ -58,11 +57,7 @@ def select(
     return PaddedDetections(*_multiclass_nms(boxes, scores, *selection[:4], background, *selection[4:]))
 
 
-def _fake(boxes: torch.Tensor, scores: torch.Tensor, *limits: Any) -> PaddedDetections[torch.Tensor]:
-    return empty_detections(boxes, limits[3])
-
-
-@kernels.operator(_fake)
+@kernels.operator(lambda boxes, scores, *limits: empty_detections(boxes, limits[3]))
 def _multiclass_nms(
     boxes: torch.Tensor,
     scores: torch.Tensor,
@@ -75,8 +70,7 @@ def _multiclass_nms(
     soft_sigma: float | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     boxes, scores = boxes.float(), scores.float()
-    limits = (score_threshold, iou_threshold, max_candidates, max_detections)
-    selection = Selection(*limits, suppression, soft_sigma)
+    selection = Selection(score_threshold, iou_threshold, max_candidates, max_detections, suppression, soft_sigma)
     if suppression != "nms":
         suppress = _soften if suppression == "soft" else _fuse
         images = [
@@ -85,20 +79,13 @@ def _multiclass_nms(
         ]
         return pad_detections(images, boxes, max_detections)
     if core := kernels.for_cuda(boxes):
-        return ranked.multiclass_nms(partial(cuda.group_nms, core), boxes, scores, selection, background)
+        return cuda.multiclass_nms(partial(cuda.group_nms, core), boxes, scores, selection, background)
     core = kernels.for_cpu("_nms", boxes)
     if core is None:
         return reference.multiclass_nms(boxes, scores, selection, background)
     out = empty_detections(boxes, max_detections)
-    core.multiclass_nms(
-        kernels.as_input(boxes, torch.float32),
-        kernels.as_input(scores, torch.float32),
-        score_threshold,
-        iou_threshold,
-        max_candidates,
-        -1 if background is None else background,
-        *(value.numpy() for value in out),
-    )
+    options = (score_threshold, iou_threshold, max_candidates, -1 if background is None else background)
+    core.multiclass_nms(*map(kernels.as_input, (boxes, scores)), *options, *(value.numpy() for value in out))
     return out
 
 

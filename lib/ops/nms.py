@@ -1,18 +1,19 @@
-"""Non-maximum suppression of one class, or of several."""
+"""Non-maximum suppression of one class, or of several: hard, and soft, which lowers scores."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Generic, Literal, NamedTuple
 
 import numpy as np
 import torch
 
 from lib.ops import cuda, kernels, reference
-from lib.ops.checks import check_fraction, check_scored_boxes
+from lib.ops.checks import check_fraction, check_scored_boxes, check_sigma
 from lib.ops.kernels import Values
 from lib.utils.lookup import lookup
 
 _MODES = {"iou": False, "iof": True}
+_METHODS = {"linear": False, "gaussian": True}
 
 
 def nms(boxes: Values, scores: Values, iou_threshold: float, mode: str = "iou") -> Values:
@@ -53,11 +54,7 @@ def _run(boxes: Values, scores: Values, labels: Values | None, threshold: float,
     return kernels.as_given(_nms(*given, threshold, mode), boxes)
 
 
-def _fake_nms(boxes: torch.Tensor, *_: Any) -> torch.Tensor:
-    return boxes.new_empty(kernels.unknown_size(), dtype=torch.int64)
-
-
-@kernels.operator(_fake_nms)
+@kernels.operator(lambda boxes, *_: boxes.new_empty(kernels.unknown_size(), dtype=torch.int64))
 def _nms(
     boxes: torch.Tensor, scores: torch.Tensor, labels: torch.Tensor | None, threshold: float, mode: str
 ) -> torch.Tensor:
@@ -68,12 +65,77 @@ def _nms(
     if core is None:
         return reference.nms(boxes.to(dtype), scores.to(dtype), labels, threshold, mode)
     keep = np.empty(len(boxes), dtype=np.int64)
-    count = core.nms["double" if dtype == torch.float64 else "float"](
-        kernels.as_input(boxes, dtype),
-        kernels.as_input(scores, dtype),
-        None if labels is None else kernels.as_input(labels, torch.int64),
-        threshold,
-        _MODES[mode],
-        keep,
-    )
+    inputs = (kernels.as_input(boxes, dtype), kernels.as_input(scores, dtype), _label_input(labels))
+    count = core.nms["double" if dtype == torch.float64 else "float"](*inputs, threshold, _MODES[mode], keep)
     return torch.from_numpy(keep[:count].copy())
+
+
+def _label_input(labels: torch.Tensor | None) -> kernels.Array | None:
+    return None if labels is None else kernels.as_input(labels, torch.int64)
+
+
+class LoweredScores(NamedTuple, Generic[Values]):
+    """(M,) int64 ``indices`` of the boxes that stay and their (M,) float32 ``scores``, by falling score."""
+
+    indices: Values
+    scores: Values
+
+
+def soft_nms(
+    boxes: Values,
+    scores: Values,
+    labels: Values | None = None,
+    method: Literal["linear", "gaussian"] = "gaussian",
+    iou_threshold: float = 0.3,
+    sigma: float = 0.5,
+    score_threshold: float = 0.001,
+) -> LoweredScores[Values]:
+    """Soft-NMS (Bodla et al. 2017): overlapping boxes are not removed, their scores are lowered.
+
+    The best box is taken, of equal ones the first; the others' scores are multiplied by ``1 - IoU`` where the
+    IoU with it is greater than the threshold (linear), or by ``exp(-IoU^2 / sigma)`` (gaussian); and so on. A box
+    that is not finite is dropped. Computed in float32.
+
+    Args:
+        boxes: (N, 4) xyxy of any floating type.
+        scores: (N,) of any floating type.
+        labels: (N,) integers: only boxes of one label lower each other's scores. None: all do.
+        method: ``linear`` or ``gaussian``.
+        iou_threshold: 0 .. 1, of the linear method.
+        sigma: above 0, of the gaussian method.
+        score_threshold: a box is dropped once its score is not greater.
+    """
+    lookup(_METHODS, method, "method")
+    check_fraction(iou_threshold, "iou_threshold")
+    check_sigma(sigma, "sigma")
+    given = check_scored_boxes(boxes, scores, labels)
+    result = _soft_nms(*given, method, iou_threshold, sigma, score_threshold)
+    return LoweredScores(*(kernels.as_given(value, boxes) for value in result))
+
+
+def _fake_soft_nms(boxes: torch.Tensor, *_: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    count = kernels.unknown_size()
+    return boxes.new_empty(count, dtype=torch.int64), boxes.new_empty(count, dtype=torch.float32)
+
+
+@kernels.operator(_fake_soft_nms)
+def _soft_nms(
+    boxes: torch.Tensor,
+    scores: torch.Tensor,
+    labels: torch.Tensor | None,
+    method: str,
+    iou_threshold: float,
+    sigma: float,
+    score_threshold: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    device, core = boxes.device, kernels.load("_fusion")
+    boxes, scores = boxes.float().cpu(), scores.float().cpu()
+    labels = None if labels is None else labels.long().cpu()
+    if core is None:
+        keep, lowered = reference.soft_nms(boxes, scores, labels, method, iou_threshold, sigma, score_threshold)
+        return keep.to(device), lowered.to(device)
+    keep, lowered = torch.empty(len(boxes), dtype=torch.int64), torch.empty(len(boxes))
+    inputs = (kernels.as_input(boxes), kernels.as_input(scores), _label_input(labels))
+    options = (_METHODS[method], iou_threshold, sigma, score_threshold)
+    count = core.soft_nms(*inputs, *options, keep.numpy(), lowered.numpy())
+    return keep[:count].to(device, copy=True), lowered[:count].to(device, copy=True)

@@ -35,10 +35,8 @@ def write_page(page: Path, folders: Iterable[Path], grids: Iterable[Path] = (), 
 def make_page(studies: Sequence[Study], grids: Iterable[Path] = (), links: str = "results/study/{name}") -> str:
     """The whole page as Markdown; its figures lie in ``images`` beside it.
 
-    Args:
-        studies: those that were run.
-        grids: grid files; those without a study are named as not run.
-        links: where the JSON files of a study lie, seen from the page.
+    Grid files without a study are named as not run. ``links`` is where the JSON files of a study lie, seen from the
+    page.
     """
     names = [study.name for study in studies]
     return render(

@@ -41,15 +41,9 @@ def jobs_on(device: torch.device) -> int:
 
 
 def run_all(runs: Sequence[Run], results: Path, overrides: Sequence[str], jobs: int) -> list[str]:
-    """Trains and tests what has no result of the same configuration yet; a failure does not stop the other runs.
+    """Trains and tests, ``jobs`` at once, what has no result of the same configuration in the folder ``results`` yet.
 
-    Args:
-        results: folder of the results.
-        overrides: ``key=value`` texts over every experiment.
-        jobs: runs at once.
-
-    Returns:
-        Names of the runs that failed.
+    A failure does not stop the other runs. Returns the names of those that failed.
     """
     with ThreadPoolExecutor(jobs) as pool:
         done = pool.map(lambda run: _run(run, results, overrides), runs)
@@ -68,7 +62,7 @@ def train(run: Run, overrides: Sequence[str]) -> None:
 def is_done(run: Run, results: Path) -> bool:
     """Whether the run has a result, of this very configuration."""
     file = results / f"{run.name}.json"
-    return file.exists() and _read(file)["digest"] == run.digest
+    return file.exists() and read_plain(file)["digest"] == run.digest
 
 
 def _run(run: Run, results: Path, overrides: Sequence[str]) -> bool:
@@ -101,13 +95,14 @@ def _script(folder: Path, name: str, *arguments: str) -> None:
         raise RunFailed(f"{name} must end with status 0; got {status}, see {log_file}: {' '.join(last)}")
 
 
-def _read(file: Path) -> Any:
+def read_plain(file: Path) -> Any:
+    """The plain values of a JSON file that a study wrote."""
     return json.loads(file.read_text(encoding="utf-8"))
 
 
 def _result(run: Run) -> dict[str, Any]:
     """What reports need of a run that was trained and tested: plain values, a few kilobytes."""
-    metrics, about = (_read(run.folder / name) for name in ("metrics.json", "run.json"))
+    metrics, about = (read_plain(run.folder / name) for name in ("metrics.json", "run.json"))
     position = read_run(run.folder / "last.pth")["position"]
     curve = size_curve(*tested(run))
     with torch.device("meta"):
@@ -145,4 +140,4 @@ def tested(run: Run) -> Tested:
     classes = read_run(run.folder / "last.pth")["classes"]
     dataset, protocol = build_dataset(run.cfg, "val", classes), build_protocol(run.cfg)
     truth = make_ground_truth(dataset.ground_truth, protocol, dataset.category_ids)
-    return Tested(truth, make_detections(_read(run.folder / "detections.json"), truth), protocol)
+    return Tested(truth, make_detections(read_plain(run.folder / "detections.json"), truth), protocol)

@@ -16,7 +16,7 @@ from lib.evaluation.protocols import Protocol
 from lib.evaluation.resample import Interval, draw_images, interval_of, metric_of, resample_ap
 from lib.inference.predictor import Predictor
 from lib.study.grid import Run, run_name
-from lib.study.runs import tested
+from lib.study.runs import read_plain, tested
 from lib.timing.stages import make_images, run_speed
 from lib.utils.files import write_json
 from lib.utils.runtime import choose_device
@@ -90,9 +90,8 @@ class Study(NamedTuple):
 
 def read_study(folder: Path) -> Study:
     """The study whose JSON files lie in ``folder``."""
-    about = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-    files = (folder / f"{name}.json" for name in about["runs"])
-    return Study(about, [json.loads(file.read_text(encoding="utf-8")) for file in files])
+    about = read_plain(folder / "study.json")
+    return Study(about, [read_plain(folder / f"{name}.json") for name in about["runs"]])
 
 
 def budget_title(budget: str) -> str:
@@ -111,13 +110,10 @@ def write_summary(file: Path, about: Mapping[str, Any], grid: Mapping[str, Any],
     """Writes study.json: the grid, what is done of it, intervals of differences, times.
 
     If it is of exactly these runs already, it stays, with its times, so that published figures do not change.
-
-    Args:
-        about: further keys.
-        runs: those that are done.
+    ``about`` has further keys; ``runs`` are those that are done.
     """
     content = json.loads(json.dumps({"grid": grid, "runs": {run.name: run.digest for run in runs}}))
-    old = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    old = read_plain(file) if file.exists() else {}
     if not content.items() <= old.items():
         summary = {"intervals": find_intervals(grid, runs), "timing": time_rows(runs)}
         write_json(file, {**about, **content, **summary})
@@ -134,9 +130,6 @@ def find_intervals(grid: Mapping[str, Any], runs: Sequence[Run]) -> list[dict[st
     """95 % intervals of the difference in AP between rows, over all seeds of each.
 
     A paired bootstrap: each resample draws the images, the same ones for all rows, and a row's seeds.
-
-    Args:
-        runs: those that are done.
 
     Returns:
         An entry for each budget, pair of rows and AP key: budget, row, against, metric, low, high; the last two are
@@ -178,9 +171,8 @@ def draw_seeds(seeds: Sequence[Mapping[str, np.ndarray]], rng: np.random.Generat
 
 def time_rows(runs: Sequence[Run]) -> dict[str, Any]:
     """Time of an image in each row, one at a time, all rows turn by turn in one run, with trained weights."""
-    of_row = {run.row: run for run in reversed(runs)}
-    first, seconds = runs[0].cfg, SECONDS_PER_ROW * len(of_row)
+    of_row, first = {run.row: run for run in reversed(runs)}, runs[0].cfg
     images = make_images(first.data.val.images, (0, 0), 1, np.random.default_rng(0))
     device = choose_device(first.run.device)
-    predictors = {row: Predictor(Path(run.folder) / "last.pth", device) for row, run in of_row.items()}
-    return run_speed(predictors, images, seconds, device)
+    predictors = {row: Predictor(run.folder / "last.pth", device) for row, run in of_row.items()}
+    return run_speed(predictors, images, SECONDS_PER_ROW * len(of_row), device)

@@ -66,9 +66,8 @@ def count_candidates(predictor: Predictor, images: Sequence[np.ndarray]) -> dict
     if not isinstance(output, Predictions):
         return {"priors": 0, "candidates": None}
     selection = predictor.postprocess.selection
-    is_sigmoid = predictor.postprocess.activation == "sigmoid"
     logits = output.logits.float()
-    scores = logits.sigmoid() if is_sigmoid else logits.softmax(-1)
+    scores = logits.sigmoid() if predictor.postprocess.activation == "sigmoid" else logits.softmax(-1)
     passed = (scores > selection.score_threshold).sum(1)  # (B, K)
     passed[:, BACKGROUND] = 0
     candidates = passed.clamp(max=selection.max_candidates).sum(1).float().mean().item()
@@ -97,10 +96,8 @@ def open_models(
 ) -> dict[str, Predictor]:
     """Name -> predictor: of experiments (random weights), checkpoints and exported models.
 
-    Args:
-        sources: their files. A name is the path without the folders that all share.
-        overrides: ``key=value`` texts over each config.
-        options: of each Predictor.
+    A name is the path without the folders that all ``sources`` share; ``overrides`` and ``options`` go to each
+    Predictor.
     """
     if not sources:
         raise ValueError("there must be a model to measure; the pattern matches no file: choose another")
@@ -124,8 +121,7 @@ def run_speed(
     Args:
         predictors: name -> predictor; each sees all the images as one batch, once a round.
         images: (H, W, 3) uint8 BGR.
-        seconds: after which no further round begins; there are three at least.
-        device: of the predictors.
+        seconds, device: as for ``take_turns``.
 
     Returns:
         Plain values: ``header``, and ``models``: name -> cost, ``time_ms`` an image of each stage and in total, and

@@ -38,10 +38,8 @@ PAIRS = {"loss": SSDLITE, "ssdlite320": SSDLITE, "ssd300": Pair("vgg16/torchvisi
 def pair_case(name: str, cfg: Config, device: torch.device, peer: Callable[..., Any] | None) -> Case:
     """A whole training step; of the pair ``loss``, matching, loss and their gradient alone.
 
-    Args:
-        name: of PAIRS.
-        cfg: of its experiment.
-        peer: (name, batch, device, dtype) -> an object with ``step()`` and ``loss_step() -> step``; None: ours alone.
+    ``cfg`` is that of the pair's experiment in PAIRS; ``peer`` (name, batch, device, dtype) -> an object with
+    ``step()`` and ``loss_step() -> step``, or None to time ours alone.
     """
     pair, is_loss = PAIRS[name], name == "loss"
     batch = random_batch(cfg, pair.images)
@@ -90,11 +88,8 @@ def loss_step(cfg: Config, batch: Batch, device: torch.device) -> Callable[[], N
 def speed_with_loader(cfg: Config, device: torch.device, steps: int, warm_up: int = 3) -> dict[str, float]:
     """Speed of training on the images of ``data.train``; on drawn scenes of 480 x 640 pixels where that is null.
 
-    As in training, a step's losses are read while the next one runs, so that the device sets the pace.
-
-    Args:
-        steps: to measure.
-        warm_up: steps at the start that do not count.
+    As in training, a step's losses are read while the next one runs, so that the device sets the pace. The first
+    ``warm_up`` steps do not count.
 
     Returns:
         ``images_per_s``; ``peak_mb``, the most memory in use; ``waiting_share``, of the time, for the next batch.

@@ -18,9 +18,7 @@ SCHEMES = ("http", "https", "file")
 
 
 def fetch(source: str | Path, sha256: str | None = None) -> Path:
-    """A file on this machine: ``source`` itself, or a copy of the file at that address.
-
-    Copies are kept in torch's cache (TORCH_HOME or ~/.cache/torch), so each is downloaded once.
+    """A file on this machine: ``source`` itself, or a copy in torch's cache (TORCH_HOME) of the file at that address.
 
     Args:
         source: a path, or an http, https or file address.
@@ -32,14 +30,14 @@ def fetch(source: str | Path, sha256: str | None = None) -> Path:
     if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{8,64}", sha256):
         raise ValueError(f"a SHA-256 must have 8 to 64 hex digits; got {sha256!r}")
     address = urlparse(str(source))
-    if address.scheme not in SCHEMES:
-        path = Path(source)
-    else:
+    path = Path(source)
+    if address.scheme in SCHEMES:
         path = Path(torch.hub.get_dir()) / "checkpoints" / Path(address.path).name
         if not path.is_file():
             _download(str(source), path)
     if sha256 is not None and path.is_file():
-        digest = _digest(path)
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
         if not digest.startswith(sha256.lower()):
             raise ValueError(
                 f"{path} must have the SHA-256 {sha256}; got {digest}: download it again, or correct the digest"
@@ -60,8 +58,3 @@ def _download(source: str, path: Path) -> None:
                 file.write(chunk)
     except OSError as error:
         raise ValueError(f"{source} could not be fetched ({error}): download it by hand and give its path") from None
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -83,17 +83,14 @@ def _write(canvas: np.ndarray, text: str, plate: np.ndarray, color: tuple, thick
     ink = (0, 0, 0) if np.dot(color, (0.114, 0.587, 0.299)) > DARK else (255, 255, 255)
     x1, y1, x2, y2 = plate.tolist()
     cv2.rectangle(canvas, (x1, y1), (x2 - 1, y2 - 1), color, cv2.FILLED)
-    (_, _), below = cv2.getTextSize(text, FONT, TEXT_SIZE * thickness, thickness)
+    _, below = cv2.getTextSize(text, FONT, TEXT_SIZE * thickness, thickness)
     cv2.putText(canvas, text, (x1 + 1, y2 - below), FONT, TEXT_SIZE * thickness, ink, thickness, cv2.LINE_AA)
 
 
-def draw_detections(
-    image: np.ndarray, detections: Detections, names: Sequence[str], min_score: float = 0.3
-) -> np.ndarray:
-    """The image with the detections whose score is ``min_score`` or more; a small image is enlarged for them."""
+def draw_detections(image: np.ndarray, detections: Detections, names: Sequence[str]) -> np.ndarray:
+    """The image with its detections; a small image is enlarged for them."""
     boxes, scores, labels = (value.cpu().numpy() for value in detections)
-    keep = scores >= min_score
     zoom = max(1, round(ENLARGED_SIDE / min(image.shape[:2])))
     if zoom > 1:
         image = image.repeat(zoom, axis=0).repeat(zoom, axis=1)
-    return draw_boxes(image, boxes[keep] * zoom, labels[keep], names, scores[keep])
+    return draw_boxes(image, boxes * zoom, labels, names, scores)

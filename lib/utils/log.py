@@ -24,13 +24,8 @@ def setup_logging(file: Path | None = None, is_quiet: bool = False) -> None:
     handlers: list[logging.Handler] = [_Terminal()]
     if file is not None:
         handlers.append(logging.FileHandler(file, encoding="utf-8"))
-    logging.basicConfig(
-        level=logging.WARNING if is_quiet else logging.INFO,
-        format="%(asctime)s %(message)s",
-        datefmt="%H:%M:%S",
-        handlers=handlers,
-        force=True,
-    )
+    level, line = logging.WARNING if is_quiet else logging.INFO, "%(asctime)s %(message)s"
+    logging.basicConfig(level=level, format=line, datefmt="%H:%M:%S", handlers=handlers, force=True)
 
 
 def progress(iterable: Iterable[Any] | None, description: str, total: int | None = None, initial: int = 0) -> tqdm:

@@ -49,22 +49,15 @@ def accepts(value: Any, hint: Any) -> bool:
 
 
 def check_arguments(function: Any, options: Mapping[str, Any], where: str) -> None:
-    """Checks that ``options`` are keyword arguments of ``function`` and of the annotated types.
+    """Checks that ``options``, as read from YAML, are keyword arguments of a function or class, of the annotated types.
 
-    Args:
-        function: a class or function. A config sets its keyword arguments; what the builder passes itself is
-            positional-only (before the ``/`` of the signature).
-        options: name -> value, as read from YAML.
-        where: the config key of the options, for the message.
+    What the builder passes itself is positional-only there (before the ``/`` of the signature).
 
     Raises:
-        ValueError: an unknown or missing key. TypeError: a value of another type than the annotation.
+        ValueError: an unknown or missing key. TypeError: a value of another type. Both name the config key ``where``.
     """
-    parameters = {
-        name: parameter
-        for name, parameter in inspect.signature(function, eval_str=True).parameters.items()
-        if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-    }
+    signature = inspect.signature(function, eval_str=True).parameters
+    parameters = {name: p for name, p in signature.items() if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
     for name, value in options.items():
         if name not in parameters:
             known = ", ".join(parameters) or "no keys"
@@ -79,12 +72,10 @@ def check_arguments(function: Any, options: Mapping[str, Any], where: str) -> No
 
 
 def prepare(choices: Mapping[str, Any], part: Any, where: str) -> functools.partial:
-    """The entry of ``choices`` that ``part["type"]`` names, with the other keys of ``part`` as its arguments.
+    """The function of ``choices`` that a part of the config names, with the part's options as its arguments.
 
     Args:
-        choices: name -> class or function.
-        part: ``{"type": name, option: value, ...}``.
-        where: the config key of the part, for messages.
+        part: ``{"type": name, option: value, ...}``, the value of the config key ``where``.
 
     Raises:
         ValueError, TypeError: the part names no entry, or its options do not fit that entry.

@@ -22,9 +22,8 @@ import torch
 def script_parser(doc: str | None) -> argparse.ArgumentParser:
     """The command line of a script, whose ``--help`` says what the script's docstring says.
 
-    Args:
-        doc: the docstring. Its paragraphs become the description, above the options. Its blocks that are indented
-            or begin with ``python`` become the examples, below them.
+    Blocks of the docstring that are indented or begin with ``python`` become the examples, below the options; its
+    other paragraphs become the description, above them.
     """
     width = min(shutil.get_terminal_size().columns, 100) - 2
     blocks = inspect.cleandoc(doc or "").split("\n\n")
@@ -43,13 +42,7 @@ def parse_with_overrides(
 ) -> argparse.Namespace:
     """The arguments of a script that also takes settings of the config, ``key=value``, anywhere among them.
 
-    Args:
-        parser: with every other argument; changed in place.
-        argv: None: those of the process.
-        example: settings to name in the help, such as ``train.epochs=10``.
-
-    Returns:
-        The arguments; the settings are ``overrides``, a list of texts.
+    The settings become ``overrides``, a list of texts; the help names ``example``. ``parser`` is changed in place.
     """
     parser.add_argument("overrides", nargs="*", metavar="key=value", help=f"settings of the config, such as {example}")
     return parser.parse_intermixed_args(argv)
@@ -89,7 +82,9 @@ def readable_errors() -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError, FloatingPointError, OSError) as error:
-        if not isinstance(error, OSError) and not _is_raised_by_us(error):
+        innermost = Path(traceback.extract_tb(error.__traceback__)[-1].filename).resolve()
+        is_ours = innermost.is_relative_to(Path(__file__).resolve().parents[1])
+        if not isinstance(error, OSError) and not is_ours:
             raise
         rank = os.environ.get("RANK")
         print(f"error{f' of process {rank}' if rank else ''}: {error}", file=sys.stderr)
@@ -97,11 +92,6 @@ def readable_errors() -> Iterator[None]:
     except KeyboardInterrupt as stop:
         print(str(stop) or "stopped by the user", file=sys.stderr)
         sys.exit(128 + getattr(stop, "number", signal.SIGINT))
-
-
-def _is_raised_by_us(error: Exception) -> bool:
-    innermost = traceback.extract_tb(error.__traceback__)[-1]
-    return Path(innermost.filename).resolve().is_relative_to(Path(__file__).resolve().parents[1])
 
 
 def set_threads(count: int) -> None:

@@ -41,9 +41,8 @@ def read_with_bases(path: Path, merge: Callable[[Mapping, Mapping], dict], above
     """The mapping of a YAML file, merged over that of the file that its ``_base_`` names, if it names one.
 
     Args:
-        path: absolute. A ``_base_`` is relative to the file that names it.
+        path: absolute. A ``_base_`` is relative to the file that names it; ``above`` are the files that led here.
         merge: (base, update) -> both in one.
-        above: the files that led here.
 
     Raises:
         FileNotFoundError, ValueError: naming the file and what is wrong with it.

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lib.ops import batched_nms, bbox_overlaps, cuda, nms, ranked, reference
+from lib.ops import batched_nms, bbox_overlaps, cuda, nms, reference
 from lib.ops.padded import Selection
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "ops"))
@@ -76,6 +76,6 @@ def test_cuda_logic_of_many_classes_equals_the_reference(core, generator):
     scores = (torch.rand(2, 40, 3, generator=generator) * 8).round() / 8
     boxes[1, 3, 2], scores[1, 5, 1] = torch.inf, torch.nan
     limits = Selection(0.1, 0.4, 9, 20), 0
-    found = ranked.multiclass_nms(partial(cuda.group_nms, core), boxes, scores, *limits)
+    found = cuda.multiclass_nms(partial(cuda.group_nms, core), boxes, scores, *limits)
     expected = reference.multiclass_nms(boxes, scores, *limits)
     assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))

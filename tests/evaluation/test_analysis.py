@@ -7,7 +7,7 @@ from random_sets import random_set
 from lib.evaluation import make_protocol
 from lib.evaluation.analysis import best_score, calibrate, confusion, judge, size_curve
 from lib.evaluation.arrays import make_detections, make_ground_truth
-from lib.evaluation.report.misses import worst_misses
+from lib.evaluation.report.gallery import worst_misses
 
 COCO = make_protocol("coco")
 

@@ -7,6 +7,7 @@ import logging
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from lib.inference.outputs import Output, check_folder
 from lib.inference.sources import Frame, ImageFiles, Video, open_source
@@ -89,18 +90,12 @@ def test_pattern_finds_files_and_names_keep_their_folders_apart(tmp_path, images
 
 
 def test_interruption_leaves_whole_files(tmp_path, images):
-    nothing = Detections(*(np_to_tensor(value) for value in ([], [], [])))
+    nothing = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
     with pytest.raises(KeyboardInterrupt), Output(tmp_path / "out", ["disc"], fps=None) as output:
         output.write(Frame(images[0], "a.png", 0), nothing)
         raise KeyboardInterrupt
     assert [entry["file"] for entry in json.loads((tmp_path / "out" / "detections.json").read_text())] == ["a.png"]
     assert (tmp_path / "out" / "a.png").is_file()
-
-
-def np_to_tensor(values):
-    import torch
-
-    return torch.tensor(values)
 
 
 @pytest.mark.parametrize("source", ["nowhere", "nowhere/*.jpg"])

@@ -11,8 +11,8 @@ from lib.config import load_config
 from lib.inference.network import fold_norms
 from lib.models.backbones import BACKBONES
 from lib.models.backbones.base import Backbone, with_strides
+from lib.models.dual_path import SeparateNorms
 from lib.models.norm import norms_of
-from lib.models.separate_norms import SeparateNorms
 from lib.models.taps import Tap
 
 

@@ -13,7 +13,7 @@ SCORES = torch.tensor([0.5, 0.9, 0.1])
 @pytest.fixture
 def without_kernels(monkeypatch):
     """As on a machine where nobody ran `make`."""
-    monkeypatch.setattr(kernels.importlib, "import_module", lambda name: exec(f"import {name}_missing"))
+    monkeypatch.setattr(kernels.importlib, "import_module", lambda name, package: exec("import missing_kernel"))
     for cached in (kernels.load, kernels._warn):
         cached.cache_clear()
     yield

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lib.ops import nms, ranked, reference
+from lib.ops import cuda, nms, reference
 from lib.ops.padded import Selection
 
 
@@ -25,11 +25,11 @@ def test_ranked_selection_equals_the_reference(background, limits, generator):
     scores = (torch.rand(3, 60, 4, generator=generator) * 8).round() / 8
     scores[0, :9] -= 1  # negative scores rank below zero
     boxes[1, 3, 2], scores[1, 5, 1], scores[2, 6, 1] = torch.inf, torch.nan, torch.inf
-    found = ranked.multiclass_nms(group_nms, boxes, scores, Selection(*limits), background)
+    found = cuda.multiclass_nms(group_nms, boxes, scores, Selection(*limits), background)
     expected = reference.multiclass_nms(boxes, scores, Selection(*limits), background)
     assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
 
 
 def test_ranked_selection_of_no_image_is_empty():
-    found = ranked.multiclass_nms(group_nms, torch.zeros(0, 5, 4), torch.zeros(0, 5, 3), Selection(0.1, 0.5, 9, 7), 0)
+    found = cuda.multiclass_nms(group_nms, torch.zeros(0, 5, 4), torch.zeros(0, 5, 3), Selection(0.1, 0.5, 9, 7), 0)
     assert [tuple(value.shape) for value in found] == [(0, 7, 4), (0, 7), (0, 7), (0,)]

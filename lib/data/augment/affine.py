@@ -5,8 +5,6 @@ mixed. Coordinates are continuous: pixel (0, 0) covers 0 .. 1, so the center of 
 scale, shift and mirror; none turns or shears.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import cv2
@@ -27,13 +25,9 @@ def canvas_size(sample: Sample) -> tuple[float, float]:
 
 
 def moved(sample: Sample, scale: ArrayLike, shift: ArrayLike, canvas: tuple[float, float]) -> Sample:
-    """The sample on a new canvas: boxes are moved at once, pixels later.
+    """The sample on a new canvas (height, width): boxes are moved at once, pixels later, and nothing is clipped.
 
-    Args:
-        sample: any.
-        scale, shift: (x, y); a point p of the old canvas goes to ``scale * p + shift``. A negative scale
-            mirrors.
-        canvas: (height, width) of the new one. Neither boxes nor layers are clipped to it.
+    A point p (x, y) of the old canvas goes to ``scale * p + shift``. A negative scale mirrors.
     """
     factor, offset = np.asarray(scale, np.float64), np.asarray(shift, np.float64)
     layers = tuple(_move_layer(layer, factor, offset) for layer in _layers(sample))
@@ -47,12 +41,10 @@ def selected(sample: Sample, keep: np.ndarray) -> Sample:
 
 
 def overlaid(below: Sample, above: Sample, opacity: float = 1.0, fade: bool = False) -> Sample:
-    """``below`` with the pictures and boxes of ``above`` on top.
+    """``below`` with the pictures and boxes of ``above`` on top, at an opacity of 0 .. 1.
 
-    Args:
-        below, above: on canvases of one size, ``above`` with something pending.
-        opacity: 0 .. 1, of what comes on top.
-        fade: whether its pictures fade in from their edges.
+    Both are on canvases of one size, ``above`` with something pending. ``fade`` makes its pictures fade in from
+    their edges.
     """
     top = [
         layer._replace(opacity=layer.opacity * opacity, frame=layer.content if fade else layer.frame)
@@ -69,15 +61,13 @@ def overlaid(below: Sample, above: Sample, opacity: float = 1.0, fade: bool = Fa
 def resample(sample: Sample, fill: Sequence[float]) -> Sample:
     """Draws the layers, bilinearly; where a map shrinks by 2 or more, blocks are averaged first.
 
-    Args:
-        sample: one whose canvas has whole numbers as its size.
-        fill: (3,) BGR color, 0 .. 255, of what no layer covers.
-
-    Returns:
-        The sample with an image of the canvas's size and nothing pending.
+    The canvas must have whole numbers as its size, which the image gets; nothing is pending then. ``fill`` is the
+    (3,) BGR color, 0 .. 255, of what no layer covers.
     """
     height, width = (int(side) for side in canvas_size(sample))
-    image = _filled(height, width, fill)
+    rows = np.empty((height, width * 3), np.uint8)
+    rows[:] = np.tile(np.asarray(fill, np.uint8), width)  # by rows, 70 times as fast as by pixels
+    image = rows.reshape(height, width, 3)
     windows = []
     for layer in sample.layers:
         window = np.clip(np.round(layer.content), 0, [width, height] * 2).astype(int)
@@ -113,13 +103,6 @@ def _move(boxes: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray
     return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
 
 
-def _filled(height: int, width: int, fill: Sequence[float]) -> np.ndarray:
-    """(H, W, 3) uint8 of one color; filled by rows, 70 times as fast as by pixels."""
-    rows = np.empty((height, width * 3), np.uint8)
-    rows[:] = np.tile(np.asarray(fill, np.uint8), width)
-    return rows.reshape(height, width, 3)
-
-
 def _draw(layer: Layer, window: np.ndarray) -> np.ndarray:
     """(h, w, 3) uint8: what a layer shows in a window (4,) of the canvas, in whole pixels."""
     covered = window[2:] - window[:2]  # (width, height)
@@ -133,9 +116,7 @@ def _draw(layer: Layer, window: np.ndarray) -> np.ndarray:
 def _source_part(layer: Layer, corner: np.ndarray, covered: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The pixels that are needed, averaged over whole blocks where that is safe, with the map from there.
 
-    Args:
-        corner: (x, y) of the canvas where the covered part begins.
-        covered: (width, height) of that part.
+    The covered part of the canvas begins at ``corner`` (x, y) and is ``covered`` (width, height) large.
     """
     image, scale, shift = layer.image, np.diag(layer.matrix[:, :2]), layer.matrix[:, 2] - corner
     if not isinstance(image, np.ndarray):
@@ -143,8 +124,7 @@ def _source_part(layer: Layer, corner: np.ndarray, covered: np.ndarray) -> tuple
         image, scale = image.pixels(shrink), scale * shrink
     block = _block(scale)
     ends = (np.array([[0, 0], covered]) - shift) / scale
-    first = np.floor(ends.min(axis=0)).astype(int) - MARGIN * block
-    first = np.maximum(first, 0)
+    first = np.maximum(np.floor(ends.min(axis=0)).astype(int) - MARGIN * block, 0)
     last = np.minimum(np.ceil(ends.max(axis=0)).astype(int) + MARGIN * block, image.shape[1::-1])
     part = block_average(image[first[1] : last[1], first[0] : last[0]], *block.tolist())
     return part, scale * block, shift + scale * first

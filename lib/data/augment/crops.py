@@ -1,49 +1,38 @@
 """Steps that show a random part of the image."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from lib.data.augment.affine import canvas_size, moved, selected
-from lib.data.augment.step import Others, Transform, in_range, pair_in_range
+from lib.data.augment.step import Others, Transform, check_option, number, number_range
 from lib.structures import IGNORE, Sample
 
 KEEP = "keep"  # the mode of IouCrop that does not crop
 
 
+@dataclass
 class IouCrop(Transform):
     """Crops a random part that overlaps the objects by a random least IoU (SSD, section 2.2).
 
-    A mode is drawn from "keep all", "any crop" and the given bounds; where no try of a mode satisfies it,
-    another mode is drawn. Objects stay if their center is inside, clipped to the crop. Regions to ignore stay
-    if any part of them is inside, and have no influence on the crop.
-
-    Args:
-        min_ious: the bounds.
-        rule: whether ``any`` object inside must reach the bound, or ``every`` object of the image.
-        tries: crops to try for a mode.
-        min_scale, max_scale: least and greatest side of the crop, in sides of the image. Small crops enlarge
-            small objects.
-        max_aspect: greatest ratio of the crop's longer side to its shorter.
+    A mode is drawn from "keep all", "any crop" and the given bounds; where no try of a mode satisfies it, another is
+    drawn. Objects stay if their center is inside, clipped to the crop. Regions to ignore stay if any part of them is
+    inside, and have no influence on the crop.
     """
 
-    def __init__(
-        self,
-        min_ious: Sequence[float] = (0.1, 0.3, 0.5, 0.7, 0.9),
-        rule: Literal["any", "every"] = "any",
-        tries: int = 40,
-        min_scale: float = 0.3,
-        max_scale: float = 1.0,
-        max_aspect: float = 2.0,
-    ):
-        self.modes = (KEEP, 0.0, *(in_range("iou_crop.min_ious", value, 0, 1) for value in min_ious))
-        self.rule, self.tries = rule, in_range("iou_crop.tries", tries, 1, 10_000)
-        in_range("iou_crop.min_scale", min_scale, 0.01, max_scale)
-        self.scales = (min_scale, in_range("iou_crop.max_scale", max_scale, min_scale, 1))
-        self.max_aspect = in_range("iou_crop.max_aspect", max_aspect, 1, 100)
+    min_ious: Sequence[float] = number((0.1, 0.3, 0.5, 0.7, 0.9), 0, 1)
+    rule: Literal["any", "every"] = "any"  # object inside, or every object of the image, must reach the bound
+    tries: int = number(40, 1, 10_000)  # crops to try for a mode
+    min_scale: float = number(0.3, 0.01, 1)  # least side of the crop, in sides of the image
+    max_scale: float = number(1.0, 0.01, 1)  # greatest side; small crops enlarge small objects
+    max_aspect: float = number(2.0, 1, 100)  # greatest ratio of the crop's longer side to its shorter
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_option("iou_crop.min_scale", self.min_scale, 0.01, self.max_scale)
+        self.modes = (KEEP, 0.0, *self.min_ious)
 
     def apply(self, sample: Sample, rng: np.random.Generator, others: Others) -> Sample:
         objects = objects_of(sample)
@@ -59,10 +48,9 @@ class IouCrop(Transform):
     def _draw(self, canvas: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
         """(T, 4) xyxy crops of the canvas, of a permitted aspect ratio."""
         whole = np.array([canvas[1], canvas[0]])
-        sides = rng.uniform(*self.scales, (self.tries, 2)) * whole
-        corner = rng.uniform(0, 1, (self.tries, 2)) * (whole - sides)
+        sides = rng.uniform(self.min_scale, self.max_scale, (self.tries, 2)) * whole
         is_permitted = sides.max(axis=1) <= self.max_aspect * sides.min(axis=1)
-        return np.concatenate([corner, corner + sides], axis=1)[is_permitted]
+        return windows_at_random(sides, whole, rng)[is_permitted]
 
     def _fits(self, crops: np.ndarray, objects: np.ndarray, min_iou: float) -> np.ndarray:
         """(T,) whether a crop keeps an object and satisfies the rule; an image without objects takes any."""
@@ -75,36 +63,21 @@ class IouCrop(Transform):
         return inside.any(axis=1) & (reached >= min_iou)
 
 
+@dataclass
 class CoverCrop(Transform):
     """Crops a random part that shows at least a random share of some object (TensorFlow's distorted bounding box).
 
     Objects of which the crop shows ``keep`` or more stay, clipped to it; where no try satisfies the bound, the
     image stays whole.
-
-    Args:
-        p: probability.
-        min_coverages: the bounds, of which one is drawn: share of the object's area inside the crop.
-        area: least and greatest area of the crop, relative to the image's.
-        aspect: least and greatest ratio of its width to its height.
-        keep: 0 .. 1, least share of an object's area for it to stay.
-        tries: crops to try.
     """
 
-    def __init__(
-        self,
-        p: float = 0.85,
-        min_coverages: Sequence[float] = (0.2, 0.3, 0.5, 0.7, 0.9, 1.0),
-        area: Sequence[float] = (0.1, 1.0),
-        aspect: Sequence[float] = (0.75, 4 / 3),
-        keep: float = 0.2,
-        tries: int = 40,
-    ):
-        self.p = in_range("cover_crop.p", p, 0, 1)
-        self.min_coverages = [in_range("cover_crop.min_coverages", value, 0, 1) for value in min_coverages]
-        self.area = pair_in_range("cover_crop.area", area, 0.01, 1)
-        self.aspect = pair_in_range("cover_crop.aspect", aspect, 0.1, 10)
-        self.keep = in_range("cover_crop.keep", keep, 0, 1)
-        self.tries = in_range("cover_crop.tries", tries, 1, 10_000)
+    p: float = number(0.85, 0, 1)
+    # The bounds, of which one is drawn: share of the object's area inside the crop.
+    min_coverages: Sequence[float] = number((0.2, 0.3, 0.5, 0.7, 0.9, 1.0), 0, 1)
+    area: tuple[float, float] = number_range((0.1, 1.0), 0.01, 1)  # of the crop, relative to the image's
+    aspect: tuple[float, float] = number_range((0.75, 4 / 3), 0.1, 10)  # ratio of the crop's width to its height
+    keep: float = number(0.2, 0, 1)  # least share of an object's area for it to stay
+    tries: int = number(40, 1, 10_000)
 
     def apply(self, sample: Sample, rng: np.random.Generator, others: Others) -> Sample:
         bound = rng.choice(self.min_coverages)
@@ -121,24 +94,23 @@ class CoverCrop(Transform):
         low, high = np.log(self.aspect)
         aspect = np.exp(rng.uniform(low, high, self.tries))
         sides = np.sqrt(np.stack([area * aspect, area / aspect], axis=1))
-        corner = rng.uniform(0, 1, (self.tries, 2)) * (whole - sides)
-        return np.concatenate([corner, corner + sides], axis=1)[(sides <= whole).all(axis=1)]
+        return windows_at_random(sides, whole, rng)[(sides <= whole).all(axis=1)]
 
 
+@dataclass
 class Tile(Transform):
     """Shows a random window of fixed size, for training on parts of large images.
 
     Objects stay if their center is inside. An image that is smaller than the window lies at a random place of it.
-
-    Args:
-        size: (height, width) of the window in pixels of the image; best that of the network's input.
-        p_object: probability that the window is laid around a random object, if there is one.
     """
 
-    def __init__(self, size: Sequence[int] = (512, 512), p_object: float = 0.5):
-        if len(size) != 2 or min(size) < 1:
-            raise ValueError(f"tile.size must be [height, width] in pixels such as [512, 512]; got {list(size)}")
-        self.size, self.p_object = tuple(size), in_range("tile.p_object", p_object, 0, 1)
+    size: Sequence[int] = (512, 512)  # (height, width) in pixels of the image; best that of the network's input
+    p_object: float = number(0.5, 0, 1)  # probability that the window is laid around an object, if there is one
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.size) != 2 or min(self.size) < 1:
+            raise ValueError(f"tile.size must be [height, width] in pixels such as [512, 512]; got {list(self.size)}")
 
     def apply(self, sample: Sample, rng: np.random.Generator, others: Others) -> Sample:
         whole, sides = np.array(canvas_size(sample)[::-1]), np.array(self.size[::-1])  # (x, y)
@@ -152,15 +124,10 @@ class Tile(Transform):
 
 
 def crop(sample: Sample, window: np.ndarray, keep: float | None = None) -> Sample:
-    """The sample inside a window of its canvas.
+    """The sample inside a window (4,) float64 xyxy in pixels of its canvas, which the window may leave.
 
-    Args:
-        sample: any.
-        window: (4,) float64 xyxy in pixels of the canvas, which it may leave.
-        keep: least share of an object's area inside for it to stay; None: its center must be inside.
-
-    Returns:
-        The objects that stay and the regions to ignore of which a part is inside, all clipped to the window.
+    It has the objects that stay and the regions to ignore of which a part is inside, all clipped to the window.
+    ``keep`` is the least share of an object's area inside for it to stay; None: its center must be inside.
     """
     left, top, right, bottom = window
     if keep is None:
@@ -170,14 +137,19 @@ def crop(sample: Sample, window: np.ndarray, keep: float | None = None) -> Sampl
     is_region = sample.labels == IGNORE
     sample = moved(sample, (1, 1), (-left, -top), (bottom - top, right - left))
     limits = np.array([right - left, bottom - top] * 2, np.float32)
-    contents = [np.clip(layer.content, 0, limits) for layer in sample.layers]
-    layers = tuple(
-        layer._replace(content=tuple(content.tolist()))
-        for layer, content in zip(sample.layers, contents, strict=True)
-        if _has_area(content[None])[0]
-    )
-    sample = sample._replace(boxes=np.clip(sample.boxes, 0, limits), layers=layers)
+    layers = []
+    for layer in sample.layers:
+        content = np.clip(layer.content, 0, limits)
+        if _has_area(content[None]).all():
+            layers.append(layer._replace(content=tuple(content.tolist())))
+    sample = sample._replace(boxes=np.clip(sample.boxes, 0, limits), layers=tuple(layers))
     return selected(sample, _has_area(sample.boxes) & (stays | is_region))
+
+
+def windows_at_random(sides: np.ndarray, whole: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(T, 4) xyxy windows of ``sides`` (T, 2), each at a random place of the ``whole`` (2,), all as (x, y)."""
+    corners = rng.uniform(0, 1, sides.shape) * (whole - sides)
+    return np.concatenate([corners, corners + sides], axis=1)
 
 
 def objects_of(sample: Sample) -> np.ndarray:

@@ -1,29 +1,22 @@
 """Steps that move boxes and layers, and ``Resize``, which draws the layers."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from lib.data.augment.affine import canvas_size, moved, resample, selected
-from lib.data.augment.step import Others, Transform, in_range
+from lib.data.augment.step import Others, Transform, number
 from lib.structures import Sample
 
 
+@dataclass
 class Expand(Transform):
-    """Zooms out: puts the image at a random place of a larger canvas (SSD, section 3.6).
+    """Zooms out: puts the image at a random place of a larger canvas (SSD, section 3.6)."""
 
-    Args:
-        p: probability.
-        max_scale: greatest side of the canvas, in sides of the image; the least is 1.
-        max_stretch: greatest ratio of the two sides' scales; 1 keeps the aspect ratio.
-    """
-
-    def __init__(self, p: float = 0.5, max_scale: float = 4.0, max_stretch: float = 1.0):
-        self.p = in_range("expand.p", p, 0, 1)
-        self.max_scale = in_range("expand.max_scale", max_scale, 1, 100)
-        self.max_stretch = in_range("expand.max_stretch", max_stretch, 1, 10)
+    p: float = number(0.5, 0, 1)
+    max_scale: float = number(4.0, 1, 100)  # greatest side of the canvas, in sides of the image; the least is 1
+    max_stretch: float = number(1.0, 1, 10)  # greatest ratio of the two sides' scales; 1 keeps the aspect ratio
 
     def apply(self, sample: Sample, rng: np.random.Generator, others: Others) -> Sample:
         height, width = canvas_size(sample)
@@ -35,22 +28,22 @@ class Expand(Transform):
         return moved(sample, (1, 1), shift, canvas)
 
 
+@dataclass
 class Flip(Transform):
-    """Mirrors left and right with probability ``p``."""
+    """Mirrors left and right."""
 
-    def __init__(self, p: float = 0.5):
-        self.p = in_range("flip.p", p, 0, 1)
+    p: float = number(0.5, 0, 1)
 
     def apply(self, sample: Sample, rng: np.random.Generator, others: Others) -> Sample:
         height, width = canvas_size(sample)
         return moved(sample, (-1, 1), (width, 0), (height, width))
 
 
+@dataclass
 class DropSmall(Transform):
     """Drops boxes whose width or height has become less than ``share`` of the canvas's."""
 
-    def __init__(self, share: float = 0.01):
-        self.share = in_range("drop_small.share", share, 0, 1)
+    share: float = number(0.01, 0, 1)
 
     def apply(self, sample: Sample, rng: np.random.Generator, others: Others) -> Sample:
         height, width = canvas_size(sample)
@@ -62,10 +55,7 @@ class Resize(Transform):
     """Draws the layers, scaled so that the canvas becomes the network's input.
 
     The aspect ratio is not kept, as in SSD: (x, y) of a (H, W) canvas goes to (x * w / W, y * h / H).
-
-    Args:
-        size: (height, width) of the result.
-        fill: (3,) BGR color of what no layer covers.
+    ``size`` is the result's (height, width), ``fill`` the (3,) BGR color of what no layer covers.
     """
 
     def __init__(self, size: tuple[int, int], fill: Sequence[float] = (0, 0, 0)):

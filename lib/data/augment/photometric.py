@@ -1,44 +1,27 @@
 """Color distortion, on the small image that the geometric steps have left."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from lib.data.augment.step import Others, Transform, in_range, pair_in_range
+from lib.data.augment.step import Others, Transform, no_others, number, number_range
 from lib.structures import Sample
 
 
+@dataclass
 class Photometric(Transform):
-    """Distorts colors at random, as SSD's code does; contrast changes before or after saturation and hue.
-
-    Args:
-        p: probability of each of the four parts.
-        brightness: greatest shift of the gray levels, of 255.
-        contrast, saturation: least and greatest factor.
-        hue: greatest turn in degrees.
-    """
+    """Distorts colors at random, as SSD's code does; contrast changes before or after saturation and hue."""
 
     on_pixels = True
+    p: float = number(0.5, 0, 1)  # of each of the four parts
+    brightness: float = number(32.0, 0, 255)  # greatest shift of the gray levels, of 255
+    contrast: tuple[float, float] = number_range((0.5, 1.5), 0, 100)  # least and greatest factor
+    saturation: tuple[float, float] = number_range((0.5, 1.5), 0, 100)
+    hue: float = number(18.0, 0, 180)  # greatest turn in degrees
 
-    def __init__(
-        self,
-        p: float = 0.5,
-        brightness: float = 32.0,
-        contrast: Sequence[float] = (0.5, 1.5),
-        saturation: Sequence[float] = (0.5, 1.5),
-        hue: float = 18.0,
-    ):
-        self.p_part = in_range("photometric.p", p, 0, 1)
-        self.brightness = in_range("photometric.brightness", brightness, 0, 255)
-        self.hue = in_range("photometric.hue", hue, 0, 180)
-        self.contrast = pair_in_range("photometric.contrast", contrast, 0, 100)
-        self.saturation = pair_in_range("photometric.saturation", saturation, 0, 100)
-
-    def apply(self, sample: Sample, rng: np.random.Generator, others: Others) -> Sample:
-        is_on = rng.random(4) < self.p_part
+    def __call__(self, sample: Sample, rng: np.random.Generator, others: Others = no_others) -> Sample:
+        is_on = rng.random(4) < self.p
         shift = rng.uniform(-self.brightness, self.brightness) if is_on[0] else 0.0
         contrast = rng.uniform(*self.contrast) if is_on[1] else 1.0
         saturation = rng.uniform(*self.saturation) if is_on[2] else 1.0

@@ -1,12 +1,10 @@
 """Chains of augmentation: each step is a row of TRANSFORMS, and presets list steps.
 
-Geometric steps only move boxes and layers, mixing ones add layers of other images; steps on pixels work on the small
-image after them. ``build_transform`` puts the one resampling between the two.
+Geometric steps only move boxes and layers, mixing ones add layers of other images; steps on pixels follow them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -67,11 +65,11 @@ PRESETS: dict[str, list[dict[str, Any]]] = {
 }
 
 
+@dataclass
 class Compose:
     """Steps, one after the other; called as one of them is."""
 
-    def __init__(self, steps: Sequence[Transform]):
-        self.steps = tuple(steps)
+    steps: Sequence[Transform]
 
     def __call__(self, sample: Sample, rng: np.random.Generator, others: Others = no_others) -> Sample:
         for step in self.steps:
@@ -87,8 +85,7 @@ def build_transform(
 ) -> Compose:
     """What turns a sample as loaded into one of the network's size; ``none`` is the one for evaluation.
 
-    Geometric steps run in the order given, then the image is resampled once, then the steps on pixels run in
-    the order given.
+    Geometric steps run in the order given, then the image is resampled, then the steps on pixels run in their order.
 
     Args:
         augment: a name of PRESETS, or a list of ``{"type": name of TRANSFORMS, option: value, ...}``.

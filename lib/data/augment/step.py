@@ -1,15 +1,14 @@
-"""What the steps of augmentation share: how they are called, and the check of their options."""
+"""What the steps of augmentation share: how they are called, and their options with the check of them."""
 
-from __future__ import annotations
-
+import dataclasses
+import re
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 
 from lib.structures import Sample
 
-Number = TypeVar("Number", int, float)
 Others = Callable[[np.random.Generator], Sample]
 
 
@@ -18,24 +17,32 @@ def no_others(rng: np.random.Generator) -> Sample:
     raise AssertionError("a step that mixes images must be given other samples")
 
 
+def number(default: Any, low: float, high: float) -> Any:
+    """An option of a step: a number, or several, each of ``low .. high``."""
+    return dataclasses.field(default=default, metadata={"low": low, "high": high, "is_range": False})
+
+
+def number_range(default: tuple[float, float], low: float, high: float) -> Any:
+    """An option of a step: [least, greatest], both of ``low .. high``."""
+    return dataclasses.field(default=default, metadata={"low": low, "high": high, "is_range": True})
+
+
 class Transform:
-    """A step of augmentation.
+    """A step of augmentation, a dataclass of its options."""
 
-    Attributes:
-        p: probability that it acts; None: it always does.
-        on_pixels: whether it works on the small image, after the resampling; otherwise it moves boxes and layers.
-    """
+    p: float | None = None  # probability that it acts; None: it always does
+    on_pixels = False  # whether it works on the small image, after the resampling; else it moves boxes and layers
 
-    p: float | None = None
-    on_pixels = False
+    def __post_init__(self: Any) -> None:
+        step = re.sub("(?<=.)(?=[A-Z])", "_", type(self).__name__).lower()  # IouCrop: iou_crop
+        for field in dataclasses.fields(self):
+            if field.metadata:
+                check_option(f"{step}.{field.name}", getattr(self, field.name), **field.metadata)
 
     def __call__(self, sample: Sample, rng: np.random.Generator, others: Others = no_others) -> Sample:
         """The changed sample; or the sample itself, if the step is not to act this time.
 
-        Args:
-            sample: as the step before has left it.
-            rng: decides all that is random.
-            others: ``others(rng)`` gives another sample of the data set, as loaded.
+        ``rng`` decides all that is random; ``others(rng)`` gives another sample of the data set, as loaded.
         """
         if self.p is not None and rng.random() >= self.p:
             return sample
@@ -46,15 +53,12 @@ class Transform:
         raise NotImplementedError
 
 
-def in_range(name: str, value: Number, low: float, high: float) -> Number:
-    """The value of an option; raises a ValueError that names it unless ``low <= value <= high``."""
-    if not low <= value <= high:
-        raise ValueError(f"{name} must be from {low} to {high}; got {value}")
-    return value
-
-
-def pair_in_range(name: str, pair: Sequence[float], low: float, high: float) -> tuple[float, float]:
-    """The value of an option; raises a ValueError unless it is [least, greatest] within ``low .. high``."""
-    if len(pair) != 2 or not low <= pair[0] <= pair[1] <= high:
-        raise ValueError(f"{name} must be [least, greatest] from {low} to {high}; got {list(pair)}")
-    return pair[0], pair[1]
+def check_option(name: str, value: Any, low: float, high: float, is_range: bool = False) -> None:
+    """Raises a ValueError that names the option unless its value is one that ``number`` or ``number_range`` take."""
+    if is_range:
+        if len(value) != 2 or not low <= value[0] <= value[1] <= high:
+            raise ValueError(f"{name} must be [least, greatest] from {low} to {high}; got {list(value)}")
+        return
+    for each in value if isinstance(value, Sequence) else [value]:
+        if not low <= each <= high:
+            raise ValueError(f"{name} must be from {low} to {high}; got {each}")

@@ -3,20 +3,20 @@
 An error of the file as a whole raises. A bad box is one of many, so it is only reported, and can be dropped.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, NoReturn
+from typing import Any
 
 from lib.utils.files import write_json
 from lib.utils.lookup import suggest
 
+Record = Mapping[str, Any]  # an image, an annotation, a category or a whole data set, as COCO has it
 NUM_NAMED = 3  # how many of the faulty things a message lists
 CLIP_TOLERANCE = 1.0  # pixels by which rounding may lead a box out of its image
+IGNORED = ("iscrowd", "ignore", "difficult")  # flags of regions where neither an object nor none is learned
 _REQUIRED = {"images": ("id", "file_name"), "annotations": ("image_id", "category_id"), "categories": ("id", "name")}
 
 
@@ -78,80 +78,61 @@ def is_coco(path: Path) -> bool:
 
 def read_coco(path: Path, images: Path | None = None) -> dict[str, Any]:
     """The data set of a COCO JSON file; ``images`` is not needed."""
-    content = read_json(path)
-    check_structure(content, str(path))
-    check_references(content, str(path))
-    return content
+    return checked(read_json(path), str(path))
 
 
-def write_coco(coco: Mapping[str, Any], path: Path) -> None:
+def write_coco(coco: Record, path: Path) -> None:
     """Writes a data set as a COCO JSON file."""
     write_json(path, coco, indent=None)
 
 
-def coco_images(path: Path, split: str) -> NoReturn:
-    """Raises, for a COCO file does not say where its images are."""
-    raise ValueError(f"data.{split}.images must be given, the folder of the images of {path}; got null")
-
-
 def check_structure(content: Any, where: str) -> None:
     """Checks that ``content`` has the lists of a COCO file, with the keys that tell their entries apart."""
+    lists = ", ".join(_REQUIRED)
     if not isinstance(content, Mapping):
         raise ValueError(
-            f"{where} must be a COCO file, a JSON object with images, annotations and categories; it is a "
-            f"{type(content).__name__} (a list is what detections are stored in): choose the annotation file"
+            f"{where} must be a COCO file, a JSON object with {lists}; it is a {type(content).__name__} (a list is "
+            "what detections are stored in): choose the annotation file"
         )
     for key, fields in _REQUIRED.items():
         if not isinstance(content.get(key), list):
             raise ValueError(
-                f"{where} must be a COCO file with the lists {', '.join(_REQUIRED)}; {key} is missing, the "
-                f"file has {first_few(content) or 'nothing'}: choose the annotations of a detection set"
+                f"{where} must be a COCO file with the lists {lists}; {key} is missing, the file has "
+                f"{first_few(content) or 'nothing'}: choose the annotations of a detection set"
             )
         for index, entry in enumerate(content[key]):
             if not isinstance(entry, Mapping) or not all(field in entry for field in fields):
                 raise ValueError(f"{where}: {key}[{index}] must have {' and '.join(fields)}; got {entry!r:.99}")
     for key in ("images", "categories"):
-        _check_ids([entry["id"] for entry in content[key]], f"{where}: {key}")
+        ids = [entry["id"] for entry in content[key]]
+        if wrong := [value for value in ids if not isinstance(value, int)]:
+            raise ValueError(f"{where}: {key} must have whole numbers as ids; got {first_few(map(repr, wrong))}")
+        if double := sorted(value for value, count in Counter(ids).items() if count > 1):
+            raise ValueError(f"{where}: {key} must have each id once; found twice: {first_few(double)}")
     if not content["images"]:
         raise ValueError(f"{where} must list at least one image; it is an empty data set: choose another")
 
 
-def _check_ids(ids: list[Any], where: str) -> None:
-    """Checks that ids are whole numbers, each there once."""
-    wrong = [value for value in ids if not isinstance(value, int)]
-    if wrong:
-        raise ValueError(f"{where} must have whole numbers as ids; got {first_few(map(repr, wrong))}")
-    double = sorted(value for value, count in Counter(ids).items() if count > 1)
-    if double:
-        raise ValueError(f"{where} must have each id once; found twice: {first_few(double)}")
-
-
-def check_references(content: Mapping[str, Any], where: str) -> None:
-    """Checks that each annotation belongs to an image and to a category that the file lists."""
+def checked(content: Any, where: str) -> dict[str, Any]:
+    """The content, whose annotations each belong to an image and to a category that it lists; see check_structure."""
+    check_structure(content, where)
     for key, listed in (("image_id", "images"), ("category_id", "categories")):
         known = {entry["id"] for entry in content[listed]}
-        stray = [entry[key] for entry in content["annotations"] if entry[key] not in known]
-        if stray:
+        if stray := [entry[key] for entry in content["annotations"] if entry[key] not in known]:
             raise ValueError(
-                f"{where}: each annotation must name one of the file's {listed}; {len(stray)} have an "
-                f"unknown {key} ({first_few(dict.fromkeys(stray))}): add these {listed} to the file or "
-                "remove the annotations"
+                f"{where}: each annotation must name one of the file's {listed}; {len(stray)} have an unknown {key} "
+                f"({first_few(dict.fromkeys(stray))}): add these {listed} to the file or remove the annotations"
             )
+    return content  # type: ignore[no-any-return]
 
 
-def choose_categories(categories: list[Mapping[str, Any]], classes: Iterable[str] | None, where: str) -> dict[int, str]:
-    """Category id -> name, in the order of the labels 1, 2, ...
-
-    Args:
-        categories: the file's list.
-        classes: the names wanted, in the order of the labels; None for all of the file, by rising id.
-        where: the file, for messages.
-    """
+def choose_categories(categories: list[Record], classes: Iterable[str] | None, where: str) -> dict[int, str]:
+    """Category id -> name, in the order of the labels 1, 2, ...: that of ``classes``; None: all, by rising id."""
     by_name = {str(entry["name"]): entry["id"] for entry in categories}
     if len(by_name) < len(categories):
         names = first_few(entry["name"] for entry in categories)
         raise ValueError(f"{where}: categories must have different names; got {names}")
-    wanted = list(sorted(by_name, key=lambda name: by_name[name]) if classes is None else classes)
+    wanted = sorted(by_name, key=lambda name: by_name[name]) if classes is None else list(classes)
     for name in wanted:
         if name not in by_name:
             raise ValueError(
@@ -182,7 +163,7 @@ def leaves_image(box: Sequence[float], height: float, width: float) -> bool:
     return max(-x, -y, x + w - width, y + h - height) > CLIP_TOLERANCE
 
 
-def normalized(annotation: Mapping[str, Any]) -> dict[str, Any]:
+def normalized(annotation: Record) -> dict[str, Any]:
     """The annotation as an evaluator needs it: area and iscrowd filled in, no polygons."""
     result = {key: value for key, value in annotation.items() if key not in ("segmentation", "keypoints")}
     area = annotation.get("area")
@@ -205,25 +186,19 @@ def number_annotations(annotations: list[dict[str, Any]]) -> bool:
     return True
 
 
-def read_results(path: str | Path, coco: Mapping[str, Any]) -> Any:
-    """The content of a file of detections; names of images and classes are replaced by their ids.
+def read_results(path: str | Path, coco: Record) -> Any:
+    """The content of a file of detections, usually a list of COCO results, on a data set in COCO's form.
 
-    Args:
-        path: a JSON file, usually a list of COCO results.
-        coco: the data set. ``image_id`` may be the name of an image file, with or without folder and suffix,
-            ``category_id`` the name of a class.
+    ``image_id`` may be the name of an image file, with or without folder and suffix, ``category_id`` that of a
+    class: they are replaced by the ids.
     """
     results = read_json(path)
     if not isinstance(results, list):
         return results
     files = [(record["id"], PurePosixPath(str(record["file_name"]))) for record in coco["images"]]
-    names = {
-        "image_id": [(key, {str(n), n.name, str(n.parent / n.stem), n.stem}) for key, n in files],
-        "category_id": [(category["id"], {str(category["name"])}) for category in coco["categories"]],
-    }
-    for key, named in names.items():
-        results = _with_ids(results, key, named, path)
-    return results
+    images = [(key, {str(n), n.name, str(n.parent / n.stem), n.stem}) for key, n in files]
+    classes = [(category["id"], {str(category["name"])}) for category in coco["categories"]]
+    return _with_ids(_with_ids(results, "image_id", images, path), "category_id", classes, path)
 
 
 def _with_ids(results: list[Any], key: str, named: list[tuple[int, set[str]]], path: str | Path) -> list[Any]:
@@ -234,8 +209,7 @@ def _with_ids(results: list[Any], key: str, named: list[tuple[int, set[str]]], p
     def is_named(entry: Any) -> bool:
         return isinstance(entry, Mapping) and isinstance(entry.get(key), str)
 
-    unknown = sorted({entry[key] for entry in results if is_named(entry)} - set(ids))
-    if unknown:
+    if unknown := sorted({entry[key] for entry in results if is_named(entry)} - set(ids)):
         raise ValueError(
             f"{key} of each detection in {path} must be a number or a name of the ground truth; got "
             f"{', '.join(unknown[:5])} ({len(unknown)} unknown names): choose the file of the same data set and split"

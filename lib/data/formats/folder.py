@@ -1,10 +1,10 @@
 """What formats with one annotation file per image share: image files by name, text files of numbers."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from lib.data.formats.coco_json import Record
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 
@@ -12,8 +12,8 @@ IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 class Page(NamedTuple):
     """One image with its annotations, and the file that they are written to."""
 
-    record: Mapping[str, Any]
-    annotations: list[Mapping[str, Any]]
+    record: Record
+    annotations: list[Record]
     path: Path
 
 
@@ -35,25 +35,23 @@ def images_beside(path: Path, split: str) -> Path:
     for folder in (above / "JPEGImages", above / "images"):
         if folder.is_dir():
             return folder
-    raise FileNotFoundError(
-        f"{above} must have its images in JPEGImages or images; it has neither: set data.{split}.images"
-    )
+    raise FileNotFoundError(f"{above} must have its images in JPEGImages or images; has none: set data.{split}.images")
 
 
-def images_by_stem(folder: Path) -> dict[str, Path]:
+def image_files(folder: Path) -> dict[str, Path]:
     """Path below ``folder`` without the suffix -> image file, for the images of the folder and its subfolders."""
     if not folder.is_dir():
         raise FileNotFoundError(f"image folder {folder} must exist; there is none: name it with --images")
     files: dict[str, Path] = {}
     for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES):
-        stem = stem_below(folder, path)
+        stem = stem_of(folder, path)
         if stem in files:
             raise ValueError(f"images must have different names; got {files[stem]} and {path}: rename one")
         files[stem] = path
     return files
 
 
-def stem_below(folder: Path, path: Path) -> str:
+def stem_of(folder: Path, path: Path) -> str:
     """The path of a file below ``folder`` without its suffix."""
     return path.relative_to(folder).with_suffix("").as_posix()
 
@@ -66,31 +64,34 @@ def image_ids(stems: Sequence[str]) -> list[int]:
     return list(range(1, len(names) + 1))
 
 
-def pages(folder: Path, coco: Mapping[str, Any], suffix: str) -> Iterator[Page]:
+def pages(folder: Path, coco: Record, suffix: str) -> Iterator[Page]:
     """Each image of a data set with its annotations and the file in ``folder`` that is to hold them.
 
     An image whose name would lead out of the folder is refused.
     """
-    grouped: dict[int, list[Mapping[str, Any]]] = {record["id"]: [] for record in coco["images"]}
+    grouped: dict[int, list[Record]] = {record["id"]: [] for record in coco["images"]}
     for annotation in coco["annotations"]:
         grouped[annotation["image_id"]].append(annotation)
     taken: dict[str, str] = {}
     for record in coco["images"]:
         name = PurePosixPath(str(record.get("file_name", "")))
         if not name.name or name.is_absolute() or ".." in name.parts:
-            raise ValueError(
-                f"file_name of each image must be a path below the image folder; got {str(name)!r} of image "
-                f"{record.get('id')}: fix the file"
-            )
+            got = f"{str(name)!r} of image {record.get('id')}"
+            raise ValueError(f"file_name of each image must be a path below the image folder; got {got}: fix the file")
         stem = name.with_suffix("").as_posix()
         if stem in taken:
-            raise ValueError(
-                f"images must have different names without their suffix; got {taken[stem]} and {name}: rename one"
-            )
+            raise ValueError(f"images must differ by more than their suffix; got {taken[stem]} and {name}: rename one")
         taken[stem] = str(name)
         path = folder / f"{stem}{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
         yield Page(record, grouped[record["id"]], path)
+
+
+def write_texts(folder: Path, coco: Record, line: Callable[[Record, Record], str]) -> None:
+    """Writes a text file for each image, with the ``line(record, annotation)`` of each of its annotations."""
+    for page in pages(folder, coco, ".txt"):
+        lines = [line(page.record, annotation) + "\n" for annotation in page.annotations]
+        page.path.write_text("".join(lines), encoding="utf-8")
 
 
 def number_text(value: float) -> str:

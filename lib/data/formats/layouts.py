@@ -1,7 +1,5 @@
 """Public data sets by name, as their official archives unpack."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,18 +10,12 @@ from lib.utils.lookup import lookup
 
 
 class Part(NamedTuple):
-    """A folder of images and their annotations, all below the data set's root.
-
-    Attributes:
-        images, annotations: a folder, and a COCO JSON file or a folder of VOC XML.
-        archives: those that ``images`` and ``annotations`` come from.
-        image_set: VOC's list of the images that count; empty: all of the annotations.
-    """
+    """A folder of images and their annotations, all below the data set's root, and the archives of the two."""
 
     images: str
-    annotations: str
+    annotations: str  # a COCO JSON file or a folder of VOC XML
     archives: tuple[str, str]
-    image_set: str = ""
+    image_set: str = ""  # VOC's list of the images that count; empty: all of the annotations
 
 
 class Layout(NamedTuple):
@@ -67,13 +59,7 @@ LAYOUTS = {
 
 
 def open_layout(name: str, root: str | Path | None, split: str) -> Split:
-    """A split of a data set whose archives were unpacked.
-
-    Args:
-        name: a row of LAYOUTS.
-        root: where the archives were unpacked; None: the row's own.
-        split: train or val.
-    """
+    """The split (train or val) of a row of LAYOUTS whose archives were unpacked in ``root``; None: the row's own."""
     layout: Layout = lookup(LAYOUTS, name, "data.layout")
     root, parts = Path(root or layout.root), layout.train if split == "train" else layout.val
     for part in parts:
@@ -90,9 +76,8 @@ def _check(root: Path, wanted: str, archive: str, name: str) -> None:
     if not (root / wanted).exists():
         held = first_few(sorted(path.name for path in root.iterdir())) if root.is_dir() else ""
         fault = f"it holds {held or 'nothing'}" if root.is_dir() else "there is no such folder"
-        raise FileNotFoundError(
-            f"data.layout={name} must find {wanted} in {root}; {fault}: unpack {archive} there, or choose data.root"
-        )
+        advice = f"unpack {archive} there, or choose data.root"
+        raise FileNotFoundError(f"data.layout={name} must find {wanted} in {root}; {fault}: {advice}")
 
 
 def _xml_files(root: Path, part: Part) -> Iterator[XmlFile]:
@@ -100,16 +85,12 @@ def _xml_files(root: Path, part: Part) -> Iterator[XmlFile]:
 
     Ids are the digits of the names, such as 2008000002: 2007's six and 2012's ten never meet.
     """
-    path = root / part.image_set
+    path, again = root / part.image_set, f"unpack {part.archives[1]} again"
     for line in filter(str.strip, path.read_text(encoding="utf-8").splitlines()):
         stem = line.split()[0]
         if not stem.replace("_", "").isdecimal():
-            raise ValueError(
-                f"{path} must list images such as 000005 or 2008_000002; got {stem!r}: unpack {part.archives[1]} again"
-            )
+            raise ValueError(f"{path} must list images such as 000005 or 2008_000002; got {stem!r}: {again}")
         xml = root / part.annotations / f"{stem}.xml"
         if not xml.is_file():
-            raise FileNotFoundError(
-                f"{xml} must be there, as {path.name} lists it; there is none: unpack {part.archives[1]} again"
-            )
+            raise FileNotFoundError(f"{xml} must be there, as {path.name} lists it; there is none: {again}")
         yield XmlFile(int(stem.replace("_", "")), xml, f"{part.images}/{stem}.jpg")

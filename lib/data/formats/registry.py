@@ -1,12 +1,10 @@
 """The formats that data sets are kept in: each is read into COCO's form and written from it, without losing a box."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lib.data.formats.coco_json import coco_images, is_coco, read_coco, write_coco
+from lib.data.formats.coco_json import Record, is_coco, read_coco, write_coco
 from lib.data.formats.folder import images_beside
 from lib.data.formats.visdrone import is_visdrone, read_visdrone, write_visdrone
 from lib.data.formats.voc import is_voc, read_voc, write_voc
@@ -15,23 +13,19 @@ from lib.utils.lookup import lookup
 
 
 class Format(NamedTuple):
-    """A way to keep a data set.
+    """A way to keep a data set: ``read(path, images)`` it into COCO's form, and ``write(coco, path)`` from there.
 
-    Attributes:
-        read: ``read(path, images)`` gives the data set in COCO's form.
-        write: ``write(coco, path)`` writes a data set that is in COCO's form.
-        is_at: whether a path holds this format.
-        images: ``images(path, split)`` gives the folder of the images.
+    ``is_at(path)`` says whether a path holds this format, ``images(path, split)`` where the images are; None: unknown.
     """
 
     read: Callable[[Path, Path | None], dict[str, Any]]
-    write: Callable[[Mapping[str, Any], Path], None]
+    write: Callable[[Record, Path], None]
     is_at: Callable[[Path], bool]
-    images: Callable[[Path, str], Path]
+    images: Callable[[Path, str], Path] | None
 
 
 FORMATS = {
-    "coco": Format(read_coco, write_coco, is_coco, coco_images),
+    "coco": Format(read_coco, write_coco, is_coco, None),
     "voc": Format(read_voc, write_voc, is_voc, images_beside),
     "yolo": Format(read_yolo, write_yolo, is_yolo, yolo_images),
     "visdrone": Format(read_visdrone, write_visdrone, is_visdrone, images_beside),
@@ -44,29 +38,23 @@ def guess_format(path: Path) -> str:
         if candidate.is_at(path):
             return name
     if not path.is_dir():
-        raise FileNotFoundError(
-            f"annotations {path} must be a COCO JSON file, a data.yaml or a folder; there is none: check the path"
-        )
+        raise FileNotFoundError(f"annotations {path} must be a COCO JSON file, a data.yaml or a folder; there is none")
     raise ValueError(f"{path} must hold VOC's *.xml, or YOLO's or VisDrone's *.txt; it holds neither")
 
 
 def find_images(path: str | Path, split: str) -> Path:
-    """The folder of a data set's images, where its format keeps it.
-
-    Args:
-        path: a folder of VOC, YOLO or VisDrone files, or a YOLO data.yaml.
-        split: train or val, of a data.yaml.
-    """
-    return FORMATS[guess_format(Path(path))].images(Path(path), split)
+    """The folder of a data set's images, where its format keeps it; ``split`` is train or val, of a data.yaml."""
+    images = FORMATS[guess_format(Path(path))].images
+    if images is None:
+        raise ValueError(f"data.{split}.images must be given, the folder of the images of {path}; got null")
+    return images(Path(path), split)
 
 
 def read_dataset(path: str | Path, images: str | Path | None = None, name: str | None = None) -> dict[str, Any]:
-    """A data set in COCO's form.
+    """A data set in COCO's form: a COCO JSON file, a folder of VOC, YOLO or VisDrone files, or a YOLO data.yaml.
 
-    Args:
-        path: a COCO JSON file, a folder of VOC, YOLO or VisDrone files, or a YOLO data.yaml.
-        images: the folder of the images, if it is not where the format keeps it; YOLO and VisDrone need it.
-        name: the format; None to tell it from the files.
+    YOLO and VisDrone need the folder of the ``images``, if it is not where the format keeps it. ``name`` is the
+    format; None to tell it from the files.
     """
     path = Path(path)
     coco = lookup(FORMATS, name or guess_format(path), "format").read(path, Path(images) if images else None)
@@ -75,6 +63,6 @@ def read_dataset(path: str | Path, images: str | Path | None = None, name: str |
     return coco
 
 
-def write_dataset(coco: Mapping[str, Any], path: str | Path, name: str) -> None:
+def write_dataset(coco: Record, path: str | Path, name: str) -> None:
     """Writes a data set in COCO's form as a file (coco) or a folder (voc, yolo, visdrone)."""
     lookup(FORMATS, name, "format").write(coco, Path(path))

@@ -5,22 +5,19 @@ and get the key ``ignored_region``, by which the protocol ``visdrone`` and the w
 category 11 ("others") get the key ``ignore``.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lib.data.formats.coco_json import CocoBuilder
+from lib.data.formats.coco_json import CocoBuilder, Record
 from lib.data.formats.folder import (
     first_line,
+    image_files,
     image_ids,
-    images_by_stem,
     inner_folder,
     number_text,
-    pages,
     read_lines,
-    stem_below,
+    stem_of,
+    write_texts,
 )
 from lib.data.image import image_size
 
@@ -40,44 +37,36 @@ def read_visdrone(folder: Path, images: Path | None = None) -> dict[str, Any]:
     """A folder of text files, or the one above that holds ``annotations`` and ``images``, in COCO form."""
     texts = inner_folder(folder, "annotations")
     images = images or texts.parent / "images"
-    files, builder = images_by_stem(images), CocoBuilder()
+    files, builder = image_files(images), CocoBuilder()
     paths = sorted(texts.rglob("*.txt"))
     for image_id, path in zip(image_ids([path.stem for path in paths]), paths, strict=True):
-        file = files.get(stem_below(texts, path))
+        file = files.get(stem_of(texts, path))
         if file is None:
-            raise FileNotFoundError(
-                f"the image of {path} must be there; there is none in {images}: name the folder by --images"
-            )
+            raise FileNotFoundError(f"the image of {path} must be there; there is none in {images}: set --images")
         builder.add_image(image_id, file.relative_to(images).as_posix(), image_size(file))
-        for where, numbers in read_lines(path, ",", range(8, 9)):
-            _add_line(builder, image_id, where, numbers)
+        for where, (*box, _, category, truncated, occluded) in read_lines(path, ",", range(8, 9)):
+            if category not in range(len(NAMES) + 1):
+                raise ValueError(f"{where}: the category must be 0 to {len(NAMES)}; got {category:g}: fix the line")
+            flags = {"truncated": int(truncated), "occluded": int(occluded)}
+            if category == _REGION:
+                builder.add_object(image_id, 1, box, iscrowd=1, **flags, ignored_region=1)
+            else:
+                ignore = {"ignore": 1} if category == _OTHERS else {}
+                builder.add_object(image_id, int(category), box, **flags, **ignore)
     return builder.content(dict(enumerate(NAMES, 1)))
 
 
-def _add_line(builder: CocoBuilder, image_id: int, where: str, numbers: list[float]) -> None:
-    *box, _, category, truncated, occluded = numbers
-    if category not in range(len(NAMES) + 1):
-        raise ValueError(f"{where}: the category must be 0 to {len(NAMES)}; got {category:g}: fix the line")
-    flags = {"truncated": int(truncated), "occluded": int(occluded)}
-    if category == _REGION:
-        builder.add_object(image_id, 1, box, iscrowd=1, **flags, ignored_region=1)
-    else:
-        ignore = {"ignore": 1} if category == _OTHERS else {}
-        builder.add_object(image_id, int(category), box, **flags, **ignore)
-
-
-def write_visdrone(coco: Mapping[str, Any], folder: Path) -> None:
+def write_visdrone(coco: Record, folder: Path) -> None:
     """Writes one text file per image to ``folder/annotations``. Classes must have VisDrone's names."""
     numbers = {"ignored regions": _REGION} | {name: index for index, name in enumerate(NAMES, 1)}
     names = {entry["id"]: str(entry["name"]).lower().replace("_", "-") for entry in coco["categories"]}
-    unknown = sorted({names[entry["category_id"]] for entry in coco["annotations"]} - set(numbers))
-    if unknown:
+    if unknown := sorted({names[entry["category_id"]] for entry in coco["annotations"]} - set(numbers)):
         raise ValueError(f"classes of VisDrone are {', '.join(NAMES)}; got {', '.join(unknown)}: choose another format")
-    for page in pages(folder / "annotations", coco, ".txt"):
-        lines = []
-        for entry in page.annotations:
-            number = _REGION if entry.get("ignored_region") else numbers[names[entry["category_id"]]]
-            score = int(number not in (_REGION, _OTHERS))
-            rest = (score, number, entry.get("truncated", 0), entry.get("occluded", 0))
-            lines.append(",".join(map(number_text, (*entry["bbox"], *rest))) + "\n")
-        page.path.write_text("".join(lines), encoding="utf-8")
+
+    def line(_: Record, entry: Record) -> str:
+        number = _REGION if entry.get("ignored_region") else numbers[names[entry["category_id"]]]
+        score = int(number not in (_REGION, _OTHERS))
+        values = (*entry["bbox"], score, number, entry.get("truncated", 0), entry.get("occluded", 0))
+        return ",".join(map(number_text, values))
+
+    write_texts(folder / "annotations", coco, line)

@@ -4,21 +4,18 @@ VOC counts pixels from 1, and the pixels at both ends belong to a box. Here the 
 gives the IoU of VOC's own development kit. Document types and entities are refused, as the XML may come from strangers.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 from xml.parsers import expat
 
-from lib.data.formats.coco_json import CocoBuilder
+from lib.data.formats.coco_json import CocoBuilder, Record
 from lib.data.formats.folder import image_ids, inner_folder, number_text, pages
 
 NAMES = (
-    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
-    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa"),
-    *("train", "tvmonitor"),
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
+    *("horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
 _FLAGS = ("difficult", "truncated", "occluded", "iscrowd", "ignore", "ignored_region")
 
@@ -56,10 +53,7 @@ def is_voc(path: Path) -> bool:
 
 
 def read_voc(folder: Path, images: Path | None = None) -> dict[str, Any]:
-    """A folder of XML files, or a devkit's ``VOC2007`` above ``Annotations``, in COCO form.
-
-    ``images`` is not needed: the XML tells names and sizes.
-    """
+    """A folder of XML files, or a devkit's ``VOC2007`` above ``Annotations``, in COCO form; no images are needed."""
     paths = sorted(inner_folder(folder, "Annotations").rglob("*.xml"))
     return read_files(map(XmlFile, image_ids([path.stem for path in paths]), paths))
 
@@ -100,7 +94,7 @@ def _number(element: ElementTree.Element, key: str, path: Path) -> Any:
     return int(value) if value.is_integer() else value
 
 
-def write_voc(coco: Mapping[str, Any], folder: Path) -> None:
+def write_voc(coco: Record, folder: Path) -> None:
     """Writes ``Annotations/*.xml``. Flags and areas that VOC does not know become further elements."""
     names = {category["id"]: str(category["name"]) for category in coco["categories"]}
     for page in pages(folder / "Annotations", coco, ".xml"):
@@ -116,7 +110,7 @@ def write_voc(coco: Mapping[str, Any], folder: Path) -> None:
         ElementTree.ElementTree(root).write(page.path, encoding="utf-8", xml_declaration=True)
 
 
-def _write_object(root: ElementTree.Element, annotation: Mapping[str, Any], name: str) -> None:
+def _write_object(root: ElementTree.Element, annotation: Record, name: str) -> None:
     element = _add(root, "object")
     _add(element, "name", name)
     for key in _FLAGS:

@@ -4,8 +4,6 @@
 more numbers is a polygon, as segmentation sets have it; the box around it is taken.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from lib.data.formats.coco_json import CocoBuilder
-from lib.data.formats.folder import first_line, image_ids, images_by_stem, inner_folder, pages, read_lines, stem_below
+from lib.data.formats.coco_json import IGNORED, CocoBuilder, Record
+from lib.data.formats.folder import first_line, image_files, image_ids, inner_folder, read_lines, stem_of, write_texts
 from lib.data.image import image_size
 
 log = logging.getLogger(__name__)
@@ -34,18 +32,14 @@ def yolo_images(path: Path, split: str = "train") -> Path:
     content = _read_yaml(path)
     name = content.get(split)
     if not isinstance(name, str):
-        raise ValueError(
-            f"{path} must name one folder of images at {split}; got {name!r}: name it, or set data.{split}.images"
-        )
+        raise ValueError(f"{path} must name one folder of images at {split}; got {name!r}: set data.{split}.images")
     roots = (path.parent / str(content.get("path") or "."), path.parent)
     # Exporters write ../train/images for the train/images beside the file.
     for folder in (*(root / name for root in roots), path.parent / name.removeprefix("../")):
         if folder.is_dir():
             return folder
-    raise FileNotFoundError(
-        f"{path} must name a folder of images at {split}; {name} is not in {roots[0]}: fix its path, or set "
-        f"data.{split}.images"
-    )
+    fault = f"{name} is not in {roots[0]}: fix its path, or set data.{split}.images"
+    raise FileNotFoundError(f"{path} must name a folder of images at {split}; {fault}")
 
 
 def _with_part(folder: Path, old: str, new: str) -> Path:
@@ -55,7 +49,7 @@ def _with_part(folder: Path, old: str, new: str) -> Path:
     return Path(*parts[: places[-1]], new, *parts[places[-1] + 1 :]) if places else folder
 
 
-def _read_yaml(path: Path) -> Mapping[str, Any]:
+def _read_yaml(path: Path) -> Record:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -74,14 +68,13 @@ def read_yolo(folder: Path, images: Path | None = None) -> dict[str, Any]:
     images = images or yolo_images(folder)
     is_yaml = folder.suffix in YAML
     labels = _with_part(images, "images", "labels") if is_yaml else inner_folder(folder, "labels")
-    files = images_by_stem(images)
-    texts = {stem_below(labels, path): path for path in sorted(labels.rglob("*.txt"))}
+    files = image_files(images)
+    texts = {stem_of(labels, path): path for path in sorted(labels.rglob("*.txt"))}
     texts.pop("classes", None)
-    stray = [str(path) for stem, path in texts.items() if stem not in files]
-    if stray:
+    if stray := [path for stem, path in texts.items() if stem not in files]:
+        number = len(stray)
         raise FileNotFoundError(
-            f"each label file must have its image in {images}; {len(stray)} have none, such as {stray[0]}: "
-            "name the folder by --images"
+            f"each label file must have its image in {images}; {number} have none, such as {stray[0]}: set --images"
         )
     builder = CocoBuilder()
     for image_id, (stem, path) in zip(image_ids(list(files)), files.items(), strict=True):
@@ -118,8 +111,7 @@ def _names(labels: Path) -> dict[int, str]:
     for folder in (labels, labels.parent, labels.parent.parent):
         files = sorted(folder.glob("*.yaml"), key=lambda path: (path.name != "data.yaml", path.name))
         for path in [folder] if folder.is_file() else files:
-            names = _read_yaml(path).get("names")
-            if names:
+            if names := _read_yaml(path).get("names"):
                 pairs = names.items() if isinstance(names, Mapping) else enumerate(names)
                 return {int(number): str(name) for number, name in pairs}
         if (folder / "classes.txt").is_file():
@@ -128,26 +120,22 @@ def _names(labels: Path) -> dict[int, str]:
     return {}
 
 
-def write_yolo(coco: Mapping[str, Any], folder: Path) -> None:
+def write_yolo(coco: Record, folder: Path) -> None:
     """Writes ``labels/*.txt`` and ``data.yaml``; warns of crowds and other flags, which YOLO does not have."""
     categories = sorted(coco["categories"], key=lambda category: category["id"])
     number = {category["id"]: index for index, category in enumerate(categories)}
-    for page in pages(folder / "labels", coco, ".txt"):
-        width, height = page.record.get("width"), page.record.get("height")
-        if not height or not width:
-            raise ValueError(
-                f"image {page.record['file_name']} must have height and width for YOLO; got none: add them"
-            )
-        lines = []
-        for annotation in page.annotations:
-            x, y, w, h = annotation["bbox"]
-            values = ((x + w / 2) / width, (y + h / 2) / height, w / width, h / height)
-            lines.append(" ".join([str(number[annotation["category_id"]]), *map(repr, values)]) + "\n")
-        page.path.write_text("".join(lines), encoding="utf-8")
+    for record in coco["images"]:
+        if not record.get("height") or not record.get("width"):
+            raise ValueError(f"image {record['file_name']} must have height and width for YOLO; got none: add them")
+
+    def line(record: Record, entry: Record) -> str:
+        (x, y, w, h), width, height = entry["bbox"], record["width"], record["height"]
+        values = ((x + w / 2) / width, (y + h / 2) / height, w / width, h / height)
+        return " ".join([str(number[entry["category_id"]]), *map(repr, values)])
+
+    write_texts(folder / "labels", coco, line)
     names = {index: str(category["name"]) for index, category in enumerate(categories)}
     text = yaml.safe_dump({"path": ".", "train": "images", "val": "images", "names": names}, sort_keys=False)
     (folder / "data.yaml").write_text(text, encoding="utf-8")
-    flags = ("iscrowd", "ignore", "difficult")
-    lost = sum(any(entry.get(key) for key in flags) for entry in coco["annotations"])
-    if lost:
+    if lost := sum(any(entry.get(key) for key in IGNORED) for entry in coco["annotations"]):
         log.warning("flags_lost %d boxes that were crowds, ignored or difficult are plain in YOLO", lost)

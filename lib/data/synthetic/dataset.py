@@ -1,7 +1,5 @@
 """The embedded data set: synthetic scenes of small textured shapes, written to disk in COCO format."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path
@@ -28,18 +26,13 @@ def generate(
 ) -> Path:
     """Writes ``train/``, ``val/``, ``train.json`` and ``val.json`` under ``root``.
 
-    The same parameters give the same files, to the bit on one machine. If they are there already, nothing is
-    done; a set that was left unfinished, or made with other parameters, is made anew.
+    The same parameters give the same files, to the bit on one machine. If they are there already, nothing is done; a
+    set that was left unfinished, or made with other parameters, is made anew.
 
     Args:
-        root: a folder that is new, empty, or was made by this function.
-        num_train, num_val: images of each split.
-        seed: of everything random; image ``i`` does not depend on how many others there are.
-        progress: whether a bar is shown.
+        root: a folder that is new, empty, or was made by this function. It is returned.
+        num_train, num_val: images of each split; image ``i`` does not depend on how many others there are.
         **options: see ``SceneOptions``.
-
-    Returns:
-        ``root`` as a Path.
     """
     scene = SceneOptions(**options)
     counts = {"num_train": num_train, "num_val": num_val, "seed": seed}

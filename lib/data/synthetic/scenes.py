@@ -1,7 +1,5 @@
 """Synthetic scenes: a varied background, overlapping objects and clutter, then blur and noise."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import cv2
@@ -18,35 +16,22 @@ CLUTTERED = -1  # owner of the pixels under clutter
 
 
 class SceneOptions(NamedTuple):
-    """What scenes are drawn.
+    """What scenes are drawn; pairs are the least and the greatest value."""
 
-    Attributes:
-        num_classes: how many of SHAPES occur, from the first.
-        image_sizes: least and greatest height, and width, pixels.
-        object_sizes: least and greatest longer side of an object, pixels, but at most 0.6 of the image's shorter
-            side; four of five stay under 32.
-        objects, clutter: least and greatest number in an image. Clutter belongs to no class.
-    """
-
-    num_classes: int = 8
-    image_sizes: tuple[int, int] = (240, 480)
+    num_classes: int = 8  # how many of SHAPES occur, from the first
+    image_sizes: tuple[int, int] = (240, 480)  # height, and width, pixels
+    # Longer side of an object, pixels, but at most 0.6 of the image's shorter side; four of five stay under 32.
     object_sizes: tuple[float, float] = (6, 150)
-    objects: tuple[int, int] = (0, 14)
-    clutter: tuple[int, int] = (4, 16)
+    objects: tuple[int, int] = (0, 14)  # in an image
+    clutter: tuple[int, int] = (4, 16)  # in an image; it belongs to no class
 
 
 class Scene(NamedTuple):
-    """A drawn image with its objects.
+    """A drawn image with its objects."""
 
-    Attributes:
-        image: (H, W, 3) uint8 BGR.
-        boxes: (G, 4) float64 xyxy, tight around the visible part of each object, pixels of ``image``.
-        labels: (G,) int64, 1 .. num_classes, in the order of SHAPES.
-    """
-
-    image: np.ndarray
-    boxes: np.ndarray
-    labels: np.ndarray
+    image: np.ndarray  # (H, W, 3) uint8 BGR
+    boxes: np.ndarray  # (G, 4) float64 xyxy, tight around the visible part of each object, pixels of the image
+    labels: np.ndarray  # (G,) int64, 1 .. num_classes, in the order of SHAPES
 
 
 def _clouds(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -64,8 +49,7 @@ def _lines(rng: np.random.Generator, image: np.ndarray) -> None:
     """Draws floorboards, tiles or a fence onto ``image``: periodic edges that are not objects."""
     height, width = image.shape[:2]
     period, color = int(rng.integers(14, 60)), rng.integers(40, 216, 3).tolist()
-    thickness = int(rng.integers(1, 3))
-    slope = float(rng.uniform(-0.3, 0.3))
+    thickness, slope = int(rng.integers(1, 3)), float(rng.uniform(-0.3, 0.3))
     if rng.random() < 0.6:
         for x in range(-height, width + height, period):
             cv2.line(image, (x, 0), (int(x + slope * height), height), color, thickness, cv2.LINE_AA)
@@ -102,7 +86,6 @@ class Canvas:
         # 1 + index of the object on top of a pixel; 0: none, CLUTTERED: clutter
         self.owner: np.ndarray = np.zeros(image.shape[:2], np.int32)
         self.patches: list[Patch] = []
-        self.windows: list[tuple[slice, slice]] = []
 
     def _cut(self, patch: Patch) -> tuple[Patch, tuple[slice, slice]]:
         """The part of a patch inside the image, and the window of the image that it covers."""
@@ -126,13 +109,12 @@ class Canvas:
         self.image[window] = np.round(under + alpha * (part.color - under)).astype(np.uint8)
         if is_object:
             self.patches.append(patch)
-            self.windows.append(window)
         self.owner[window][solid] = len(self.patches) if is_object else CLUTTERED
         return True
 
     def _visible(self, index: int, window: tuple[slice, slice], solid: np.ndarray) -> float:
         """Share of an object that would be visible if the solid pixels of ``window`` were covered as well."""
-        shown = np.count_nonzero(self.owner[self.windows[index]] == index + 1)
+        shown = np.count_nonzero(self.owner[self._cut(self.patches[index])[1]] == index + 1)
         lost = np.count_nonzero(self.owner[window][solid] == index + 1)
         whole = np.count_nonzero(self.patches[index].alpha > 0.5)
         return float((shown - lost) / whole) if whole else 0.0
@@ -162,18 +144,13 @@ def _size(rng: np.random.Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def _colors(rng: np.random.Generator, under: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A fill that stands out from the mean color under it, and an accent that stands out from the fill."""
-    fill = accent = under
+def _color_on(rng: np.random.Generator, ground: np.ndarray) -> np.ndarray:
+    """(3,) float32 BGR: a random color that stands out from that of the ground, if one of the tries does."""
     for _ in range(NUM_TRIES):
-        fill = rng.integers(0, 256, 3).astype(np.float32)
-        if abs(fill.mean() - under.mean()) >= MIN_CONTRAST:
+        color = rng.integers(0, 256, 3).astype(np.float32)
+        if abs(color.mean() - ground.mean()) >= MIN_CONTRAST:
             break
-    for _ in range(NUM_TRIES):
-        accent = rng.integers(0, 256, 3).astype(np.float32)
-        if abs(accent.mean() - fill.mean()) >= MIN_CONTRAST:
-            break
-    return fill, accent
+    return color
 
 
 def _put_one(canvas: Canvas, rng: np.random.Generator, name: str | None, size: float) -> bool:
@@ -188,7 +165,8 @@ def _put_one(canvas: Canvas, rng: np.random.Generator, name: str | None, size: f
         center = rng.uniform(0, (width, height))
         x, y, reach = *center.astype(int), max(int(size / 2), 1)
         under = canvas.image[max(y - reach, 0) : y + reach, max(x - reach, 0) : x + reach].mean(axis=(0, 1))
-        fill, accent = _colors(rng, under)
+        fill = _color_on(rng, under)
+        accent = _color_on(rng, fill)
         if canvas.try_put(render(outline, to_plane, texture, fill, accent, center), name is not None):
             return True
     return False

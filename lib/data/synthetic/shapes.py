@@ -4,8 +4,6 @@ An outline is a list of closed contours, each (N, 2) float64 xy around the origi
 others make holes (even-odd rule). Its scale does not matter: ``pose`` brings it to the wanted size.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -20,16 +18,10 @@ SUBPIXEL_BITS = 4  # of the coordinates that cv2.fillPoly takes
 
 
 class Patch(NamedTuple):
-    """A drawn thing: its pixels, not yet on an image.
+    """A drawn thing, not yet on an image; its pixel (0, 0) goes to ``left``, ``top``, maybe outside of it."""
 
-    Attributes:
-        color: (h, w, 3) float32 BGR, 0 .. 255.
-        alpha: (h, w) float32 in 0 .. 1, the share of each pixel that the thing covers.
-        left, top: where pixel (0, 0) of the patch lies in the image; maybe outside of it.
-    """
-
-    color: np.ndarray
-    alpha: np.ndarray
+    color: np.ndarray  # (h, w, 3) float32 BGR, 0 .. 255
+    alpha: np.ndarray  # (h, w) float32 in 0 .. 1, the share of each pixel that the thing covers
     left: int
     top: int
 
@@ -39,10 +31,6 @@ def _circle(radius: float = 1.0, start: float = 0.0, stop: float = 2 * np.pi, po
     return radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
-def _points(*xy: tuple[float, float]) -> np.ndarray:
-    return np.array(xy, dtype=np.float64)
-
-
 def _star(num_tips: int = 5, inner: float = 0.42) -> np.ndarray:
     angle = np.arange(2 * num_tips) * np.pi / num_tips - np.pi / 2
     radius = np.where(np.arange(2 * num_tips) % 2 == 0, 1.0, inner)
@@ -50,7 +38,7 @@ def _star(num_tips: int = 5, inner: float = 0.42) -> np.ndarray:
 
 
 def _cross(arm: float = 0.33) -> np.ndarray:
-    corner = _points((-arm, -1), (arm, -1), (arm, -arm))
+    corner = np.array([(-arm, -1), (arm, -1), (arm, -arm)])
     quarter = np.array([[0.0, 1.0], [-1.0, 0.0]])  # row vectors turn by 90 degrees
     return np.concatenate([corner @ np.linalg.matrix_power(quarter, k) for k in range(4)])
 
@@ -85,15 +73,15 @@ TEXTURES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "halves": lambda x, y: x > 0,
 }
 
-_ARROW = _points((-1, -0.3), (0.1, -0.3), (0.1, -0.8), (1, 0), (0.1, 0.8), (0.1, 0.3), (-1, 0.3))
-_HOURGLASS = _points((-0.8, -1), (0.8, -1), (0.15, 0), (0.8, 1), (-0.8, 1), (-0.15, 0))
+_ARROW = np.array([(-1, -0.3), (0.1, -0.3), (0.1, -0.8), (1, 0), (0.1, 0.8), (0.1, 0.3), (-1, 0.3)])
+_HOURGLASS = np.array([(-0.8, -1), (0.8, -1), (0.15, 0), (0.8, 1), (-0.8, 1), (-0.15, 0)])
 SHAPES: dict[str, Shape] = {
     "disc": Shape([_circle()], "dots"),
     "ring": Shape([_circle(), _circle(0.55)], "plain"),
     "triangle": Shape([_circle(1.0, -np.pi / 2, 1.5 * np.pi, 3)], "stripes"),
     "cross": Shape([_cross()], "plain"),
     "star": Shape([_star()], "core"),
-    "square": Shape([_points((-1, -1), (1, -1), (1, 1), (-1, 1))], "checks"),
+    "square": Shape([np.array([(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)])], "checks"),
     "crescent": Shape([_crescent()], "plain"),
     "arrow": Shape([_ARROW], "bars"),
     "hourglass": Shape([_HOURGLASS], "stripes"),
@@ -128,12 +116,8 @@ def _zigzag(rng: np.random.Generator) -> Outline:
 
 
 # Distractors, which belong to no class: drawn with the same colors, textures and sizes as objects.
-CLUTTER: dict[str, Callable[[np.random.Generator], Outline]] = {
-    "blob": _blob,
-    "rod": _rod,
-    "arc": _arc,
-    "zigzag": _zigzag,
-}
+CLUTTER: dict[str, Callable[[np.random.Generator], Outline]]
+CLUTTER = {"blob": _blob, "rod": _rod, "arc": _arc, "zigzag": _zigzag}
 
 
 class Posed(NamedTuple):
@@ -144,13 +128,7 @@ class Posed(NamedTuple):
 
 
 def pose(outline: Outline, size: float, rng: np.random.Generator) -> Posed:
-    """The outline tilted, stretched and scaled at random.
-
-    Args:
-        outline: any contours.
-        size: longer side of the box around the result, pixels; its center is the origin.
-        rng: source of tilt and stretch.
-    """
+    """The outline tilted and stretched at random, its box around the origin with a longer side of ``size`` pixels."""
     tilt, stretch = rng.uniform(-MAX_TILT, MAX_TILT), MAX_STRETCH ** rng.uniform(-0.5, 0.5)
     turn = np.array([[np.cos(tilt), -np.sin(tilt)], [np.sin(tilt), np.cos(tilt)]])
     forward = turn @ np.diag([stretch, 1 / stretch])
@@ -165,14 +143,10 @@ def pose(outline: Outline, size: float, rng: np.random.Generator) -> Posed:
 def render(
     outline: Outline, to_plane: np.ndarray, texture: str, fill: np.ndarray, accent: np.ndarray, center: np.ndarray
 ) -> Patch:
-    """Draws a posed outline, anti-aliased; cv2 makes it up to a quarter of a pixel wider.
+    """Draws what ``pose`` gives, anti-aliased; cv2 makes it up to a quarter of a pixel wider.
 
-    Args:
-        outline: contours around the origin, in pixels, as ``pose`` gives them.
-        to_plane: (2, 3) map from there to the texture's plane.
-        texture: a key of TEXTURES.
-        fill, accent: (3,) BGR, 0 .. 255.
-        center: (2,) xy in the image, where the outline's origin goes.
+    The texture, a key of TEXTURES, has the colors ``fill`` and ``accent``, (3,) BGR, 0 .. 255. The outline's origin
+    goes to ``center`` (2,) xy of the image.
     """
     everything = np.concatenate(outline) + center
     low, high = np.floor(everything.min(axis=0)).astype(int), np.ceil(everything.max(axis=0)).astype(int)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lib.evaluation.compare import Comparison, Difference
-from lib.evaluation.report.html import page
 from lib.evaluation.report.plots import difference_figure
+from lib.evaluation.report.style import page
 from lib.utils.table import Row
 
 _MOST_CLASSES = 40  # of the plot: those with the largest differences

@@ -13,12 +13,10 @@ from lib.evaluation.arrays import DetectionTable, GroundTruth
 from lib.evaluation.errors import KINDS, find_errors
 from lib.evaluation.protocols import side_text
 from lib.evaluation.report import plots
-from lib.evaluation.report.gallery import draw_gallery
-from lib.evaluation.report.html import page
-from lib.evaluation.report.misses import worst_misses
+from lib.evaluation.report.gallery import draw_gallery, worst_misses
+from lib.evaluation.report.style import page
 from lib.evaluation.result import Result
 from lib.evaluation.voc_visdrone import drop_regions
-from lib.utils.table import Row
 
 _SMALL = 32.0  # px of side: what the field calls small
 _MOST_CONFUSIONS = 12
@@ -54,6 +52,8 @@ def build_report(
         misses = worst_misses(ground_truth, detections, judged, score, side)
         shown = detections.select(detections.score >= score)
         gallery = draw_gallery(ground_truth, shown, misses, files, image_folder)
+    titles = (f"{name} ({side_text(bounds)})" for name, bounds in result.protocol.ranges.items())
+    counts = zip(result.names, result.objects.tolist(), strict=True)
     return page(
         "evaluation.html",
         title,
@@ -68,7 +68,7 @@ def build_report(
         error_figure=plots.error_figure(errors),
         error_rows=[("number of errors", *KINDS), *((name, *errors[name].counts.values()) for name in errors)],
         confusion=_confusion(ground_truth, detections, score),
-        count_rows=_count_rows(result),
+        count_rows=[("class", *titles), *((name, *of_class) for name, of_class in counts)],
         gallery=gallery,
         score=score,
         side=side,
@@ -79,13 +79,6 @@ def small_side(result: Result) -> float:
     """Side of the largest object that counts as small: the highest bound of a range up to 32 px, else 32 px."""
     bounds = [np.sqrt(high) for _, high in result.protocol.ranges.values() if high <= _SMALL**2]
     return float(max(bounds, default=_SMALL))
-
-
-def _count_rows(result: Result) -> list[Row]:
-    """Objects by class and range."""
-    titles = (f"{name} ({side_text(bounds)})" for name, bounds in result.protocol.ranges.items())
-    counts = zip(result.names, result.objects.tolist(), strict=True)
-    return [("class", *titles), *((name, *of_class) for name, of_class in counts)]
 
 
 def _confusion(ground_truth: GroundTruth, detections: DetectionTable, score: float) -> dict[str, Any]:

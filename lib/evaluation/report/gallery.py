@@ -1,7 +1,9 @@
-"""Pictures of missed objects: a crop of the image with the objects and the detections in it."""
+"""The misses that a reader should look at, each with a picture and with what was detected instead."""
 
 from __future__ import annotations
 
+import base64
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,13 +11,21 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from lib.evaluation.analysis import IOU, Judgement
 from lib.evaluation.arrays import DetectionTable, GroundTruth
-from lib.evaluation.report.html import image_source
-from lib.evaluation.report.misses import Miss
+from lib.evaluation.matching import find_pairs
 
 MISSED, PRESENT, DETECTED = (0, 90, 230), (60, 170, 60), (210, 120, 20)  # BGR: orange, green, blue
 SIDE = 245  # of a picture, px
 _CONTEXT = 5.0  # sides of the object that a picture shows
+_NEAR = 0.1  # least overlap of a box that may have been meant for the object
+
+
+class Miss(NamedTuple):
+    """A missed object: its index in the ground truth, and what was detected instead, in words."""
+
+    object: int
+    reason: str
 
 
 class Picture(NamedTuple):
@@ -26,22 +36,69 @@ class Picture(NamedTuple):
     caption: str
 
 
+def worst_misses(
+    ground_truth: GroundTruth,
+    detections: DetectionTable,
+    judged: Judgement,
+    score: float,
+    side: float,
+    number: int = 24,
+    per_image: int = 2,
+) -> list[Miss]:
+    """Missed objects up to a size, the largest first, because they should be the easiest.
+
+    Args:
+        judged: what ``judge`` gave for the ground truth and detections.
+        score: an object is missed if no detection with at least this score finds it.
+        side: square root of the largest area, px.
+        number: of misses at most, and ``per_image`` of one image.
+    """
+    is_missed = judged.counting & ~(judged.score_of >= score) & (ground_truth.area <= side**2)
+    rows = np.flatnonzero(is_missed)
+    rows = rows[np.argsort(-ground_truth.area[rows], kind="stable")]
+    taken: Counter[int] = Counter()
+    chosen = []
+    for row, image in zip(rows.tolist(), ground_truth.image[rows].tolist(), strict=True):
+        taken[image] += 1
+        if taken[image] <= per_image:
+            chosen.append(row)
+    shown = detections.select(detections.score >= score)
+    return [Miss(row, _reason(ground_truth, shown, judged, row)) for row in chosen[:number]]
+
+
+def _reason(ground_truth: GroundTruth, shown: DetectionTable, judged: Judgement, row: int) -> str:
+    """What the detections above the score make of a missed object."""
+    pairs = find_pairs(ground_truth.select(np.array([row])), shown, _NEAR, same_class=False)
+    is_same = shown.category[pairs.detection] == ground_truth.category[row]
+    other = np.where(is_same, 0, pairs.iou)
+    if other.max(initial=0) >= IOU:
+        detection = pairs.detection[other.argmax()]
+        return f"taken for {ground_truth.names[shown.category[detection]]} ({shown.score[detection]:.2f})"
+    if is_same.any():
+        best = pairs.iou[is_same].max()
+        if best >= IOU:
+            return "its detection finds another object"  # one that overlaps it
+        return f"box off, IoU {np.floor(100 * best) / 100:.2f}"
+    if np.isfinite(judged.score_of[row]):
+        return f"found, but only with {judged.score_of[row]:.2f}"
+    return "nothing near"
+
+
 def draw_gallery(
     ground_truth: GroundTruth, shown: DetectionTable, misses: Sequence[Miss], files: Mapping[int, str], folder: Path
 ) -> list[Picture]:
-    """One picture for each miss.
+    """One picture for each miss: it in orange, other objects in green, ``shown`` detections in blue with their scores.
 
-    Args:
-        ground_truth: its objects are drawn in green, the missed one in orange.
-        shown: detections to draw, in blue with their scores.
-        misses: objects of the ground truth, with the reason for the caption.
-        files: image id -> name of its file in ``folder``.
+    ``files`` has the name in ``folder`` of each image id.
     """
     pictures = []
     for index, reason in misses:
         name = files.get(int(ground_truth.image_ids[ground_truth.image[index]]), "")
         image = cv2.imread(str(folder / name), cv2.IMREAD_COLOR)
-        source = None if image is None else image_source(_draw(image, ground_truth, shown, index))
+        source = None
+        if image is not None:
+            _, data = cv2.imencode(".jpg", _draw(image, ground_truth, shown, index), [cv2.IMWRITE_JPEG_QUALITY, 88])
+            source = f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"
         side = np.sqrt(ground_truth.area[index])
         kind = ground_truth.names[ground_truth.category[index]]
         pictures.append(Picture(name, source, f"{kind}, {side:.0f} px: {reason}. {name}"))

@@ -1,8 +1,10 @@
-"""What all figures share: style, canvas, the axis of object sizes. None needs a display or changes global state."""
+"""What all pages and figures share. No figure needs a display or changes global state."""
 
 from __future__ import annotations
 
 import io
+from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -11,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lib.evaluation.protocols import Protocol
+from lib.utils.template import render
 
 BLUE, ORANGE, GRAY = "#2166ac", "#d95f02", "#888888"
 STYLE = matplotlib.rc_context(  # a decorator of every function that draws
@@ -25,6 +28,11 @@ STYLE = matplotlib.rc_context(  # a decorator of every function that draws
         "svg.hashsalt": "report",  # the same figure gives the same bytes
     }
 )
+
+
+def page(template: str, title: str, **values: Any) -> str:
+    """A document from a file in ``templates``: one file that loads nothing from elsewhere."""
+    return render(Path(__file__).parent / "templates" / template, title=title, **values)
 
 
 def canvas(width: float, height: float, panels: int = 1, columns: int = 4) -> tuple[Figure, list[Axes]]:

@@ -15,22 +15,14 @@ BOX_TOLERANCE = 0.1  # pixels by which the coordinates of the same box may diffe
 
 
 class Agreement(NamedTuple):
-    """How far two detectors agree on some images.
-
-    Attributes:
-        images: how many were compared.
-        detections: of the first detector, in all of them.
-        ties: rows that have another place among rows of equal score.
-        unequal: images where the two differ in the number of boxes, their order, a label or a box.
-        score_error, box_error: the largest difference of a score, and of a coordinate in pixels, in the other images.
-    """
+    """How far two detectors agree on some images."""
 
     images: int
-    detections: int
-    ties: int
-    unequal: tuple[int, ...]
-    score_error: float
-    box_error: float
+    detections: int  # of the first detector, in all of them
+    ties: int  # rows that have another place among rows of equal score
+    unequal: tuple[int, ...]  # indices of images where the number of boxes, their order, a label or a box differs
+    score_error: float  # largest difference of a score, in the other images
+    box_error: float  # and of a coordinate, in pixels
 
     def __str__(self) -> str:
         verdict = "the same boxes in the same order"

@@ -24,8 +24,6 @@ from lib.ops.boxes import scale_boxes
 OPSET = 18  # of ONNX: the first that has all operators which are needed
 EXAMPLE_SCALE = (1.4, 2.3)  # sides of the example image of an export, relative to the network's input
 
-_EXPORTERS = ("torch.onnx", "onnx_ir", "onnxscript")  # loggers
-
 
 class HeadsModel(nn.Module):
     """Images of the network's size -> logits (B, P, K), deltas (B, P, 4), priors (P, 4), all float32."""
@@ -43,11 +41,7 @@ class HeadsModel(nn.Module):
 class DetectionModel(nn.Module):
     """Images -> boxes (B, D, 4) in their pixels, scores (B, D), labels (B, D) and counts (B,), padded to D.
 
-    Args:
-        network: raw predictions.
-        size: (height, width) of the network's input.
-        postprocess: of the config.
-        resize: whether images may have any size, and are resized inside.
+    With ``resize`` images may have any size, and are resized inside to that of the network's input.
     """
 
     def __init__(self, network: Network, size: tuple[int, int], postprocess: PostProcess, resize: bool):
@@ -69,14 +63,9 @@ def resize_images(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """The resampling of lib/data/augment/affine.py for whole images, in operators that export.
 
     The results are equal except for rounding: OpenCV rounds the mean of four pixels up where it is a half, and all
-    other means to even. That is a gray level or two in some pixels.
-
-    Args:
-        images: (B, H, W, 3) uint8.
-        size: (height, width) of the result.
+    other means to even. That is a gray level or two in some pixels. ``images`` are (B, H, W, 3) uint8.
     """
-    blocks = images.float()
-    ratios = []
+    blocks, ratios = images.float(), []
     for axis, side in enumerate(size, start=1):
         length = images.shape[axis]
         block = torch.sym_max(length // side, 1)
@@ -102,52 +91,42 @@ def check_target(path: Path, needs_onnx: bool) -> None:
         raise ValueError(f"--out must end in {' or '.join(suffixes)}{only}; got {path}")
 
 
-def _make_model(loaded: Loaded, heads: bool, resize: bool) -> tuple[nn.Module, torch.Tensor]:
-    """The module to export, with its priors made, and an example of its input."""
-    size = input_size(loaded.cfg)
-    network = Network(loaded.cfg, loaded.detector)
-    with torch.inference_mode(False), torch.no_grad():
-        network(torch.zeros(1, *size, 3, dtype=torch.uint8))  # the priors become constants of the export
-    if heads:
-        return HeadsModel(network).eval(), torch.zeros(2, *size, 3, dtype=torch.uint8)
-    sides = [int(side * scale) for side, scale in zip(size, EXAMPLE_SCALE, strict=True)] if resize else size
-    model = DetectionModel(network, size, build_postprocess(loaded.cfg), resize)
-    return model.eval(), torch.zeros(2, *sides, 3, dtype=torch.uint8)
-
-
 def make_program(loaded: Loaded, heads: bool = False, resize: bool = True) -> torch.export.ExportedProgram:
     """A detector as torch.export has it, for any batch and, with ``resize``, any size of image.
 
     Unless it ends with the heads, ``lib.ops`` must be imported where it runs, because of NMS.
     """
-    model, example = _make_model(loaded, heads, resize)
-    free = {0: torch.export.Dim("batch", min=1, max=1024)}
+    size, network = input_size(loaded.cfg), Network(loaded.cfg, loaded.detector)
+    with torch.inference_mode(False), torch.no_grad():
+        network(torch.zeros(1, *size, 3, dtype=torch.uint8))  # the priors become constants of the export
+    model: nn.Module = HeadsModel(network)
+    sides, free = list(size), {0: torch.export.Dim("batch", min=1, max=1024)}
+    if not heads:
+        model = DetectionModel(network, size, build_postprocess(loaded.cfg), resize)
     if resize and not heads:
+        sides = [int(side * scale) for side, scale in zip(size, EXAMPLE_SCALE, strict=True)]
         free |= dict.fromkeys((1, 2), torch.export.Dim.DYNAMIC)
+    example = torch.zeros(2, *sides, 3, dtype=torch.uint8)
     with torch.no_grad():
-        return torch.export.export(model, (example,), dynamic_shapes=({**free},), strict=False)
+        return torch.export.export(model.eval(), (example,), dynamic_shapes=({**free},), strict=False)
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Suppresses the exporter's own messages: a missing torchvision, deprecations inside torch."""
-    levels = {logging.getLogger(name): logging.getLogger(name).level for name in _EXPORTERS}
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
-        for logger in levels:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             yield
     finally:
-        for logger, level in levels.items():
-            logger.setLevel(level)
+        logging.disable(before)
 
 
 def onnx_bytes(loaded: Loaded, heads: bool = False, resize: bool = True) -> bytes:
     """The content of an ONNX file, in standard operators of opset 18, with class names, config and our version inside.
 
     Args:
-        loaded: the detector.
         heads: end with logits, deltas and priors instead of detections.
         resize: take images of any size, resized inside; otherwise of the network's.
     """
@@ -191,6 +170,6 @@ def onnx_bytes(loaded: Loaded, heads: bool = False, resize: bool = True) -> byte
 
 def write_archive(path: Path, loaded: Loaded, heads: bool = False, resize: bool = True) -> None:
     """Writes a torch.export archive (.pt2), with class names, config and our version as extra files."""
-    about = {"classes.json": json.dumps(list(loaded.classes)), "config.yml": dump_config(loaded.cfg)}
-    about["version.txt"] = __version__
-    torch.export.save(make_program(loaded, heads, resize and not heads), path, extra_files=about)
+    names, config = json.dumps(list(loaded.classes)), dump_config(loaded.cfg)
+    about = {"classes.json": names, "config.yml": config, "version.txt": __version__}
+    torch.export.save(make_program(loaded, heads, resize), path, extra_files=about)

@@ -37,13 +37,6 @@ def multiclass_nms(
     """See ``lib.ops.multiclass_nms``: the same boxes in the same order, for finite inputs.
 
     ONNX Runtime's TopK and NonMaxSuppression both prefer the lower index of equal scores, as ours do.
-
-    Args:
-        boxes: (B, P, 4).
-        scores: (B, P, K).
-
-    Returns:
-        boxes (B, D, 4), scores (B, D), labels (B, D), counts (B,).
     """
     assert suppression == "nms", f"onnx_bytes refuses postprocess.suppression={suppression}"
     assert background == BACKGROUND, f"the background must be column {BACKGROUND}, got {background}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,23 +12,18 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 
 class _Images(CalibrationDataReader):
-    """Feeds images to the calibration."""
-
     def __init__(self, images: Iterable[np.ndarray]):
-        self._images: Iterator[np.ndarray] = iter(images)
+        self._inputs = ({"images": image} for image in images)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        """The next input; None at the end."""
-        image = next(self._images, None)
-        return None if image is None else {"images": image}
+        """The next input of the model; None at the end."""
+        return next(self._inputs, None)
 
 
 def quantize(content: bytes, images: Iterable[np.ndarray]) -> bytes:
     """The model with its convolutions in int8, weights by output channel; all other operators stay in float32.
 
-    Args:
-        content: of an ONNX file, by ``onnx_bytes``.
-        images: (1, H, W, 3) uint8 BGR of the network's size; a few dozen, from which the ranges of values are taken.
+    The ranges of values are taken from ``images``, a few dozen (1, H, W, 3) uint8 BGR of the network's size.
     """
     with tempfile.TemporaryDirectory() as folder:
         plain, ready, small = (f"{folder}/{name}.onnx" for name in ("plain", "ready", "small"))
