@@ -1,7 +1,5 @@
 """Decoded images in memory that all loader processes share."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A data set in COCO's form: images in a folder, boxes in one JSON file or a format that is read into this form."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -24,6 +22,7 @@ from lib.data.formats.coco_json import (
 from lib.data.formats.registry import read_dataset
 from lib.data.image import ImageError, StoredImage, image_size, read_image
 from lib.structures import IGNORE, Sample
+from lib.utils.lookup import lookup
 
 SIZE_BOUNDS = (8, 16, 32, 96)  # of the report's ranges: square root of the box's area, pixels
 IGNORED = ("iscrowd", "ignore", "difficult")  # flags of regions where neither an object nor none is learned
@@ -73,12 +72,8 @@ class CocoDataset:
         cache_mb: int = 0,
         decode: Literal["full", "reduced"] = "full",
     ):
-        for key, value, choices in (
-            ("bad_boxes", bad_boxes, ("drop", "refuse")),
-            ("data.decode", decode, ("full", "reduced")),
-        ):
-            if value not in choices:
-                raise ValueError(f"{key} must be {' or '.join(choices)}; got {value!r}")
+        lookup(dict.fromkeys(("drop", "refuse")), bad_boxes, "data.bad_boxes")
+        lookup(dict.fromkeys(("full", "reduced")), decode, "data.decode")
         self.folder, self.problems, self.decode = Path(images), Problems(), decode
         content: Mapping[str, Any]
         if isinstance(annotations, Mapping):

@@ -1,7 +1,5 @@
 """Reading an image file, in full or at a reduced scale, with a message that says what is wrong; writing one."""
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 # A JPEG ends with its end marker, after its last start of scan (a thumbnail inside has both as well).
 JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 PNG_START, PNG_END = b"\x89PNG", b"IEND"

@@ -5,8 +5,6 @@ number of workers or processes, nor on the step at which an epoch is resumed. So
 processes with batch B / N see the same images at each step, and a resumed run sees those that it would have seen.
 """
 
-from __future__ import annotations
-
 import signal
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import wait
@@ -23,6 +21,7 @@ from lib.data.augment.presets import Compose
 from lib.data.image import ImageError
 from lib.data.sampler import Key, Steps
 from lib.structures import BACKGROUND, Batch, Sample, Target
+from lib.utils.lookup import lookup
 
 GRACE_S = 1.0  # seconds that a process whose connection broke may take to end
 CHANNELS = {"bgr": slice(None), "rgb": slice(None, None, -1)}
@@ -49,13 +48,12 @@ class Loader:
         num_workers: int = 0,
         **order: Any,
     ):
-        if channels not in CHANNELS:
-            raise ValueError(f"channels must be bgr or rgb; got {channels!r}")
+        planes = lookup(CHANNELS, channels, "channels")
         if num_workers < 0:
             raise ValueError(f"num_workers must be 0 or more; got {num_workers}")
         self._steps = Steps(len(dataset), batch_size, **order)
         self._loader: DataLoader[Any] = DataLoader(
-            _Prepared(dataset, transform, self._steps.seed, CHANNELS[channels]),
+            _Prepared(dataset, transform, self._steps.seed, planes),
             batch_sampler=self._steps,
             num_workers=num_workers,
             collate_fn=_collate,

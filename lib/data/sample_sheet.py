@@ -1,7 +1,5 @@
 """Pictures of what augmentation does to images."""
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

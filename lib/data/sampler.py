@@ -1,7 +1,5 @@
 """Which images each process loads, batch by batch: a function of (seed, epoch), whatever the number of processes."""
 
-from __future__ import annotations
-
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator

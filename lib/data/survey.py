@@ -1,7 +1,5 @@
 """What is in a data set and what is wrong with it, before anything is trained."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Where detections go: pictures or a video with boxes, JSON, CSV, and a window."""
 
-from __future__ import annotations
-
 import csv
 import json
 import logging
@@ -10,18 +8,17 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import cv2
 import numpy as np
 
-from lib.data.image import write_picture
+from lib.data.image import IMAGE_SUFFIXES, write_picture
 from lib.inference.sources import Frame
 from lib.structures import Detections
 from lib.utils.draw import draw_detections
 
 log = logging.getLogger(__name__)
-PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 COLUMNS = ("file", "frame", "name", "score", "x1", "y1", "x2", "y2")
 QUIT_KEYS = (ord("q"), 27)  # q and Escape close the window and end the demo
 
@@ -49,7 +46,7 @@ class Output:
         self.num_frames, self.num_detections = 0, 0
         self._video: cv2.VideoWriter | None = None
 
-    def __enter__(self) -> Output:
+    def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._json = (self.folder / "detections.json").open("w", encoding="utf-8")
         self._csv_file = (self.folder / "detections.csv").open("w", encoding="utf-8", newline="")
@@ -99,7 +96,7 @@ class Output:
         if self.fps is not None:
             self._write_frame(target.with_suffix(".mp4"), drawn, self.fps)
             return
-        target = target if target.suffix.lower() in PICTURES else target.with_suffix(".png")
+        target = target if target.suffix.lower() in IMAGE_SUFFIXES else target.with_suffix(".png")
         target.parent.mkdir(parents=True, exist_ok=True)
         write_picture(target, drawn)
 

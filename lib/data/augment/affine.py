@@ -5,8 +5,6 @@ mixed. Coordinates are continuous: pixel (0, 0) covers 0 .. 1, so the center of 
 scale, shift and mirror; none turns or shears.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import cv2

@@ -1,7 +1,5 @@
 """Steps that show a random part of the image."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal
 

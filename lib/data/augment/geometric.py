@@ -1,7 +1,5 @@
 """Steps that move boxes and layers, and ``Resize``, which draws the layers."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Steps that add other images, as further layers on the sample's canvas; these are moved and cropped like the first."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Protocol
 

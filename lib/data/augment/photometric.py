@@ -1,7 +1,5 @@
 """Color distortion, on the small image that the geometric steps have left."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import cv2

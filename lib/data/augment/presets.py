@@ -4,8 +4,6 @@ Geometric steps only move boxes and layers, mixing ones add layers of other imag
 image after them. ``build_transform`` puts the one resampling between the two.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

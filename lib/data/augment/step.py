@@ -1,7 +1,5 @@
 """What the steps of augmentation share: how they are called, and the check of their options."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 

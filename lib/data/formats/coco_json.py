@@ -3,8 +3,6 @@
 An error of the file as a whole raises. A bad box is one of many, so it is only reported, and can be dropped.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections import Counter

@@ -1,12 +1,10 @@
 """What formats with one annotation file per image share: image files by name, text files of numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
+from lib.data.image import IMAGE_SUFFIXES
 
 
 class Page(NamedTuple):

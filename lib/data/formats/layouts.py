@@ -1,7 +1,5 @@
 """Public data sets by name, as their official archives unpack."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """The formats that data sets are kept in: each is read into COCO's form and written from it, without losing a box."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -5,8 +5,6 @@ and get the key ``ignored_region``, by which the protocol ``visdrone`` and the w
 category 11 ("others") get the key ``ignore``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ VOC counts pixels from 1, and the pixels at both ends belong to a box. Here the 
 gives the IoU of VOC's own development kit. Document types and entities are refused, as the XML may come from strangers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple

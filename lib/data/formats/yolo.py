@@ -4,8 +4,6 @@
 more numbers is a polygon, as segmentation sets have it; the box around it is taken.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from pathlib import Path

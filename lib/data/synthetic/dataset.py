@@ -1,7 +1,5 @@
 """The embedded data set: synthetic scenes of small textured shapes, written to disk in COCO format."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Synthetic scenes: a varied background, overlapping objects and clutter, then blur and noise."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import cv2

@@ -4,8 +4,6 @@ An outline is a list of closed contours, each (N, 2) float64 xy around the origi
 others make holes (even-odd rule). Its scale does not matter: ``pose`` brings it to the wanted size.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 
