@@ -119,7 +119,7 @@ def test_size_of_a_reduced_image_is_checked_to_the_pixel(folder):
 
 
 def test_unknown_way_of_decoding_is_refused(folder):
-    with pytest.raises(ValueError, match=r"data\.decode must be full or reduced; got 'half'"):
+    with pytest.raises(ValueError, match=r"data\.decode must be one of full, reduced; got 'half'"):
         CocoDataset(folder, coco("a.jpg"), decode="half")
 
 

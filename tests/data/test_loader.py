@@ -173,7 +173,7 @@ def test_failing_transform_names_the_image():
         ({"batch_size": 0}, "batch_size 1 or more"),
         ({"rank": 2, "world_size": 2}, "got 4, and 2 of 2"),
         ({"num_workers": -1}, "num_workers must be 0 or more; got -1"),
-        ({"channels": "gbr"}, "channels must be bgr or rgb; got 'gbr'"),
+        ({"channels": "gbr"}, "channels must be one of bgr, rgb; got 'gbr'"),
         ({"batch_size": 11, "drop_last": True}, "batch_size must be at most 10"),
         ({"groups": np.zeros(10, np.int64)}, "must shuffle to take times or groups"),
     ],

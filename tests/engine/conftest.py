@@ -1,12 +1,14 @@
 """A data set and a model small enough to train in a test."""
 
 import importlib.util
+import json
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from lib.data.synthetic.dataset import generate
+from lib.engine import run as run_module
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,6 +36,12 @@ def load_script(name: str) -> ModuleType:
     return module
 
 
+def epochs_of(folder):
+    """What a run logged, one entry per epoch, without the values that depend on the time."""
+    lines = [json.loads(line) for line in (folder / "epochs.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k not in ("seconds", "images_per_s")} for line in lines]
+
+
 @pytest.fixture(scope="session")
 def data(tmp_path_factory):
     """14 training and 4 test images of 64 to 100 pixels, two classes, in COCO format."""
@@ -41,17 +49,33 @@ def data(tmp_path_factory):
     return generate(root / "data", 14, 4, num_classes=2, image_sizes=(64, 100), object_sizes=(8, 40), progress=False)
 
 
-@pytest.fixture
-def experiment(tmp_path, data):
-    """An experiment file on that data."""
-    path = tmp_path / "tiny.yml"
-    path.write_text(CONFIG.format(data=data, runs=tmp_path / "runs"))
+def write_experiment(folder, data):
+    path = folder / "tiny.yml"
+    path.write_text(CONFIG.format(data=data, runs=folder / "runs"))
     return path
 
 
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory, data):
+    """The folder of a run of two epochs, with everything that it writes. Tests only read it."""
+    experiment = write_experiment(tmp_path_factory.mktemp("whole"), data)
+    load_script("train").main([f"--cfg={experiment}"])
+    return experiment.parent / "runs" / "tiny"
+
+
 @pytest.fixture
-def train(experiment):
-    """Runs train.py on the experiment with the given arguments; the run's folder."""
+def experiment(tmp_path, data):
+    """An experiment file on that data."""
+    return write_experiment(tmp_path, data)
+
+
+@pytest.fixture
+def train(experiment, monkeypatch):
+    """Runs train.py on the experiment with the given arguments; the run's folder. Curves and pictures are left out:
+    ``whole`` has them."""
+    monkeypatch.setattr(run_module, "draw_curves", lambda *_: None)
+    for name in ("picture", "scalar"):
+        monkeypatch.setattr(run_module.RunFolder, name, lambda *_: None)
 
     def run(*arguments: str) -> Path:
         load_script("train").main([f"--cfg={experiment}", *arguments])

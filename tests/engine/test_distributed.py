@@ -1,109 +1,108 @@
 """Two processes, started by torchrun as users do, learn what one learns."""
 
+import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 import torch
 
-from lib.checkpoint import read_checkpoint
-
-ROOT = Path(__file__).resolve().parents[2]
-STEP = """
-import sys
-import torch
 from lib.build import build_dataset, build_detector, build_loader
+from lib.checkpoint import read_checkpoint
 from lib.config import load_config
-from lib.engine.distributed import processes
+from lib.engine.distributed import World, processes
 from lib.engine.learner import Learner
+from tests.engine.children import go, run_environment, start_paused
+from tests.engine.conftest import ROOT, epochs_of, load_script, write_experiment
 
-experiment, out = sys.argv[1:3]
-torch.set_num_threads(1)
-with processes("cpu") as (world, device):
+STEPS = {"sync": ("train.norm=sync",), "frozen_in_parts": ("train.norm=frozen", "train.accumulate=2")}
+
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
+
+
+def take_step(experiment, out, options, world):
+    """One step in double precision; the writer's file gets gradients, statistics and the report's values."""
     torch.manual_seed(0)
-    cfg = load_config(experiment, sys.argv[3:])
+    cfg = load_config(experiment, ["train.batch_size=8", "input.std=[60, 60, 60]", *options])
     data = build_dataset(cfg, "train")
     cfg.data.classes = list(data.classes)
-    learner = Learner(cfg, build_detector(cfg).double(), device, world)
+    learner = Learner(cfg, build_detector(cfg).double(), torch.device("cpu"), world)
     learner.normalizer.register_forward_hook(lambda *given: given[-1].double())
     loader = build_loader(cfg, data, training=True, rank=world.rank, world_size=world.size)
     learner.start_training()
-    parts = cfg.train.accumulate
-    report = learner.step(list(loader)[:parts], (world.rank + 1.0,))
+    report = learner.step(list(loader)[: cfg.train.accumulate], (world.rank + 1.0,))
     if world.is_writer:
         state = {n: p.grad for n, p in learner.model.named_parameters()} | dict(learner.model.named_buffers())
         torch.save({"state": state, "values": report.values}, out)
-"""
 
 
-def torchrun(*arguments: str, count: int = 2) -> list[str]:
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}"]
-    return [*launcher, *map(str, arguments)]
+def work_of_a_process(experiment, folder):
+    """What each of two processes does, so that all of it costs one start: steps, a whole run, the end of the stopped
+    run, and a test of the whole one."""
+    torch.set_num_threads(1)
+    train, test = load_script("train"), load_script("test")
+    with processes("cpu") as place:
+        train.processes = test.processes = lambda _: contextlib.nullcontext(place)  # joined once for all
+        for name, options in STEPS.items():
+            take_step(experiment, f"{folder}/{name}.pt", options, place.world)
+        run = (f"--cfg={experiment}", "train.norm=sync")
+        train.main([*run, "run.name=whole"])
+        train.main([*run, "run.name=stopped", "--resume"])
+        test.main([f"--checkpoint={folder}/runs/whole/last.pth", f"--json={folder}/two.json"])
 
 
-def run(command: list[str]) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+@pytest.fixture(scope="module")
+def results(tmp_path_factory, data):
+    """The folder where two processes have worked, after a run that a signal to torchrun had stopped."""
+    folder = tmp_path_factory.mktemp("distributed")
+    experiment = write_experiment(folder, data)
+    arguments = [f"--cfg={experiment}", "train.norm=sync", "run.name=stopped"]
+    torchrun = start_paused(folder, 1, *arguments, launcher=TORCHRUN, processes=2)
+    torchrun.send_signal(signal.SIGTERM)  # it hands it on
+    go(folder)
+    errors = torchrun.communicate()[1]
+    steps = read_checkpoint(folder / "runs" / "stopped" / "last.pth")["position"]["steps"]
+    assert steps < 6, f"the run ended before it could be stopped: {errors}"
+    command = [sys.executable, *TORCHRUN, __file__, str(experiment), str(folder)]
+    with (folder / "output.txt").open("w") as output:
+        options = {"stdout": output, "stderr": subprocess.PIPE, "text": True, "timeout": 300}
+        run = subprocess.run(command, cwd=ROOT, env=run_environment(), check=False, **options)
+    assert run.returncode == 0, run.stderr
+    return folder
 
 
-@pytest.mark.parametrize(
-    "options", [("train.norm=sync",), ("train.norm=frozen", "train.accumulate=2")], ids=["sync", "frozen_in_parts"]
-)
-def test_step_of_two_processes_is_that_of_one(experiment, tmp_path, options):
-    script = tmp_path / "step.py"
-    script.write_text(STEP)
-    options = ["train.batch_size=8", "input.std=[60, 60, 60]", *options]
-    results = []
-    for count in (1, 2):
-        out = tmp_path / f"{count}.pt"
-        done = run(torchrun(script, experiment, out, *options, count=count))
-        assert done.returncode == 0, done.stderr
-        results.append(torch.load(out))
-    one, two = results
+@pytest.mark.parametrize("name", STEPS)
+def test_step_of_two_processes_is_that_of_one(results, tmp_path, name):
+    take_step(results / "tiny.yml", tmp_path / "one.pt", STEPS[name], World())
+    one, two = torch.load(tmp_path / "one.pt"), torch.load(results / f"{name}.pt")
     assert (one["values"][-1], two["values"][-1]) == (1, 3)  # flags are summed
     torch.testing.assert_close(two["values"][:-1], one["values"][:-1], rtol=1e-6, atol=0)
     assert two["state"].keys() == one["state"].keys()
-    for name, value in one["state"].items():
-        torch.testing.assert_close(two["state"][name], value, rtol=1e-6, atol=1e-7, msg=name)
+    for key, value in one["state"].items():
+        torch.testing.assert_close(two["state"][key], value, rtol=1e-6, atol=1e-7, msg=key)
 
 
-def test_two_processes_stopped_and_resumed_train_as_two_that_were_not(experiment):
-    options = [f"--cfg={experiment}", "train.norm=sync", "train.epochs=3"]
-    done = run(torchrun("train.py", *options, "run.name=whole"))
-    assert done.returncode == 0, done.stderr
-    command = torchrun("train.py", *options, "run.name=stopped", "train.save_every_steps=1", "train.epochs=3")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
-    runs = experiment.parent / "runs"
-    last, deadline = runs / "stopped" / "last.pth", time.monotonic() + 60
-    while not last.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGTERM)  # torchrun hands it on
-    process.communicate()
-    assert read_checkpoint(last)["position"]["steps"] < 9, "the run ended before it could be stopped"
-    done = run(torchrun("train.py", *options, "run.name=stopped", "--resume"))
-    assert done.returncode == 0, done.stderr
-    whole, resumed = (read_checkpoint(runs / name / "last.pth") for name in ("whole", "stopped"))
+def test_two_processes_stopped_and_resumed_train_as_two_that_were_not(results):
+    folders = [results / "runs" / name for name in ("whole", "stopped")]
+    whole, resumed = (read_checkpoint(folder / "last.pth") for folder in folders)
     for name, value in whole["model"].items():
         assert torch.equal(resumed["model"][name], value), name
-    epochs = [
-        [{k: v for k, v in json.loads(line).items() if k not in ("seconds", "images_per_s")} for line in text]
-        for text in ((runs / name / "epochs.jsonl").read_text().splitlines() for name in ("whole", "stopped"))
-    ]
-    assert epochs[0] == epochs[1]
-    assert "AP" in epochs[0][-1]
-    assert json.loads((runs / "whole" / "run.json").read_text())["processes"] == 2
-    results = []
-    for count in (1, 2):
-        file = runs / f"{count}.json"
-        done = run(torchrun("test.py", f"--checkpoint={runs}/whole/last.pth", f"--json={file}", count=count))
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.count("metrics: ") == 1  # one process speaks
-        results.append(json.loads(file.read_text()))
-    assert results[0] == results[1]
-    assert results[0]["metrics"]["AP"] == epochs[0][-1]["AP"]
+    epochs = epochs_of(folders[0])
+    assert epochs == epochs_of(folders[1])
+    assert "AP" in epochs[-1]
+    assert json.loads((folders[0] / "run.json").read_text())["processes"] == 2
+
+
+def test_two_processes_test_as_one_and_one_speaks(results, tmp_path, test):
+    assert (results / "output.txt").read_text().count("metrics: ") == 1
+    files = (f"--json={tmp_path}/one.json", f"--detections={tmp_path}/detections.json")
+    test(f"--checkpoint={results}/runs/whole/last.pth", *files)
+    one, two = (json.loads(file.read_text()) for file in (tmp_path / "one.json", results / "two.json"))
+    assert one == two
+    assert one["metrics"]["AP"] == epochs_of(results / "runs" / "whole")[-1]["AP"]
+
+
+if __name__ == "__main__":
+    work_of_a_process(*sys.argv[1:])

@@ -71,26 +71,28 @@ def test_frozen_norms_neither_learn_nor_count(learner):
     assert not any(name.rpartition(".")[0] in norms for name in changed)
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_half_precision_learns_as_single_does(learner, precision):
+def test_half_precision_learns_as_single_does(learner):
     losses = {}
-    for name in ("fp32", precision):
-        one, batches = learner(f"train.precision={name}", "train.optimizer.lr=0.002")
-        reports = [one.step([batches[0]]) for _ in range(6)]
-        losses[name] = [report.values[:2].sum().item() / report.values[2].item() for report in reports]
+    for precision in ("fp32", "bf16", "fp16"):
+        one, batches = learner(f"train.precision={precision}", "train.optimizer.lr=0.002", "train.batch_size=2")
+        reports = [one.step([batches[0]]) for _ in range(5)]
+        losses[precision] = [report.values[:2].sum().item() / report.values[2].item() for report in reports]
         assert all(p.dtype == torch.float32 for p in one.model.parameters())
-    assert losses[precision][0] == pytest.approx(losses["fp32"][0], rel=0.05)
-    assert losses[precision][0] != losses["fp32"][0]
-    assert losses[precision][-1] < losses[precision][0]
+    for precision in ("bf16", "fp16"):
+        assert losses[precision][0] == pytest.approx(losses["fp32"][0], rel=0.05)
+        assert losses[precision][0] != losses["fp32"][0]
+        assert losses[precision][-1] < losses[precision][0]
 
 
 def test_compiled_network_gives_the_same_gradient(learner, monkeypatch):
-    plain, batches = learner()
+    # A backbone cut after its fifth row, for a graph that is soon compiled.
+    small = "model.neck={taps: [3, 5], extras: [[16, 2]]}"
+    plain, batches = learner(small)
     plain.step(batches[:1])
     calls = []
     compile_ = torch.compile
     monkeypatch.setattr(torch, "compile", lambda m: calls.append(m) or compile_(m, backend="aot_eager"))
-    compiled, batches = learner("train.compile=true")
+    compiled, batches = learner(small, "train.compile=true")
     compiled.step(batches[:1])
     assert len(calls) == 1
     assert list(compiled.model.state_dict()) == list(plain.model.state_dict())

@@ -1,13 +1,15 @@
 """train.py and test.py on a small data set: what they write, exact resume, and what stops them."""
 
 import csv
+import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
-import time
+import types
 
 import cv2
 import pytest
@@ -15,8 +17,12 @@ import torch
 
 from lib.checkpoint import read_checkpoint, read_run, save_checkpoint
 from lib.config import load_config
+from lib.engine import train as train_module
 from lib.engine.evaluate import Evaluation
 from lib.engine.learner import Learner
+from lib.utils.runtime import readable_errors
+from tests.engine.children import go, start_paused
+from tests.engine.conftest import ROOT, epochs_of, load_script
 
 
 def weights(folder):
@@ -27,35 +33,41 @@ def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_a_run_writes_what_it_promises(train, capsys):
-    folder = train()
-    lines = [json.loads(line) for line in (folder / "epochs.jsonl").read_text().splitlines()]
+def test_a_run_writes_what_it_promises(whole):
+    lines = [json.loads(line) for line in (whole / "epochs.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2]
     assert {"loss_cls", "loss_box", "lr", "images_per_s", "AP", "AP_small"} <= lines[-1].keys()
-    cfg = load_config(folder / "config.yml")
+    cfg = load_config(whole / "config.yml")
     assert cfg.data.classes == ["disc", "ring"]
-    about = json.loads((folder / "run.json").read_text())
+    about = json.loads((whole / "run.json").read_text())
     assert about["seed"] == 0
     assert about["version"] == "0.9.0"
     assert re.match(r"[0-9a-f]{12}|unknown", about["commit"])
-    assert list((folder / "tensorboard").iterdir())
-    content = read_run(folder / "last.pth")
+    assert list((whole / "tensorboard").iterdir())
+    assert cv2.imread(str(whole / "samples.png")).shape[1] > 500
+    content = read_run(whole / "last.pth")
     assert content["classes"] == ["disc", "ring"]
     assert content["position"]["epoch"] == 2
     assert load_config(content["config"]) == cfg
 
 
-def test_same_seed_same_weights_whatever_the_workers(train):
-    first = weights(train("train.eval_every=0"))
-    second = weights(train("train.eval_every=0", "run.name=again", "data.workers=2"))
-    other = weights(train("train.eval_every=0", "run.name=other", "run.seed=1"))
-    assert same(first, second)
-    assert not same(first, other)
+def test_epochs_are_a_table_and_curves(whole):
+    rows = list(csv.DictReader((whole / "results.csv").open()))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert {"loss_cls", "lr", "AP_small"} <= rows[0].keys()
+    assert rows[0]["AP_large"] == ""  # no object is as large
+    assert cv2.imread(str(whole / "curves.png")).shape[1] > 1000
+
+
+def test_same_seed_same_weights_whatever_the_workers(train, whole):
+    again = weights(train("train.eval_every=0", "data.workers=2"))
+    other = weights(train("train.eval_every=0", "run.name=other", "run.seed=1", "train.epochs=1"))
+    assert same(weights(whole), again)
+    assert not same(weights(whole), other)
 
 
 @pytest.mark.parametrize("steps_before", [1, 2, 4])
-def test_interrupted_run_resumes_to_the_same_weights(train, monkeypatch, steps_before):
-    whole = weights(train("run.name=whole", "train.eval_every=0"))
+def test_interrupted_run_resumes_to_the_same_weights(train, whole, monkeypatch, steps_before):
     original, count = Learner.step, iter(range(100))
 
     def interrupted(self, *arguments):
@@ -68,83 +80,47 @@ def test_interrupted_run_resumes_to_the_same_weights(train, monkeypatch, steps_b
         train("train.save_every_steps=1", "train.eval_every=0")
     monkeypatch.setattr(Learner, "step", original)
     torch.rand(3)  # the state of torch's generator must not matter
-    assert same(weights(train("--resume", "train.save_every_steps=1", "train.eval_every=0")), whole)
+    resumed = train("--resume", "train.save_every_steps=1", "train.eval_every=0")
+    assert same(weights(resumed), weights(whole))
 
 
-def test_killed_run_resumes_to_the_same_weights(train, experiment):
-    whole = weights(train("run.name=whole", "train.eval_every=0", "train.epochs=3"))
-    root = os.path.dirname(sys.modules["lib"].__path__[0])
-    arguments = [f"--cfg={experiment}", "train.eval_every=0", "train.epochs=3", "train.save_every_steps=1"]
-    process = subprocess.Popen(
-        [sys.executable, "train.py", *arguments],
-        cwd=root,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    last = experiment.parent / "runs" / "tiny" / "last.pth"
-    deadline = time.monotonic() + 60
-    while not last.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    position = read_checkpoint(last)["position"]
-    assert position["steps"] < 9, "the run ended before it could be killed"
-    assert same(weights(train("--resume", "train.eval_every=0", "train.epochs=3", "train.save_every_steps=1")), whole)
+def test_killed_run_resumes_to_the_same_weights(train, experiment, whole, tmp_path):
+    arguments = ["train.eval_every=0", "train.save_every_steps=1"]
+    process = start_paused(tmp_path, 2, f"--cfg={experiment}", *arguments)
+    process.kill()
+    process.communicate()
+    position = read_checkpoint(experiment.parent / "runs" / "tiny" / "last.pth")["position"]
+    assert position["steps"] == 2
+    assert same(weights(train("--resume", *arguments)), weights(whole))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signal_finishes_the_step_saves_and_says_so(train, experiment, number):
-    whole = weights(train("run.name=whole", "train.eval_every=0", "train.epochs=12", "data.workers=1"))
-    root = os.path.dirname(sys.modules["lib"].__path__[0])
-    arguments = [f"--cfg={experiment}", "train.eval_every=0", "train.epochs=12", "data.workers=1"]
-    process = subprocess.Popen(
-        [sys.executable, "train.py", *arguments],
-        cwd=root,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        start_new_session=True,
-    )
-    last = experiment.parent / "runs" / "tiny" / "last.pth"
-    deadline = time.monotonic() + 60
-    while not last.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
+# A signal is noticed when the next step has begun, and obeyed after the one that follows.
+@pytest.mark.parametrize(("number", "pause_at", "steps"), [(signal.SIGTERM, 0, 3), (signal.SIGINT, 1, 4)])
+def test_signal_finishes_the_step_saves_and_says_so(train, experiment, whole, tmp_path, number, pause_at, steps):
+    arguments = [f"--cfg={experiment}", "train.eval_every=0", "data.workers=1"]
+    process = start_paused(tmp_path, pause_at, *arguments)
     os.killpg(process.pid, number)  # the loader's processes get it as well, as from a terminal
+    go(tmp_path)
     errors = process.communicate()[1]
     assert process.returncode == 128 + number, errors
-    assert re.search(r"stopped.*last.pth is saved: go on with --resume", errors), errors
     assert "Traceback" not in errors
-    assert read_checkpoint(last)["position"]["steps"] < 36, "the run ended before it could be stopped"
-    resumed = train("--resume", "train.eval_every=0", "train.epochs=12", "data.workers=1")
-    assert same(weights(resumed), whole)
-    epochs = [json.loads(line) for line in (resumed / "epochs.jsonl").read_text().splitlines()]
-    assert [epoch["epoch"] for epoch in epochs] == list(range(1, 13))
-    reference = [json.loads(line) for line in (resumed.parent / "whole/epochs.jsonl").read_text().splitlines()]
-    assert [epoch["loss_cls"] for epoch in epochs] == [epoch["loss_cls"] for epoch in reference]
+    assert re.search(r"stopped.*last.pth is saved: go on with --resume", errors), errors
+    position = read_checkpoint(experiment.parent / "runs" / "tiny" / "last.pth")["position"]
+    assert position["steps"] == steps
+    resumed = train("--resume", "train.eval_every=0", "data.workers=1")
+    assert same(weights(resumed), weights(whole))
+    reference = epochs_of(whole)
+    assert [epoch["epoch"] for epoch in epochs_of(resumed)] == [1, 2]
+    assert [epoch["loss_cls"] for epoch in epochs_of(resumed)] == [epoch["loss_cls"] for epoch in reference]
 
 
-def test_run_stopped_in_its_evaluation_is_evaluated_when_resumed(train, monkeypatch):
-    whole = train("run.name=whole")
+def test_run_stopped_in_its_evaluation_is_evaluated_when_resumed(train, whole, monkeypatch):
     original = Evaluation.__call__
     monkeypatch.setattr(Evaluation, "__call__", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         train()
     monkeypatch.setattr(Evaluation, "__call__", original)
-    resumed = train("--resume")
-    lines = [
-        [json.loads(line) for line in (folder / "epochs.jsonl").read_text().splitlines()] for folder in (whole, resumed)
-    ]
-    assert [line["AP"] for line in lines[0]] == [line["AP"] for line in lines[1]]
-    assert [line["loss_box"] for line in lines[0]] == [line["loss_box"] for line in lines[1]]
-
-
-def test_epochs_are_a_table_and_curves(train):
-    folder = train()
-    rows = list(csv.DictReader((folder / "results.csv").open()))
-    assert [row["epoch"] for row in rows] == ["1", "2"]
-    assert {"loss_cls", "lr", "AP_small"} <= rows[0].keys()
-    assert rows[0]["AP_large"] == ""  # no object is as large
-    assert cv2.imread(str(folder / "curves.png")).shape[1] > 1000
+    assert epochs_of(train("--resume")) == epochs_of(whole)
 
 
 def test_last_epochs_are_kept_as_many_as_asked(train):
@@ -154,7 +130,7 @@ def test_last_epochs_are_kept_as_many_as_asked(train):
     assert same(read_checkpoint(folder / "epoch_0004.pth")["model"], weights(folder))
 
 
-def test_full_disk_keeps_the_last_good_checkpoint(train, monkeypatch):
+def test_full_disk_keeps_the_last_good_checkpoint(train, whole, monkeypatch):
     original, count = os.fsync, iter(range(100))
 
     def full(descriptor):
@@ -167,21 +143,24 @@ def test_full_disk_keeps_the_last_good_checkpoint(train, monkeypatch):
         train("train.eval_every=0")
     monkeypatch.setattr(os, "fsync", original)
     resumed = train("--resume", "train.eval_every=0")
-    assert same(weights(resumed), weights(train("run.name=whole", "train.eval_every=0")))
+    assert same(weights(resumed), weights(whole))
 
 
 def test_training_learns(train):
     folder = train(
-        "train.epochs=25", "train.eval_every=0", "train.optimizer={type: adamw, lr: 0.003}", "data.augment=none"
+        "train.epochs=10", "train.eval_every=0", "train.optimizer={type: adamw, lr: 0.006}", "data.augment=none"
     )
     losses = [json.loads(line)["loss_cls"] for line in (folder / "epochs.jsonl").read_text().splitlines()]
     assert losses[-1] < 0.5 * losses[0]
 
 
-def test_time_limit_ends_the_run_and_its_schedule(train):
+def test_time_limit_ends_the_run_and_its_schedule(train, monkeypatch):
+    ticks = itertools.count()
+    clock = types.SimpleNamespace(perf_counter=lambda: 0.1 * next(ticks))  # a step takes 0.1 seconds
+    monkeypatch.setattr(train_module, "time", clock)
     folder = train("train.epochs=1000", "train.time_limit_s=1.5", "train.eval_every=0")
     lines = [json.loads(line) for line in (folder / "epochs.jsonl").read_text().splitlines()]
-    assert 1.5 <= lines[-1]["seconds"] < 4
+    assert 1.5 <= lines[-1]["seconds"] < 2
     assert lines[-1]["lr"] < 0.1 * lines[0]["lr"]
 
 
@@ -195,16 +174,14 @@ def test_loss_that_is_not_finite_stops_and_names_the_images(train, experiment):
     assert len(written["image_ids"]) == 4
 
 
-def test_a_run_is_never_overwritten(train):
-    train("train.epochs=1", "train.eval_every=0")
+def test_a_run_is_never_overwritten(train, whole):
     with pytest.raises(ValueError, match="must be a new run; it holds one: go on with --resume, or choose run.name="):
-        train("train.epochs=1")
+        train(f"run.dir={whole.parent}")
 
 
-def test_testing_prints_and_writes_ap_by_size(train, test, capsys, tmp_path):
-    folder = train("train.eval_every=0")
-    capsys.readouterr()
-    test(f"--checkpoint={folder / 'last.pth'}", f"--json={tmp_path / 'result.json'}")
+def test_testing_prints_and_writes_ap_by_size(whole, test, capsys, tmp_path):
+    checkpoint = shutil.copy(whole / "last.pth", tmp_path)
+    test(f"--checkpoint={checkpoint}", f"--json={tmp_path / 'result.json'}")
     printed = capsys.readouterr().out
     assert "small" in printed
     assert "disc" in printed
@@ -216,50 +193,36 @@ def test_testing_prints_and_writes_ap_by_size(train, test, capsys, tmp_path):
     assert result["per_class"]["disc"].keys() == keys
     assert result["protocol"] == "coco"
     assert result["metrics"]["AP_large"] is None  # no object is as large
-    detections = json.loads((folder / "detections.json").read_text())
+    detections = json.loads((tmp_path / "detections.json").read_text())
     assert detections[0].keys() == {"image_id", "category_id", "bbox", "score"}
 
 
-def test_own_ranges_and_engines_agree(train, test, capsys, tmp_path):
-    folder = train("train.eval_every=0")
+def test_own_ranges_and_engines_agree(whole, test, tmp_path):
+    checkpoint = shutil.copy(whole / "last.pth", tmp_path)
     results = []
     for engine in ("hotcoco", "pycocotools"):
         file = tmp_path / f"{engine}.json"
         ranges = "evaluation.ranges={tiny: [0, 256], rest: [256, .inf]}"
-        test(f"--checkpoint={folder / 'last.pth'}", f"--json={file}", ranges, f"evaluation.engine={engine}")
+        test(f"--checkpoint={checkpoint}", f"--json={file}", ranges, f"evaluation.engine={engine}")
         results.append(json.loads(file.read_text()))
     assert results[0] == results[1]
     assert {"AP_tiny", "AP_rest", "AR_tiny", "AR_rest"} <= results[0]["metrics"].keys()
 
 
-def test_testing_is_deterministic_and_needs_no_config(train, test, experiment, tmp_path, capsys):
-    folder = train("train.eval_every=0")
-    for number, cfg in enumerate(([], [f"--cfg={experiment}"])):
-        test(
-            *cfg,
-            f"--checkpoint={folder / 'last.pth'}",
-            f"--detections={tmp_path / str(number)}",
-            "evaluation.batch_size=3",
-        )
-    test(
-        f"--checkpoint={folder / 'last.pth'}",
-        f"--detections={tmp_path / 'two'}",
-        "evaluation.batch_size=3",
-        "data.workers=2",
-    )
-    texts = {(tmp_path / name).read_text() for name in ("0", "1", "two")}
-    assert len(texts) == 1
+def test_testing_is_deterministic_and_needs_no_config(whole, test, experiment, tmp_path):
+    checkpoint, size = f"--checkpoint={whole / 'last.pth'}", "evaluation.batch_size=3"
+    test(checkpoint, f"--detections={tmp_path / '0'}", size)
+    test(checkpoint, f"--detections={tmp_path / '1'}", size, f"--cfg={experiment}", "data.workers=2")
+    assert (tmp_path / "0").read_text() == (tmp_path / "1").read_text()
 
 
-def test_other_experiments_checkpoint_is_refused(train, test, experiment):
-    folder = train("train.epochs=1", "train.eval_every=0")
+def test_other_experiments_checkpoint_is_refused(whole, test, experiment):
     with pytest.raises(ValueError, match="must be of this very model"):
-        test(f"--cfg={experiment}", f"--checkpoint={folder / 'last.pth'}", "model.backbone.width=0.5")
+        test(f"--cfg={experiment}", f"--checkpoint={whole / 'last.pth'}", "model.backbone.width=0.5")
 
 
-def test_fine_tuning_takes_the_backbone_and_trains_what_is_said(train, tmp_path):
-    plain = train("run.name=plain", "train.epochs=1", "train.eval_every=0")
-    content = read_checkpoint(plain / "last.pth")
+def test_fine_tuning_takes_the_backbone_and_trains_what_is_said(train, whole, tmp_path):
+    content = read_checkpoint(whole / "last.pth")
     save_checkpoint(tmp_path / "weights.pth", {"model": content["model"]})
     scope = [
         f"model.weights={tmp_path / 'weights.pth'}",
@@ -282,13 +245,22 @@ def test_fine_tuning_takes_the_backbone_and_trains_what_is_said(train, tmp_path)
         (["--cfg={experiment}", "train.batch_size=500"], "batch_size must be at most 14"),
     ],
 )
-def test_mistakes_end_in_one_clear_line(experiment, arguments, message):
-    root = os.path.dirname(sys.modules["lib"].__path__[0])
+def test_mistakes_end_in_one_clear_line(experiment, arguments, message, capsys):
     arguments = [argument.format(experiment=experiment) for argument in arguments]
+    with pytest.raises(SystemExit) as end, readable_errors():
+        load_script("train").main(arguments)
+    assert end.value.code == 2
+    errors = capsys.readouterr().err
+    assert errors.strip().splitlines()[-1].startswith("error: ")
+    assert message in errors
+
+
+@pytest.mark.parametrize("command", [["train.py"], ["test.py", "--checkpoint=nowhere.pth"]])
+def test_script_ends_with_one_clear_line_and_status_2(command):
     run = subprocess.run(
-        [sys.executable, "train.py", *arguments], cwd=root, capture_output=True, text=True, check=False
+        [sys.executable, *command, "--cfg=nowhere.yml"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert run.returncode == 2
     assert run.stderr.strip().splitlines()[-1].startswith("error: ")
-    assert message in run.stderr
+    assert "nowhere" in run.stderr
     assert "Traceback" not in run.stderr
