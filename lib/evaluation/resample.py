@@ -6,6 +6,7 @@ positive lies, so the detections between two of them enter as one sum.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -85,8 +86,8 @@ def resample_ap(
             rows = order[edges[category] : edges[category + 1]]
             objects = torch.from_numpy(ground_truth.image[counting & (ground_truth.category == category)])
             ranking = detections.image[rows], true[:, rows], ~ignored[:, rows]
-            parts = [_average_precision(*ranking, block, block[objects].sum(0), levels) for block in blocks]
-            ap[:, category, area] = torch.cat(parts, dim=1).numpy()
+            positives = torch.cat([block[objects].sum(0) for block in blocks])
+            ap[:, category, area] = _average_precision(*ranking, blocks, positives, levels).numpy()
     return ap
 
 
@@ -94,7 +95,7 @@ def _average_precision(
     image: np.ndarray,
     true: np.ndarray,
     counted: np.ndarray,
-    weights: torch.Tensor,
+    blocks: Sequence[torch.Tensor],
     positives: torch.Tensor,
     levels: torch.Tensor | None,
 ) -> torch.Tensor:
@@ -104,17 +105,18 @@ def _average_precision(
         image: (N,) int64.
         true: (T, N) bool, true positives by threshold.
         counted: (T, N) bool, detections that are right or wrong.
-        weights: (I, B) float32. positives: (B,) float32, objects to find.
+        blocks: (I, b) float32 weights of some resamples each. positives: (B,) float32, objects to find.
         levels: (R,) float64 recall levels at which precision is averaged; None for the whole area.
     """
     hits = np.flatnonzero(true.any(0))  # a true positive at some threshold
     is_always = counted.all(0)
-    always = _sums_up_to(hits, np.flatnonzero(is_always), image, weights)  # (H, B)
+    always = _sums_up_to(hits, np.flatnonzero(is_always), image, blocks)  # (H, B)
     values = []
     for is_hit, is_sometimes in zip(true[:, hits], counted & ~is_always, strict=True):
         own = hits[is_hit]
-        found = weights[torch.from_numpy(image[own])].cumsum(0)  # (h, B)
-        sometimes = _sums_up_to(own, np.flatnonzero(is_sometimes), image, weights)
+        images = torch.from_numpy(image[own])
+        found = torch.cat([block[images] for block in blocks], dim=1).cumsum(0)  # (h, B)
+        sometimes = _sums_up_to(own, np.flatnonzero(is_sometimes), image, blocks)
         precision = found / (always[torch.from_numpy(is_hit)] + sometimes).clamp(min=1)
         envelope = precision.flip(0).cummax(0).values.flip(0) if len(own) else precision
         recall = found.double() / positives.clamp(min=1)
@@ -131,13 +133,14 @@ def _levels_reached(recall: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
     return below / len(levels)
 
 
-def _sums_up_to(hits: np.ndarray, rows: np.ndarray, image: np.ndarray, weights: torch.Tensor) -> torch.Tensor:
+def _sums_up_to(hits: np.ndarray, rows: np.ndarray, image: np.ndarray, blocks: Sequence[torch.Tensor]) -> torch.Tensor:
     """(h, B) float32, sums of weights over the detections at ``rows``, from the first to each of the ``hits``.
 
     Both are ascending places in ``image`` (N,). The sums are exact, because they are whole numbers.
     """
     ends = np.searchsorted(rows, hits, side="right")
     if not ends.any():
-        return weights.new_zeros(len(hits), weights.shape[1])
-    starts = torch.from_numpy(np.concatenate([[0], ends[:-1]]))
-    return embedding_bag(torch.from_numpy(image[rows[: ends[-1]]]), weights, starts, mode="sum").cumsum(0)
+        return torch.zeros(len(hits), sum(block.shape[1] for block in blocks))
+    starts, images = torch.from_numpy(np.concatenate([[0], ends[:-1]])), torch.from_numpy(image[rows[: ends[-1]]])
+    sums = [embedding_bag(images, block, starts, mode="sum") for block in blocks]
+    return torch.cat(sums, dim=1).cumsum(0)
