@@ -86,7 +86,14 @@ def build_detector(cfg: Mapping[str, Any]) -> Detector:
     for module in detector.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eps, module.momentum = model["norm"]["eps"], model["norm"]["momentum"]
-    _check_maps(detector, input_size(cfg))
+    size = input_size(cfg)
+    try:
+        map_sizes(detector, size)
+    except RuntimeError as error:
+        raise ValueError(
+            f"input.size must leave a map for each level; got {list(size)}, too small ({error}): choose a larger "
+            "input.size, or fewer model.neck.extras"
+        ) from None
     layout = torch.channels_last if cfg["run"]["channels_last"] else torch.contiguous_format
     return detector.to(memory_format=layout)  # type: ignore[call-overload,no-any-return]  # torch's stubs lack it
 
@@ -129,22 +136,9 @@ def _build_head(
     return head
 
 
-def _check_maps(detector: Detector, size: tuple[int, int]) -> None:
-    """Raises if the input is too small for the pyramid."""
-    try:
-        map_sizes(detector, size)
-    except RuntimeError as error:
-        raise ValueError(
-            f"input.size must leave a map for each level; got {list(size)}, too small ({error}): choose a larger "
-            "input.size, or fewer model.neck.extras"
-        ) from None
-
-
 def load_initial_weights(cfg: Mapping[str, Any], model: nn.Module, names: Sequence[str] | None = None) -> None:
-    """Gives the model the weights that ``model.weights`` names, if it does.
-
-    Args:
-        names: the model's classes, without background; None: told by their number.
+    """Gives the model the weights that ``model.weights`` names, if any. ``names`` are the model's classes, without
+    background; None: told by their number.
     """
     options = cfg["model"]
     source, sha256 = options["weights"], options["weights_sha256"]
@@ -224,10 +218,8 @@ def build_schedule(cfg: Mapping[str, Any]) -> Schedule:
 
 
 def build_dataset(cfg: Mapping[str, Any], split: str, classes: Iterable[str] | None = None) -> CocoDataset:
-    """The images and boxes of ``data.train`` or ``data.val``, or else of the split of ``data.layout``.
-
-    Args:
-        classes: names in the order of their labels; None: ``data.classes``, or those of the annotations.
+    """The images and boxes of ``data.train`` or ``data.val``, or else of the split of ``data.layout``. ``classes``
+    are in the order of their labels; None: ``data.classes``, or those of the annotations.
     """
     data = cfg["data"]
     images, annotations = data[split]["images"], data[split]["annotations"]
@@ -255,24 +247,23 @@ def build_augmentation(cfg: Mapping[str, Any], training: bool = True) -> Compose
 def build_loader(
     cfg: Mapping[str, Any], dataset: CocoDataset, training: bool, rank: int = 0, world_size: int = 1
 ) -> Loader:
-    """Batches for training, augmented and shuffled, or for evaluation, each image once and as it is.
-
-    Args:
-        rank, world_size: which of how many processes loads. In training they share ``train.batch_size``, and each
-            takes its part in ``train.accumulate`` batches; ``evaluation.batch_size`` is that of each.
+    """Batches for training, augmented and shuffled, or for evaluation, each image once and as it is. In training the
+    processes (``rank`` of ``world_size``) share ``train.batch_size``, and each takes its part in ``train.accumulate``
+    batches; ``evaluation.batch_size`` is that of each.
     """
-    data, train, channels = cfg["data"], cfg["train"], cfg["input"]["channels"]
+    data, train = cfg["data"], cfg["train"]
     options = {"num_workers": data["workers"], "seed": cfg["run"]["seed"], "rank": rank, "world_size": world_size}
-    if not training:
-        batch_size = cfg["evaluation"]["batch_size"]
-    else:
+    batch_size = cfg["evaluation"]["batch_size"]
+    if training:
         batch_size = _part_size(train["batch_size"], world_size, train["accumulate"])
         options |= {
-            **{"shuffle": True, "drop_last": True, "accumulate": train["accumulate"]},
+            "shuffle": True,
+            "drop_last": True,
+            "accumulate": train["accumulate"],
             "times": times_of_small(dataset, data["oversample_small"]),
             "groups": aspect_groups(dataset.sizes, data["aspect_groups"]),
         }
-    return Loader(dataset, build_augmentation(cfg, training), batch_size, channels, **options)
+    return Loader(dataset, build_augmentation(cfg, training), batch_size, cfg["input"]["channels"], **options)
 
 
 def _part_size(batch_size: int, world_size: int, accumulate: int) -> int:

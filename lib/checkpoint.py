@@ -106,8 +106,7 @@ def load_weights(
         source: a checkpoint, or its address: ours, or of another work (lib/legacy/families.py).
         scope: prefixes of the parameters to take, such as ``["backbone"]``; None: all.
         sha256: the file's digest, or its first hex digits.
-        classes: what happens to class predictors for other classes: see ``ClassRows``.
-        names: the model's classes, without background; None: those that their number tells.
+        classes, names: what happens to class predictors for other classes: the mode and names of ``ClassRows``.
 
     Raises:
         FileNotFoundError, ValueError: naming the file and the tensors that do not fit.
@@ -118,8 +117,7 @@ def load_weights(
     ours = {name: value for name, value in model.state_dict().items() if name.startswith(wanted)}
     if not ours:
         raise ValueError(f"model.weights_scope must name parts such as backbone, neck.extras, head; got {scope}")
-    source_names = content.get("classes") if is_ours(content) else None
-    fit = ClassRows(model, classes, names, source_names)
+    fit = ClassRows(model, classes, names, content.get("classes") if is_ours(content) else None)
     if is_ours(content):
         theirs = with_coarse_statistics(content["model"], model)
         given = {name: value for name, value in theirs.items() if name.startswith(wanted)}

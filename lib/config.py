@@ -61,7 +61,7 @@ DEFAULTS: dict[str, Any] = {
     "model": {
         "num_classes": Maybe(int),  # K, background included; null: as data.classes or the annotations say
         "backbone": {"type": "mobilenet_v1"},  # {type, strides: {row: stride}, options of the type}
-        "dual_path": Maybe(dict),  # {split: row, pool, norm} of lib/models/separate_norms.py; null: one path
+        "dual_path": Maybe(dict),  # {split: row, pool, norm} of lib/models/dual_path.py; null: one path
         # {type, taps, options of the type}, see lib/models/necks; without a type as model.head.type says
         "neck": {
             "taps": [11, 13],  # rows whose outputs become feature maps, finest first

@@ -53,23 +53,15 @@ class DetectionTable(NamedTuple):
         return DetectionTable(*(values[rows] for values in self))
 
 
-class Judged(NamedTuple):
-    """Detections and the ground truth that they are compared with."""
-
-    ground_truth: GroundTruth
-    detections: DetectionTable
-
-
 def make_ground_truth(
     coco: Mapping[str, Any],
     protocol: Protocol,
     category_ids: Iterable[int] | None = None,
     image_ids: Iterable[int] | None = None,
 ) -> GroundTruth:
-    """The arrays of a data set in COCO form.
+    """The arrays of a data set in COCO form: ``{"images", "annotations", "categories"}``.
 
     Args:
-        coco: ``{"images", "annotations", "categories"}``.
         protocol: says what is a region to ignore, and which classes are not judged.
         category_ids: the classes to judge; all by default. Objects of others are left out and logged.
         image_ids: the images to judge; all by default.
@@ -127,11 +119,8 @@ def detection_table(
 ) -> DetectionTable:
     """Checks columns of detections against a ground truth and sorts them by image.
 
-    Detections of the classes that the protocol drops are left out.
-
-    Args:
-        image_id: (D,) int64. category_id: (D,) int64. xywh: (D, 4) float64. score: (D,) float64.
-        ground_truth: whose images and classes they must be of.
+    They are (D,) int64, (D,) int64, (D, 4) float64 and (D,) float64. Detections of the classes that the protocol
+    drops are left out.
     """
     is_judged = ~np.isin(category_id, ground_truth.dropped_ids)
     if not is_judged.all():
@@ -140,10 +129,9 @@ def detection_table(
         image_id, category_id, xywh, score = (values[is_judged] for values in columns)
     _check_known(image_id, ground_truth.image_ids, "image_id of a detection", "images of the ground truth")
     _check_known(category_id, ground_truth.category_ids, "category_id of a detection", "classes that are judged")
+    advice = "look for a division by zero or a diverged model"
     for name, values in (("score", score[:, None]), ("bbox", xywh)):
-        must = f"{name} of a detection must be finite"
-        advice = "look for a division by zero or a diverged model"
-        _check_rows(np.isfinite(values), values, image_id, must, advice)
+        _check_rows(np.isfinite(values), values, image_id, f"{name} of a detection must be finite", advice)
     must = "bbox of a detection must be [x, y, width, height] with width and height at least 0"
     _check_rows(xywh[:, 2:] >= 0, xywh, image_id, must, "convert [x1, y1, x2, y2] first")
     image = np.searchsorted(ground_truth.image_ids, image_id)
@@ -193,8 +181,7 @@ def _areas(annotations: Entries, xywh: np.ndarray) -> np.ndarray:
     areas = _column(given, "area", "annotation")
     missing = ~np.isfinite(areas)
     if missing.any():
-        text = "missing_area %d of %d annotations: width x height decides their size"
-        log.warning(text, missing.sum(), len(given))
+        log.warning("missing_area %d of %d annotations: width x height decides their size", missing.sum(), len(given))
     return np.where(missing, xywh[:, 2] * xywh[:, 3], areas)
 
 
@@ -216,7 +203,6 @@ def _column(entries: Entries, key: str, what: str, number: int = 0) -> np.ndarra
 
 
 def _ids(values: list[Any]) -> np.ndarray:
-    """(N,) int64 of whole numbers."""
     ids = np.array(values)
     if len(ids) and (ids.dtype.kind not in "iuf" or ids.ndim != 1 or (ids % 1).any()):
         raise TypeError
@@ -224,12 +210,10 @@ def _ids(values: list[Any]) -> np.ndarray:
 
 
 def _numbers(values: list[Any]) -> np.ndarray:
-    """(N,) float64."""
     return np.array([float(value) for value in values], np.float64)
 
 
 def _boxes(values: list[Any]) -> np.ndarray:
-    """(N, 4) float64."""
     if any(len(box) != 4 for box in values):
         raise ValueError
     return np.fromiter(chain.from_iterable(values), np.float64, 4 * len(values)).reshape(-1, 4)

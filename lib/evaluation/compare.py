@@ -59,12 +59,9 @@ def compare(
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> Comparison:
-    """Differences between two detectors on the same images.
+    """Differences between the detections of two detectors on the same images.
 
-    Args:
-        ground_truth, first, second, protocol: as for ``evaluate``, with the detections of both detectors.
-        num_resamples: of the images, each drawn with replacement.
-        seed: of the drawing.
+    ``num_resamples`` of the images are drawn with replacement, from ``seed``.
     """
     num_images = len(ground_truth.image_ids)
     if num_resamples < 1 or num_images < 2:
@@ -73,19 +70,18 @@ def compare(
             "choose more"
         )
     weights = draw_images(num_images, num_resamples, seed)
-    tables = (first, second)
-    results = [evaluate(ground_truth, table, protocol) for table in tables]
-    samples = [resample_ap(ground_truth, table, protocol, weights) for table in tables]
+    results = [evaluate(ground_truth, table, protocol) for table in (first, second)]
+    samples = [resample_ap(ground_truth, table, protocol, weights) for table in (first, second)]
 
     def difference(name: str, metric: Metric, category: int | None = None) -> Difference:
-        values = [result.value(metric, category) for result in results]
+        before, after = (result.value(metric, category) for result in results)
         one, other = (metric_of(ap, metric, category) for ap in samples)
         change = (other - one)[np.isfinite(other - one)]
-        if None in values or not len(change):
-            return Difference(name, values[0], values[1], None, None)
+        if before is None or after is None or not len(change):
+            return Difference(name, before, after, None, None)
         tail = min(int((change <= 0).sum()), int((change >= 0).sum()))
         p_value = min(1.0, 2 * (tail + 1) / (len(change) + 1))
-        return Difference(name, values[0], values[1], interval_of(change), p_value)
+        return Difference(name, before, after, interval_of(change), p_value)
 
     metrics = protocol.metrics()
     over_all = metrics[protocol.headline]._replace(area=0)

@@ -36,20 +36,13 @@ class Matches(NamedTuple):
     """What the detections find, for T IoU thresholds and A area ranges.
 
     Only the C detections that overlap some object enough are listed; the others find nothing.
-
-    Attributes:
-        detection: (C,) int64, ascending.
-        object: (C, T, A) int64, the object that is found, or NONE.
-        rank: (D,) int64, place by falling score among what the limit counts together, from 0.
-        object_ignored: (G, A) bool, see ``not_counting``.
-        uncounted: (D, A) bool, detections that are ignored unless they find an object: those beyond the
-            protocol's highest limit, or outside the range.
     """
 
-    detection: np.ndarray
-    object: np.ndarray
-    rank: np.ndarray
-    object_ignored: np.ndarray
+    detection: np.ndarray  # (C,) int64, ascending
+    object: np.ndarray  # (C, T, A) int32, the object that is found, or NONE
+    rank: np.ndarray  # (D,) int64, place by falling score among what the limit counts together, from 0
+    object_ignored: np.ndarray  # (G, A) bool, see ``not_counting``
+    # (D, A) bool, ignored unless they find an object: those beyond the protocol's highest limit, or outside the range
     uncounted: np.ndarray
 
     def flags(self, area: int) -> Flags:
@@ -116,8 +109,7 @@ def match(ground_truth: GroundTruth, detections: DetectionTable, protocol: Proto
         pairs = Pairs(*(values[~is_beyond[pairs.detection]] for values in pairs))
     object_ignored = not_counting(ground_truth, protocol)
     listed, row = np.unique(pairs.detection, return_inverse=True)
-    pairs = pairs._replace(detection=row)
-    objects = rule(pairs, detections.select(listed), object_ignored, is_region, thresholds)
+    objects = rule(pairs._replace(detection=row), detections.select(listed), object_ignored, is_region, thresholds)
     return Matches(listed, objects, rank, object_ignored, uncounted)
 
 

@@ -80,15 +80,7 @@ def _by_side(lowest: float = 0, **highest: float) -> dict[str, tuple[float, floa
 
 _OPEN = 1e5  # side of the largest square
 _ALL = {"all": (0, HUGE)}
-_VOC = Protocol(
-    "voc",
-    _ALL,
-    iou_thresholds=(0.5,),
-    limits=(None,),
-    headline="AP50",
-    matching="voc",
-    ignore_flags=("difficult", "ignore", "iscrowd"),
-)
+_VOC = Protocol("voc", _ALL, (0.5,), (None,), "AP50", matching="voc", ignore_flags=("difficult", "ignore", "iscrowd"))
 PROTOCOLS = {
     "coco": Protocol("coco", _ALL | _by_side(small=32, medium=96, large=_OPEN)),
     "aitod": Protocol("aitod", _ALL | _by_side(very_tiny=8, tiny=16, small=32, medium=_OPEN), limits=(100, 300, 1500)),

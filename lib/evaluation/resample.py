@@ -6,6 +6,7 @@ positive lies, so the detections between two of them enter as one sum.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -49,12 +50,9 @@ def draw_images(num_images: int, num_resamples: int, seed: int = 0) -> np.ndarra
 
 
 def metric_of(ap: np.ndarray, metric: Metric, category: int | None = None) -> np.ndarray:
-    """(B,) float64, one metric of every resample, of one class or the mean; NaN where it has no object.
+    """(B,) float64, one metric of kind AP of every resample; NaN where it has no object.
 
-    Args:
-        ap: (T, K, A, B) of ``resample_ap``.
-        metric: of kind AP.
-        category: of one class; None: the mean over the classes that have objects.
+    ``ap`` is (T, K, A, B) of ``resample_ap``. Without a category it is the mean over the classes that have objects.
     """
     thresholds = slice(None) if metric.threshold is None else [metric.threshold]
     classes = slice(None) if category is None else [category]
@@ -68,22 +66,16 @@ def metric_of(ap: np.ndarray, metric: Metric, category: int | None = None) -> np
 def resample_ap(
     ground_truth: GroundTruth, detections: DetectionTable, protocol: Protocol, weights: np.ndarray
 ) -> np.ndarray:
-    """AP of every resample at the protocol's highest limit.
+    """(T, K, A, B) float32, AP of every resample at the protocol's highest limit; NaN without an object.
 
-    Args:
-        ground_truth, detections, protocol: as for ``evaluate``.
-        weights: (I, B) whole numbers, how often each resample holds each image.
-
-    Returns:
-        (T, K, A, B) float32; NaN where a resample has no object of the class in the range.
+    ``weights`` (I, B) are whole numbers, how often each resample holds each image.
     """
     ground_truth, detections = drop_regions(ground_truth, detections)
     matches = match(ground_truth, detections, protocol)
     num_classes = len(ground_truth.names)
     shape = len(protocol.iou_thresholds), num_classes, len(protocol.ranges), weights.shape[1]
     ap = np.full(shape, np.nan, np.float32)
-    blocks = torch.from_numpy(weights.astype(np.float32)).split(_BLOCK, dim=1)
-    blocks = [block.contiguous() for block in blocks]
+    blocks = [block.contiguous() for block in torch.from_numpy(weights.astype(np.float32)).split(_BLOCK, dim=1)]
     levels = None if protocol.points is None else torch.from_numpy(protocol.recall_levels)
     order = np.lexsort((-detections.score, detections.category))
     edges = np.searchsorted(detections.category[order], np.arange(num_classes + 1))
@@ -93,52 +85,45 @@ def resample_ap(
         for category in range(num_classes):
             rows = order[edges[category] : edges[category + 1]]
             objects = torch.from_numpy(ground_truth.image[counting & (ground_truth.category == category)])
-            ranking = _Ranking(detections.image[rows], true[:, rows], ~ignored[:, rows])
-            parts = [ranking.average_precision(block, block[objects].sum(0), levels) for block in blocks]
-            ap[:, category, area] = torch.cat(parts, dim=1).numpy()
+            ranking = detections.image[rows], true[:, rows], ~ignored[:, rows]
+            positives = torch.cat([block[objects].sum(0) for block in blocks])
+            ap[:, category, area] = _average_precision(*ranking, blocks, positives, levels).numpy()
     return ap
 
 
-class _Ranking:
-    """Detections of one class in one range by falling score, cut into the stretches between true positives.
+def _average_precision(
+    image: np.ndarray,
+    true: np.ndarray,
+    counted: np.ndarray,
+    blocks: Sequence[torch.Tensor],
+    positives: torch.Tensor,
+    levels: torch.Tensor | None,
+) -> torch.Tensor:
+    """(T, B) float32, AP of one class in one range, from detections by falling score.
 
     Args:
         image: (N,) int64.
         true: (T, N) bool, true positives by threshold.
         counted: (T, N) bool, detections that are right or wrong.
+        blocks: (I, b) float32 weights of some resamples each. positives: (B,) float32, objects to find.
+        levels: (R,) float64 recall levels at which precision is averaged; None for the whole area.
     """
-
-    def __init__(self, image: np.ndarray, true: np.ndarray, counted: np.ndarray) -> None:
-        hits = np.flatnonzero(true.any(0))  # a true positive at some threshold
-        self.always = _Stretches(np.flatnonzero(counted.all(0)), hits, image)
-        sometimes = counted & ~counted.all(0)
-        self.at = []
-        for threshold in range(len(true)):
-            rows = np.flatnonzero(true[threshold, hits])
-            some = _Stretches(np.flatnonzero(sometimes[threshold]), hits[rows], image)
-            self.at.append((torch.from_numpy(rows), torch.from_numpy(image[hits[rows]]), some))
-
-    def average_precision(
-        self, weights: torch.Tensor, positives: torch.Tensor, levels: torch.Tensor | None
-    ) -> torch.Tensor:
-        """(T, B) float32.
-
-        Args:
-            weights: (I, B) float32. positives: (B,) float32, objects to find.
-            levels: (R,) float64 recall levels at which precision is averaged; None for the whole area.
-        """
-        always = self.always.sums(weights)  # (H, B)
-        values = []
-        for rows, images, some in self.at:
-            hits = weights[images].cumsum(0)  # (h, B)
-            total = always[rows] + some.sums(weights)
-            precision = hits / total.clamp(min=1)
-            envelope = precision.flip(0).cummax(0).values.flip(0) if len(rows) else precision
-            recall = hits.double() / positives.clamp(min=1)
-            share = recall if levels is None else _levels_reached(recall, levels)
-            step = share.diff(dim=0, prepend=torch.zeros_like(share[:1]))
-            values.append((step * envelope).sum(0))
-        return torch.where(positives > 0, torch.stack(values), torch.nan).float()
+    hits = np.flatnonzero(true.any(0))  # a true positive at some threshold
+    is_always = counted.all(0)
+    always = _sums_up_to(hits, np.flatnonzero(is_always), image, blocks)  # (H, B)
+    values = []
+    for is_hit, is_sometimes in zip(true[:, hits], counted & ~is_always, strict=True):
+        own = hits[is_hit]
+        images = torch.from_numpy(image[own])
+        found = torch.cat([block[images] for block in blocks], dim=1).cumsum(0)  # (h, B)
+        sometimes = _sums_up_to(own, np.flatnonzero(is_sometimes), image, blocks)
+        precision = found / (always[torch.from_numpy(is_hit)] + sometimes).clamp(min=1)
+        envelope = precision.flip(0).cummax(0).values.flip(0) if len(own) else precision
+        recall = found.double() / positives.clamp(min=1)
+        share = recall if levels is None else _levels_reached(recall, levels)
+        step = share.diff(dim=0, prepend=torch.zeros_like(share[:1]))
+        values.append((step * envelope).sum(0))
+    return torch.where(positives > 0, torch.stack(values), torch.nan).float()
 
 
 def _levels_reached(recall: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
@@ -148,22 +133,14 @@ def _levels_reached(recall: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
     return below / len(levels)
 
 
-class _Stretches:
-    """Sums of weights over some detections, from the first to each true positive.
+def _sums_up_to(hits: np.ndarray, rows: np.ndarray, image: np.ndarray, blocks: Sequence[torch.Tensor]) -> torch.Tensor:
+    """(h, B) float32, sums of weights over the detections at ``rows``, from the first to each of the ``hits``.
 
-    Args:
-        rows: (n,) ascending places of the detections to sum.
-        hits: (h,) ascending places of the true positives.
-        image: (N,) image of every place.
+    Both are ascending places in ``image`` (N,). The sums are exact, because they are whole numbers.
     """
-
-    def __init__(self, rows: np.ndarray, hits: np.ndarray, image: np.ndarray) -> None:
-        ends = np.searchsorted(rows, hits, side="right")
-        self.images = torch.from_numpy(image[rows[: ends[-1]]] if len(ends) else image[:0])
-        self.starts = torch.from_numpy(np.concatenate([[0], ends[:-1]])[: len(ends)].astype(np.int64))
-
-    def sums(self, weights: torch.Tensor) -> torch.Tensor:
-        """(h, B) float32, exact: the sums are whole numbers."""
-        if not len(self.starts) or not len(self.images):
-            return weights.new_zeros(len(self.starts), weights.shape[1])
-        return embedding_bag(self.images, weights, self.starts, mode="sum").cumsum(0)
+    ends = np.searchsorted(rows, hits, side="right")
+    if not ends.any():
+        return torch.zeros(len(hits), sum(block.shape[1] for block in blocks))
+    starts, images = torch.from_numpy(np.concatenate([[0], ends[:-1]])), torch.from_numpy(image[rows[: ends[-1]]])
+    sums = [embedding_bag(images, block, starts, mode="sum") for block in blocks]
+    return torch.cat(sums, dim=1).cumsum(0)

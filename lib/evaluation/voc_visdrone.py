@@ -1,7 +1,4 @@
-"""The rules of VOC and VisDrone, which the COCO engines do not know, on our own matching.
-
-``run_voc_visdrone`` takes and gives the same arrays as the engines.
-"""
+"""The rules of VOC and VisDrone, which the COCO engines do not know, as one more engine on our own matching."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib.evaluation.arrays import REGION, DetectionTable, GroundTruth, Judged
+from lib.evaluation.arrays import REGION, DetectionTable, GroundTruth
 from lib.evaluation.engines import Curves
 from lib.evaluation.matching import match
 from lib.evaluation.protocols import Protocol
@@ -48,13 +45,9 @@ class Curve(NamedTuple):
 
 
 def precision_recall(true: np.ndarray, ignored: np.ndarray, num_objects: int, levels: np.ndarray) -> Curve:
-    """The curve of N detections by falling score.
+    """The curve of N detections by falling score, of which some are ``true`` and some ``ignored``, both (T, N) bool.
 
-    Args:
-        true: (T, N) bool, true positives.
-        ignored: (T, N) bool, detections that are neither right nor wrong.
-        num_objects: objects to find, at least 1.
-        levels: (R,) recall levels.
+    There must be at least one object to find. ``levels`` (R,) are the recall levels.
     """
     hits = np.cumsum(true & ~ignored, axis=1).astype(np.float64)  # (T, N)
     misses = np.cumsum(~true & ~ignored, axis=1).astype(np.float64)
@@ -66,6 +59,13 @@ def precision_recall(true: np.ndarray, ignored: np.ndarray, num_objects: int, le
     area = (np.diff(recall, axis=1, prepend=0.0) * envelope).sum(axis=1)
     precision = np.take_along_axis(padded, reached, axis=1)
     return Curve(precision, recall.max(axis=1, initial=0.0), area, reached)
+
+
+class Judged(NamedTuple):
+    """Detections and the ground truth that they are compared with."""
+
+    ground_truth: GroundTruth
+    detections: DetectionTable
 
 
 def drop_regions(ground_truth: GroundTruth, detections: DetectionTable) -> Judged:

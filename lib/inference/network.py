@@ -58,10 +58,7 @@ class Network(nn.Module):
 def fold_input(detector: nn.Module, normalizer: Normalizer, is_rgb: bool) -> torch.Tensor:
     """Folds the scale of the input and the order of its channels into the first convolution, in place.
 
-    The mean cannot be folded in, because a convolution pads with zeros after its subtraction.
-
-    Returns:
-        (3, 1, 1) what is left to subtract from a BGR image.
+    The mean, which is returned as (3, 1, 1) of BGR, cannot be folded in: a convolution pads with zeros after it.
     """
     backbone = detector.get_submodule("backbone")
     first = next(layer for layer in backbone.modules() if isinstance(layer, nn.Conv2d))

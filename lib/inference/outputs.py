@@ -70,8 +70,8 @@ class Output:
         keep = detections.scores >= self.min_score
         detections = Detections(*(value[keep] for value in detections))
         rows = self._rows(detections)
-        size = dict(zip(("height", "width"), frame.image.shape[:2], strict=True))
-        entry = {"file": frame.name, "frame": frame.number, **size, "detections": rows}
+        height, width = frame.image.shape[:2]
+        entry = {"file": frame.name, "frame": frame.number, "height": height, "width": width, "detections": rows}
         self._json.write((",\n" if self.num_frames else "\n") + json.dumps(entry, ensure_ascii=False))
         for row in rows:
             self._csv.writerow([frame.name, frame.number, row["name"], row["score"], *row["box"]])
@@ -113,8 +113,7 @@ class Output:
 
 def has_display() -> bool:
     """Whether a window can be shown."""
-    is_set = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
-    return is_set or sys.platform in ("darwin", "win32")
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) or sys.platform in ("darwin", "win32")
 
 
 def check_folder(folder: Path, source: str) -> None:

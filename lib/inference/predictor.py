@@ -59,9 +59,7 @@ class Predictor:
         threads: of ONNX Runtime; 0: as many as torch has.
 
     Attributes:
-        classes: names of label 1, 2, ...
-        cfg: the resolved config.
-        size: (height, width) of the network's input.
+        classes, cfg, size: names of label 1, 2, ...; the resolved config; (height, width) of the network's input.
     """
 
     def __init__(
@@ -107,13 +105,9 @@ class Predictor:
         return lambda images: run(torch.from_numpy(images).to(device, non_blocking=True))
 
     def __call__(self, images: Image | Sequence[Image] | np.ndarray) -> Detections | list[Detections]:
-        """The objects of an image, or of each of several.
+        """Detections on the CPU, boxes in pixels of the image as it was given; of several images, a list of them.
 
-        Args:
-            images: (H, W, 3) uint8 BGR, or the path of a file; or a list of those, or (B, H, W, 3).
-
-        Returns:
-            Detections on the CPU, boxes in pixels of the image as it was given; a list for several images.
+        ``images`` is an array (H, W, 3) uint8 BGR or the path of a file; or a list of those, or (B, H, W, 3).
         """
         if isinstance(images, (str, Path)) or (isinstance(images, np.ndarray) and images.ndim < 4):
             return next(self.stream([images]))

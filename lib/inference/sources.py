@@ -47,8 +47,8 @@ class ImageFiles:
             except (ValueError, OSError) as error:
                 self.skipped.append(file)
                 log.warning("skipped: %s", error)
-                continue
-            yield Frame(image, str(file.absolute().relative_to(self.folder)), number)
+            else:
+                yield Frame(image, str(file.absolute().relative_to(self.folder)), number)
 
 
 class Video:

@@ -60,8 +60,7 @@ def write_tiles(
                 width, height = round(right - x, 2), round(bottom - y, 2)
                 fields = {"area": round(width * height, 2), "iscrowd": int(crowd)}
                 builder.add_object(image_id, category, (x, y, width, height), **fields)
-    names = {category["id"]: category["name"] for category in dataset.ground_truth["categories"]}
-    content = builder.content(names)
+    content = builder.content({category["id"]: category["name"] for category in dataset.ground_truth["categories"]})
     write_json(folder / "annotations.json", content, indent=None)
     return content
 

@@ -65,12 +65,8 @@ class ClassRows:
         self.mode = lookup(("same", "reset", "by_name", "shifted"), mode, "model.weights_classes")
         self.names = [_canonical(name) for name in (BACKGROUND, *(names or class_names(head.num_classes)))]
         self.source = source
-        self.outputs = {
-            f"head.cls.{name}.{kind}"
-            for name, module in head.cls.named_modules()
-            if isinstance(module, nn.Conv2d) and module.groups == 1
-            for kind in ("weight", "bias")
-        }
+        predictors = [name for name, x in head.cls.named_modules() if isinstance(x, nn.Conv2d) and x.groups == 1]
+        self.outputs = {f"head.cls.{name}.{kind}" for name in predictors for kind in ("weight", "bias")}
 
     def __call__(self, name: str, theirs: torch.Tensor, ours: torch.Tensor) -> torch.Tensor | None:
         """The tensor to take under our ``name``; None: theirs does not fit."""
@@ -82,10 +78,9 @@ class ClassRows:
         if rest or len(theirs) % boxes or theirs.shape[1:] != ours.shape[1:]:
             return None
         columns = self._columns(len(theirs) // boxes)
-        rows = [columns.index(wanted) if wanted in columns else -1 for wanted in self.names]
         theirs, ours = theirs.unflatten(0, (boxes, -1)), ours.unflatten(0, (boxes, -1)).clone()
-        taken = [row for row, column in enumerate(rows) if column >= 0]
-        ours[:, taken] = theirs[:, [rows[row] for row in taken]].to(ours)
+        taken = [row for row, wanted in enumerate(self.names) if wanted in columns]
+        ours[:, taken] = theirs[:, [columns.index(self.names[row]) for row in taken]].to(ours)
         return ours.flatten(0, 1)
 
     def _columns(self, count: int) -> list[str]:

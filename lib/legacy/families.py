@@ -12,15 +12,12 @@ from lib.legacy.ssds import PARTS
 class Family(NamedTuple):
     """One code's way to name the tensors of a checkpoint.
 
-    Attributes:
-        about: what such a checkpoint is, for messages.
-        mark: pattern of a name that every checkpoint of the family has.
-        parts: pattern at the start of a name -> our part; the first that fits counts. "": tensors of a classifier
-            that a detector does not need.
+    ``parts`` are patterns at the start of a name -> our part, "" for tensors of a classifier that a detector does not
+    need; the first that fits counts.
     """
 
-    about: str
-    mark: str
+    about: str  # what such a checkpoint is, for messages
+    mark: str  # pattern of a name that every checkpoint of the family has
     parts: dict[str, str]
 
     @property
@@ -103,10 +100,8 @@ def find_family(names: Iterable[str]) -> Family:
     names = list(names)
     fitting = [family for family in FAMILIES if any(re.match(family.mark, name) for name in names)]
     if not fitting:
-        known = "; ".join(family.about for family in FAMILIES)
-        raise ValueError(
-            f"a checkpoint must be ours or of {known}; got tensors such as {', '.join(names[:3]) or 'none'}"
-        )
+        known, examples = "; ".join(family.about for family in FAMILIES), ", ".join(names[:3]) or "none"
+        raise ValueError(f"a checkpoint must be ours or of {known}; got tensors such as {examples}")
     strangers = [[name for name in names if family.part_of(name) is None] for family in fitting]
     fewest, family = min(zip(strangers, fitting, strict=True), key=lambda pair: len(pair[0]))
     if fewest:

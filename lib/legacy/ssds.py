@@ -32,7 +32,7 @@ ALL_PARTS = {"base", "norm", "extras", "loc", "conf"}
 # MODEL.SSDS: the type of the head, and whether the backbone runs on two paths
 HEADS = ("ssd", "ssd_lite", "ssd_dual", "ssd_lite_dual", "rfb", "rfb_lite", "fssd", "fssd_lite")
 
-# A letter of MODEL.FEATURE_LAYER -> (stride, padding)
+LETTER = "a letter of MODEL.FEATURE_LAYER"  # -> (stride, padding)
 EXTRAS = {"S": (2, 1), "E": (2, 1), "P": (2, 0), "": (1, 0)}
 
 # MODEL.NETS without its stride suffix -> backbone
@@ -124,9 +124,8 @@ def _flat(source: Mapping[str, Any]) -> dict[str, Any]:
             raise TypeError(f"{section} of a BMVC config must be a mapping; got {source[section]!r}")
         for key, value in source[section].items():
             if key not in read + unused:
-                raise ValueError(
-                    f"{section} of a BMVC config must hold {', '.join(read)}; got {key}{suggest(key, read)}"
-                )
+                near = suggest(key, read)
+                raise ValueError(f"{section} of a BMVC config must hold {', '.join(read)}; got {key}{near}")
             if key in unused:
                 log.info("%s.%s of a BMVC config has no counterpart and is not used", section, key)
             flat[f"{section}.{key}"] = value
@@ -147,47 +146,40 @@ def _network(theirs: Mapping[str, Any]) -> dict[str, Any]:
     names: list[int | str] = [*taps]
     if is_dual and _is_joined(backbone, taps, channels):
         names[-1] = str(Tap(taps[-1], joined=(Tap(taps[0], is_coarse=True),)))
+    rows = zip(layers, channels, strict=True)
     config = {
         "model.backbone": backbone,
         "model.head.type": head,
         "model.neck.taps": names,
-        "model.neck.extras": _extras(layers, channels, head),
+        "model.neck.extras": [_extra(layer, width, head) for layer, width in rows if not isinstance(layer, int)],
     }
     if is_fused:
-        config["model.neck.pyramid"] = [[width, _extra(letter)[0]] for letter, width in zip(*features[1], strict=True)]
+        pyramid = zip(*features[1], strict=True)
+        config["model.neck.pyramid"] = [[width, lookup(EXTRAS, letter, LETTER)[0]] for letter, width in pyramid]
     if is_dual:
         config["model.dual_path"] = {"split": 2 if is_vgg else 0}
     return config
 
 
-def _extra(letter: str) -> tuple[int, int]:
-    return lookup(EXTRAS, letter, "a letter of MODEL.FEATURE_LAYER")
-
-
-def _extras(layers: Sequence, channels: Sequence[int], head: str) -> list:
-    """The extra layers that the letters of MODEL.FEATURE_LAYER stand for."""
-    extras: list = []
-    for letter, width in zip(layers, channels, strict=True):
-        if letter == "RBF":
-            extras.append({"type": head, "channels": width, "stride": 2})
-        elif not isinstance(letter, int):
-            extras.append([width, *_extra(letter)])
-    return extras
+def _extra(letter: str, width: int, head: str) -> list[int] | dict[str, Any]:
+    """The extra layer that a letter of MODEL.FEATURE_LAYER stands for."""
+    if letter == "RBF":
+        return {"type": head, "channels": width, "stride": 2}
+    return [width, *lookup(EXTRAS, letter, LETTER)]
 
 
 def _is_joined(backbone: Mapping[str, Any], taps: Sequence[int], channels: Sequence[int]) -> bool:
     """Whether the last tap has the channels of both paths joined, as in the older form of the dual path."""
-    options = {key: value for key, value in backbone.items() if key != "strides"}
-    table = build(TABLES, options, "MODEL.NETS")
+    table = build(TABLES, {key: value for key, value in backbone.items() if key != "strides"}, "MODEL.NETS")
     widths = [table[row].channels for row in taps]
     return channels[len(taps) - 1] == widths[-1] + widths[0] != widths[-1]
 
 
 def _backbone(name: str) -> dict[str, Any]:
-    base, _, suffix = re.sub(r"_(S\d+L[\d_]+)$", r" \1", name).partition(" ")
+    base, _, rows = re.sub(r"_S\d+L([\d_]+)$", r" \1", name).partition(" ")
     backbone = dict(lookup(BACKBONES, base, "MODEL.NETS"))
-    if suffix:
-        backbone["strides"] = {int(row): 1 for row in suffix.partition("L")[2].split("_")}
+    if rows:
+        backbone["strides"] = {int(row): 1 for row in rows.split("_")}
     if name == "vgg16_S2L2_5":
         backbone["strides"][17] = 3  # the name does not say it: its pool5 moves in steps of 3
     return backbone
@@ -221,8 +213,8 @@ def _squares(pairs: Sequence, name: str) -> list:
 def _training(theirs: Mapping[str, Any], epochs: int) -> dict[str, Any]:
     settings = theirs.get("TRAIN.OPTIMIZER", {})
     kind, momentum = settings.get("OPTIMIZER", "sgd"), settings.get("MOMENTUM", 0.9)
-    optimizer = {"type": kind, "lr": settings.get("LEARNING_RATE", 0.001)}
-    optimizer["weight_decay"] = settings.get("WEIGHT_DECAY", 0.0001)
+    rate, decay = settings.get("LEARNING_RATE", 0.001), settings.get("WEIGHT_DECAY", 0.0001)
+    optimizer = {"type": kind, "lr": rate, "weight_decay": decay}
     if kind in ("sgd", "rmsprop"):
         optimizer["momentum"] = momentum
     elif kind == "adam":

@@ -27,7 +27,7 @@ def same_shape(name: str, theirs: torch.Tensor, ours: torch.Tensor) -> torch.Ten
 def translate_weights(
     state_dict: Mapping[str, torch.Tensor], model: nn.Module, scope: Iterable[str] | None = None, fit: Fit = same_shape
 ) -> dict[str, torch.Tensor]:
-    """The tensors of a checkpoint of any of FAMILIES under our names.
+    """Our name -> tensor of another work's checkpoint, for every tensor of the model (inside the scope).
 
     Both sides list the modules of a part in the order in which they were defined, which is the order in which
     they run: so the n-th of theirs is the n-th of ours; names inside a module and shapes must agree.
@@ -38,9 +38,6 @@ def translate_weights(
         scope: prefixes of our names that are wanted, such as ``["backbone"]``; the rest of both sides is left
             alone. None: everything; of a classifier's checkpoint, the backbone.
         fit: (our name, their tensor, our tensor) -> the tensor to take, or None if theirs does not fit.
-
-    Returns:
-        Our name -> tensor, for every tensor of the model (inside the scope).
 
     Raises:
         ValueError: naming every tensor that has no counterpart, on either side.

@@ -20,16 +20,10 @@ def count_parameters(module: nn.Module) -> int:
 
 
 def count_macs(model: nn.Module, image_size: tuple[int, int]) -> dict[str, int]:
-    """Multiply-accumulates of the convolutions and linear layers for one image, biases not counted.
+    """Name of each convolution or linear layer -> multiply-accumulates for one image of (height, width), biases not
+    counted; 1 MAC = 2 FLOPs.
 
-    A layer that runs twice (dual path) counts twice. Nothing is computed: the pass runs on the meta device.
-
-    Args:
-        model: a detector; it is left as it was.
-        image_size: (height, width) of the input.
-
-    Returns:
-        name of each convolution or linear layer -> multiply-accumulates. 1 MAC = 2 FLOPs.
+    A layer that runs twice (dual path) counts twice. Nothing is computed, and the model is left as it was.
     """
     model = _shadow(model)
     macs: dict[str, int] = {}
@@ -60,13 +54,8 @@ def _shadow(model: M) -> M:
 
 
 class Cost(NamedTuple):
-    """What a detector costs on one image.
-
-    Attributes:
-        maps: (height, width) of each map that the head reads.
-        num_priors: priors of the image.
-        macs: multiply-accumulates.
-        parameters: learnable values.
+    """What a detector costs on one image: (height, width) of each map that the head reads, number of priors,
+    multiply-accumulates, and learnable values.
     """
 
     maps: list[tuple[int, int]]

@@ -14,10 +14,8 @@ from lib.structures import Predictions
 
 
 class Normalizer(nn.Module):
-    """Turns uint8 images into the floats that the network was trained on: ``(x - mean) / std`` by channel.
-
-    Args:
-        mean, std: one value a channel, in gray levels 0 .. 255 and in the images' channel order.
+    """Turns uint8 images into the floats that the network was trained on: ``(x - mean) / std`` by channel, both in gray
+    levels 0 .. 255 and in the images' channel order.
     """
 
     mean: torch.Tensor

@@ -49,12 +49,8 @@ class DualPath(Backbone):
         """(B, 3, H, W) normalized images -> {tap: (B, C, h, w)}; the early rows' taps count as fine ones."""
         x, early = run_rows(self.layers, images, self.early, taps)
         fine = run_rows(self.layers, x, self.late, taps)[1]
-        coarse = self.run_coarse(self.coarsen(x), taps)
-        return early | fine | coarse
-
-    def coarsen(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, h, w) -> (B, C, h', w') of half the size."""
-        return x[..., ::2, ::2] if self.pool == "subsample" else F.max_pool2d(x, 2)
+        coarser = x[..., ::2, ::2] if self.pool == "subsample" else F.max_pool2d(x, 2)  # (B, C, h', w')
+        return early | fine | self.run_coarse(coarser, taps)
 
     def run_coarse(self, x: torch.Tensor, taps: Sequence[Tap]) -> dict[Tap, torch.Tensor]:
         """The coarse path from its input on: {tap: (B, C, h, w)}."""

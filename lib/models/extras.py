@@ -49,9 +49,8 @@ class ExtraSeparable(Chain):
     """An extra layer of SSDLite: 1x1, 3x3 depthwise, 1x1, with BatchNorm and ReLU6 inside.
 
     Args:
-        padding: on each side; by default 1 at stride 2, 0 at stride 1, which makes the map smaller.
+        padding: see ``ExtraConv``. act: after the last convolution; None: nothing.
         hidden: channels inside; None: those of the output; a fraction: that share of them.
-        act: after the last convolution; None: nothing.
     """
 
     def __init__(
@@ -149,15 +148,12 @@ KEYS = ("channels", "stride", "padding")  # of an extra layer that is given as a
 def make_extras(
     in_channels: int, extras: Sequence[Any], extra: Mapping[str, Any] | None = None
 ) -> tuple[nn.ModuleList, list[int]]:
-    """Extra layers, each on the output of the one before.
+    """Extra layers, each on the output of the one before, and the channels of each one's output.
 
     Args:
         extras: for each ``[channels, stride]``, ``[channels, stride, padding]``, or a mapping with ``channels``
             and any option of its block.
         extra: ``{type, options}`` of those that do not say otherwise; None: ``conv``.
-
-    Returns:
-        The layers, and the channels of each one's output.
     """
     default = {"type": "conv", **(extra or {})}
     layers, channels = nn.ModuleList(), []

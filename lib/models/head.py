@@ -13,12 +13,7 @@ from lib.models.convolution import GroupedConv2d
 
 
 class PerLevel(nn.ModuleList):
-    """A predictor for each map.
-
-    Args:
-        make: called with channels in and out, and whether it is the last level.
-        in_channels, out_channels: of each level.
-    """
+    """A predictor for each map: ``make`` is called with channels in and out, and whether it is the last level."""
 
     def __init__(
         self, make: Callable[[int, int, bool], nn.Module], in_channels: Sequence[int], out_channels: Sequence[int]
@@ -52,8 +47,7 @@ class Shared(nn.Module):
 
     def forward(self, maps: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """[(B, C, h_l, w_l)] -> [(B, out_channels, h_l, w_l)]."""
-        pairs = zip(self.norms, maps, strict=True)
-        return [self.pointwise(self.act(norm(self.depthwise(x)))) for norm, x in pairs]
+        return [self.pointwise(self.act(norm(self.depthwise(x)))) for norm, x in zip(self.norms, maps, strict=True)]
 
 
 def _dense(in_channels: int, out_channels: int, is_last: bool) -> nn.Module:

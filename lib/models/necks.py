@@ -173,8 +173,7 @@ class FeaturePyramid(Neck):
 
     def forward(self, features: Features) -> list[torch.Tensor]:
         """{tap: (B, C, h, w)} -> [(B, C_l, h_l, w_l)], finest first."""
-        pairs = zip(self.lateral, self.taps, strict=True)
-        levels = [lateral(tap.read(features)) for lateral, tap in pairs]
+        levels = [lateral(tap.read(features)) for lateral, tap in zip(self.lateral, self.taps, strict=True)]
         for level in range(len(levels) - 1, 0, -1):
             enlarged = F.interpolate(levels[level], size=levels[level - 1].shape[-2:], mode="nearest")
             levels[level - 1] = levels[level - 1] + enlarged

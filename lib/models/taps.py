@@ -48,11 +48,7 @@ class Tap:
 
 
 def parse_tap(text: int | str) -> Tap:
-    """The tap that a config writes as a row's number or as text.
-
-    Raises:
-        ValueError: it is neither.
-    """
+    """The tap that a config writes as a row's number or as text; ValueError if it is neither."""
     matches = [re.fullmatch(r"(coarse\.)?(\d+)(?:\.([a-z]+))?", part) for part in str(text).split("+")]
     taps = [Tap(int(match[2]), match[3] or "", match[1] is not None) for match in matches if match]
     if len(taps) < len(matches) or isinstance(text, float):  # YAML reads 13.2 as a number

@@ -15,17 +15,9 @@ _BLOCK = 256  # objects at a time
 
 
 def best_overlaps(boxes: np.ndarray, priors: torch.Tensor) -> np.ndarray:
-    """(G,) highest IoU of each object with a prior.
-
-    Args:
-        boxes: (G, 4) xyxy, px of the network's input.
-        priors: (P, 4) float32 xyxy in the same frame.
-    """
-    best = np.zeros(len(boxes), np.float32)
-    for first in range(0, len(boxes), _BLOCK):
-        part = torch.from_numpy(boxes[first : first + _BLOCK].astype(np.float32))
-        best[first : first + _BLOCK] = bbox_overlaps(part, priors).amax(dim=1).numpy()
-    return best
+    """(G,) highest IoU of each object (G, 4) with a prior (P, 4) float32, all xyxy in px of the network's input."""
+    parts = torch.split(torch.from_numpy(boxes.astype(np.float32)), _BLOCK)
+    return torch.cat([bbox_overlaps(part, priors).amax(dim=1) for part in parts]).numpy()
 
 
 def fit_boxes(

@@ -109,24 +109,13 @@ class LossSums(NamedTuple):
 
 
 class Criterion:
-    """Matching, both losses, and division by the number of positives of the batch, or by one if there is none.
-
-    Args:
-        matcher: gives each prior its label and box.
-        coder: turns boxes into offsets and back.
-        class_loss, box_loss: the two losses.
-    """
+    """Matching, both losses, and division by the number of positives of the batch, or by one if there is none."""
 
     def __init__(self, matcher: Matcher, coder: BoxCoder, class_loss: ClassLoss, box_loss: BoxLoss):
         self.matcher, self.coder, self.class_loss, self.box_loss = matcher, coder, class_loss, box_loss
 
     def __call__(self, predictions: Predictions, target: Target) -> dict[str, torch.Tensor]:
-        """``{"loss_cls": (), "loss_box": ()}`` float32, on the predictions' device, whatever their precision.
-
-        Args:
-            predictions: raw output for B images.
-            target: boxes (B, G, 4) in pixels of the network's input, and labels (B, G).
-        """
+        """``{"loss_cls": (), "loss_box": ()}`` float32, on the predictions' device, whatever their precision."""
         losses, num_positives = self.sums(predictions, target)
         return {name: value / num_positives.clamp(min=1) for name, value in losses.items()}
 

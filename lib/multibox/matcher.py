@@ -59,11 +59,8 @@ class IoUMatcher:
 
     @torch.no_grad()
     def __call__(self, priors: torch.Tensor, target: Target) -> Matches:
-        """Matches a batch on the priors' device.
-
-        Args:
-            priors: (P, 4) float32 xyxy, pixels of the network's input.
-            target: ground truth in the same frame, on the same device.
+        """Matches a batch: priors (P, 4) float32 xyxy in pixels of the network's input, and a target in the same frame
+        and on the same device.
         """
         return match(priors, target, self.rule)
 

@@ -23,10 +23,8 @@ def prior_pictures(
     """A picture a level: the centers of all cells, and the priors of the one in the middle.
 
     Args:
-        image: (H, W, 3) uint8 BGR, the network's input.
-        priors: (P, 4) float32 xyxy in its pixels.
-        maps: (height, width) of each level.
-        boxes_per_cell: priors of a cell, at each level.
+        image: (H, W, 3) uint8 BGR, the network's input. priors: (P, 4) float32 xyxy in its pixels.
+        maps: (height, width) of each level. boxes_per_cell: priors of a cell there.
     """
     pictures, first = [], 0
     for level, ((rows, columns), boxes) in enumerate(zip(maps, boxes_per_cell, strict=True)):

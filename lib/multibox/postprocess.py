@@ -7,7 +7,7 @@ import torch
 from lib.multibox.coder import BoxCoder
 from lib.ops import PaddedDetections
 from lib.ops.checks import check_fraction
-from lib.ops.detections import ACTIVATIONS, detect, detect_stepwise
+from lib.ops.detections import ACTIVATIONS, detect_stepwise, postprocess
 from lib.ops.padded import Selection, check_selection
 from lib.structures import Detections, Predictions
 from lib.utils.lookup import lookup
@@ -49,7 +49,9 @@ class PostProcess:
         """The same in fixed shapes, boxes in the frames of the original images: what torch.compile and torch.export
         go through. With ``nms`` nothing waits for the device.
         """
-        return detect(predictions, sizes, self.coder.variances, self.activation, self.selection)
+        logits, deltas, priors, image_size = predictions
+        options = (image_size, self.coder.variances, self.activation, *self.selection)
+        return PaddedDetections(*postprocess(logits, deltas, priors, sizes, *options))
 
     def stepwise(self, predictions: Predictions, sizes: torch.Tensor) -> PaddedDetections[torch.Tensor]:
         """The same as ``padded``, an operation at a time, for exporters that must translate each."""

@@ -16,14 +16,10 @@ def box_area(boxes: torch.Tensor) -> torch.Tensor:
 
 
 def clip_boxes(boxes: torch.Tensor, size: tuple[int, int] | torch.Tensor) -> torch.Tensor:
-    """xyxy boxes clipped to the frame 0 .. width, 0 .. height.
-
-    Args:
-        boxes: (..., 4).
-        size: (height, width), or a tensor (..., 2) of them that broadcasts against the boxes.
+    """xyxy boxes (..., 4) clipped to the frame 0 .. width, 0 .. height of ``size``: (height, width), or a tensor
+    (..., 2) of them that broadcasts against the boxes.
     """
-    limit = _corner_pair(size, boxes)
-    return torch.minimum(boxes.clamp(min=0), limit)
+    return torch.minimum(boxes.clamp(min=0), _corner_pair(size, boxes))
 
 
 def scale_boxes(

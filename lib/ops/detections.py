@@ -18,27 +18,18 @@ ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 
 
-def detect(
+def detect_stepwise(
     predictions: Predictions, sizes: torch.Tensor, variances: tuple[float, float], activation: str, selection: Selection
 ) -> PaddedDetections[torch.Tensor]:
-    """Detections in the frames of the original images; background is column 0.
+    """Detections in the frames of the original images, background being column 0; an operation at a time, for GPUs and
+    exporters, and as the oracle of the compiled pass.
 
     Args:
         predictions: of B images, of any floating type.
         sizes: (B, 2) int64, (height, width) of each original image.
         variances: of the ``BoxCoder``.
         activation: a name of ACTIVATIONS, from logits to scores.
-        selection: see there.
     """
-    logits, deltas, priors, image_size = predictions
-    options = (image_size, variances, activation, *selection)
-    return PaddedDetections(*_postprocess(logits, deltas, priors, sizes, *options))
-
-
-def detect_stepwise(
-    predictions: Predictions, sizes: torch.Tensor, variances: tuple[float, float], activation: str, selection: Selection
-) -> PaddedDetections[torch.Tensor]:
-    """The same as ``detect``, an operation at a time: for GPUs and exporters, and the oracle of the compiled pass."""
     boxes = decode_boxes(predictions.deltas, predictions.priors, variances)
     scores = ACTIVATIONS[activation](predictions.logits.float())  # (B, P, K)
     padded = select(clip_boxes(boxes, predictions.image_size), scores, selection)
@@ -48,7 +39,7 @@ def detect_stepwise(
 
 
 @kernels.operator(lambda logits, *options: empty_detections(logits, options[-3]))
-def _postprocess(
+def postprocess(
     logits: torch.Tensor,
     deltas: torch.Tensor,
     priors: torch.Tensor,
@@ -63,6 +54,7 @@ def _postprocess(
     suppression: str,
     soft_sigma: float | None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The same as ``detect_stepwise``, as one operator whose arguments are plain: see there and ``Selection``."""
     core = kernels.for_cpu("_nms", logits) if suppression == "nms" else None
     if core is None:
         predictions = Predictions(logits, deltas, priors, (image_size[0], image_size[1]))

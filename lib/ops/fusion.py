@@ -63,8 +63,7 @@ def weighted_box_fusion(
     it. A box that is not finite, or whose score is not positive, is dropped.
 
     Args:
-        boxes: (N, 4) xyxy of any floating type.
-        scores: (N,) of any floating type.
+        boxes, scores: see ``nms``.
         labels: (N,) integers, or None for one class, 0.
         iou_threshold: 0 .. 1.
         num_sources: how many detectors or views could have seen each object; 1 leaves the mean scores alone.

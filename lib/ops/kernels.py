@@ -66,10 +66,7 @@ def for_cuda(tensor: torch.Tensor) -> ModuleType | None:
 
 def operator(fake: Callable[..., Any]) -> Callable[[Callable[_Arguments, _Result]], Callable[_Arguments, _Result]]:
     """Makes a function the torch operator ``torch.ops.multibox.<its name>``, which torch.compile and torch.export
-    keep as one node.
-
-    Args:
-        fake: called like the function; gives empty results of the right shapes, or of a size that is not known yet.
+    keep as one node. ``fake``, called like it, gives empty results of the right shapes, or of a size not known yet.
     """
 
     def register(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:

@@ -50,16 +50,14 @@ def _mined_loss_in_torch(logits: torch.Tensor, labels: torch.Tensor, ratio: floa
 def hard_negatives(
     background_loss: torch.Tensor, labels: torch.Tensor, ratio: float, min_negatives: int
 ) -> torch.Tensor:
-    """The background priors of each image that look least like background (SSD, section 2.2).
+    """(B, P) bool: the background priors of each image that look least like background (SSD, section 2.2); ties keep
+    the lower index.
 
     Args:
         background_loss: (B, P) float32, the loss of each prior as background.
         labels: (B, P) int64 from the matcher.
         ratio: negatives per positive of the image.
         min_negatives: negatives of an image with fewer positives, so that images without objects teach too.
-
-    Returns:
-        (B, P) bool. Ties keep the lower index.
     """
     num_positives = (labels > BACKGROUND).sum(dim=1, keepdim=True)  # (B, 1)
     wanted = (num_positives * ratio).clamp(min=min_negatives)

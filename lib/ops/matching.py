@@ -12,11 +12,8 @@ from lib.structures import BACKGROUND, IGNORE, Target
 
 
 class Matches(NamedTuple):
-    """What each prior is to predict.
-
-    Attributes:
-        labels: (B, P) int64: the object's label, BACKGROUND, or IGNORE where nothing may be learned.
-        boxes: (B, P, 4) float32 xyxy: the object's box; the prior's own where the label is not an object's.
+    """What each prior is to predict: ``labels`` (B, P) int64, the object's, BACKGROUND, or IGNORE where nothing may be
+    learned; ``boxes`` (B, P, 4) float32 xyxy, the object's, or the prior's own where the label is not an object's.
     """
 
     labels: torch.Tensor

@@ -28,16 +28,13 @@ def multiclass_nms(
 
     Equal scores go by the lower class, then the lower box. Scores that are not finite do not pass the
     threshold; a candidate whose box is not finite counts as a candidate and is then dropped. Computed in
-    float32.
+    float32, on the boxes' device; arrays if the boxes are an array.
 
     Args:
         boxes: (B, P, 4) xyxy of any floating type, shared by the classes.
         scores: (B, P, K) of any floating type.
         score_threshold, iou_threshold, max_candidates, max_detections: see ``lib.ops.padded.Selection``.
         background: a column of the scores that is no object, or None.
-
-    Returns:
-        Detections on the boxes' device; arrays if the boxes are an array.
     """
     selection = Selection(score_threshold, iou_threshold, max_candidates, max_detections)
     given = kernels.as_tensor(boxes), kernels.as_tensor(scores)

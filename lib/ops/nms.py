@@ -17,7 +17,8 @@ _METHODS = {"linear": False, "gaussian": True}
 
 
 def nms(boxes: Values, scores: Values, iou_threshold: float, mode: str = "iou") -> Values:
-    """Indices of the boxes that greedy non-maximum suppression keeps, by falling score.
+    """(M,) int64 indices of the boxes that greedy non-maximum suppression keeps, by falling score, on the boxes'
+    device; an array if the boxes are an array.
 
     Of two boxes whose overlap is greater than the threshold the lower score goes; of equal scores the higher
     index. Boxes of no area overlap nothing. A box whose score or coordinates are not all finite is dropped.
@@ -27,31 +28,22 @@ def nms(boxes: Values, scores: Values, iou_threshold: float, mode: str = "iou") 
         scores: (N,) of any floating type and range.
         iou_threshold: 0 .. 1, taken in the boxes' type.
         mode: ``iou``; or ``iof``, where the overlap is the share of the lower box that the higher one covers.
-
-    Returns:
-        (M,) int64, on the boxes' device; an array if the boxes are an array.
     """
-    return _run(boxes, scores, None, iou_threshold, mode)
+    return batched_nms(boxes, scores, None, iou_threshold, mode)
 
 
-def batched_nms(boxes: Values, scores: Values, labels: Values, iou_threshold: float, mode: str = "iou") -> Values:
-    """``nms`` where only boxes of the same label suppress each other.
+def batched_nms(
+    boxes: Values, scores: Values, labels: Values | None, iou_threshold: float, mode: str = "iou"
+) -> Values:
+    """``nms`` where only boxes of the same label suppress each other; by falling score over all labels.
 
     Args:
-        labels: (N,) integers.
-        boxes, scores, iou_threshold, mode: as for ``nms``.
-
-    Returns:
-        (M,) int64, by falling score over all labels.
+        labels: (N,) integers; None: all boxes have the same one. For the others see ``nms``.
     """
-    return _run(boxes, scores, labels, iou_threshold, mode)
-
-
-def _run(boxes: Values, scores: Values, labels: Values | None, threshold: float, mode: str) -> Values:
     lookup(_MODES, mode, "mode")
-    check_fraction(threshold, "iou_threshold")
+    check_fraction(iou_threshold, "iou_threshold")
     given = check_scored_boxes(boxes, scores, labels)
-    return kernels.as_given(_nms(*given, threshold, mode), boxes)
+    return kernels.as_given(_nms(*given, iou_threshold, mode), boxes)
 
 
 @kernels.operator(lambda boxes, *_: boxes.new_empty(kernels.unknown_size(), dtype=torch.int64))
@@ -97,10 +89,8 @@ def soft_nms(
     that is not finite is dropped. Computed in float32.
 
     Args:
-        boxes: (N, 4) xyxy of any floating type.
-        scores: (N,) of any floating type.
+        boxes, scores: see ``nms``.
         labels: (N,) integers: only boxes of one label lower each other's scores. None: all do.
-        method: ``linear`` or ``gaussian``.
         iou_threshold: 0 .. 1, of the linear method.
         sigma: above 0, of the gaussian method.
         score_threshold: a box is dropped once its score is not greater.

@@ -12,7 +12,8 @@ from lib.utils.lookup import lookup
 
 
 def bbox_overlaps(boxes1: Values, boxes2: Values, mode: str = "iou") -> Values:
-    """Overlap of every box of one set with every box of another.
+    """Overlap of every box of one set with every box of another: (N, M) float32, on the boxes' device; an array if
+    boxes1 is an array.
 
     Boxes of no area overlap nothing. Where a box is not finite the overlap is the lowest of its mode. Tensors
     that need a gradient go through torch, so the result can be differentiated.
@@ -23,9 +24,6 @@ def bbox_overlaps(boxes1: Values, boxes2: Values, mode: str = "iou") -> Values:
         mode: ``iou``, intersection over union, 0 .. 1; ``iof``, intersection over the area of the first box,
             0 .. 1; ``giou``, generalized IoU, -1 .. 1; ``nwd``, the normalized Wasserstein distance, 0 .. 1,
             which falls smoothly where tiny boxes no longer meet.
-
-    Returns:
-        (N, M) float32, on the boxes' device; an array if boxes1 is an array.
     """
     lookup(reference.LOWEST, mode, "mode")
     first, second = kernels.as_tensor(boxes1), kernels.as_tensor(boxes2)

@@ -43,13 +43,12 @@ def check_selection(selection: Selection) -> None:
     check_positive(selection.max_candidates, "max_candidates")
     check_positive(selection.max_detections, "max_detections")
     lookup(SUPPRESSIONS, selection.suppression, "postprocess.suppression")
-    if selection.soft_sigma is not None and selection.suppression != "soft":
-        raise ValueError(
-            "postprocess.soft_sigma must be null unless postprocess.suppression is soft; got "
-            f"{selection.soft_sigma} for {selection.suppression}"
-        )
-    if selection.soft_sigma is not None:
-        check_sigma(selection.soft_sigma, "postprocess.soft_sigma")
+    if selection.soft_sigma is None:
+        return
+    if selection.suppression != "soft":
+        got = f"{selection.soft_sigma} for {selection.suppression}"
+        raise ValueError(f"postprocess.soft_sigma must be null unless postprocess.suppression is soft; got {got}")
+    check_sigma(selection.soft_sigma, "postprocess.soft_sigma")
 
 
 class PaddedDetections(NamedTuple, Generic[Values]):

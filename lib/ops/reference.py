@@ -34,10 +34,8 @@ def _nwd(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 
 
 def pairwise(first: torch.Tensor, second: torch.Tensor, mode: str = "iou") -> torch.Tensor:
-    """Overlaps of boxes (..., 4) that broadcast against each other -> (...), in the boxes' type.
-
-    Args:
-        mode: of ``bbox_overlaps``; or ``ios``, the intersection over the area of the smaller box.
+    """Overlaps of boxes (..., 4) that broadcast against each other -> (...), in the boxes' type. Modes are those of
+    ``bbox_overlaps``, and ``ios``, the intersection over the area of the smaller box.
     """
     if mode == "nwd":
         return _nwd(first, second)
@@ -68,11 +66,8 @@ def bbox_overlaps(boxes1: torch.Tensor, boxes2: torch.Tensor, mode: str = "iou")
 def nms(
     boxes: torch.Tensor, scores: torch.Tensor, labels: torch.Tensor | None, iou_threshold: float, mode: str = "iou"
 ) -> torch.Tensor:
-    """Greedy NMS of boxes (N, 4) with scores (N,), within each label (N,) if given -> (M,) int64 by falling
-    score.
-
-    A box goes if its overlap with a better one that stays exceeds the threshold. For mode ``iof`` the overlap
-    is the share of the box itself that the better one covers.
+    """Greedy NMS of boxes (N, 4) with scores (N,), within each label (N,) if given -> (M,) int64 by falling score:
+    see ``lib.ops.batched_nms``.
     """
     finite = boxes.isfinite().all(-1) & scores.isfinite()
     order = scores.argsort(descending=True, stable=True)
@@ -140,12 +135,8 @@ def soft_nms(
 
 
 class Clusters(NamedTuple):
-    """Boxes that are taken for one object.
-
-    Attributes:
-        members: (N,) int64, the cluster of each box; -1 where the box is not finite.
-        founders: (M,) int64, the first box of each cluster.
-        boxes: (M, 4) float32, the mean of each cluster.
+    """Boxes that are taken for one object: ``members`` (N,) int64, the cluster of each box, -1 where it is not finite;
+    ``founders`` (M,) int64, the first box of each cluster; ``boxes`` (M, 4) float32, the mean of each cluster.
     """
 
     members: torch.Tensor

@@ -112,11 +112,11 @@ def _value_rows(study: Study, budget: str, links: str) -> list[Row]:
     lines: list[Row] = [("row", *study.keys, *costs, "runs")]
     for row in study.about["grid"]["rows"]:
         if results := study.of(row, budget):
-            files = {result["seed"]: run_name(row, budget, result["seed"]) for result in results}
             spreads = (_spread(study.values(row, budget, key)) for key in study.keys)
             size = (f"{results[0]['gmac']:.3g}", f"{results[0]['parameters'] / 1e6:.2f}")
             effort = (f"{mean(run[key] for run in results):,.0f}" for key in ("seconds", "images_seen"))
-            runs = " ".join(f"[{seed}]({links}/{name}.json)" for seed, name in files.items())
+            seeds = (result["seed"] for result in results)
+            runs = " ".join(f"[{seed}]({links}/{run_name(row, budget, seed)}.json)" for seed in seeds)
             lines.append((row, *spreads, *size, f"{study.time_ms(row):.1f}", *effort, runs))
     return lines
 

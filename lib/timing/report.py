@@ -32,7 +32,7 @@ def speed_table(report: Mapping[str, Any]) -> str:
         if "parts" in model:
             macs = [model["macs"], model["flops"], *(part["macs"] for part in model["parts"].values())]
             scaled = [model["parameters"] / 1e6, *(count / 1e9 for count in macs)]
-            counts = [model[key] for key in ("priors", "candidates")] + [model.get("ap_small")]
+            counts = (model["priors"], model["candidates"], model.get("ap_small"))
             known = [None if count is None else f"{count:.10g}" for count in counts]
             costs.append((name, *(f"{value:.2f}" for value in scaled), *known))
     header = (f"{key} {value}" for key, value in report["header"].items())

@@ -114,19 +114,13 @@ def comparison_text(title: str, figures: Mapping[str, Mapping[str, Any]]) -> str
 
 
 class Case(NamedTuple):
-    """One job of a benchmark.
-
-    Attributes:
-        name: of the job.
-        sides: name -> a call that does the job, ours first; None where it is not for this job, or not installed.
-        is_same: whether the result of another side (second argument) equals ours; None: they are not compared.
-        images: that a call works on.
-    """
+    """One job of a benchmark."""
 
     name: str
-    sides: Mapping[str, Call | None]
+    sides: Mapping[str, Call | None]  # name -> what does the job, ours first; None: not for it, or not installed
+    # (our result, that of another side) -> whether they are equal; None: they are not compared
     is_same: Callable[[Any, Any], bool] | None = None
-    images: int = 1
+    images: int = 1  # that a call works on
 
 
 def run_cases(

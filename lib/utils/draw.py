@@ -67,10 +67,8 @@ def _place(text: str, frame: np.ndarray, taken: np.ndarray, shape: tuple, thickn
     (width, height), below = cv2.getTextSize(text, FONT, TEXT_SIZE * thickness, thickness)
     width, height = width + 2, height + below
     x1, y1, x2, y2 = frame.tolist()
-    beside = [(x2, y1), (x1 - width, y1)]
-    corners = [(x, y) for x in (x1, x2 - width) for y in (y1 - height, y2)] + beside
-    limits = np.maximum([shape[1] - width, shape[0] - height], 0)
-    low = np.clip(corners, 0, limits)  # (6, 2)
+    corners = [(x, y) for x in (x1, x2 - width) for y in (y1 - height, y2)] + [(x2, y1), (x1 - width, y1)]
+    low = np.clip(corners, 0, np.maximum([shape[1] - width, shape[0] - height], 0))  # (6, 2)
     plates = np.concatenate([low, low + [width, height]], axis=1)
     shared = np.minimum(plates[:, None, 2:], taken[:, 2:]) - np.maximum(plates[:, None, :2], taken[:, :2])
     hidden = shared.clip(0).prod(axis=2).sum(axis=1) / (width * height)

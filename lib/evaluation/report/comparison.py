@@ -38,8 +38,7 @@ def comparison_rows(differences: Iterable[Difference], names: Names) -> list[Row
     rows: list[Row] = [("", *names, "difference", "95 % interval", "p", "verdict")]
     for entry in differences:
         change = None if entry.change is None else f"{entry.change:+.3f}"
-        values = (entry.first, entry.second, change, entry.interval, entry.p_value)
-        rows.append((entry.name, *values, entry.verdict))
+        rows.append((*entry[:3], change, entry.interval, entry.p_value, entry.verdict))
     return rows
 
 

@@ -31,14 +31,10 @@ def build_report(
     images: Sequence[Mapping[str, Any]] = (),
     image_folder: Path | None = None,
 ) -> str:
-    """The page as HTML text.
+    """The page as HTML text, of what ``evaluate`` took and gave.
 
-    Args:
-        title: what was evaluated.
-        result: of ``evaluate`` with the same ground truth and detections.
-        ground_truth, detections: what it judged.
-        images: the data set's image records; the gallery takes their ``file_name``.
-        image_folder: where the files lie; without it the page has no gallery.
+    The gallery takes the ``file_name`` of the data set's image records ``images``; without the folder in which these
+    files lie there is none.
     """
     ground_truth, detections = drop_regions(ground_truth, detections)
     errors = find_errors(ground_truth, detections, result.protocol)

@@ -130,12 +130,7 @@ def difference_figure(differences: Sequence[Difference]) -> Markup:
 
 @STYLE
 def histogram_figure(sides: np.ndarray, protocol: Protocol) -> Markup:
-    """Number of objects by size; dotted lines are the bounds of the protocol's ranges.
-
-    Args:
-        sides: (G,) square roots of areas, px, at least one.
-        protocol: whose ranges to mark.
-    """
+    """Number of objects by ``sides`` (G,), square roots of areas in px, at least one; dotted as in ``size_figure``."""
     figure, (axes,) = canvas(7.2, 2.6)
     octaves = np.log2(np.maximum(sides, 0.5)) * _BINS_PER_OCTAVE
     edges = 2 ** (np.arange(np.floor(octaves.min()), np.floor(octaves.max()) + 2) / _BINS_PER_OCTAVE)
@@ -151,9 +146,8 @@ def coverage_figure(sides: np.ndarray, best: Mapping[str, np.ndarray], threshold
     """Share of objects that some prior matches against object size, in bins of equal count.
 
     Args:
-        sides: (G,) square roots of areas, px, at least one.
-        best: label -> (G,) best IoU of each object with a prior.
-        threshold: IoU from which a prior matches.
+        sides: as for ``histogram_figure``.
+        best: label -> (G,) best IoU of each object with a prior; one matches from ``threshold`` on.
     """
     figure, (axes,) = canvas(7.2, 3.0)
     order = np.argsort(sides, kind="stable")

@@ -21,11 +21,7 @@ def _ranges(results: Mapping[str, Mapping]) -> list[str]:
 
 
 def comparison_table(results: Mapping[str, Mapping]) -> str:
-    """AP over all sizes, at IoU .5 and by size: one line for each detector, as text.
-
-    Args:
-        results: name -> content of a JSON file of test.py.
-    """
+    """AP over all sizes, at IoU .5 and by size, as text; ``results``: name -> content of a JSON file of test.py."""
     keys = ["AP", "AP50", *(f"AP_{name}" for name in _ranges(results))]
     rows = ((name, *(result["metrics"][key] for key in keys)) for name, result in results.items())
     return align([("", *keys), *rows])
@@ -57,19 +53,15 @@ def plot_images(
     count: int = 3,
     min_score: float = 0.2,
 ) -> Path:
-    """The images with the most objects, one in each row: ground truth, then what each detector finds.
+    """The ``count`` images with the most objects, one in each row: ground truth, then what each detector finds.
 
     Args:
         dataset: the images that were tested, a CocoDataset.
-        detections: name -> content of a COCO results file.
-        file: to write.
-        count: rows.
-        min_score: detections below it are left out.
+        detections: name -> content of a COCO results file; those below ``min_score`` are left out.
     """
     num_objects = [len(dataset.objects(index)[1]) for index in range(len(dataset))]
     rows = np.argsort(-np.array(num_objects), kind="stable")[:count].tolist()
-    size = (4.6 * (1 + len(detections)), 4.6 * count)
-    figure = Figure(size, layout="constrained")
+    figure = Figure((4.6 * (1 + len(detections)), 4.6 * count), layout="constrained")
     axes = figure.subplots(count, 1 + len(detections), squeeze=False)
     for line, index in zip(axes, rows, strict=True):
         sample = dataset.load(index)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import logging
 import warnings
@@ -130,10 +129,7 @@ def onnx_bytes(loaded: Loaded, heads: bool = False, resize: bool = True) -> byte
         heads: end with logits, deltas and priors instead of detections.
         resize: take images of any size, resized inside; otherwise of the network's.
     """
-    # ONNX is needed only for this, so it is imported here.
-    import onnx
-
-    from lib.inference.export.onnx_operators import TRANSLATIONS
+    from lib.inference.export.onnx_operators import TRANSLATIONS  # needs ONNX, unlike the rest
 
     resize, suppression = resize and not heads, loaded.cfg.postprocess.suppression
     if not heads and suppression != "nms":
@@ -163,9 +159,7 @@ def onnx_bytes(loaded: Loaded, heads: bool = False, resize: bool = True) -> byte
         "outputs": ", ".join(HEADS) if heads else detections,
     }
     program.model.metadata_props.update(about)
-    buffer = io.BytesIO()
-    onnx.save(program.model_proto, buffer)
-    return buffer.getvalue()
+    return program.model_proto.SerializeToString()
 
 
 def write_archive(path: Path, loaded: Loaded, heads: bool = False, resize: bool = True) -> None:

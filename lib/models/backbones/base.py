@@ -36,10 +36,7 @@ def with_strides(table: Table, strides: Mapping[int | str, int]) -> Table:
     """The table with other strides in some rows ("stride surgery", BMVC 2019, section 3).
 
     No parameter's name or shape depends on a stride, so a checkpoint of one variant loads into every other.
-
-    Args:
-        table: a backbone's rows.
-        strides: row -> its new stride; ``{0: 1}`` takes the first row's stride out (S1L0).
+    ``strides``: row -> its new stride; ``{0: 1}`` takes the first row's stride out (S1L0).
     """
     rows = list(table)
     for row, stride in strides.items():
@@ -58,14 +55,8 @@ def with_strides(table: Table, strides: Mapping[int | str, int]) -> Table:
 def run_rows(
     layers: nn.ModuleList, x: torch.Tensor, rows: range, taps: Iterable[Tap], is_coarse: bool = False
 ) -> tuple[torch.Tensor, dict[Tap, torch.Tensor]]:
-    """Sends ``x`` through some rows.
-
-    Args:
-        taps: the maps to keep; those of other rows and of the other path are left out.
-        is_coarse: whether the rows run as those of the coarse path.
-
-    Returns:
-        The last row's output, and single tap -> (B, C, h, w).
+    """Sends ``x`` through some rows, as those of the coarse path if ``is_coarse``: the last row's output, and
+    {single tap: (B, C, h, w)} of those ``taps`` that belong to these rows and this path.
     """
     kept: dict[Tap, torch.Tensor] = {}
     for row in rows:
@@ -103,23 +94,11 @@ class Backbone(nn.Module):
             self.reductions.append(reduction)
 
     def forward(self, images: torch.Tensor, taps: Sequence[Tap]) -> dict[Tap, torch.Tensor]:
-        """Runs all rows.
-
-        Args:
-            images: (B, 3, H, W) normalized.
-            taps: the single maps that are wanted.
-
-        Returns:
-            tap -> (B, C, h, w).
-        """
+        """(B, 3, H, W) normalized images -> {tap: (B, C, h, w)}, the single maps that are wanted."""
         return run_rows(self.layers, images, range(len(self.layers)), taps)[1]
 
     def tap_channels(self, tap: Tap) -> int:
-        """Channels of a tap's map.
-
-        Raises:
-            ValueError: the backbone has no such map.
-        """
+        """Channels of a tap's map; ValueError if the backbone has no such map."""
         if tap.joined:
             return sum(map(self.tap_channels, tap.parts))
         if tap.is_coarse and not self.has_coarse_path:

@@ -48,10 +48,8 @@ def scale_channels(channels: float, width: float, round_to: int = 8) -> int:
 
 
 def mobilenet_v1(width: float = 1.0) -> Table:
-    """Row 0 is a full convolution, rows 1 to 13 are depthwise separable; taps of SSD: 11 and 13.
-
-    Args:
-        width: channel multiplier.
+    """Row 0 is a full convolution, rows 1 to 13 are depthwise separable; taps of SSD: 11 and 13. Channels are
+    multiplied by ``width``.
     """
     scaled = [(scale_channels(channels, width), stride) for channels, stride in V1]
     first = Layer(Conv, scale_channels(32, width), 2)
@@ -131,10 +129,7 @@ def mobilenext(width: float = 1.0) -> Table:
     """Row 0 is a full convolution, rows 1 to 20 are sandglasses; SSDLite taps ``13.expand`` and ``20.expand``.
 
     A sandglass that changes the channels has no first depthwise convolution, nor a last one at stride 1, unless
-    it is a stage of its own (the authors' code).
-
-    Args:
-        width: channel multiplier.
+    it is a stage of its own (the authors' code). Channels are multiplied by ``width``.
     """
     channels = scale_channels(32, width)
     rows = [Layer(Conv, channels, 2, {"act": "relu6"})]

@@ -14,13 +14,9 @@ REPEATS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 
 
 def resnet(depth: Depth = 18, width: float = 1.0) -> Table:
-    """Row 0 is a 7x7 convolution, row 1 a max pool, then the blocks.
+    """Row 0 is a 7x7 convolution, row 1 a max pool, then the blocks; channels are multiplied by ``width``.
 
     The last rows of strides 8, 16 and 32: of 18 layers 5, 7 and 9, of 34 and 50 layers 8, 14 and 17.
-
-    Args:
-        depth: layers in all.
-        width: channel multiplier.
     """
     channels = scale_channels(64, width)
     rows = [Layer(Conv, channels, 2, {"kernel": 7}), Layer(MaxPool, None, 2, {"kernel": 3, "padding": 1})]
