@@ -1,7 +1,5 @@
 """From a config to objects: the one file that knows both."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any

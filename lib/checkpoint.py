@@ -1,7 +1,5 @@
 """Files of weights: written whole or not at all, and read without running any code that they hold."""
 
-from __future__ import annotations
-
 import logging
 import pickle
 from collections.abc import Mapping, Sequence

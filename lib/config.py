@@ -4,8 +4,6 @@ A part that says ``type`` is built by the function of that name in the part's re
 that function's keyword arguments: ``type`` decides which keys there are (see PARTS).
 """
 
-from __future__ import annotations
-
 import functools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Optimizers, and learning-rate schedules as pure functions of the progress made: nothing to save or restore."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any

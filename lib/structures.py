@@ -4,8 +4,6 @@ Dimensions: B batch, H W image, G ground truths, P priors, K classes with backgr
 Every box is float32 ``xyxy`` in continuous pixels of the image that it travels with; sizes are (height, width).
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,7 +70,7 @@ class Target(NamedTuple):
     boxes: torch.Tensor
     labels: torch.Tensor
 
-    def to(self, device: torch.device | str) -> Target:
+    def to(self, device: torch.device | str) -> "Target":
         """The same target on another device."""
         return Target(*(value.to(device, non_blocking=True) for value in self))
 

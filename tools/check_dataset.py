@@ -4,8 +4,6 @@ python tools/check_dataset.py --gt ann.json --images DIR --html data.html
 python tools/check_dataset.py --gt ann.json --cfg experiments/mobilenet_v1/S1L0_dual.yml
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 import sys

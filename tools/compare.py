@@ -3,8 +3,6 @@
 python tools/compare.py a/detections.json b/detections.json --gt ann.json --html comparison.html
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 import sys

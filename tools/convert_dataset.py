@@ -6,8 +6,6 @@
 Every box is kept; images stay where they are. Pixels of VOC count from 1, as in its development kit.
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 import sys

@@ -4,8 +4,6 @@ python tools/evaluate.py --gt ann.json --dt detections.json --images DIR --html 
 python tools/evaluate.py --gt ann.json --dt detections.json --ranges tiny=0:256 small=256:1024 large=1024:
 """
 
-from __future__ import annotations
-
 import argparse
 import gc
 import json

@@ -6,8 +6,6 @@ python tools/export.py --checkpoint=... --out=small.onnx --int8 photos/   8-bit 
 python tools/export.py --checkpoint=... --out=model.pt2
 """
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import sys

@@ -7,8 +7,6 @@ It writes OUT/train/, OUT/val/, OUT/train.json and OUT/val.json. The same option
 there already, nothing is done.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

@@ -4,8 +4,6 @@ python tools/make_tiles.py IMAGES ANN.json OUT --tiles=512
 python train.py --cfg=... data.train.images=OUT/images data.train.annotations=OUT/annotations.json
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

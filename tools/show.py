@@ -7,8 +7,6 @@ samples: images with their boxes before and after augmentation. priors: those of
 priors that each object of augmented images gets.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

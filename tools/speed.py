@@ -8,8 +8,6 @@
 Weights from --cfg are random: then nearly every score passes the threshold, which is the worst case for NMS.
 """
 
-from __future__ import annotations
-
 import argparse
 import glob
 import sys

@@ -1,7 +1,5 @@
 """The epochs of a run as a table and as curves."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What tools/check_dataset.py reports: a survey of a data set, and how well an experiment's priors fit its objects."""
 
-from __future__ import annotations
-
 import json
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """The processes of a run: one, or those that torchrun starts."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Testing a model during and after training: images in, detections and AP by size out."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

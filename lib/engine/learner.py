@@ -1,7 +1,5 @@
 """One step of training: forward, loss, backward and update; in parts, in half precision, on many devices."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """The folder of a run: its config, its results, and the checkpoint to resume from."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

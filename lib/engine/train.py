@@ -1,7 +1,5 @@
 """The training loop: epochs of steps, exact resume, the same numbers on one process or many."""
 
-from __future__ import annotations
-
 import itertools
 import logging
 import math

@@ -1,7 +1,5 @@
 """What a report shows beyond the tables: AP along size, confusion of classes, calibration of scores."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

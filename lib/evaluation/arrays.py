@@ -4,8 +4,6 @@ Boxes are float64 ``xywh`` here, the form in which COCO's own code computes over
 sorted by image, stably, so that ties keep their order.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,7 +33,7 @@ class GroundTruth(NamedTuple):
     ignore: np.ndarray  # (G,) bool, a region in which detections are neither right nor wrong
     dropped_ids: np.ndarray  # (X,) int64, further category ids, whose detections the protocol drops
 
-    def select(self, rows: np.ndarray) -> GroundTruth:
+    def select(self, rows: np.ndarray) -> "GroundTruth":
         """The same images and classes with only some objects: an index or a mask over G."""
         return self._replace(**{name: getattr(self, name)[rows] for name in self._fields[3:-1]})
 
@@ -48,7 +46,7 @@ class DetectionTable(NamedTuple):
     xywh: np.ndarray  # (D, 4) float64, pixels of the original image
     score: np.ndarray  # (D,) float64
 
-    def select(self, rows: np.ndarray | slice) -> DetectionTable:
+    def select(self, rows: np.ndarray | slice) -> "DetectionTable":
         """Only some detections: an index or a mask over D."""
         return DetectionTable(*(values[rows] for values in self))
 

@@ -1,7 +1,5 @@
 """Is a gain real? Paired bootstrap over images of the difference between two detectors."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

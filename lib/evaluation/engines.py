@@ -3,8 +3,6 @@
 Annotations and detections get ids from 1 on, because the reference takes an object with id 0 for unmatched.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 from typing import NamedTuple

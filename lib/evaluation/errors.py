@@ -15,8 +15,6 @@ into a hit and removes the others, removes false positives of the other kinds, a
 Regions to ignore are neither errors nor objects to find.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

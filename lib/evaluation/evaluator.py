@@ -1,7 +1,5 @@
 """From a data set and detections to a Result."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -60,7 +58,7 @@ class Evaluator:
         self._images = set(truth.image_ids.tolist())
         self._rows: dict[int, np.ndarray] = {}
 
-    def update(self, image_id: int, detections: Detections) -> None:
+    def update(self, image_id: int, detections: "Detections") -> None:
         """Takes the detections of one image: xyxy in pixels of the original image, labels from 1 on."""
         image_id = int(image_id)
         if image_id not in self._images:

@@ -4,8 +4,6 @@ The engines compute tables. Everything else (the rules of VOC and VisDrone, erro
 here. Only pairs of a detection and an object that overlap enough are looked at, which are few.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -4,8 +4,6 @@ A range is (lowest, highest) area in square pixels of the original image. Both b
 of exactly 32^2 px is both small and medium, as in COCO's own code. The first range is that of the headline.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping, Sequence

@@ -4,8 +4,6 @@ A resample gives each image a weight, the number of times it was drawn. Precisio
 positive lies, so the detections between two of them enter as one sum.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

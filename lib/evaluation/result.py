@@ -1,7 +1,5 @@
 """The numbers of one evaluation, as values, as JSON, as CSV and as tables. None stands where there is no object."""
 
-from __future__ import annotations
-
 import csv
 import io
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The rules of VOC and VisDrone, which the COCO engines do not know, as one more engine on our own matching."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

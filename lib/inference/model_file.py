@@ -1,7 +1,5 @@
 """The two kinds of files that a predictor runs: a torch checkpoint, and an ONNX model exported from one."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """From images to raw predictions as one module, which is run or exported as a whole."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping
 from typing import Any

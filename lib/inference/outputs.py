@@ -1,7 +1,5 @@
 """Where detections go: pictures or a video with boxes, JSON, CSV, and a window."""
 
-from __future__ import annotations
-
 import csv
 import json
 import logging
@@ -44,7 +42,7 @@ class Output:
         self.num_frames, self.num_detections = 0, 0
         self._video: cv2.VideoWriter | None = None
 
-    def __enter__(self) -> Output:
+    def __enter__(self) -> "Output":
         self.folder.mkdir(parents=True, exist_ok=True)
         self._json = (self.folder / "detections.json").open("w", encoding="utf-8")
         self._csv_file = (self.folder / "detections.csv").open("w", encoding="utf-8", newline="")

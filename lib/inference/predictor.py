@@ -1,7 +1,5 @@
 """Predictor: from a checkpoint alone to the objects in images."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Where images come from: a file, a folder, a glob pattern, a video, a stream or a camera."""
 
-from __future__ import annotations
-
 import glob
 import logging
 import os

@@ -1,7 +1,5 @@
 """Tiles of a data set, for training on parts of large images: the tiles that detection cuts, in COCO's format."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Large images: detection in overlapping tiles and in the whole image, merged."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, NamedTuple

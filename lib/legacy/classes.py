@@ -1,7 +1,5 @@
 """Class names of public checkpoints, and their heads' rows for other classes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """How other works name the tensors of their checkpoints, and to which work a checkpoint belongs."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from typing import NamedTuple

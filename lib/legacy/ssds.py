@@ -1,7 +1,5 @@
 """The BMVC 2019 code and its parent, ssds.pytorch: their YAML files and their checkpoints."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """The tensors of other works' checkpoints under our names: each is used, or named in the error."""
 
-from __future__ import annotations
-
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Mapping

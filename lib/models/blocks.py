@@ -4,8 +4,6 @@ Every block takes ``(in_channels, out_channels, stride)`` and keeps the map's si
 stride changes no parameter's name or shape: stride surgery relies on it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 
 import torch

@@ -1,7 +1,5 @@
 """Blocks of several convolutions: the rows of backbones. A stride changes none of their parameters."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import nn

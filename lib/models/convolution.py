@@ -1,7 +1,5 @@
 """Convolutions: in groups, padded as TensorFlow pads, with a frozen BatchNorm folded into them."""
 
-from __future__ import annotations
-
 from typing import Any, TypeGuard
 
 import torch

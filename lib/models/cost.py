@@ -1,7 +1,5 @@
 """Parameters and multiply-accumulates of a network, counted on its real forward pass."""
 
-from __future__ import annotations
-
 import copy
 import math
 from typing import NamedTuple, TypeVar

@@ -1,7 +1,5 @@
 """The detector: backbone, neck, head and priors behind one ``forward``."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Dual path: the same layers, with the same weights, on two resolutions (BMVC 2019, section 3)."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping, Sequence
 from typing import Literal

@@ -1,7 +1,5 @@
 """The extra layers of necks: their blocks, and how a config lists them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 

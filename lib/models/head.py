@@ -1,7 +1,5 @@
 """One MultiBox head, whose predictors are the rows of PREDICTORS."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import partial
 

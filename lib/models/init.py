@@ -1,7 +1,5 @@
 """How the weights of a neck and a head start: torch's way, or as other works' recipes have it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from functools import partial

@@ -1,7 +1,5 @@
 """The necks by name: modules that turn a backbone's taps into the maps that the head reads."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """BatchNorm over the images of all processes, and BatchNorm that no longer learns."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

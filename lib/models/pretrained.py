@@ -1,7 +1,5 @@
 """ImageNet weights of backbones: where they are, and which input they expect (``model.weights: imagenet``)."""
 
-from __future__ import annotations
-
 import importlib.util
 import logging
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """What the short names of ``model.head.type`` stand for: a neck and a predictor together."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A tap: a map of the backbone that the neck reads. This file alone knows how a config writes taps."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -26,18 +24,18 @@ class Tap:
     row: int
     stage: str = ""
     is_coarse: bool = False
-    joined: tuple[Tap, ...] = ()
+    joined: tuple["Tap", ...] = ()
 
     @property
-    def parts(self) -> tuple[Tap, ...]:
+    def parts(self) -> tuple["Tap", ...]:
         """The single maps, in the order in which they are joined."""
         return (Tap(self.row, self.stage, self.is_coarse), *self.joined)
 
-    def on_last_path(self, has_coarse_path: bool) -> Tap:
+    def on_last_path(self, has_coarse_path: bool) -> "Tap":
         """The same map of the coarse path if there is one; joined maps stay as they are."""
         return self if self.joined else replace(self, is_coarse=has_coarse_path)
 
-    def read(self, features: Mapping[Tap, torch.Tensor]) -> torch.Tensor:
+    def read(self, features: Mapping["Tap", torch.Tensor]) -> torch.Tensor:
         """(B, C, h, w): its map, from the single maps that the backbone gave."""
         maps = [features[part] for part in self.parts]
         return torch.cat(maps, dim=1) if len(maps) > 1 else maps[0]  # (B, sum of C, h, w)

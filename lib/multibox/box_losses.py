@@ -5,8 +5,6 @@ Every function takes predicted and wanted offsets (..., 4), or boxes (..., 4) xy
 None waits for a GPU; ``prod``, for one, would in its gradient.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Boxes to offsets and back. Offsets ("deltas") exist only between ``encode`` and ``decode``."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

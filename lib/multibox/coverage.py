@@ -1,7 +1,5 @@
 """How well priors suit the data: which objects no prior matches, and priors fitted to the objects."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

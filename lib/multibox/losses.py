@@ -2,8 +2,6 @@
 it is from that.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Which object each prior is to predict: SSD's rule, and two that suit small objects better."""
 
-from __future__ import annotations
-
 import functools
 
 import torch

@@ -1,7 +1,5 @@
 """Priors, and what they are matched to, drawn on images."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import cv2

@@ -1,7 +1,5 @@
 """From raw predictions to the detections of each image."""
 
-from __future__ import annotations
-
 import torch
 
 from lib.multibox.coder import BoxCoder

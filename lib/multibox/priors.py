@@ -1,7 +1,5 @@
 """Prior boxes: made from the feature maps as they are, for any input size, square or not."""
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Small box arithmetic in torch: any leading shape, any device, differentiable. Boxes are (..., 4)."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """What the operators ask of their arguments; each message says what must hold, what came and what to choose."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

@@ -1,7 +1,5 @@
 """Prepares tensors on a GPU for the CUDA kernels. All work is queued on the caller's stream and device."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from types import ModuleType
 

@@ -1,7 +1,5 @@
 """From a network's raw output to the detections of a batch: one compiled pass on the CPU, queued steps elsewhere."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Box fusion: boxes of one object become their mean. On the CPU, by way of which tensors of other devices go."""
 
-from __future__ import annotations
-
 from typing import Any, Generic, Literal, NamedTuple
 
 import torch

@@ -1,7 +1,5 @@
 """Finds the compiled kernels that ``make`` put beside this file, and registers the operators that call them."""
 
-from __future__ import annotations
-
 import functools
 import importlib.util
 import logging

@@ -2,8 +2,6 @@
 for to count them, the others are made to add nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

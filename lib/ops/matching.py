@@ -1,7 +1,5 @@
 """SSD's matching rule, and what other rules share with it: compiled on the CPU, queued in torch elsewhere."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

@@ -1,7 +1,5 @@
 """From the boxes and scores of a batch to its detections: NMS of many classes at once, or a gentler way."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import torch

@@ -1,7 +1,5 @@
 """Non-maximum suppression of one class, or of several: hard, and soft, which lowers scores."""
 
-from __future__ import annotations
-
 from typing import Any, Generic, Literal, NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Pairwise overlaps of two sets of boxes."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

@@ -1,7 +1,5 @@
 """The detections of a batch in tensors of fixed shapes, and how they are selected."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Generic, NamedTuple
 

@@ -5,8 +5,6 @@ is 0 or overflows. Ranks fall by score, equal scores rise by index. A box with a
 infinite is dropped before anything else: it is never returned and suppresses nothing.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

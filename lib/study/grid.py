@@ -1,7 +1,5 @@
 """The grid of a study: one YAML file of rows, budgets and seeds, and the runs that it asks for."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

@@ -1,7 +1,5 @@
 """The report of studies as Markdown with figures, made from their JSON files and nothing else."""
 
-from __future__ import annotations
-
 import itertools
 import shutil
 from collections import Counter

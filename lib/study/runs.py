@@ -1,7 +1,5 @@
 """The runs of a study: trained and tested by the project's own scripts, several at once, one JSON file each."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os

@@ -1,7 +1,5 @@
 """What the runs of a study say together: intervals of differences, verdicts on claims, the time of each row."""
 
-from __future__ import annotations
-
 import itertools
 import json
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """The measurements of tools/speed.py as text and as a picture."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from pathlib import Path

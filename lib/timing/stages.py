@@ -4,8 +4,6 @@ Stages: ``prepare`` resizes images in memory; ``network`` copies them to the dev
 detector; ``select`` decodes, thresholds, suppresses, and brings the detections back to the CPU.
 """
 
-from __future__ import annotations
-
 import itertools
 import os
 from collections.abc import Mapping, Sequence

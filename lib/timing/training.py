@@ -1,7 +1,5 @@
 """How fast detectors train: steps and losses on random batches, and training with its input."""
 
-from __future__ import annotations
-
 import itertools
 import tempfile
 import time

@@ -1,7 +1,5 @@
 """How times are taken: sides take turns in rounds, so that what disturbs the machine disturbs all of them alike."""
 
-from __future__ import annotations
-
 import datetime
 import os
 import platform
@@ -30,7 +28,7 @@ class Spread(NamedTuple):
     p95: float
 
     @classmethod
-    def of(cls, samples: np.ndarray) -> Spread:
+    def of(cls, samples: np.ndarray) -> "Spread":
         """The spread of samples (N,)."""
         return cls(*np.percentile(samples, (50, 5, 95)).tolist())
 

@@ -1,7 +1,5 @@
 """Files at an address: downloaded once, and checked by their digest."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 import urllib.request

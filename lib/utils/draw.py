@@ -1,7 +1,5 @@
 """Boxes drawn on images so that they stay readable on objects of a few pixels."""
 
-from __future__ import annotations
-
 import colorsys
 from collections.abc import Sequence
 

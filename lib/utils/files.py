@@ -1,7 +1,5 @@
 """Files that are written whole: after a failure the old file is still there, unchanged."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

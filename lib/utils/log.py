@@ -1,7 +1,5 @@
 """Logging, one line for each event, to the terminal and to a file of the run; and progress bars."""
 
-from __future__ import annotations
-
 import logging
 import os
 import sys

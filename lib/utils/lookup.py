@@ -1,7 +1,5 @@
 """Registries: look a name up in a flat dict, and call its entry with checked keyword arguments."""
 
-from __future__ import annotations
-
 import difflib
 import functools
 import inspect

@@ -1,7 +1,5 @@
 """How this process gets memory from the system."""
 
-from __future__ import annotations
-
 import ctypes
 import sys
 

@@ -1,7 +1,5 @@
 """Parts of a model by name: ``backbone``, ``head.box``, ``backbone.layers.1`` (not 10) or ``backbone.layers.0-2``."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 

@@ -1,7 +1,5 @@
 """The number format in which a device trains fastest."""
 
-from __future__ import annotations
-
 import torch
 
 

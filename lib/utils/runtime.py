@@ -1,7 +1,5 @@
 """What every script needs: its command line, device, seed and threads, and errors that say what to change."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import inspect
@@ -51,7 +49,7 @@ def parse_with_overrides(
     return parser.parse_intermixed_args(argv)
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str) -> "torch.device":
     """``auto`` is the first CUDA device if there is one, else the CPU. A device that is not here is a ValueError."""
     import torch
 
@@ -136,7 +134,7 @@ class StopSignals:
     def __init__(self) -> None:
         self.requested, self._is_deferred = 0, False
 
-    def __enter__(self) -> StopSignals:
+    def __enter__(self) -> "StopSignals":
         self._before = {number: signal.signal(number, self._receive) for number in (signal.SIGTERM, signal.SIGINT)}
         return self
 

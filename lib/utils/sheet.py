@@ -1,7 +1,5 @@
 """Several pictures on one sheet."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import cv2

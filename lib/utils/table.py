@@ -1,7 +1,5 @@
 """Rows of cells as text: with aligned columns for the terminal, or as a Markdown table."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 Row = Sequence[object]

@@ -1,7 +1,5 @@
 """Texts from jinja2 templates. A value that a template names and does not get is an error."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """YAML that means what its reader thinks it means, files that build on a ``_base_``, and dotted keys."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -11,7 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-from tests.engine.conftest import ROOT
+from lib.engine.learner import Learner
+from tests.engine.conftest import ROOT, leave_pictures_out
 
 
 def run_environment() -> dict[str, str]:
@@ -41,8 +42,6 @@ def go(folder) -> None:
 
 def run_paused(flags: Path, pause_at: int) -> None:
     """Runs train.py as a script, with a Learner that waits in a step."""
-    from lib.engine.learner import Learner
-
     count, step = itertools.count(), Learner.step
 
     def paused(self, *arguments):
@@ -53,6 +52,7 @@ def run_paused(flags: Path, pause_at: int) -> None:
         return step(self, *arguments)
 
     Learner.step = paused
+    leave_pictures_out()
     runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
 
 

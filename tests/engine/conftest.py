@@ -36,6 +36,13 @@ def load_script(name: str) -> ModuleType:
     return module
 
 
+def leave_pictures_out(set_attribute=setattr):
+    """Runs of this process no longer draw and load TensorBoard, which takes longer than their steps."""
+    set_attribute(run_module, "draw_curves", lambda *_: None)
+    for name in ("picture", "scalar"):
+        set_attribute(run_module.RunFolder, name, lambda *_: None)
+
+
 def epochs_of(folder):
     """What a run logged, one entry per epoch, without the values that depend on the time."""
     lines = [json.loads(line) for line in (folder / "epochs.jsonl").read_text().splitlines()]
@@ -73,9 +80,7 @@ def experiment(tmp_path, data):
 def train(experiment, monkeypatch):
     """Runs train.py on the experiment with the given arguments; the run's folder. Curves and pictures are left out:
     ``whole`` has them."""
-    monkeypatch.setattr(run_module, "draw_curves", lambda *_: None)
-    for name in ("picture", "scalar"):
-        monkeypatch.setattr(run_module.RunFolder, name, lambda *_: None)
+    leave_pictures_out(monkeypatch.setattr)
 
     def run(*arguments: str) -> Path:
         load_script("train").main([f"--cfg={experiment}", *arguments])

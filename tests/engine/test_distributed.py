@@ -3,6 +3,7 @@
 import contextlib
 import json
 import signal
+import socket
 import subprocess
 import sys
 
@@ -15,7 +16,7 @@ from lib.config import load_config
 from lib.engine.distributed import World, processes
 from lib.engine.learner import Learner
 from tests.engine.children import go, run_environment, start_paused
-from tests.engine.conftest import ROOT, epochs_of, load_script, write_experiment
+from tests.engine.conftest import ROOT, epochs_of, leave_pictures_out, load_script, write_experiment
 
 STEPS = {"sync": ("train.norm=sync",), "frozen_in_parts": ("train.norm=frozen", "train.accumulate=2")}
 
@@ -42,6 +43,7 @@ def work_of_a_process(experiment, folder):
     """What each of two processes does, so that all of it costs one start: steps, a whole run, the end of the stopped
     run, and a test of the whole one."""
     torch.set_num_threads(1)
+    leave_pictures_out()
     train, test = load_script("train"), load_script("test")
     with processes("cpu") as place:
         train.processes = test.processes = lambda _: contextlib.nullcontext(place)  # joined once for all
@@ -65,12 +67,23 @@ def results(tmp_path_factory, data):
     errors = torchrun.communicate()[1]
     steps = read_checkpoint(folder / "runs" / "stopped" / "last.pth")["position"]["steps"]
     assert steps < 6, f"the run ended before it could be stopped: {errors}"
-    command = [sys.executable, *TORCHRUN, __file__, str(experiment), str(folder)]
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    # Without torchrun's own process, which would only import torch once more.
     with (folder / "output.txt").open("w") as output:
-        options = {"stdout": output, "stderr": subprocess.PIPE, "text": True, "timeout": 300}
-        run = subprocess.run(command, cwd=ROOT, env=run_environment(), check=False, **options)
-    assert run.returncode == 0, run.stderr
+        workers = [start_worker(rank, port, output, experiment, folder) for rank in (0, 1)]
+        codes = [worker.wait(300) for worker in workers]
+    assert codes == [0, 0], (folder / "output.txt").read_text()
     return folder
+
+
+def start_worker(rank, port, output, *arguments):
+    """One of two processes, with the environment that torchrun gives them."""
+    world = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+    environment = {**run_environment(), **world, "MASTER_ADDR": "localhost", "MASTER_PORT": port}
+    command = [sys.executable, __file__, *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
 
 
 @pytest.mark.parametrize("name", STEPS)

@@ -85,14 +85,14 @@ def test_half_precision_learns_as_single_does(learner):
 
 
 def test_compiled_network_gives_the_same_gradient(learner, monkeypatch):
-    # A backbone cut after its fifth row, for a graph that is soon compiled.
-    small = "model.neck={taps: [3, 5], extras: [[16, 2]]}"
-    plain, batches = learner(small)
+    # A single path that is cut after the backbone's fifth row, for a graph that is soon compiled.
+    small = ("model.dual_path=null", "model.neck={taps: [3, 5], extras: [[16, 2]]}")
+    plain, batches = learner(*small)
     plain.step(batches[:1])
     calls = []
     compile_ = torch.compile
     monkeypatch.setattr(torch, "compile", lambda m: calls.append(m) or compile_(m, backend="aot_eager"))
-    compiled, batches = learner(small, "train.compile=true")
+    compiled, batches = learner(*small, "train.compile=true")
     compiled.step(batches[:1])
     assert len(calls) == 1
     assert list(compiled.model.state_dict()) == list(plain.model.state_dict())

@@ -16,7 +16,7 @@ CONFIG = {
     "model": {
         "backbone": {"type": "mobilenet_v1_S1L0", "width": 0.25},
         "dual_path": {"split": 0},
-        "neck": {"taps": [3, 5], "extras": [[32, 2]]},
+        "neck": {"taps": [1, 3], "extras": [[32, 2]]},
         "priors": {"sizes": [8, 16, 40, 80], "ratios": [2], "reference": 0.0},
     },
     "postprocess": {"max_detections": 20},

@@ -7,8 +7,6 @@ Implementations that are not installed are left out; docs/kernels.md says how to
 a job take turns, in blocks of several calls. On a machine with a GPU its kernels are timed too.
 """
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import os

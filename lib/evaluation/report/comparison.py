@@ -1,7 +1,5 @@
 """A comparison of two detectors, to read: its table, its sentence, its HTML page."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """The HTML report of an evaluation, to be read from top to bottom; its words are in templates/evaluation.html."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

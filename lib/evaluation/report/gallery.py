@@ -1,7 +1,5 @@
 """The misses that a reader should look at, each with a picture and with what was detected instead."""
 
-from __future__ import annotations
-
 import base64
 from collections import Counter
 from collections.abc import Mapping, Sequence

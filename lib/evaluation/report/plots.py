@@ -1,7 +1,5 @@
 """The figures of reports on detectors and on data sets, as SVG elements."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import matplotlib

@@ -1,7 +1,5 @@
 """Several detectors side by side: a table and a chart by size, and what each of them finds in an image."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

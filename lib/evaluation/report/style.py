@@ -1,7 +1,5 @@
 """What all pages and figures share. No figure needs a display or changes global state."""
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 from typing import Any

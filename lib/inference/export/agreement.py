@@ -1,7 +1,5 @@
 """Whether an exported model gives the detections of the checkpoint."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 

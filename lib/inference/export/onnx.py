@@ -1,7 +1,5 @@
 """A detector as one file that runs without this project: ONNX, or torch.export's archive."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import logging

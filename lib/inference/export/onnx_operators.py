@@ -1,7 +1,5 @@
 """torch's operators in ONNX's standard ones, where the exporter lacks them or has a slower way."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

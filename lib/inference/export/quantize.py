@@ -1,7 +1,5 @@
 """Exported models with the network in 8 bits."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path

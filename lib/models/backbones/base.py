@@ -1,7 +1,5 @@
 """A backbone is a table of rows; stride surgery is one pure function on tables."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 

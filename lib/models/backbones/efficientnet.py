@@ -1,7 +1,5 @@
 """EfficientNet-B0 to B3 (Tan & Le 2019, table 1 and section 3.3) and EfficientNet-Lite0 to Lite4 as layer tables."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """MobileDets as layer tables: CPU, DSP, EdgeTPU and GPU (Xiong et al. 2021, figures 7 to 10 and their code)."""
 
-from __future__ import annotations
-
 from typing import Literal, NamedTuple
 
 from lib.models.backbones.base import Layer, Table

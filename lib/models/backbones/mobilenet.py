@@ -1,7 +1,5 @@
 """MobileNetV1, V2 and V3, and MobileNeXt, as layer tables."""
 
-from __future__ import annotations
-
 import math
 from typing import Literal
 

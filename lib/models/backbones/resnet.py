@@ -1,7 +1,5 @@
 """ResNet-18, 34 and 50 as layer tables (He et al. 2016, table 1)."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from lib.models.backbones.base import Layer, Table
