@@ -13,6 +13,7 @@ from lib.data.formats.coco_json import IGNORED, Problems, Record, first_few
 from lib.data.formats.registry import read_dataset
 from lib.data.image import ImageError, StoredImage, image_size, read_image
 from lib.structures import IGNORE, Sample
+from lib.utils.lookup import lookup
 
 # The report's ranges, with their lower bounds: square root of the box's area, pixels.
 SIZES = {"under 8": 0, "8 to 16": 8, "16 to 32": 16, "32 to 96": 32, "from 96": 96}
@@ -57,10 +58,8 @@ class CocoDataset:
         cache_mb: int = 0,
         decode: Literal["full", "reduced"] = "full",
     ):
-        if bad_boxes not in ("drop", "refuse"):
-            raise ValueError(f"bad_boxes must be drop or refuse; got {bad_boxes!r}")
-        if decode not in ("full", "reduced"):
-            raise ValueError(f"data.decode must be full or reduced; got {decode!r}")
+        lookup(dict.fromkeys(("drop", "refuse")), bad_boxes, "data.bad_boxes")
+        lookup(dict.fromkeys(("full", "reduced")), decode, "data.decode")
         self.folder, self.problems, self.decode = Path(images), Problems(), decode
         if isinstance(annotations, Mapping):
             self.name, content = "annotations", coco_json.checked(annotations, "annotations")

@@ -22,6 +22,7 @@ from lib.data.dataset import CocoDataset
 from lib.data.image import ImageError
 from lib.data.sampler import Key, Steps
 from lib.structures import BACKGROUND, Batch, Sample, Target
+from lib.utils.lookup import lookup
 
 GRACE_S = 1.0  # seconds that a process whose connection broke may take to end
 CHANNELS = {"bgr": slice(None), "rgb": slice(None, None, -1)}
@@ -46,13 +47,12 @@ class Loader:
         num_workers: int = 0,
         **order: Any,
     ):
-        if channels not in CHANNELS:
-            raise ValueError(f"channels must be bgr or rgb; got {channels!r}")
+        planes = lookup(CHANNELS, channels, "channels")
         if num_workers < 0:
             raise ValueError(f"num_workers must be 0 or more; got {num_workers}")
         self._steps = Steps(len(dataset), batch_size, **order)
         self._loader: DataLoader[Any] = DataLoader(
-            _Prepared(dataset, transform, self._steps.seed, CHANNELS[channels]),
+            _Prepared(dataset, transform, self._steps.seed, planes),
             batch_sampler=self._steps,
             num_workers=num_workers,
             collate_fn=_collate,

@@ -14,6 +14,7 @@ from lib.models.backbones.base import Backbone
 from lib.models.blocks import Conv
 from lib.models.bottlenecks import InvertedResidual
 from lib.models.convolution import SameConv2d
+from lib.models.taps import Tap
 
 # TensorFlow's table: repeats, kernel, stride, expansion, channels in and out
 BLOCKS = (
@@ -162,5 +163,5 @@ def test_a_public_file_loads_and_computes_what_its_layers_compute(size):
     model.load_state_dict(translate_weights(tensors, model), strict=False)
     image = torch.randn(1, 3, 57, 70)
     with torch.no_grad():
-        found, wanted = model.backbone(image, [str(last)])[str(last)], reference(tensors, size, image)
+        found, wanted = model.backbone(image, [Tap(last)])[Tap(last)], reference(tensors, size, image)
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4 * wanted.abs().max().item())

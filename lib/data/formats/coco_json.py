@@ -72,8 +72,8 @@ def read_json(path: str | Path) -> Any:
 
 
 def is_coco(path: Path) -> bool:
-    """Whether a path is that of a COCO JSON file: any file, whatever its name, except a data.yaml."""
-    return path.suffix == ".json" or (path.is_file() and path.suffix not in (".yaml", ".yml"))
+    """Whether a path can be that of a COCO JSON file: any file, whatever its name."""
+    return path.suffix == ".json" or path.is_file()
 
 
 def read_coco(path: Path, images: Path | None = None) -> dict[str, Any]:

@@ -25,10 +25,10 @@ class Format(NamedTuple):
 
 
 FORMATS = {
-    "coco": Format(read_coco, write_coco, is_coco, None),
     "voc": Format(read_voc, write_voc, is_voc, images_beside),
     "yolo": Format(read_yolo, write_yolo, is_yolo, yolo_images),
     "visdrone": Format(read_visdrone, write_visdrone, is_visdrone, images_beside),
+    "coco": Format(read_coco, write_coco, is_coco, None),  # last, as it takes any file
 }
 
 
