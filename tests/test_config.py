@@ -111,7 +111,7 @@ def test_bad_file_is_named(tmp_path, text, message):
         load_config(tmp_path / "self.yml")
 
 
-def test_missing_file_suggests_a_neighbour(tmp_path):
+def test_missing_file_suggests_a_neighbor(tmp_path):
     (tmp_path / "S1L0.yml").write_text("{}")
     with pytest.raises(FileNotFoundError, match=r"S1LO.yml, which does not exist \(did you mean 'S1L0.yml'\?\)"):
         load_config(tmp_path / "S1LO.yml")

@@ -1,4 +1,4 @@
-"""Every experiment file loads, builds, and costs what FACTS says its row costs."""
+"""Every experiment file loads, builds, and costs what its row is known to cost."""
 
 from pathlib import Path
 

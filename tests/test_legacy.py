@@ -166,7 +166,7 @@ def bmvc_variant(ssds: str, nets: str, layers: list, channels: list) -> dict:
 @pytest.mark.parametrize(
     ("mapping", "parameters"),
     [
-        # FACTS: RFB VGG16 42.76 M; ANCESTORS: the dual path's older form 19,145,226 with 6 boxes on level 5
+        # published: RFB VGG16 42.76 M; the dual path's older form 19,145,226 with 6 boxes on level 5
         (bmvc_variant("rfb", "vgg16", [22, 34, "RBF", "RBF", "", ""], [512, 1024, 512, 256, 256, 256]), 42_758_624),
         (
             bmvc_variant(

@@ -1,4 +1,4 @@
-"""COCO data: what is read, what is mended, and one clear line for what is wrong."""
+"""COCO data: what is read, what is corrected, and one clear line for what is wrong."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from lib.data.dataset import CocoDataset
 from lib.data.image import read_image
 from lib.structures import IGNORE
 
-HITUAV = Path(os.environ.get("SHARED_DATA", "/work/shared/data")) / "hituav"
+HITUAV = Path(os.environ.get("SHARED_DATA", "../shared/data")) / "hituav"
 
 
 def coco(*boxes, **changes):
@@ -251,13 +251,13 @@ def test_empty_and_foreign_files_are_no_images(folder):
         read_image(folder / "c.jpg")
 
 
-def test_grey_16_bit_and_transparent_images_become_8_bit_bgr(tmp_path):
+def test_gray_16_bit_and_transparent_images_become_8_bit_bgr(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
-    grey = pixels[..., 0]
-    stored = {"grey": grey, "deep": grey.astype(np.uint16) * 256, "alpha": np.dstack([pixels, grey])}
+    gray = pixels[..., 0]
+    stored = {"gray": gray, "deep": gray.astype(np.uint16) * 256, "alpha": np.dstack([pixels, gray])}
     for name, image in stored.items():
         cv2.imwrite(str(tmp_path / f"{name}.png"), image)
-        expected = pixels if name == "alpha" else np.dstack([grey] * 3)
+        expected = pixels if name == "alpha" else np.dstack([gray] * 3)
         np.testing.assert_array_equal(read_image(tmp_path / f"{name}.png"), expected)
 
 

@@ -13,14 +13,14 @@ HEIGHT, WIDTH = 245, 403  # no multiples of 8
 
 
 def photo():
-    """(H, W, 3) uint8 with soft and sharp parts and pale colours, as a photograph has them."""
+    """(H, W, 3) uint8 with soft and sharp parts and pale colors, as a photograph has them."""
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (HEIGHT, WIDTH), dtype=np.uint8)
-    grey = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 3), None, 40, 190, cv2.NORM_MINMAX)
+    gray = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 3), None, 40, 190, cv2.NORM_MINMAX)
     for x, y, side in rng.integers((0, 0, 5), (WIDTH, HEIGHT, 60), (12, 3)).tolist():
-        cv2.rectangle(grey, (x, y), (x + side, y + side), int(rng.integers(40, 190)), cv2.FILLED)
+        cv2.rectangle(gray, (x, y), (x + side, y + side), int(rng.integers(40, 190)), cv2.FILLED)
     tint = cv2.resize(rng.integers(-20, 20, (3, 4, 3)).astype(np.float32), (WIDTH, HEIGHT))
-    return np.round(grey[..., None] + tint).astype(np.uint8)
+    return np.round(gray[..., None] + tint).astype(np.uint8)
 
 
 def coco(name, height=HEIGHT, width=WIDTH):
@@ -39,7 +39,7 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize("shrink", [2, 4, 8])
-def test_reduced_jpeg_is_within_a_grey_level_of_the_average_over_blocks(folder, shrink):
+def test_reduced_jpeg_is_within_a_gray_level_of_the_average_over_blocks(folder, shrink):
     full, reduced = read_image(folder / "a.jpg"), read_image(folder / "a.jpg", shrink)
     assert reduced.shape == (-(-HEIGHT // shrink), -(-WIDTH // shrink), 3)
     difference = np.abs(reduced.astype(int) - block_average(full, shrink, shrink))

@@ -64,7 +64,7 @@ def test_data_set_without_images_is_refused(train, broken):
         train(*arguments)
 
 
-def test_unknown_class_is_named_with_its_neighbour(train, broken):
+def test_unknown_class_is_named_with_its_neighbor(train, broken):
     with pytest.raises(ValueError, match=r"rinng.*did you mean 'ring'"):
         train(*broken[1], "data.classes=[disc, rinng]")
 

@@ -42,7 +42,7 @@ def content():
 
 
 def test_sheet_is_a_grid_of_equal_cells():
-    pictures = [np.full((4, 7, 3), grey, np.uint8) for grey in (10, 20, 30)]
+    pictures = [np.full((4, 7, 3), gray, np.uint8) for gray in (10, 20, 30)]
     sheet = picture_grid(pictures, columns=2)
     assert sheet.shape == (2 * (4 + GAP) + GAP, 2 * (7 + GAP) + GAP, 3)
     assert [sheet[GAP + r * (4 + GAP), GAP + c * (7 + GAP), 0] for r, c in ((0, 0), (0, 1), (1, 0))] == [10, 20, 30]
@@ -80,12 +80,12 @@ def test_priors_have_a_picture_a_level():
     image = np.zeros((*size, 3), np.uint8)
     pictures = prior_pictures(image, generator(maps, size), maps, generator.boxes_per_cell)
     assert [picture.shape for picture in pictures] == [(480 + STRIP, 640, 3)] * 2
-    centre = (6 // 2 * 8 + 4) * 4  # the first prior of the cell in the middle of level 0
-    x1, y1, _, _ = (generator(maps, size)[centre] * 8).round().int().tolist()
+    center = (6 // 2 * 8 + 4) * 4  # the first prior of the cell in the middle of level 0
+    x1, y1, _, _ = (generator(maps, size)[center] * 8).round().int().tolist()
     assert tuple(pictures[0][STRIP + y1, x1 + 4]) == class_color(0)
 
 
-def test_matches_are_drawn_in_a_colour_for_each_object():
+def test_matches_are_drawn_in_a_color_for_each_object():
     priors = torch.tensor([[10.0, 10, 30, 30], [11, 11, 31, 31], [50, 20, 70, 40], [0, 40, 10, 50]])
     target = Target(torch.tensor([[[10.0, 10, 30, 30], [50, 20, 70, 40], [0, 0, 0, 0]]]), torch.tensor([[1, 2, 0]]))
     matches = IoUMatcher()(priors, target)

@@ -16,9 +16,9 @@ FILL = (10, 20, 30)
 BOX = (30, 20, 60, 45)
 
 
-def make_sample(boxes=(BOX,), labels=None, grey=40, height=120, width=200, color=220):
-    """A plain image with a filled rectangle, bright or of another colour, at each box."""
-    image = np.full((height, width, 3), grey, np.uint8)
+def make_sample(boxes=(BOX,), labels=None, gray=40, height=120, width=200, color=220):
+    """A plain image with a filled rectangle, bright or of another color, at each box."""
+    image = np.full((height, width, 3), gray, np.uint8)
     for x1, y1, x2, y2 in boxes:
         image[y1:y2, x1:x2] = color
     boxes = np.array(boxes, np.float32).reshape(-1, 4)
@@ -31,7 +31,7 @@ def shown(sample, size=(120, 200)):
 
 
 def parts_of(image, color):
-    """(N, 4) xyxy around each connected part that is nearer to a colour than to the ground."""
+    """(N, 4) xyxy around each connected part that is nearer to a color than to the ground."""
     is_part = np.abs(image.astype(int) - color).max(axis=2) < 90
     _, _, stats, _ = cv2.connectedComponentsWithStats(is_part.astype(np.uint8))
     return np.concatenate([stats[1:, :2], stats[1:, :2] + stats[1:, 2:4]], axis=1)
@@ -44,16 +44,16 @@ def source(*samples):
 
 
 def test_mosaic_shows_four_images_that_meet_in_one_point():
-    others = source(*(make_sample((), grey=grey) for grey in (80, 120, 160)))
+    others = source(*(make_sample((), gray=gray) for gray in (80, 120, 160)))
     for seed in range(20):
         step = Mosaic(p=1.0, scale=(1.0, 1.0))
-        image = shown(step(make_sample((), grey=40), np.random.default_rng(seed), others)).image[..., 0]
+        image = shown(step(make_sample((), gray=40), np.random.default_rng(seed), others)).image[..., 0]
         corners = [image[0, 0], image[0, -1], image[-1, 0], image[-1, -1]]
         assert sorted(corners) == [40, 80, 120, 160]
         x, y = np.count_nonzero(image[0] == image[0, 0]), np.count_nonzero(image[:, 0] == image[0, 0])
         assert 50 <= x <= 150 and 30 <= y <= 90
-        for part, grey in zip((image[:y, :x], image[:y, x:], image[y:, :x], image[y:, x:]), corners, strict=True):
-            assert (part == grey).all()
+        for part, gray in zip((image[:y, :x], image[:y, x:], image[y:, :x], image[y:, x:]), corners, strict=True):
+            assert (part == gray).all()
 
 
 def test_mosaic_is_of_the_sample_and_leaves_the_sources_as_they_are():
@@ -92,7 +92,7 @@ def test_boxes_stay_on_their_objects(steps):
 
 
 def test_mosaic_takes_regions_to_ignore_along():
-    others = source(make_sample([(0, 0, 200, 120)], [IGNORE], grey=220))
+    others = source(make_sample([(0, 0, 200, 120)], [IGNORE], gray=220))
     result = shown(Mosaic(p=1.0, scale=(1.0, 1.0))(make_sample(()), np.random.default_rng(0), others))
     assert result.labels.tolist() == [IGNORE] * 3
     covered = np.zeros((120, 200), bool)
@@ -102,7 +102,7 @@ def test_mosaic_takes_regions_to_ignore_along():
 
 
 def test_mixup_blends_pixels_and_keeps_the_boxes_of_both():
-    other = make_sample([(10, 10, 30, 30)], [2], grey=200, height=60, width=50)  # becomes 120 x 100
+    other = make_sample([(10, 10, 30, 30)], [2], gray=200, height=60, width=50)  # becomes 120 x 100
     result = Mixup(p=1.0, alpha=1000)(make_sample(), np.random.default_rng(0), source(other))
     left, top, right, bottom = np.round(result.layers[1].content).astype(int)
     assert (right - left, bottom - top) == (100, 120)
@@ -137,7 +137,7 @@ def test_copy_paste_adds_small_objects_at_free_places():
 
 
 def test_paste_fades_in_over_its_margin():
-    other = make_sample([(100, 50, 120, 70)], grey=100)
+    other = make_sample([(100, 50, 120, 70)], gray=100)
     step = CopyPaste(p=1.0, count=1, p_other=1.0, scale=(1.0, 1.0))
     result = step(make_sample(()), np.random.default_rng(0), source(other))
     (box,) = result.boxes

@@ -1,4 +1,4 @@
-"""Augmentation: boxes stay on their objects, whatever the chain; crops and colours keep to their rules."""
+"""Augmentation: boxes stay on their objects, whatever the chain; crops and colors keep to their rules."""
 
 import cv2
 import numpy as np
@@ -25,7 +25,7 @@ def make_sample(boxes=((30, 20, 70, 60),), labels=None, height=120, width=200):
 
 
 def bright_box(image):
-    """xyxy around the bright pixels, to a fraction of a pixel by the grey of its edge."""
+    """xyxy around the bright pixels, to a fraction of a pixel by the gray of its edge."""
     share = np.clip((image.mean(axis=2) - 40) / 180, 0, 1)
     rows, columns = share.max(axis=1), share.max(axis=0)
     edges = []
@@ -144,7 +144,7 @@ def test_stretched_canvas_is_never_smaller_than_the_image():
 
 def test_crop_keeps_objects_by_their_centre_and_clips_them():
     sample = make_sample([(10, 10, 30, 30), (40, 40, 80, 80), (100, 10, 120, 30)])
-    result = crop(sample, np.array([21.0, 15.0, 111.0, 70.0]))  # centres at (20, 20), (60, 60), (110, 20)
+    result = crop(sample, np.array([21.0, 15.0, 111.0, 70.0]))  # centers at (20, 20), (60, 60), (110, 20)
     np.testing.assert_array_equal(result.boxes, [[19, 25, 59, 55], [79, 0, 90, 15]])
     assert result.canvas == (55.0, 90.0)
 
@@ -251,7 +251,7 @@ def test_image_that_lies_wholly_outside_leaves_only_filling():
     assert Photometric(p=1.0)(sample, np.random.default_rng(0)) is sample
 
 
-def test_one_part_of_the_colours_at_a_time_stays_in_its_range():
+def test_one_part_of_the_colors_at_a_time_stays_in_its_range():
     image = np.random.default_rng(0).integers(60, 180, (8, 9, 3), dtype=np.uint8)
     sample = make_sample(boxes=())._replace(image=image)
     nothing = {"p": 1.0, "brightness": 0, "contrast": [1, 1], "saturation": [1, 1], "hue": 0}
@@ -271,7 +271,7 @@ def test_one_part_of_the_colours_at_a_time_stays_in_its_range():
         np.testing.assert_allclose(turned.min(axis=2), image.min(axis=2), atol=3)
 
 
-def test_hue_turns_a_pure_colour_by_the_stated_degrees():
+def test_hue_turns_a_pure_color_by_the_stated_degrees():
     sample = make_sample(boxes=())._replace(image=np.full((4, 4, 3), (0, 0, 200), np.uint8))  # red
     options = {"p": 1.0, "brightness": 0, "contrast": [1, 1], "saturation": [1, 1], "hue": 60}
     for seed in range(8):
@@ -284,7 +284,7 @@ def test_hue_turns_a_pure_colour_by_the_stated_degrees():
         assert pixel[2] == 200
 
 
-def test_filling_keeps_its_colour():
+def test_filling_keeps_its_color():
     steps = [{"type": "expand", "p": 1.0, "max_scale": 4.0}, {"type": "photometric", "p": 1.0}]
     result = build_transform(steps, (60, 80), FILL)(make_sample(), np.random.default_rng(3))
     left, top, right, bottom = result.content

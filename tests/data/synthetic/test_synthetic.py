@@ -127,8 +127,8 @@ def test_drawn_square_lies_where_its_outline_does():
     np.testing.assert_allclose(patch.alpha[3, [0, -1]], 0.5, atol=0.2)
     np.testing.assert_allclose(patch.alpha[[0, -1], 3], [0.75, 0.25], atol=0.3)
     rows, columns = np.mgrid[17.5:24, 7.5:14]
-    centre = [(patch.alpha * axis).sum() / patch.alpha.sum() for axis in (columns, rows)]
-    np.testing.assert_allclose(centre, [10.5, 20.25], atol=0.15)
+    center = [(patch.alpha * axis).sum() / patch.alpha.sum() for axis in (columns, rows)]
+    np.testing.assert_allclose(center, [10.5, 20.25], atol=0.15)
 
 
 @pytest.mark.parametrize("name", SHAPES)

@@ -41,7 +41,7 @@ def test_plain_runtime_takes_batches_of_any_size_and_gives_boxes_in_the_image(ch
         boxes, scores, labels, counts = session.run(None, {"images": np.stack([images[2]] * count)})
         assert boxes.shape == (count, 20, 4)
         found = predictor(images[2])
-        assert abs(int(counts[-1]) - len(found.scores)) <= 1  # the resize inside differs by a grey level here and there
+        assert abs(int(counts[-1]) - len(found.scores)) <= 1  # the resize inside differs by a gray level here and there
         np.testing.assert_allclose(scores[-1, :3], found.scores[:3], atol=0.02)
         assert (boxes[..., 2] <= 131).all()
         assert (labels[scores == 0] == -1).all()
