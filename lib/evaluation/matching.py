@@ -146,7 +146,7 @@ def _match_coco(
     """
     turn = _places(_classes(detections), detections.score)
     shape = (len(thresholds), ignored.shape[1])
-    found = np.full((len(turn), *shape), NONE, np.int32)
+    matched = np.full((len(turn), *shape), NONE, np.int32)
     taken = np.zeros((len(ignored), *shape), bool)
     order = np.lexsort((pairs.object, pairs.iou, pairs.detection, turn[pairs.detection]))
     row, candidate, iou = (values[order] for values in pairs)
@@ -162,9 +162,9 @@ def _match_coco(
         best = np.where(best == NONE, np.maximum.reduceat(np.where(free, place, NONE), starts), best)
         hit = np.nonzero(best != NONE)
         hit_objects = objects[best[hit]]
-        found[rows[starts][hit[0]], hit[1], hit[2]] = hit_objects
+        matched[rows[starts][hit[0]], hit[1], hit[2]] = hit_objects
         taken[hit_objects, hit[1], hit[2]] = True
-    return found
+    return matched
 
 
 def _match_voc(
@@ -177,12 +177,12 @@ def _match_voc(
     order = np.lexsort((pairs.object, -pairs.iou, pairs.detection))
     first = order[np.flatnonzero(np.diff(pairs.detection[order], prepend=NONE))]
     best, iou = pairs.object[first], pairs.iou[first]
-    found = np.full((len(best), len(thresholds), ignored.shape[1]), NONE, np.int32)
+    matched = np.full((len(best), len(thresholds), ignored.shape[1]), NONE, np.int32)
     by_score = np.argsort(-detections.score, kind="stable")
     for index, threshold in enumerate(thresholds):
         hits = by_score[iou[by_score] >= threshold]
         is_first = np.zeros(len(best), bool)
         is_first[hits[np.unique(best[hits], return_index=True)[1]]] = True
         takes = is_first[hits, None] | ignored[best[hits]]
-        found[hits, index] = np.where(takes, best[hits, None], NONE)
-    return found
+        matched[hits, index] = np.where(takes, best[hits, None], NONE)
+    return matched

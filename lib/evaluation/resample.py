@@ -111,13 +111,13 @@ def _average_precision(
     always = _sums_up_to(hits, np.flatnonzero(is_always), image, blocks)  # (H, B)
     values = []
     for is_hit, is_sometimes in zip(true[:, hits], counted & ~is_always, strict=True):
-        own = hits[is_hit]
-        images = torch.from_numpy(image[own])
-        found = torch.cat([block[images] for block in blocks], dim=1).cumsum(0)  # (h, B)
-        sometimes = _sums_up_to(own, np.flatnonzero(is_sometimes), image, blocks)
-        precision = found / (always[torch.from_numpy(is_hit)] + sometimes).clamp(min=1)
-        envelope = precision.flip(0).cummax(0).values.flip(0) if len(own) else precision
-        recall = found.double() / positives.clamp(min=1)
+        rows = hits[is_hit]
+        images = torch.from_numpy(image[rows])
+        true_positives = torch.cat([block[images] for block in blocks], dim=1).cumsum(0)  # (h, B)
+        sometimes = _sums_up_to(rows, np.flatnonzero(is_sometimes), image, blocks)
+        precision = true_positives / (always[torch.from_numpy(is_hit)] + sometimes).clamp(min=1)
+        envelope = precision.flip(0).cummax(0).values.flip(0) if len(rows) else precision
+        recall = true_positives.double() / positives.clamp(min=1)
         share = recall if levels is None else _levels_reached(recall, levels)
         step = share.diff(dim=0, prepend=torch.zeros_like(share[:1]))
         values.append((step * envelope).sum(0))

@@ -41,8 +41,8 @@ class Tap:
         return torch.cat(maps, dim=1) if len(maps) > 1 else maps[0]  # (B, sum of C, h, w)
 
     def __str__(self) -> str:
-        own = f"{'coarse.' if self.is_coarse else ''}{self.row}{'.' if self.stage else ''}{self.stage}"
-        return "+".join([own, *map(str, self.joined)])
+        text = f"{'coarse.' if self.is_coarse else ''}{self.row}{'.' if self.stage else ''}{self.stage}"
+        return "+".join([text, *map(str, self.joined)])
 
 
 def parse_tap(text: int | str) -> Tap:

@@ -49,8 +49,8 @@ def describe(detector: nn.Module, size: tuple[int, int]) -> dict[str, Any]:
     """
     macs, parts = count_macs(detector, size), {}
     for part in ("backbone", "neck", "head"):
-        own = sum(count for layer, count in macs.items() if layer.startswith(f"{part}."))
-        parts[part] = {"parameters": count_parameters(getattr(detector, part)), "macs": own}
+        part_macs = sum(count for layer, count in macs.items() if layer.startswith(f"{part}."))
+        parts[part] = {"parameters": count_parameters(getattr(detector, part)), "macs": part_macs}
     total = sum(macs.values())
     return {"parameters": count_parameters(detector), "macs": total, "flops": 2 * total, "parts": parts}
 

@@ -36,7 +36,7 @@ def make_set(images: int, boxes: int, detections: int) -> tuple[dict[str, Any], 
     moved = xywh[near] + rng.normal(0, 0.1, (len(near), 4)) * xywh[near][:, [2, 3, 2, 3]]
     moved[:, 2:] = np.abs(moved[:, 2:])
     parts = zip((image[near], category[near], moved), scatter(detections - len(near)), strict=True)
-    owner, kind, found = (np.concatenate(part) for part in parts)
+    owner, kind, is_hit = (np.concatenate(part) for part in parts)
     order = np.argsort(owner, kind="stable")  # image by image, as detectors write
     coco = {
         "images": [{"id": i, "file_name": f"{i}.jpg", "width": 640, "height": 480} for i in range(1, images + 1)],
@@ -46,7 +46,7 @@ def make_set(images: int, boxes: int, detections: int) -> tuple[dict[str, Any], 
         ],
         "categories": [{"id": c, "name": f"class {c}"} for c in range(1, NUM_CLASSES + 1)],
     }
-    return coco, Columns(owner[order], kind[order], found[order], rng.random(detections))
+    return coco, Columns(owner[order], kind[order], is_hit[order], rng.random(detections))
 
 
 def to_results(columns: Columns) -> list[dict[str, Any]]:
