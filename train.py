@@ -22,8 +22,7 @@ from lib.engine.learner import Learner
 from lib.engine.run import RunFolder, experiment_name
 from lib.engine.train import Trainer
 from lib.utils.log import setup_logging
-from lib.utils.memory import keep_memory
-from lib.utils.runtime import parse_with_overrides, prepare_torch, readable_errors, script_parser
+from lib.utils.runtime import keep_memory, parse_with_overrides, prepare_torch, readable_errors, script_parser
 
 log = logging.getLogger("train")
 

@@ -36,8 +36,6 @@ from lib.optim import OPTIMIZERS, SCHEDULES, Schedule, parameter_groups, with_wa
 from lib.utils.lookup import build, check_arguments, lookup
 from lib.utils.parts import is_in, names_in
 
-COCO_CLASSES = 80
-
 
 def num_classes(cfg: Mapping[str, Any]) -> int:
     """K, background included: ``model.num_classes``, else of ``data.classes``, of the training data, or COCO's."""
@@ -57,7 +55,7 @@ def num_classes(cfg: Mapping[str, Any]) -> int:
     elif layout and not train["annotations"]:
         count = lookup(LAYOUTS, layout, "data.layout").num_classes + 1
     else:
-        count = COCO_CLASSES + 1
+        count = 80 + 1  # COCO's
     if count < 2:
         raise ValueError(f"model.num_classes must be 2 or more, background and one class; got {count}")
     return int(count)

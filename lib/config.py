@@ -182,9 +182,7 @@ RENAMED = {"model.priors.clip_centres": "clip_centers"}
 def merge(base: Mapping[str, Any], update: Mapping[str, Any], where: str = "") -> dict[str, Any]:
     """``update`` over ``base``, key by key. Replaced whole: a part whose ``type`` changes, strides, own ranges.
 
-    Args:
-        base, update: parts of a config as files hold them.
-        where: the key of the config that both belong to, with a dot behind it; empty: they are whole configs.
+    ``where`` is the key of the config that both belong to, with a dot behind it; empty: they are whole configs.
     """
     result = dict(base)
     for key, value in update.items():
@@ -201,10 +199,7 @@ def merge(base: Mapping[str, Any], update: Mapping[str, Any], where: str = "") -
 
 
 def _expand_short_name(part: Mapping[str, Any]) -> Mapping[str, Any]:
-    """``{type: mobilenet_v1_S1L0}`` -> ``{type: mobilenet_v1, strides: {0: 1}}``.
-
-    *S(number of strides taken out)L(rows)*: ``S2L0_6`` is ``{0: 1, 6: 1}``.
-    """
+    """``{type: mobilenet_v1_S2L0_6}``, *S(number of strides taken out)L(rows)*, with ``strides: {0: 1, 6: 1}``."""
     match = re.fullmatch(r"(.+)_S(\d+)L(\d+(?:_\d+)*)", str(part.get("type", "")))
     if not match:
         return part
@@ -251,17 +246,13 @@ def _parse_override(text: str) -> dict[str, Any]:
 
 
 def load_config(source: str | Path | Mapping[str, Any] = "", overrides: Iterable[str] = ()) -> EasyDict:
-    """The complete, checked configuration.
+    """The complete, checked configuration: every key of DEFAULTS, by attribute or by index.
 
     Args:
         source: an experiment file, or a mapping as such a file holds; of other works too (lib/legacy).
         overrides: ``key.key=value`` texts, the value in YAML, applied in order.
 
-    Returns:
-        Every key of DEFAULTS, by attribute or by index.
-
-    Raises:
-        FileNotFoundError, ValueError, TypeError: naming the file or key, what came, and what to choose.
+    Errors (FileNotFoundError, ValueError, TypeError) name the file or key, what came, and what to choose.
     """
     if isinstance(source, Mapping):
         values: Mapping[str, Any] = source

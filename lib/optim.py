@@ -17,12 +17,9 @@ Schedule = Callable[[float], float]
 def parameter_groups(model: nn.Module, rates: Mapping[str, float] | None = None, decay_norms: bool = True) -> Groups:
     """The parameters that learn, as groups of an optimizer; ``rate`` of a group is its factor of the rate.
 
-    Args:
-        rates: part of the model (see lib/utils/parts.py) -> factor; the longest name that fits counts, others have 1.
-        decay_norms: whether vectors (scales of norms, biases) have weight decay as well.
-
-    Raises:
-        ValueError: a part holds no parameter that learns.
+    ``rates`` are {part of the model (see lib/utils/parts.py): factor}; the longest name that fits counts, others have
+    1, and a part without a parameter that learns is a ValueError. With ``decay_norms`` vectors (scales of norms,
+    biases) have weight decay as well.
     """
     parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     for part in rates or {}:
@@ -80,13 +77,10 @@ def constant(epochs: float, /) -> Schedule:
 
 
 def cosine(epochs: float, /, hold: float = 0.0, floor: float = 0.0, by_epoch: bool = False) -> Schedule:
-    """Half a cosine from 1 to ``floor`` (SGDR, Loshchilov & Hutter 2017, eq. 5).
+    """Half a cosine from 1 to ``floor`` (SGDR, Loshchilov & Hutter 2017, eq. 5), after ``hold`` epochs at 1.
 
-    Args:
-        hold: epochs at the base rate before the descent.
-        floor: the last factor.
-        by_epoch: whether the rate changes only between epochs, as in the BMVC code: the first epoch is already one
-            step down, and the last one at ``floor``. Otherwise it changes at each step.
+    It changes at each step, or with ``by_epoch`` only between epochs, as in the BMVC code: the first epoch is already
+    one step down, and the last one at ``floor``.
     """
 
     def factor(epoch: float) -> float:
@@ -97,11 +91,7 @@ def cosine(epochs: float, /, hold: float = 0.0, floor: float = 0.0, by_epoch: bo
 
 
 def restarts(epochs: float, /, period: float = 10.0, growth: float = 1.0, floor: float = 0.0) -> Schedule:
-    """Cosines one after another, each ``growth`` times as long as the one before (SGDR, section 3).
-
-    Args:
-        period: epochs of the first cosine.
-    """
+    """Cosines one after another, of ``period`` epochs and then each ``growth`` times as long (SGDR, section 3)."""
     if period <= 0 or growth < 1:
         raise ValueError(f"train.schedule must have period > 0 and growth >= 1; got {period} and {growth}")
 

@@ -19,18 +19,12 @@ from lib.utils.table import Row, align
 
 
 class Coverage(NamedTuple):
-    """How well the priors of an experiment fit the objects.
+    """How well the priors of an experiment fit the objects."""
 
-    Attributes:
-        threshold: IoU from which a prior matches.
-        now, fitted: (G,) float32, best IoU of each object with a prior: of the experiment, and of those suggested.
-        suggestion: YAML of the fitted priors.
-    """
-
-    threshold: float
-    now: np.ndarray
-    fitted: np.ndarray
-    suggestion: str
+    threshold: float  # IoU from which a prior matches
+    now: np.ndarray  # (G,) float32, best IoU of each object with a prior of the experiment
+    fitted: np.ndarray  # the same of the suggested priors
+    suggestion: str  # YAML of the fitted priors
 
 
 def cover(survey: Survey, experiment: str) -> Coverage:
@@ -74,16 +68,13 @@ class DataReport(NamedTuple):
         """Header, and one row a class."""
         return [("class", "objects"), *self.survey.classes.items()]
 
-    def summary(self) -> str:
-        """Numbers of images and objects."""
-        images, empty, objects = self.survey.num_images, self.survey.num_empty, len(self.survey.areas)
-        return f"{images:,} images, {empty:,} without an object; {objects:,} usable objects"
-
     def text(self) -> str:
         """The report to read on a screen."""
+        images, empty, objects = self.survey.num_images, self.survey.num_empty, len(self.survey.areas)
+        summary = f"{images:,} images, {empty:,} without an object; {objects:,} usable objects"
         problems = "\n".join(self.survey.problems.lines()) or "No problem was found."
         fitted = [f"Priors fitted to the objects:\n\n{self.coverage.suggestion}"] if self.coverage else []
-        return "\n\n".join([self.summary(), *map(align, (self.size_rows(), self.class_rows())), problems, *fitted])
+        return "\n\n".join([summary, *map(align, (self.size_rows(), self.class_rows())), problems, *fitted])
 
     def to_json(self) -> dict[str, Any]:
         """The report for other programs, as plain values."""

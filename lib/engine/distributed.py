@@ -12,15 +12,10 @@ from lib.utils.runtime import choose_device
 
 
 class World(NamedTuple):
-    """Which of how many processes this is; with one process every method does nothing.
+    """Which of how many processes this is; with one process every method does nothing."""
 
-    Attributes:
-        rank: 0 .. size - 1; rank 0 writes the files.
-        size: processes, of all machines.
-    """
-
-    rank: int = 0
-    size: int = 1
+    rank: int = 0  # 0 .. size - 1; rank 0 writes the files
+    size: int = 1  # processes, of all machines
 
     @property
     def is_writer(self) -> bool:
@@ -68,13 +63,12 @@ class Place(NamedTuple):
 def processes(device_name: str) -> Iterator[Place]:
     """Joins the processes that torchrun started, if it did: gloo on CPUs; NCCL on GPUs, one for each process.
 
-    Args:
-        device_name: ``run.device``; ``auto`` and ``cuda`` become the GPU of this process's local rank.
+    Of the device names ``auto`` and ``cuda`` become the GPU of this process's local rank.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield Place(World(), choose_device(device_name))
-        return
     device = choose_device(device_name)
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield Place(World(), device)
+        return
     if device.type == "cuda":
         device = choose_device(f"cuda:{os.environ['LOCAL_RANK']}")
         torch.cuda.set_device(device)

@@ -14,13 +14,9 @@ from lib.utils.log import progress
 
 
 class Evaluation:
-    """Tests models on one data set; made once for all epochs.
+    """Tests models on one data set, whose labels are the models'; made once for all epochs.
 
-    Args:
-        cfg: the resolved config.
-        dataset: its labels are the model's.
-        device: where the model runs.
-        world: the processes that share the images; afterwards each has the detections of all.
+    The processes of ``world`` share the images; afterwards each has the detections of all.
     """
 
     def __init__(self, cfg: Mapping[str, Any], dataset: CocoDataset, device: torch.device, world: World):
@@ -31,10 +27,8 @@ class Evaluation:
 
     @torch.inference_mode()
     def __call__(self, model: nn.Module) -> Evaluator:
-        """The detections of the model in every image; ``evaluate()`` of the result scores them.
-
-        Args:
-            model: images (B, 3, H, W) -> Predictions; its mode is restored.
+        """The detections of the model, images (B, 3, H, W) -> Predictions, in every image; ``evaluate()`` of the
+        result scores them. The model's mode is restored.
         """
         was_training = model.training
         model.eval()

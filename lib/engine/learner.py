@@ -15,19 +15,14 @@ from lib.models.norm import freeze_norms_, synchronize
 from lib.optim import centralize_
 from lib.structures import Batch
 from lib.utils.lookup import lookup
-from lib.utils.precision import fast_precision
+from lib.utils.runtime import fast_precision
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "auto": None}
 NORMS = {"batch": None, "sync": synchronize, "frozen": None}
 
 
 class Average:
-    """A moving average of a model's weights and statistics, with a shorter memory in the first steps.
-
-    Attributes:
-        model: the averaged model, in evaluation mode.
-        steps: number of updates.
-    """
+    """A moving average of a model's weights and statistics, with a shorter memory in the first steps."""
 
     def __init__(self, model: nn.Module, decay: float):
         if not 0 < decay < 1:
@@ -47,32 +42,19 @@ class Average:
 
 
 class Report(NamedTuple):
-    """The result of a step, still on the device: reading it waits for the step.
+    """The result of a step, still on the device: reading it waits for the step."""
 
-    Attributes:
-        names: of the losses.
-        values: (n,) float64: the loss sums, the positives, and the flags, over all processes.
-        local_sums: (n,) float64: the loss sums of this process.
-        image_ids: those that this process saw.
-    """
-
-    names: tuple[str, ...]
-    values: torch.Tensor
-    local_sums: torch.Tensor
-    image_ids: list[int]
+    names: tuple[str, ...]  # of the losses
+    values: torch.Tensor  # (n,) float64: the loss sums, the positives, and the flags, over all processes
+    local_sums: torch.Tensor  # (n,) float64: the loss sums of this process
+    image_ids: list[int]  # those that this process saw
 
 
 class Learner:
-    """The model and what trains it.
+    """The model, on ``device`` and with the weights that it starts from, and what trains it.
 
     A step's gradient is that of the mean over the positives of the whole step, however its images are spread
     over parts and processes, so that N processes with B / N images each learn what one with B learns.
-
-    Args:
-        cfg: the resolved config.
-        model: on ``device``, with the weights that it starts from.
-        device: where the step runs.
-        world: the processes that share it.
     """
 
     def __init__(self, cfg: Mapping[str, Any], model: nn.Module, device: torch.device, world: World):
@@ -113,11 +95,7 @@ class Learner:
         return float(self.optimizer.param_groups[0]["lr"])
 
     def step(self, parts: Sequence[Batch], flags: Sequence[float] = ()) -> Report:
-        """One step of the optimizer on the parts of a batch.
-
-        Args:
-            flags: numbers to sum over the processes at the same time.
-        """
+        """One step of the optimizer on the parts of a batch; ``flags`` are summed over the processes as well."""
         self.optimizer.zero_grad(set_to_none=True)
         names: tuple[str, ...] = ()
         part_sums = []  # a row of loss sums and positives for each part

@@ -25,12 +25,8 @@ class RunFolder:
     """Files of one training run.
 
     ``config.yml`` (resolved), ``run.json`` (command, version, commit, seed, machine), ``log.txt``, ``epochs.jsonl`` (a
-    line an epoch), the same as ``results.csv`` and ``curves.png``, ``tensorboard/``, ``last.pth``, ``best.pth``.
-
-    Args:
-        path: the folder; made if it is not there.
-        cfg: the resolved config.
-        is_writer: whether this process writes; of several, one does, and the others' calls do nothing.
+    line an epoch), the same as ``results.csv`` and ``curves.png``, ``tensorboard/``, ``last.pth``, ``best.pth``. Of
+    several processes one ``is_writer``; the others' calls do nothing.
     """
 
     def __init__(self, path: Path, cfg: Mapping[str, Any], is_writer: bool = True):
@@ -39,11 +35,7 @@ class RunFolder:
         self._writer: Any = None
 
     def checkpoint(self, is_wanted: bool) -> dict[str, Any] | None:
-        """The run's last checkpoint, to resume from; None for a new run.
-
-        Raises:
-            ValueError: there is one, though a new run is wanted.
-        """
+        """The run's last checkpoint, to resume from; None for a new run. One that is not wanted is a ValueError."""
         if not self.last.exists():
             return None
         if not is_wanted:
@@ -94,10 +86,6 @@ class RunFolder:
         """What was logged, one entry per epoch."""
         file = self.path / "epochs.jsonl"
         return [json.loads(line) for line in file.read_text("utf-8").splitlines()] if file.exists() else []
-
-    def last_epoch(self) -> int:
-        """The last epoch that was logged; 0: none."""
-        return max((line["epoch"] for line in self.epochs()), default=0)
 
     def log_epoch(self, values: Mapping[str, Any]) -> None:
         """Appends a line to epochs.jsonl, rewrites results.csv, and sends the numbers to TensorBoard."""

@@ -23,22 +23,14 @@ CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 class Position(NamedTuple):
-    """How far a run has come.
+    """How far a run has come."""
 
-    Attributes:
-        epoch, step: the next ones, from 0; ``step`` counts within the epoch.
-        steps: number of all steps so far.
-        seconds: of training by ``train.clock``, without evaluations.
-        best: highest AP so far.
-        best_epoch: epochs done when it was reached; 0: not evaluated yet.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    steps: int = 0
-    seconds: float = 0.0
-    best: float = -1.0
-    best_epoch: int = 0
+    epoch: int = 0  # the next one, from 0
+    step: int = 0  # the next one, from 0 within the epoch
+    steps: int = 0  # number of all steps so far
+    seconds: float = 0.0  # of training by ``train.clock``, without evaluations
+    best: float = -1.0  # highest AP so far
+    best_epoch: int = 0  # epochs done when it was reached; 0: not evaluated yet
 
 
 class Trainer:
@@ -47,23 +39,16 @@ class Trainer:
     What a step computes depends only on the seed, the epoch and the step. So a run that was stopped or killed and
     then resumed ends with the same weights, to the bit, as one that was not, on the same machine with the same
     number of threads and processes. A step's losses are read while the next one runs: a GPU never waits for the loop.
-
-    Args:
-        learner: takes the steps.
-        loader: yields Batches; ``set_epoch(epoch, start)`` chooses where it begins.
-        settings: the ``train`` section of the config.
-        run: the folder.
-        about: further content of each checkpoint, such as class names; plain values.
-        evaluate: model -> {"AP": ..., ...}, called after an epoch.
     """
 
     def __init__(
         self,
         learner: Learner,
-        loader: Any,
-        settings: Mapping[str, Any],
+        loader: Any,  # yields Batches; set_epoch(epoch, start) chooses where it begins
+        settings: Mapping[str, Any],  # the train section of the config
         run: RunFolder,
-        about: Mapping[str, Any],
+        about: Mapping[str, Any],  # further content of each checkpoint, such as class names; plain values
+        # model -> {"AP": ..., ...}, called after an epoch
         evaluate: Callable[[torch.nn.Module], Mapping[str, float | None]] | None = None,
     ):
         self.learner, self.loader, self.settings, self.run = learner, loader, settings, run
@@ -89,21 +74,22 @@ class Trainer:
         if self.learner.device.type == "cuda" and "cuda" in checkpoint["rng"]:
             torch.cuda.set_rng_state(checkpoint["rng"]["cuda"], self.learner.device)
         self.position, self._sums = Position(**checkpoint["position"]), dict(checkpoint["sums"])
-        is_logged = self.run.last_epoch() >= self.position.epoch
-        self._values = None if is_logged else checkpoint["values"]
+        last_logged = max((line["epoch"] for line in self.run.epochs()), default=0)
+        self._values = None if last_logged >= self.position.epoch else checkpoint["values"]
         log.info("resumed epoch %d step %d", self.position.epoch + 1, self.position.step)
 
     def train(self) -> None:
         """Trains the rest of the run; evaluates and saves in between.
 
-        Raises:
-            Stopped: by SIGTERM or Ctrl-C; the state is saved. FloatingPointError: the loss is not finite.
+        Raises Stopped, by SIGTERM or Ctrl-C, when the state is saved, and FloatingPointError if a loss is not finite.
         """
         with self.stop:
             try:
                 self._train()
             except Stopped as stop:
-                raise Stopped(stop.number, self._stop_message()) from None
+                place = f"epoch {self.position.epoch + 1} after step {self.position.step} of {self.steps}"
+                saved = f"stopped in {place}; {self.run.last} is saved: go on with --resume"
+                raise Stopped(stop.number, saved) from None
         self.run.close()
 
     def _train(self) -> None:
@@ -178,12 +164,6 @@ class Trainer:
         means = {name: value / num_summed for name, value in self._sums.items()}
         speed = images / (time.perf_counter() - wall)
         return {**means, "lr": rate, "images_per_s": speed, "seconds": self.position.seconds}
-
-    def _stop_message(self) -> str:
-        return (
-            f"stopped in epoch {self.position.epoch + 1} after step {self.position.step} of {self.steps}; "
-            f"{self.run.last} is saved: go on with --resume"
-        )
 
     def _read_pending(self, bar: Any) -> None:
         """Waits for the losses of the previous step, adds them up and shows them; raises if they are not finite."""

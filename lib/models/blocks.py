@@ -22,14 +22,7 @@ def activation(name: str | None) -> nn.Module:
 
 
 class Conv(nn.Module):
-    """Convolution, then BatchNorm unless ``norm`` is off, then the activation.
-
-    Args:
-        kernel: side, or (height, width).
-        padding: pixels on each side; by default what keeps the map's size at stride 1.
-        same: pads as TensorFlow does instead; see SameConv2d.
-        bias: whether the convolution has one; by default if there is no BatchNorm.
-    """
+    """Convolution, then BatchNorm unless ``norm`` is off, then the activation."""
 
     def __init__(
         self,
@@ -37,13 +30,13 @@ class Conv(nn.Module):
         out_channels: int,
         stride: int = 1,
         *,
-        kernel: int | tuple[int, int] = 3,
+        kernel: int | tuple[int, int] = 3,  # side, or (height, width)
         groups: int = 1,
         dilation: int = 1,
-        padding: int | None = None,
-        same: bool = False,
+        padding: int | None = None,  # pixels on each side; None: what keeps the map's size at stride 1
+        same: bool = False,  # pads as TensorFlow does instead; see SameConv2d
         norm: bool = True,
-        bias: bool | None = None,
+        bias: bool | None = None,  # whether the convolution has one; None: if there is no BatchNorm
         act: str | None = "relu",
     ):
         super().__init__()
@@ -68,9 +61,8 @@ class Conv(nn.Module):
 class Chain(nn.Module):
     """Named stages, each run on the output of the one before; a tap can be any of them (``13.expand``).
 
-    Attributes:
-        residual: whether the input is added to the output. The table says so, not the stride: a row whose stride
-            is taken out must compute what it computed before, only denser.
+    With ``residual`` the input is added to the output. The table says so, not the stride: a row whose stride is
+    taken out must compute what it computed before, only denser.
     """
 
     residual = False
@@ -95,12 +87,7 @@ class Chain(nn.Module):
 
 
 class MaxPool(nn.Module):
-    """Max pooling. An even kernel at stride 1 becomes the identity, because no padding keeps the map's size then.
-
-    Args:
-        ceil: whether a last, incomplete window counts.
-        padding: pixels on each side; by default what keeps the map's size at stride 1, less at others.
-    """
+    """Max pooling. An even kernel at stride 1 becomes the identity, because no padding keeps the map's size then."""
 
     def __init__(
         self,
@@ -109,8 +96,8 @@ class MaxPool(nn.Module):
         stride: int = 2,
         *,
         kernel: int = 2,
-        ceil: bool = False,
-        padding: int | None = None,
+        ceil: bool = False,  # whether a last, incomplete window counts
+        padding: int | None = None,  # pixels on each side; None: what keeps the map's size at stride 1, less at others
     ):
         super().__init__()
         assert in_channels == out_channels, f"a pool keeps its channels, got {in_channels} -> {out_channels}"
@@ -127,11 +114,7 @@ class MaxPool(nn.Module):
 class SqueezeExcite(nn.Module):
     """Scales each channel by a gate computed from the map's average (Hu et al. 2018, section 3).
 
-    Args:
-        channels: of the map.
-        squeezed: of the hidden layer.
-        act: the hidden layer's activation.
-        gate: ``sigmoid`` or ``hard_sigmoid``.
+    The hidden layer has ``squeezed`` channels and the activation ``act``; ``gate`` is a name of GATES.
     """
 
     def __init__(self, channels: int, squeezed: int, act: str = "relu", gate: str = "hard_sigmoid"):

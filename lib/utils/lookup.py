@@ -18,8 +18,7 @@ def suggest(name: Any, choices: Iterable[str]) -> str:
 def lookup(choices: Mapping[Any, Any] | Sequence[str], name: Any, where: str) -> Any:
     """The entry of ``choices`` called ``name``; of a plain list of names, the name itself.
 
-    Raises:
-        ValueError: there is none; the message names ``where``, the choices and the nearest of them.
+    If there is none, a ValueError names ``where``, the choices and the nearest of them.
     """
     if name in choices:
         return choices[name] if isinstance(choices, Mapping) else name
@@ -49,10 +48,8 @@ def accepts(value: Any, hint: Any) -> bool:
 def check_arguments(function: Any, options: Mapping[str, Any], where: str) -> None:
     """Checks that ``options``, as read from YAML, are keyword arguments of a function or class, of the annotated types.
 
-    What the builder passes itself is positional-only there (before the ``/`` of the signature).
-
-    Raises:
-        ValueError: an unknown or missing key. TypeError: a value of another type. Both name the config key ``where``.
+    What the builder passes itself is positional-only there (before the ``/`` of the signature). An unknown or missing
+    key is a ValueError, a value of another type a TypeError; both name the config key ``where``.
     """
     signature = inspect.signature(function, eval_str=True).parameters
     parameters = {name: p for name, p in signature.items() if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
@@ -72,11 +69,8 @@ def check_arguments(function: Any, options: Mapping[str, Any], where: str) -> No
 def prepare(choices: Mapping[str, Any], part: Any, where: str) -> functools.partial:
     """The function of ``choices`` that a part of the config names, with the part's options as its arguments.
 
-    Args:
-        part: ``{"type": name, option: value, ...}``, the value of the config key ``where``.
-
-    Raises:
-        ValueError, TypeError: the part names no entry, or its options do not fit that entry.
+    ``part`` is ``{"type": name, option: value, ...}``, the value of the config key ``where``. A part that names no
+    entry, or whose options do not fit the entry, is a ValueError or TypeError.
     """
     if not isinstance(part, Mapping):
         such_as = {"type": next(iter(choices))}

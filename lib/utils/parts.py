@@ -17,15 +17,9 @@ def _is_same(step: str, wanted: str) -> bool:
 
 
 def names_in(names: Iterable[str], parts: Sequence[str] | None, where: str) -> set[str]:
-    """Those of the names that lie in any of the parts.
+    """Those of the names, of parameters or modules, that lie in any of the parts; None: in no part.
 
-    Args:
-        names: of parameters or modules.
-        parts: None: none.
-        where: the config key of the parts, for the message.
-
-    Raises:
-        ValueError: a part holds none of the names.
+    A part that holds none of them is a ValueError, which names ``where``, the config key of the parts.
     """
     names, chosen = list(names), set()
     for part in map(str, parts or ()):

@@ -36,14 +36,10 @@ def read_yaml(text: str, where: str) -> Any:
 
 
 def read_with_bases(path: Path, merge: Callable[[Mapping, Mapping], dict], above: tuple[Path, ...] = ()) -> dict:
-    """The mapping of a YAML file, merged over that of the file that its ``_base_`` names, if it names one.
+    """The mapping of a YAML file, by ``merge(base, update)`` over that of the file that its ``_base_`` names, if any.
 
-    Args:
-        path: absolute. A ``_base_`` is relative to the file that names it; ``above`` are the files that led here.
-        merge: (base, update) -> both in one.
-
-    Raises:
-        FileNotFoundError, ValueError: naming the file and what is wrong with it.
+    ``path`` is absolute; a ``_base_`` is relative to the file that names it; ``above`` are the files that led here.
+    Errors (FileNotFoundError, ValueError, TypeError) name the file and what is wrong with it.
     """
     if path in above:
         raise ValueError(f"_base_ must not lead back to itself; got {' -> '.join(map(str, (*above, path)))}")

@@ -12,8 +12,11 @@ from lib.inference.network import fold_norms
 from lib.models.backbones import BACKBONES
 from lib.models.backbones.base import Backbone, with_strides
 from lib.models.dual_path import SeparateNorms
-from lib.models.norm import norms_of
 from lib.models.taps import Tap
+
+
+def norms_of(model):
+    return [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
 
 
 def trained_dual(norm):

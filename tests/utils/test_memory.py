@@ -6,13 +6,13 @@ import sys
 
 import pytest
 
-from lib.utils.memory import keep_memory
+from lib.utils.runtime import keep_memory
 
 # page faults of ten rounds that take and free 32 MB, and the setting's own answer
 SCRIPT = """
 import resource, sys
 import torch
-from lib.utils.memory import keep_memory
+from lib.utils.runtime import keep_memory
 done = keep_memory() if sys.argv[1] == "keep" else False
 for _ in range(10):
     torch.ones(8 << 20).sum()

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lib.utils.precision import fast_precision
+from lib.utils.runtime import fast_precision
 
 
 @pytest.mark.parametrize(

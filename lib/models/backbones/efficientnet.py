@@ -27,11 +27,8 @@ def efficientnet(size: Size = "b0", width: float = 1.0, same_padding: bool = Fal
     """Row 0 is a full convolution, then 16, 23, 23 or 26 inverted residuals with squeeze-and-excite.
 
     The last rows of strides 8, 16 and 32: of ``b0`` 5, 11 and 16, ``b1`` 8, 16 and 23, ``b2`` the same, ``b3``
-    8, 18 and 26.
-
-    Args:
-        width: channel multiplier on top of the size's.
-        same_padding: pads as TensorFlow does, for weights that were trained so.
+    8, 18 and 26. ``width`` multiplies the channels on top of the size's factor; ``same_padding`` pads as TensorFlow
+    does, for weights that were trained so.
     """
     wider, deeper = FACTORS[size]
     repeats = [math.ceil(stage[2] * deeper) for stage in STAGES]
@@ -44,11 +41,8 @@ def efficientnet_lite(size: LiteSize = "lite0", width: float = 1.0, same_padding
 
     Row 0 is a full convolution, then come 16, 21, 21, 24 or 30 inverted residuals: the size neither widens the
     first convolution nor repeats the first and the last stage. The last rows of strides 8, 16 and 32: of ``lite0``
-    5, 11 and 16, ``lite1`` and ``lite2`` 7, 15 and 21, ``lite3`` 7, 17 and 24, ``lite4`` 9, 21 and 30.
-
-    Args:
-        width: channel multiplier on top of the size's.
-        same_padding: pads as TensorFlow does, which every public weight file expects.
+    5, 11 and 16, ``lite1`` and ``lite2`` 7, 15 and 21, ``lite3`` 7, 17 and 24, ``lite4`` 9, 21 and 30. Every public
+    weight file expects ``same_padding``; options as of ``efficientnet``.
     """
     wider, deeper = FACTORS[size]
     repeats = [stage[2] for stage in STAGES]
@@ -58,26 +52,16 @@ def efficientnet_lite(size: LiteSize = "lite0", width: float = 1.0, same_padding
 
 
 def _rows(stem: int, wider: float, repeats: Sequence[int], shared: Mapping[str, Any], squeezes: bool) -> Table:
-    """A convolution of ``stem`` channels, then STAGES.
-
-    Args:
-        wider: channel multiplier of the stages.
-        repeats: rows of each stage.
-        shared: options of every row.
-        squeezes: whether the rows of stages have a squeeze-and-excite part.
+    """A convolution of ``stem`` channels, then STAGES, ``wider`` times as wide, of ``repeats`` rows each; ``shared``
+    are options of every row.
     """
     rows, channels = [Layer(Conv, stem, 2, shared)], stem
     for (expansion, base, _, first_stride, kernel), count in zip(STAGES, repeats, strict=True):
         out_channels = scale_channels(base, wider)
         for repeat in range(count):
             stride = first_stride if repeat == 0 else 1
-            options = {
-                "hidden": channels * expansion,
-                "expand": expansion > 1,
-                "kernel": kernel,
-                "residual": stride == 1 and channels == out_channels,
-                **shared,
-            }
+            options: dict[str, Any] = {"hidden": channels * expansion, "expand": expansion > 1, "kernel": kernel}
+            options |= {"residual": stride == 1 and channels == out_channels, **shared}
             if squeezes:
                 options |= {"squeeze": max(1, channels // 4), "squeeze_act": shared["act"], "gate": "sigmoid"}
             rows.append(Layer(InvertedResidual, out_channels, stride, options))
