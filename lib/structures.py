@@ -14,21 +14,14 @@ IGNORE = -1  # label of a region where neither an object nor its absence may be 
 
 
 class Layer(NamedTuple):
-    """A picture that has its place on a sample's canvas, but is not drawn there yet.
+    """A picture that has its place on a sample's canvas, but is not drawn there yet."""
 
-    Attributes:
-        image: (H, W, 3) uint8 BGR, or a ``StoredImage`` (lib/data/image.py), which is decoded when it is drawn.
-        matrix: (2, 3) float64, map from pixels of ``image`` to pixels of the canvas.
-        content: (left, top, right, bottom) of what is shown, in pixels of the canvas.
-        opacity: 0 .. 1, over the layers below.
-        frame: (left, top, right, bottom) on the canvas, at which the picture starts to fade in towards its inside;
-            None: it does not fade.
-    """
-
-    image: Any
-    matrix: np.ndarray
-    content: tuple[float, float, float, float]
-    opacity: float = 1.0
+    image: Any  # (H, W, 3) uint8 BGR, or a ``StoredImage`` (lib/data/image.py), which is decoded when it is drawn
+    matrix: np.ndarray  # (2, 3) float64, map from pixels of ``image`` to pixels of the canvas
+    content: tuple[float, float, float, float]  # (left, top, right, bottom) of what is shown, in pixels of the canvas
+    opacity: float = 1.0  # 0 .. 1, over the layers below
+    # (left, top, right, bottom) on the canvas, at which the picture starts to fade in towards its inside; None: it does
+    # not fade
     frame: tuple[float, float, float, float] | None = None
 
 
@@ -37,38 +30,25 @@ class Sample(NamedTuple):
 
     Geometric transforms move the boxes at once and leave the pixels alone: ``layers`` and ``canvas`` note where the
     pixels of one or several images belong, until ``resize`` resamples each image once.
-
-    Attributes:
-        image: (H, W, 3) uint8, BGR; while anything is pending, that of the file, which may be a ``StoredImage``.
-        boxes: (G, 4) float32 xyxy in pixels of the canvas; of ``image`` where nothing is pending.
-        labels: (G,) int64, 1 .. K-1, or IGNORE.
-        image_id: the data set's id of the image.
-        size: (height, width) of the image as it was read from the file.
-        canvas: (height, width) of the pending canvas, which may be fractional; None: nothing is pending.
-        layers: what is pending, from the bottom up.
-        content: (left, top, right, bottom) of what is not fill, in pixels of ``image``; None: all of it.
     """
 
-    image: Any
-    boxes: np.ndarray
-    labels: np.ndarray
-    image_id: int
-    size: tuple[int, int]
+    image: Any  # (H, W, 3) uint8, BGR; while anything is pending, that of the file, which may be a ``StoredImage``
+    boxes: np.ndarray  # (G, 4) float32 xyxy in pixels of the canvas; of ``image`` where nothing is pending
+    labels: np.ndarray  # (G,) int64, 1 .. K-1, or IGNORE
+    image_id: int  # the data set's id of the image
+    size: tuple[int, int]  # (height, width) of the image as it was read from the file
+    # (height, width) of the pending canvas, which may be fractional; None: nothing is pending
     canvas: tuple[float, float] | None = None
-    layers: tuple[Layer, ...] = ()
+    layers: tuple[Layer, ...] = ()  # what is pending, from the bottom up
+    # (left, top, right, bottom) of what is not fill, in pixels of ``image``; None: all of it
     content: tuple[int, int, int, int] | None = None
 
 
 class Target(NamedTuple):
-    """The ground truth of a batch, padded to the image with the most boxes.
+    """The ground truth of a batch, padded to the image with the most boxes."""
 
-    Attributes:
-        boxes: (B, G, 4) float32 xyxy in pixels of the network's input; zeros where padded.
-        labels: (B, G) int64, 1 .. K-1, IGNORE, or BACKGROUND where padded.
-    """
-
-    boxes: torch.Tensor
-    labels: torch.Tensor
+    boxes: torch.Tensor  # (B, G, 4) float32 xyxy in pixels of the network's input; zeros where padded
+    labels: torch.Tensor  # (B, G) int64, 1 .. K-1, IGNORE, or BACKGROUND where padded
 
     def to(self, device: torch.device | str) -> "Target":
         """The same target on another device."""
@@ -76,46 +56,26 @@ class Target(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What the loader yields.
+    """What the loader yields."""
 
-    Attributes:
-        images: (B, 3, H, W) uint8 in the channel order of the config; the model's normalizer makes it float.
-        target: the padded ground truth.
-        image_ids: (B,) int64.
-        sizes: (B, 2) int64, (height, width) of each original image.
-    """
-
-    images: torch.Tensor
-    target: Target
-    image_ids: torch.Tensor
-    sizes: torch.Tensor
+    images: torch.Tensor  # (B, 3, H, W) uint8 in the channel order of the config; the model's normalizer makes it float
+    target: Target  # the padded ground truth
+    image_ids: torch.Tensor  # (B,) int64
+    sizes: torch.Tensor  # (B, 2) int64, (height, width) of each original image
 
 
 class Predictions(NamedTuple):
-    """Raw output of a detector: the same type in training and in evaluation.
+    """Raw output of a detector: the same type in training and in evaluation."""
 
-    Attributes:
-        logits: (B, P, K) class scores before softmax or sigmoid.
-        deltas: (B, P, 4) box offsets in the coder's units.
-        priors: (P, 4) float32 xyxy in pixels of the network's input.
-        image_size: (height, width) of the network's input.
-    """
-
-    logits: torch.Tensor
-    deltas: torch.Tensor
-    priors: torch.Tensor
-    image_size: tuple[int, int]
+    logits: torch.Tensor  # (B, P, K) class scores before softmax or sigmoid
+    deltas: torch.Tensor  # (B, P, 4) box offsets in the coder's units
+    priors: torch.Tensor  # (P, 4) float32 xyxy in pixels of the network's input
+    image_size: tuple[int, int]  # (height, width) of the network's input
 
 
 class Detections(NamedTuple):
-    """The objects found in one image, by falling score.
+    """The objects found in one image, by falling score."""
 
-    Attributes:
-        boxes: (D, 4) float32 xyxy in pixels of the original image.
-        scores: (D,) float32 in 0 .. 1.
-        labels: (D,) int64, 1 .. K-1.
-    """
-
-    boxes: torch.Tensor
-    scores: torch.Tensor
-    labels: torch.Tensor
+    boxes: torch.Tensor  # (D, 4) float32 xyxy in pixels of the original image
+    scores: torch.Tensor  # (D,) float32 in 0 .. 1
+    labels: torch.Tensor  # (D,) int64, 1 .. K-1

@@ -16,23 +16,16 @@ Detect = Callable[[Iterable[np.ndarray]], Iterator[Detections]]
 
 
 class Tiles(NamedTuple):
-    """How an image is tiled, and how the detections of the tiles are merged.
+    """How an image is tiled, and how the detections of the tiles are merged."""
 
-    Attributes:
-        size: side of a tile in pixels of the image.
-        overlap: of neighboring tiles, at least, as a share of the side. Objects up to this size are whole in
-            some tile.
-        merge: of the boxes of a class from several windows that overlap, ``nms`` keeps the best one;
-            ``fusion`` takes their mean by score, and the frame around them where each of them is cut.
-        threshold: 0 .. 1, intersection over the smaller box, above which two boxes are one object's.
-        whole: whether the whole image is one of the windows, for objects that no tile shows whole.
-    """
-
-    size: int
+    size: int  # side of a tile in pixels of the image
+    # of neighboring tiles, at least, as a share of the side. Objects up to this size are whole in some tile
     overlap: float = 0.25
+    # of the boxes of a class from several windows that overlap, ``nms`` keeps the best one; ``fusion`` takes their mean
+    # by score, and the frame around them where each of them is cut
     merge: Literal["nms", "fusion"] = "nms"
-    threshold: float = 0.5
-    whole: bool = True
+    threshold: float = 0.5  # 0 .. 1, intersection over the smaller box, above which two boxes are one object's
+    whole: bool = True  # whether the whole image is one of the windows, for objects that no tile shows whole
 
 
 class _WindowDetections(NamedTuple):

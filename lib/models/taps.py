@@ -13,18 +13,12 @@ class Tap:
     """The output of a row, or of a stage inside it; with ``joined``, several maps joined along the channels.
 
     As text: ``13``, ``13.expand``, ``coarse.13``, and ``13+coarse.11`` for joined maps.
-
-    Attributes:
-        row: of the backbone's table.
-        stage: of the row's block, such as ``expand``; empty: the whole row.
-        is_coarse: whether the map is one of the coarse path.
-        joined: the maps that follow this one along the channels.
     """
 
-    row: int
-    stage: str = ""
-    is_coarse: bool = False
-    joined: tuple["Tap", ...] = ()
+    row: int  # of the backbone's table
+    stage: str = ""  # of the row's block, such as ``expand``; empty: the whole row
+    is_coarse: bool = False  # whether the map is one of the coarse path
+    joined: tuple["Tap", ...] = ()  # the maps that follow this one along the channels
 
     @property
     def parts(self) -> tuple["Tap", ...]:

@@ -14,24 +14,17 @@ SUPPRESSIONS = dict.fromkeys(("nms", "soft", "fusion"))
 
 
 class Selection(NamedTuple):
-    """Which boxes become detections, and how many.
+    """Which boxes become detections, and how many."""
 
-    Attributes:
-        score_threshold: 0 .. 1; a detection's score is greater.
-        iou_threshold: 0 .. 1; boxes of a class whose IoU is greater are taken for one object.
-        max_candidates: best scores of a class and image that take part.
-        max_detections: D, best detections of an image that come out.
-        suppression: what becomes of the boxes of one object. ``nms``: the best stays; ``soft``: all stay, with
-            lowered scores (Soft-NMS); ``fusion``: their mean, weighted by score, with the score of the best.
-        soft_sigma: of ``soft``: width of the Gaussian by which scores are lowered, whatever the threshold; None:
-            they are lowered linearly, above ``iou_threshold``.
-    """
-
-    score_threshold: float = 0.01
-    iou_threshold: float = 0.45
-    max_candidates: int = 400
-    max_detections: int = 100
+    score_threshold: float = 0.01  # 0 .. 1; a detection's score is greater
+    iou_threshold: float = 0.45  # 0 .. 1; boxes of a class whose IoU is greater are taken for one object
+    max_candidates: int = 400  # best scores of a class and image that take part
+    max_detections: int = 100  # D, best detections of an image that come out
+    # what becomes of the boxes of one object. ``nms``: the best stays; ``soft``: all stay, with lowered scores (Soft-
+    # NMS); ``fusion``: their mean, weighted by score, with the score of the best
     suppression: str = "nms"
+    # of ``soft``: width of the Gaussian by which scores are lowered, whatever the threshold; None: they are lowered
+    # linearly, above ``iou_threshold``
     soft_sigma: float | None = None
 
 
@@ -50,19 +43,12 @@ def check_selection(selection: Selection) -> None:
 
 
 class PaddedDetections(NamedTuple, Generic[Values]):
-    """The detections of a batch in fixed shapes, each image's by falling score.
+    """The detections of a batch in fixed shapes, each image's by falling score."""
 
-    Attributes:
-        boxes: (B, D, 4) float32, in the frame of the input; zeros where padded.
-        scores: (B, D) float32; 0 where padded.
-        labels: (B, D) int64, the column of the score; -1 where padded.
-        counts: (B,) int64, how many of the D are detections.
-    """
-
-    boxes: Values
-    scores: Values
-    labels: Values
-    counts: Values
+    boxes: Values  # (B, D, 4) float32, in the frame of the input; zeros where padded
+    scores: Values  # (B, D) float32; 0 where padded
+    labels: Values  # (B, D) int64, the column of the score; -1 where padded
+    counts: Values  # (B,) int64, how many of the D are detections
 
 
 def empty_detections(boxes: torch.Tensor, max_detections: int) -> PaddedDetections[torch.Tensor]:

@@ -12,19 +12,12 @@ from lib.utils.lookup import lookup
 
 
 class Layer(NamedTuple):
-    """One row of a backbone's table.
+    """One row of a backbone's table."""
 
-    Attributes:
-        block: class or function called as ``block(in_channels, channels, stride, **options)``.
-        channels: output channels; None: those of the row before, as in a pool.
-        stride: of this row alone.
-        options: further keyword arguments of the block.
-    """
-
-    block: Callable[..., nn.Module]
-    channels: int | None
-    stride: int = 1
-    options: Mapping[str, Any] = {}
+    block: Callable[..., nn.Module]  # class or function called as ``block(in_channels, channels, stride, **options)``
+    channels: int | None  # output channels; None: those of the row before, as in a pool
+    stride: int = 1  # of this row alone
+    options: Mapping[str, Any] = {}  # further keyword arguments of the block
 
 
 Table = tuple[Layer, ...]
