@@ -20,8 +20,8 @@ class Selection(NamedTuple):
     iou_threshold: float = 0.45  # 0 .. 1; boxes of a class whose IoU is greater are taken for one object
     max_candidates: int = 400  # best scores of a class and image that take part
     max_detections: int = 100  # D, best detections of an image that come out
-    # what becomes of the boxes of one object. ``nms``: the best stays; ``soft``: all stay, with lowered scores (Soft-
-    # NMS); ``fusion``: their mean, weighted by score, with the score of the best
+    # what becomes of the boxes of one object. ``nms``: the best stays; ``soft``: all stay, with lowered scores, by
+    # Soft-NMS; ``fusion``: their mean, weighted by score, with the score of the best
     suppression: str = "nms"
     # of ``soft``: width of the Gaussian by which scores are lowered, whatever the threshold; None: they are lowered
     # linearly, above ``iou_threshold``
