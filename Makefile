@@ -31,7 +31,7 @@ study: kernels  ## train a grid of detectors, judge by intervals what stride sur
 test: kernels  ## all tests, on all cores
 	$(PYTEST)
 
-check: kernels  ## before a commit: lint, and the tests that are not slow, side by side (under 100 s on 2 cores)
+check: kernels  ## before a commit: lint, and the tests that are not slow, side by side (85 s on 2 cores; 110 s at first)
 	@$(MAKE) --no-print-directory --jobs=3 style types quick
 
 quick: kernels
