@@ -79,6 +79,13 @@ def test_large_times_have_no_exponent():
     assert str(Spread(123456.7, 999.6, 0.0123456)) == "123,457 (1,000 to 0.0123)"
 
 
+def test_ours_is_not_compared_with_itself_since_a_peer_may_give_another_form(tmp_path):
+    case = Case("one", {"ours": lambda: 1, "peer": lambda: {"x": 1}}, lambda ours, theirs: ours == theirs["x"])
+    run_cases([case], 0, CPU, tmp_path / "out.json", least=1)
+    figures = json.loads((tmp_path / "out.json").read_text())["cases"]["one"]
+    assert [figures[side]["same"] for side in ("ours", "peer")] == [True, True]
+
+
 def test_cases_are_compared_and_written(tmp_path, capsys):
     sides = {"ours": lambda: 1, "theirs": lambda: 1, "wrong": lambda: 2, "not installed": None}
     cases = [Case("one", sides, lambda ours, theirs: ours == theirs), Case("two", {"ours": lambda: None}, images=4)]
