@@ -1,6 +1,8 @@
 """A data set and a model small enough to train in a test."""
 
+import contextlib
 import importlib.util
+import itertools
 import json
 from pathlib import Path
 from types import ModuleType
@@ -9,6 +11,7 @@ import pytest
 
 from lib.data.synthetic.dataset import generate
 from lib.engine import run as run_module
+from lib.engine.learner import Learner
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -94,3 +97,23 @@ def train(experiment, monkeypatch):
 def test():
     """Runs test.py with the given arguments."""
     return lambda *arguments: load_script("test").main(list(arguments))
+
+
+@pytest.fixture
+def interrupted(monkeypatch):
+    """A context whose training is interrupted after some steps."""
+
+    @contextlib.contextmanager
+    def after(steps_before):
+        original, count = Learner.step, itertools.count()
+
+        def step(self, *arguments):
+            if next(count) == steps_before:
+                raise KeyboardInterrupt
+            return original(self, *arguments)
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(Learner, "step", step)
+            yield
+
+    return after

@@ -80,21 +80,12 @@ def test_parts_that_are_none_are_refused(changed, override, message):
         changed(override)
 
 
-def test_a_run_with_frozen_rows_resumes_to_the_bit(train, monkeypatch):
+def test_a_run_with_frozen_rows_resumes_to_the_bit(train, interrupted):
     options = ("train.eval_every=0", "train.frozen=[backbone.layers.0-2]", "train.frozen_norms=[backbone]")
     options = (*options, "train.ema=0.9", "train.save_every_steps=1")
     whole = read_checkpoint(train("run.name=whole", *options) / "last.pth")
-    original, count = Learner.step, iter(range(100))
-
-    def interrupted(self, *arguments):
-        if next(count) == 2:
-            raise KeyboardInterrupt
-        return original(self, *arguments)
-
-    monkeypatch.setattr(Learner, "step", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted(2):
         train(*options)
-    monkeypatch.setattr(Learner, "step", original)
     resumed = read_checkpoint(train("--resume", *options) / "last.pth")
     for part in ("model", "raw_model"):
         for name, value in whole[part].items():
