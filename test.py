@@ -10,13 +10,13 @@ torchrun --nproc_per_node=4 test.py --checkpoint=...
 import argparse
 from pathlib import Path
 
-from lib.build import build_dataset, build_detector
-from lib.checkpoint import is_ours, load_weights, read_checkpoint, read_run
+from lib.build import build_dataset
 from lib.config import load_config
 from lib.engine.distributed import processes
-from lib.engine.evaluate import Evaluation
+from lib.engine.evaluate import evaluate
 from lib.evaluation.evaluator import Evaluator
-from lib.inference import Predictor, evaluate_predictor, parse_tiles
+from lib.inference import Predictor, parse_tiles
+from lib.inference.model_file import load_detector
 from lib.utils.files import write_json
 from lib.utils.log import setup_logging
 from lib.utils.runtime import parse_with_overrides, readable_errors, script_parser, set_threads
@@ -38,32 +38,23 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def detect(args: argparse.Namespace) -> Evaluator | None:
     """The model's detections in the data set; under torchrun the first process has those of all, the others None."""
-    content = read_checkpoint(args.checkpoint)
-    cfg = load_config(args.cfg or read_run(args.checkpoint)["config"], args.overrides)
-    set_threads(cfg.run.threads)
-    dataset = build_dataset(cfg, "val", content["classes"] if is_ours(content) else None)
-    cfg.data.classes = list(dataset.classes)
-    model = build_detector(cfg)
-    load_weights(model, args.checkpoint)
-    with processes(cfg.run.device) as (world, device):
-        evaluator = Evaluation(cfg, dataset, device, world)(model.to(device))
-    return evaluator if world.is_writer else None
-
-
-def detect_as_deployed(args: argparse.Namespace) -> Evaluator:
-    """The detections that ``Predictor`` makes: with tiles, exported models, other backends and precisions."""
+    is_exported = args.checkpoint.endswith(".onnx")
+    model = args.checkpoint if is_exported else load_detector(args.checkpoint, args.cfg, args.overrides)
+    run = (load_config(None, args.overrides) if is_exported else model.cfg).run
+    set_threads(run.threads)
     options = {"backend": args.backend, "dtype": args.dtype, "tiles": parse_tiles(args.tiles)}
-    predictor = Predictor(args.checkpoint, cfg=args.cfg, overrides=args.overrides, **options)
-    set_threads(predictor.cfg.run.threads)
-    return evaluate_predictor(predictor, build_dataset(predictor.cfg, "val", predictor.classes))
+    with processes(run.device) as (world, device):
+        predictor = Predictor(model, device, overrides=args.overrides, **options)
+        predictor.batch_size = predictor.cfg.evaluation.batch_size
+        evaluator = evaluate(predictor, build_dataset(predictor.cfg, "val"), world)
+    return evaluator if world.is_writer else None
 
 
 def main(argv: list[str] | None = None) -> None:
     """Tests one detector."""
     args = parse(argv)
     setup_logging()
-    how = (args.checkpoint.endswith(".onnx"), args.backend, args.dtype, args.tiles)
-    evaluator = detect(args) if how == (False, "torch", "float32", None) else detect_as_deployed(args)
+    evaluator = detect(args)
     if evaluator is None:
         return
     result = evaluator.evaluate()

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from lib.checkpoint import load_weights
+from lib.data.augment.geometric import Resize
 from lib.data.augment.presets import Compose, build_transform
 from lib.data.dataset import CocoDataset
 from lib.data.formats.layouts import LAYOUTS, open_layout
@@ -17,7 +18,7 @@ from lib.data.sampler import aspect_groups, times_of_small
 from lib.evaluation.protocols import Protocol, make_protocol
 from lib.models.backbones import BACKBONES
 from lib.models.backbones.base import Backbone, with_strides
-from lib.models.cost import map_sizes
+from lib.models.cost import largest_stride, map_sizes
 from lib.models.detector import Detector, Normalizer
 from lib.models.dual_path import make_dual_path
 from lib.models.head import PREDICTORS, MultiBoxHead
@@ -62,10 +63,19 @@ def num_classes(cfg: Mapping[str, Any]) -> int:
 
 
 def input_size(cfg: Mapping[str, Any]) -> tuple[int, int]:
-    """(height, width) of the network's input."""
-    size = cfg["input"]["size"]
+    """(height, width) of the network's input in training."""
+    return _size(cfg, "size")
+
+
+def testing_size(cfg: Mapping[str, Any]) -> tuple[int, int]:
+    """(height, width) of the network's input in testing; where images keep their size, of the largest."""
+    return _size(cfg, "size" if cfg["input"]["test_size"] is None else "test_size")
+
+
+def _size(cfg: Mapping[str, Any], key: str) -> tuple[int, int]:
+    size = cfg["input"][key]
     if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
-        raise ValueError(f"input.size must be [height, width] in pixels, such as [300, 300]; got {size}")
+        raise ValueError(f"input.{key} must be [height, width] in pixels, such as [300, 300]; got {size}")
     return size[0], size[1]
 
 
@@ -75,7 +85,7 @@ def build_detector(cfg: Mapping[str, Any]) -> Detector:
     options = parse_taps(model["neck"])
     backbone = _build_backbone(model, [*options["taps"], options.get("source") or options["taps"][-1]])
     neck: Neck = build(NECKS, options, "model.neck", backbone)
-    priors = _build_priors(model, len(neck.out_channels))
+    priors = _build_priors(model, len(neck.out_channels), input_size(cfg))
     head = _build_head(model, neck.out_channels, priors.boxes_per_cell, num_classes(cfg))
     initialize_(neck, model["init"])
     detector = Detector(backbone, neck, head, priors)
@@ -109,8 +119,8 @@ def _build_backbone(model: Mapping[str, Any], taps: Iterable[Tap]) -> Backbone:
     return make_dual_path(backbone, **model["dual_path"])
 
 
-def _build_priors(model: Mapping[str, Any], num_levels: int) -> PriorGenerator:
-    priors, num_taps = PriorGenerator(**model["priors"]), len(model["neck"]["taps"])
+def _build_priors(model: Mapping[str, Any], num_levels: int, size: tuple[int, int]) -> PriorGenerator:
+    priors, num_taps = PriorGenerator(**model["priors"], size=size), len(model["neck"]["taps"])
     if num_levels != len(priors.boxes_per_cell):
         raise ValueError(
             f"model.priors.sizes must have {num_levels + 1} entries for {num_levels} maps ({num_taps} taps and "
@@ -233,33 +243,48 @@ def build_dataset(cfg: Mapping[str, Any], split: str, classes: Iterable[str] | N
     return CocoDataset(images, annotations, classes or data["classes"], bad_boxes=data["bad_boxes"], **for_training)
 
 
-def build_augmentation(cfg: Mapping[str, Any], training: bool = True) -> Compose:
-    """What makes a sample of the network's size, by ``data.augment`` in training."""
-    channels, mean = cfg["input"]["channels"], cfg["input"]["mean"]
-    fill = mean if channels == "bgr" else mean[::-1]  # transforms work in BGR
-    return build_transform(cfg["data"]["augment"] if training else "none", input_size(cfg), fill)
+def _fill(cfg: Mapping[str, Any]) -> list[float]:
+    """(3,) BGR: the color of padding, which is the mean that the network subtracts."""
+    mean = cfg["input"]["mean"]
+    return mean if cfg["input"]["channels"] == "bgr" else mean[::-1]
 
 
-def build_loader(
-    cfg: Mapping[str, Any], dataset: CocoDataset, training: bool, rank: int = 0, world_size: int = 1
-) -> Loader:
-    """Batches for training, augmented and shuffled, or for evaluation, each image once and as it is. In training the
-    processes (``rank`` of ``world_size``) share ``train.batch_size``, and each takes its part in ``train.accumulate``
-    batches; ``evaluation.batch_size`` is that of each.
+def build_augmentation(cfg: Mapping[str, Any]) -> Compose:
+    """What makes a sample of the network's size in training, by ``data.augment``."""
+    return build_transform(cfg["data"]["augment"], input_size(cfg), _fill(cfg), resize=cfg["input"]["resize"])
+
+
+def build_resize(cfg: Mapping[str, Any], detector: Detector | None = None) -> Resize:
+    """What makes an image the network's input in testing. Without a ``detector`` all inputs are of one size, as an
+    exported model wants them.
+    """
+    size, mode = testing_size(cfg), cfg["input"]["test_resize"] or cfg["input"]["resize"]
+    if mode != "native" or detector is None:
+        return Resize(size, _fill(cfg), mode)
+    least = input_size(cfg)  # which is known to leave a map for each level
+    return Resize(size, _fill(cfg), mode, largest_stride(detector, least), least)
+
+
+def build_loader(cfg: Mapping[str, Any], dataset: CocoDataset, rank: int = 0, world_size: int = 1) -> Loader:
+    """Batches for training, augmented and shuffled. The processes (``rank`` of ``world_size``) share
+    ``train.batch_size``, and each takes its part in ``train.accumulate`` batches.
     """
     data, train = cfg["data"], cfg["train"]
-    options = {"num_workers": data["workers"], "seed": cfg["run"]["seed"], "rank": rank, "world_size": world_size}
-    batch_size = cfg["evaluation"]["batch_size"]
-    if training:
-        batch_size = _part_size(train["batch_size"], world_size, train["accumulate"])
-        options |= {
-            "shuffle": True,
-            "drop_last": True,
-            "accumulate": train["accumulate"],
-            "times": times_of_small(dataset, data["oversample_small"]),
-            "groups": aspect_groups(dataset.sizes, data["aspect_groups"]),
-        }
-    return Loader(dataset, build_augmentation(cfg, training), batch_size, cfg["input"]["channels"], **options)
+    return Loader(
+        dataset,
+        build_augmentation(cfg),
+        _part_size(train["batch_size"], world_size, train["accumulate"]),
+        cfg["input"]["channels"],
+        num_workers=data["workers"],
+        seed=cfg["run"]["seed"],
+        rank=rank,
+        world_size=world_size,
+        shuffle=True,
+        drop_last=True,
+        accumulate=train["accumulate"],
+        times=times_of_small(dataset, data["oversample_small"]),
+        groups=aspect_groups(dataset.sizes, data["aspect_groups"]),
+    )
 
 
 def _part_size(batch_size: int, world_size: int, accumulate: int) -> int:

@@ -17,7 +17,8 @@ RANKS = [
     {"lib.checkpoint"},
     {"lib.config"},
     {"lib.build"},
-    {"lib.engine", "lib.inference"},
+    {"lib.inference"},
+    {"lib.engine"},
     {"lib.timing"},
     {"lib.study"},
 ]

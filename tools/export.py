@@ -13,10 +13,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lib.inference import Predictor  # noqa: E402
+from lib.build import build_resize  # noqa: E402
 from lib.inference.export.agreement import compare  # noqa: E402
 from lib.inference.export.onnx import check_target, onnx_bytes, write_archive  # noqa: E402
 from lib.inference.model_file import load_detector  # noqa: E402
+from lib.inference.predictor import Predictor, prepare  # noqa: E402
 from lib.inference.sources import open_source  # noqa: E402
 from lib.utils.log import setup_logging  # noqa: E402
 from lib.utils.runtime import parse_with_overrides, readable_errors, script_parser  # noqa: E402
@@ -44,7 +45,6 @@ def main(argv: list[str] | None = None) -> int:
     out = Path(args.out)
     check_target(out, needs_onnx=bool(args.int8 or args.check))
     loaded = load_detector(args.checkpoint, args.cfg, tuple(args.overrides))
-    predictor = Predictor(loaded, "cpu")
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".pt2":
         write_archive(out, loaded, args.heads, not args.no_resize)
@@ -54,13 +54,14 @@ def main(argv: list[str] | None = None) -> int:
             from lib.inference.export.quantize import quantize  # needs ONNX Runtime's tools
 
             frames = itertools.islice(open_source(args.int8), args.limit)
-            content = quantize(content, (predictor.prepare([frame.image])[0] for frame in frames))
+            resize = build_resize(loaded.cfg)
+            content = quantize(content, (prepare([frame.image], resize).images for frame in frames))
         out.write_bytes(content)
     print(f"{out}: {out.stat().st_size / 1e6:.2f} MB")
     if not args.check:
         return 0
     frames = itertools.islice(open_source(args.check), args.limit)
-    exported, images = Predictor(out), (frame.image for frame in frames)
+    predictor, exported, images = Predictor(loaded, "cpu"), Predictor(out), (frame.image for frame in frames)
     agreement = compare(
         lambda image: next(predictor.stream([image])), lambda image: next(exported.stream([image])), images
     )

@@ -8,19 +8,17 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 
-from lib.build import build_postprocess, build_protocol, input_size
+from lib.build import build_postprocess, build_resize
 from lib.config import load_config
-from lib.data.augment.presets import build_transform
-from lib.data.dataset import CocoDataset
+from lib.data.augment.geometric import Resize
+from lib.data.fit import Size
 from lib.data.image import read_image
-from lib.evaluation.evaluator import Evaluator
 from lib.inference.model_file import Loaded, OnnxModel, load_detector
 from lib.inference.network import Network
 from lib.inference.tiles import Tiles, detect_in_tiles
 from lib.ops import PaddedDetections
 from lib.ops.boxes import clip_boxes, scale_boxes
 from lib.structures import Detections, Predictions, Sample
-from lib.utils.log import progress
 from lib.utils.lookup import lookup
 from lib.utils.runtime import choose_device
 
@@ -30,16 +28,18 @@ Run = Callable[[np.ndarray], Predictions | PaddedDetections]
 
 
 class Prepared(NamedTuple):
-    """Images (B, H, W, 3) uint8 BGR of the network's size, and the (B, 2) sizes of the originals."""
+    """The network's input for some images; sizes are (height, width)."""
 
-    images: np.ndarray
-    sizes: torch.Tensor
+    images: np.ndarray  # (B, H, W, 3) uint8 BGR
+    sizes: torch.Tensor  # (B, 2) int64, of the originals
+    frames: torch.Tensor  # (B, 2) float32, of what the input shows, padding included, in pixels of the originals
 
 
 class Predictor:
     """Detects objects in images; an image gives the same ones, in whatever batch it comes.
 
-    Images are resized as in evaluation. One predictor may be called from several threads.
+    Images become the network's input as ``input.test_size`` and ``input.test_resize`` say. Where they keep their size,
+    those that are larger than the network's are cut into tiles. One predictor may be called from several threads.
 
     Args:
         checkpoint: a file of train.py, or a model (.onnx) of tools/export.py; also a checkpoint of another
@@ -57,7 +57,8 @@ class Predictor:
         threads: of ONNX Runtime; 0: as many as torch has.
 
     Attributes:
-        classes, cfg, size: names of label 1, 2, ...; the resolved config; (height, width) of the network's input.
+        classes, cfg: names of label 1, 2, ...; the resolved config.
+        size: (height, width) of the network's input; where images keep their size, the largest.
     """
 
     def __init__(
@@ -84,13 +85,14 @@ class Predictor:
             model = OnnxModel(checkpoint, self._threads)
             self.network: Run = model
             self.cfg, self.classes = load_config(model.cfg, overrides), model.classes
+            self._resize = build_resize(self.cfg)
         else:
             loaded = checkpoint if isinstance(checkpoint, Loaded) else load_detector(checkpoint, cfg, overrides)
             self.cfg, self.classes = loaded.cfg, loaded.classes
             self.network = self._load_network(loaded, choose_device(str(device)), backend)
-        self.size = input_size(self.cfg)
+            self._resize = build_resize(self.cfg, None if backend == "onnxruntime" else loaded.detector)
+        self.size: Size = self._resize.size
         self.postprocess = build_postprocess(self.cfg)
-        self._resize = build_transform("none", self.size)
 
     def _load_network(self, loaded: Loaded, device: torch.device, backend: str) -> Run:
         """The function from prepared images (B, H, W, 3) uint8 to Predictions."""
@@ -113,55 +115,54 @@ class Predictor:
 
     def stream(self, images: Iterable[Image]) -> Iterator[Detections]:
         """The objects of one image after the other; ``batch_size`` images are read ahead."""
-        arrays, tiles = map(_as_image, images), self.tiles
-        if tiles is None:
-            return self.detect(arrays)
-        return (detect_in_tiles(self.detect, image, tiles) for image in arrays)
+        for tiles, group in itertools.groupby(map(_as_image, images), self._tiles_of):
+            if tiles is None:
+                yield from self.detect(group)
+            else:
+                yield from (detect_in_tiles(self.detect, image, tiles) for image in group)
+
+    def _tiles_of(self, image: np.ndarray) -> Tiles | None:
+        """How an image is tiled; None: it is seen as a whole."""
+        is_larger = image.shape[0] > self.size[0] or image.shape[1] > self.size[1]
+        return Tiles(self.size) if self.tiles is None and self._resize.resize == "native" and is_larger else self.tiles
 
     def detect(self, images: Iterable[np.ndarray]) -> Iterator[Detections]:
         """The objects of images (H, W, 3) uint8 BGR, of any sizes, each seen as a whole."""
-        images = iter(images)
-        while batch := list(itertools.islice(images, self.batch_size)):
-            prepared, sizes = self.prepare(batch)
-            yield from self.select(self.forward(prepared), sizes)
+        for _, group in itertools.groupby(images, lambda image: self._resize.fit(image.shape[:2]).canvas):
+            while batch := list(itertools.islice(group, self.batch_size)):
+                prepared = self.prepare(batch)
+                yield from self.select(self.forward(prepared.images), prepared)
 
     def prepare(self, images: Sequence[np.ndarray]) -> Prepared:
-        """Resizes images (H, W, 3) uint8 BGR of any sizes to the network's."""
-        nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
-        samples = [Sample(image, *nothing, 0, image.shape[:2]) for image in images]
-        rng = np.random.default_rng(0)  # nothing is drawn from it
-        prepared = np.stack([self._resize(sample, rng).image for sample in samples])
-        return Prepared(prepared, torch.tensor([sample.size for sample in samples]))
+        """The network's input for images (H, W, 3) uint8 BGR whose inputs are of one size."""
+        return prepare(images, self._resize)
 
     @torch.inference_mode()
     def forward(self, prepared: np.ndarray) -> Predictions | PaddedDetections:
-        """The network's output for (B, H, W, 3) uint8 images of its size."""
+        """The network's output for its input, (B, H, W, 3) uint8."""
         return self.network(prepared)
 
     @torch.inference_mode()
-    def select(self, output: Predictions | PaddedDetections, sizes: torch.Tensor) -> list[Detections]:
-        """Detections on the CPU in the frames of the original images, whose (B, 2) sizes are given."""
+    def select(self, output: Predictions | PaddedDetections, prepared: Prepared) -> list[Detections]:
+        """Detections on the CPU in the frames of the original images, of the network's output for these."""
+        canvas = prepared.images.shape[1], prepared.images.shape[2]
         if isinstance(output, Predictions):
-            padded = self.postprocess.padded(output, sizes)
-        else:
-            frames = sizes[:, None].float()  # (B, 1, 2)
-            padded = output._replace(boxes=clip_boxes(scale_boxes(output.boxes, self.size, frames), frames))
+            output = self.postprocess.padded(output, torch.tensor([canvas]).expand(len(prepared.sizes), 2))
+        boxes = scale_boxes(output.boxes, canvas, prepared.frames[:, None])
+        padded = output._replace(boxes=clip_boxes(boxes, prepared.sizes[:, None]))
         boxes, scores, labels, counts = (value.cpu() for value in padded)
         rows = zip(boxes, scores, labels, counts.tolist(), strict=True)
         return [Detections(box[:count], score[:count], label[:count]) for box, score, label, count in rows]
 
 
-def evaluate_predictor(predictor: Predictor, dataset: CocoDataset) -> Evaluator:
-    """The detections of a predictor in every image, which ``evaluate()`` of the result scores by the protocol of the
-    predictor's config: AP as deployed, with its tiles, backend and precision. The data set must have its labels.
-    """
-    protocol, engine = build_protocol(predictor.cfg), predictor.cfg["evaluation"]["engine"]
-    evaluator = Evaluator(dataset.ground_truth, dataset.category_ids, protocol, engine)
-    results = predictor.stream(dataset.load(index).image for index in range(len(dataset)))
-    pairs = zip(dataset.image_ids, results, strict=True)
-    for image_id, detections in progress(pairs, "testing", total=len(dataset)):
-        evaluator.update(image_id, detections)
-    return evaluator
+def prepare(images: Sequence[np.ndarray], resize: Resize) -> Prepared:
+    """The network's input for images (H, W, 3) uint8 BGR whose inputs are of one size."""
+    nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+    samples = [Sample(image, *nothing, 0, image.shape[:2]) for image in images]
+    rng = np.random.default_rng(0)  # nothing is drawn from it
+    prepared = np.stack([resize(sample, rng).image for sample in samples])
+    frames = torch.tensor([resize.fit(sample.size).frame for sample in samples], dtype=torch.float32)
+    return Prepared(prepared, torch.tensor([sample.size for sample in samples]), frames)
 
 
 def _as_image(image: Image) -> np.ndarray:

@@ -18,7 +18,7 @@ Detect = Callable[[Iterable[np.ndarray]], Iterator[Detections]]
 class Tiles(NamedTuple):
     """How an image is tiled, and how the detections of the tiles are merged."""
 
-    size: int  # side of a tile in pixels of the image
+    size: int | tuple[int, int]  # side of a tile, or its (height, width), in pixels of the image
     # of neighboring tiles, at least, as a share of the side. Objects up to this size are whole in some tile
     overlap: float = 0.25
     # of the boxes of a class from several windows that overlap, ``nms`` keeps the best one; ``fusion`` takes their mean
@@ -54,22 +54,29 @@ def parse_tiles(text: str | None) -> Tiles | None:
 
 def check_tiles(tiles: Tiles) -> None:
     """Raises a ValueError unless images can be tiled so."""
-    if tiles.size < 16 or not 0 <= tiles.overlap <= 0.9 or tiles.merge not in ("nms", "fusion"):
+    if min(_sides(tiles.size)) < 16 or not 0 <= tiles.overlap <= 0.9 or tiles.merge not in ("nms", "fusion"):
         raise ValueError(
             "tiles must have a side of 16 pixels or more, an overlap of 0 .. 0.9 and a merge of nms or fusion; "
             f"got {tiles.size}, {tiles.overlap}, {tiles.merge!r}"
         )
 
 
-def tile_windows(size: tuple[int, int], side: int, overlap: float) -> np.ndarray:
-    """(T, 4) int64 xyxy, by row and column: tiles evenly spread over an image of a (height, width), all inside of it.
+def tile_windows(size: tuple[int, int], tile: int | tuple[int, int], overlap: float) -> np.ndarray:
+    """(T, 4) int64 xyxy, by row and column: tiles (one side, or height and width) evenly spread over an image of
+    (height, width), all inside of it.
 
     Neighbors have at least the share ``overlap`` of their side in common. An image narrower than a tile has tiles as
     narrow as it is.
     """
-    rows, columns = (_starts(length, side, overlap) for length in size)
-    height, width = min(side, size[0]), min(side, size[1])
+    sides = _sides(tile)
+    rows, columns = (_starts(length, side, overlap) for length, side in zip(size, sides, strict=True))
+    height, width = min(sides[0], size[0]), min(sides[1], size[1])
     return np.array([(x, y, x + width, y + height) for y in rows for x in columns], np.int64)
+
+
+def _sides(tile: int | tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of a tile."""
+    return (tile, tile) if isinstance(tile, int) else tile
 
 
 def _starts(length: int, side: int, overlap: float) -> list[int]:

@@ -46,6 +46,13 @@ def map_sizes(detector: Detector, image_size: tuple[int, int]) -> list[tuple[int
     return [(x.shape[-2], x.shape[-1]) for x in maps]
 
 
+def largest_stride(detector: Detector, image_size: tuple[int, int]) -> int:
+    """Pixels between the cells of the coarsest map, to a power of two, told by an input of that size."""
+    height, width = image_size
+    strides = (min(height / rows, width / columns) for rows, columns in map_sizes(detector, image_size))
+    return int(2 ** round(math.log2(max(strides))))
+
+
 def _shadow(model: M) -> M:
     """A copy on the meta device, where a forward pass gives shapes and computes nothing."""
     return copy.deepcopy(model).to("meta").eval()

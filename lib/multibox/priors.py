@@ -10,6 +10,7 @@ from torch import nn
 from lib.ops.boxes import cxcywh_to_xyxy
 
 log = logging.getLogger(__name__)
+MAX_CACHED = 32  # sizes of images whose priors are kept
 Size = tuple[int, int]
 Ratios = Sequence[float]
 Shapes = Sequence[Sequence[float]]  # [width, height] pairs
@@ -32,6 +33,8 @@ class PriorGenerator(nn.Module):
             those that ``sizes`` and ``ratios`` give; None, for a level or for all: those.
         clip: whether center, width and height are each clipped to the image, as SSD's published code does.
         clip_centers: with ``clip``, whether the center is; torchvision's default boxes keep it.
+        size: (height, width) of the input in training, by which ``sizes`` scale: a network that then sees images of
+            another size keeps the boxes it has learned. None: they scale with each image.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class PriorGenerator(nn.Module):
         boxes: Sequence[Shapes | None] | None = None,
         clip: bool = True,
         clip_centers: bool = True,
+        size: Size | None = None,
     ):
         super().__init__()
         num_levels = len(sizes) - 1
@@ -61,7 +65,7 @@ class PriorGenerator(nn.Module):
                 raise ValueError(f"model.priors.{name} must have {num_levels} entries, one a level; got {len(values)}")
         self.boxes = list(boxes) if boxes else [None] * num_levels
         self.sizes, self.reference, self.steps = list(sizes), reference, steps
-        self.clip, self.clip_centers = clip, clip_centers
+        self.clip, self.clip_centers, self.size = clip, clip_centers, size
         self._cache: dict[tuple[tuple[Size, ...], Size, str], torch.Tensor] = {}
 
     @property
@@ -74,7 +78,7 @@ class PriorGenerator(nn.Module):
         height, the form of the published code. ``maps`` and ``image_size`` are (height, width).
         """
         height, width = image_size
-        scale = math.sqrt(height * width) / self.reference if self.reference else 1.0
+        scale = math.sqrt(math.prod(self.size or image_size)) / self.reference if self.reference else 1.0
         levels = []
         for level, (rows, columns) in enumerate(maps):
             step_y, step_x = self._steps(level, (rows, columns), image_size)
@@ -117,6 +121,8 @@ class PriorGenerator(nn.Module):
         """Priors in pixels of the network's input: (P, 4) float32 xyxy. Computed once a size and device."""
         key = (tuple(maps), (image_size[0], image_size[1]), str(device))
         if key not in self._cache:
+            if len(self._cache) == MAX_CACHED:
+                self._cache.clear()
             height, width = image_size
             boxes = cxcywh_to_xyxy(self.fractions(maps, image_size))
             self._cache[key] = (boxes * torch.tensor([width, height, width, height])).to(device)

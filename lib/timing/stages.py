@@ -33,13 +33,13 @@ class _Batch:
         self.predictor, self.images = predictor, images
 
     def prepare(self) -> None:
-        self.prepared, self.sizes = self.predictor.prepare(self.images)
+        self.prepared = self.predictor.prepare(self.images)
 
     def network(self) -> None:
-        self.output = self.predictor.forward(self.prepared)
+        self.output = self.predictor.forward(self.prepared.images)
 
     def select(self) -> None:
-        self.predictor.select(self.output, self.sizes)
+        self.predictor.select(self.output, self.prepared)
 
 
 def describe(detector: nn.Module, size: tuple[int, int]) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def count_candidates(predictor: Predictor, images: Sequence[np.ndarray]) -> dict
 
     At most ``max_candidates`` a class are counted. Where NMS is inside the model: 0 and None.
     """
-    output = predictor.forward(predictor.prepare(images)[0])
+    output = predictor.forward(predictor.prepare(images).images)
     if not isinstance(output, Predictions):
         return {"priors": 0, "candidates": None}
     selection = predictor.postprocess.selection

@@ -98,7 +98,7 @@ def speed_with_loader(cfg: Config, device: torch.device, steps: int, warm_up: in
             generate(folder, images, 1, num_classes=classes, image_sizes=(480, 640), progress=False)
             train = {"images": f"{folder}/train", "annotations": f"{folder}/train.json"}
             return speed_with_loader({**cfg, "data": {**cfg["data"], "train": train}}, device, steps, warm_up)
-    loader = build_loader(cfg, build_dataset(cfg, "train"), training=True)
+    loader = build_loader(cfg, build_dataset(cfg, "train"))
     if len(loader) == 0:
         raise ValueError(
             "data.train must have the images of a batch; got fewer than "

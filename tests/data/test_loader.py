@@ -211,10 +211,7 @@ def test_number_of_parts_of_a_step_is_that_of_its_batches():
 
 def test_processes_and_parts_share_the_batch_of_the_config():
     cfg = load_config({"train": {"batch_size": 12, "accumulate": 2}, "data": {"workers": 0, "augment": "none"}})
-    (batch, *_) = build_loader(cfg, Blocks(24), training=True, rank=1, world_size=3)
+    (batch, *_) = build_loader(cfg, Blocks(24), rank=1, world_size=3)
     assert len(batch.images) == 2
     with pytest.raises(ValueError, match=r"must be a multiple of 10, 5 processes .*=2 .*; got 12: choose such as 10"):
-        build_loader(cfg, Blocks(24), training=True, world_size=5)
-    cfg.evaluation.batch_size = 5
-    (batch, *_) = build_loader(cfg, Blocks(24), training=False, rank=2, world_size=3)
-    assert batch.image_ids.tolist() == [102, 105, 108, 111, 114]
+        build_loader(cfg, Blocks(24), world_size=5)

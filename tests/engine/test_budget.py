@@ -8,7 +8,6 @@ import pytest
 
 from lib.checkpoint import read_checkpoint
 from lib.engine import train as module
-from lib.engine.evaluate import Evaluation
 
 
 def position_of(folder):
@@ -57,7 +56,7 @@ def scores(monkeypatch):
     def give(*values):
         metrics = iter([{"AP": value} for value in values])
         answer = SimpleNamespace(evaluate=lambda: SimpleNamespace(metrics=next(metrics)))
-        monkeypatch.setattr(Evaluation, "__call__", lambda self, model: answer)
+        monkeypatch.setattr("train.evaluate", lambda *_: answer)
 
     return give
 

@@ -31,7 +31,7 @@ def take_step(experiment, out, options, world):
     cfg.data.classes = list(data.classes)
     learner = Learner(cfg, build_detector(cfg).double(), torch.device("cpu"), world)
     learner.normalizer.register_forward_hook(lambda *given: given[-1].double())
-    loader = build_loader(cfg, data, training=True, rank=world.rank, world_size=world.size)
+    loader = build_loader(cfg, data, rank=world.rank, world_size=world.size)
     learner.start_training()
     report = learner.step(list(loader)[: cfg.train.accumulate], (world.rank + 1.0,))
     if world.is_writer:

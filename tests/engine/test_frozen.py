@@ -23,7 +23,7 @@ def changed(experiment):
         learner = Learner(cfg, build_detector(cfg), torch.device("cpu"), World())
         before = {name: value.clone() for name, value in learner.model.state_dict().items()}
         learner.start_training()
-        for batch in list(build_loader(cfg, data, training=True))[:2]:
+        for batch in list(build_loader(cfg, data))[:2]:
             learner.step([batch])
         after = learner.model.state_dict()
         return {name for name in after if not torch.equal(after[name], before[name])}, learner.model

@@ -25,7 +25,7 @@ def learner(experiment):
         learner = Learner(cfg, build_detector(cfg).to(dtype), torch.device("cpu"), World())
         learner.normalizer.to(dtype).register_forward_hook(lambda *given: given[-1].to(dtype))
         learner.start_training()
-        return learner, list(build_loader(cfg, data, training=True))
+        return learner, list(build_loader(cfg, data))
 
     return make
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from lib.build import build_detector, build_loader, build_normalizer, build_postprocess
+from lib.build import build_detector, build_normalizer, build_postprocess
 from lib.config import load_config
+from lib.data.augment.presets import build_transform
 from lib.inference import Predictor
 from lib.inference.model_file import load_detector
 from lib.inference.network import fold_norms
@@ -60,23 +61,17 @@ def test_image_that_is_a_view_is_the_same(predictor, images):
     assert_same(predictor(images[0]), predictor(large[20:90, 10:130]))
 
 
-def test_same_detections_as_the_evaluation_loop(predictor, checkpoint, images):
-    class Images:
-        def __len__(self):
-            return len(images)
-
-        def load(self, index):
-            image = images[index]
-            return Sample(image, np.zeros((0, 4), np.float32), np.zeros(0, np.int64), index, image.shape[:2])
-
+def test_same_detections_as_the_parts_that_training_uses(predictor, checkpoint, images):
     loaded = load_detector(checkpoint)
-    cfg = load_config(loaded.cfg, ["data.workers=0"])
-    normalizer, postprocess = build_normalizer(cfg), build_postprocess(cfg)
-    with torch.inference_mode():
-        batch = next(iter(build_loader(cfg, Images(), training=False)))
-        expected = postprocess(loaded.detector.eval()(normalizer(batch.images)), batch.sizes)
-    for found, other in zip(predictor(images), expected, strict=True):
-        assert_same(found, other)
+    normalizer, postprocess = build_normalizer(loaded.cfg), build_postprocess(loaded.cfg)
+    for image in images:
+        sample = Sample(image, np.zeros((0, 4), np.float32), np.zeros(0, np.int64), 0, image.shape[:2])
+        resized = build_transform("none", (64, 96))(sample, np.random.default_rng(0)).image
+        planes = torch.from_numpy(resized[..., ::-1].copy()).permute(2, 0, 1)[None]  # (1, 3, 64, 96) RGB
+        with torch.inference_mode():
+            predictions = loaded.detector.eval()(normalizer(planes))
+            (expected,) = postprocess(predictions, torch.tensor([image.shape[:2]]))
+        assert_same(predictor(image), expected)
 
 
 def test_threads_get_what_one_gets(predictor, images):

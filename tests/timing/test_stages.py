@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -40,20 +41,20 @@ def test_a_batch_goes_through_the_stages_in_order_and_times_are_of_an_image(monk
         def prepare(self, images):
             calls.append("prepare")
             clock[0] += 0.004
-            return "prepared", len(images)
+            return SimpleNamespace(images=f"{len(images)} images")
 
         def forward(self, prepared):
             calls.append(f"network {prepared}")
             clock[0] += 0.02
             return "output"
 
-        def select(self, output, sizes):
-            calls.append(f"select {output} {sizes}")
+        def select(self, output, prepared):
+            calls.append(f"select {output} of {prepared.images}")
             clock[0] += 0.001
 
     images = [np.zeros((2, 3, 3), np.uint8)] * 4
     report = run_speed({"slow": Slow(), "again": Slow()}, images, 0, CPU)
-    assert calls == ["prepare", "network prepared", "select output 4"] * 10
+    assert calls == ["prepare", "network 4 images", "select output of 4 images"] * 10
     assert (report["header"]["rounds"], report["header"]["images"]) == (3, ["2x3"])
     medians = {stage: spread["median"] for stage, spread in report["models"]["again"]["time_ms"].items()}
     assert medians == pytest.approx({"prepare": 1, "network": 5, "select": 0.25, "total": 6.25})

@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
     models["torch bfloat16"] = Predictor(loaded, device, dtype="bfloat16")
     models["onnxruntime"] = Predictor(loaded, device, backend="onnxruntime")
     with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
-        file.write(quantize(onnx_bytes(loaded, heads=True), [models["torch"].prepare(images)[0]]))
+        file.write(quantize(onnx_bytes(loaded, heads=True), [models["torch"].prepare(images).images]))
         file.flush()
         models["onnxruntime int8"] = Predictor(file.name)
     print(speed_table(run_speed(models, images, args.seconds, device)))

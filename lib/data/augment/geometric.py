@@ -7,7 +7,9 @@ import numpy as np
 
 from lib.data.augment.affine import canvas_size, moved, resample, selected
 from lib.data.augment.step import Others, Transform, number
+from lib.data.fit import FITS, Fit, Size, fit
 from lib.structures import Sample
+from lib.utils.lookup import lookup
 
 
 @dataclass
@@ -52,18 +54,32 @@ class DropSmall(Transform):
 
 
 class Resize(Transform):
-    """Draws the layers, scaled so that the canvas becomes the network's input.
+    """Draws the layers so that the canvas lies in the network's input as ``fit`` of lib/data/fit.py says.
 
-    The aspect ratio is not kept, as in SSD: (x, y) of a (H, W) canvas goes to (x * w / W, y * h / H).
-    ``size`` is the result's (height, width), ``fill`` the (3,) BGR color of what no layer covers.
+    ``size``, ``resize``, ``multiple`` and ``least`` are those of ``fit``; ``fill`` is the (3,) BGR color of what no
+    layer covers, padding included.
     """
 
-    def __init__(self, size: tuple[int, int], fill: Sequence[float] = (0, 0, 0)):
+    def __init__(
+        self,
+        size: Size,
+        fill: Sequence[float] = (0, 0, 0),
+        resize: str = "stretch",
+        multiple: int = 1,
+        least: Size | None = None,
+    ):
         self.size, self.fill = (int(size[0]), int(size[1])), np.clip(np.round(fill), 0, 255).astype(np.uint8)
+        lookup(FITS, resize, "input.resize")
+        self.resize, self.multiple, self.least = resize, multiple, least
+
+    def fit(self, image: tuple[float, float]) -> Fit:
+        """How an image of (height, width) becomes the network's input."""
+        return fit(self.resize, image, self.size, self.multiple, self.least)
 
     def apply(self, sample: Sample, rng: np.random.Generator, others: Others) -> Sample:
-        height, width = canvas_size(sample)
-        sample = moved(sample, (self.size[1] / width, self.size[0] / height), (0, 0), self.size)
+        place = self.fit(canvas_size(sample))
+        scale_y, scale_x = place.scale
+        sample = moved(sample, (scale_x, scale_y), (0, 0), place.canvas)
         # float32 may have put a box outside by a rounding
-        boxes = np.clip(sample.boxes, 0, np.array(self.size[::-1] * 2, np.float32))
+        boxes = np.clip(sample.boxes, 0, np.array(place.canvas[::-1] * 2, np.float32))
         return resample(sample._replace(boxes=boxes), self.fill)

@@ -82,16 +82,19 @@ def build_transform(
     size: tuple[int, int],
     fill: Sequence[float] = (0, 0, 0),
     where: str = "data.augment",
+    resize: str = "stretch",
 ) -> Compose:
-    """What turns a sample as loaded into one of the network's size; ``none`` is the one for evaluation.
+    """What turns a sample as loaded into one of the network's size, in training.
 
     Geometric steps run in the order given, then the image is resampled, then the steps on pixels run in their order.
+    With ``native`` the network sees a window of its size at a random place, and keeps the pixels as they are.
 
     Args:
         augment: a name of PRESETS, or a list of ``{"type": name of TRANSFORMS, option: value, ...}``.
         size: (height, width) of the network's input.
         fill: (3,) BGR, 0 .. 255: the color around an expanded image, usually the mean that the network subtracts.
         where: the config key of ``augment``, for messages.
+        resize: a mode of lib/data/fit.py.
     """
     chosen = lookup(PRESETS, augment, where) if isinstance(augment, str) else augment
     for index, options in enumerate(chosen):
@@ -99,4 +102,6 @@ def build_transform(
             raise TypeError(f"{where}[{index}] must be a mapping such as {{type: flip}}; got {options!r}")
     steps = [build(TRANSFORMS, options, f"{where}[{index}]") for index, options in enumerate(chosen)]
     geometric = [step for step in steps if not step.on_pixels]
-    return Compose([*geometric, Resize(size, fill), *(step for step in steps if step.on_pixels)])
+    window = [Tile(size)] if resize == "native" else []
+    drawn = Resize(size, fill, resize)
+    return Compose([*geometric, *window, drawn, *(step for step in steps if step.on_pixels)])

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import math
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,14 +12,16 @@ import torch
 from torch import nn
 
 from lib import __version__
-from lib.build import build_postprocess, input_size
+from lib.build import build_postprocess, build_resize, testing_size
 from lib.config import dump_config
+from lib.data.augment.geometric import Resize
 from lib.inference.model_file import DETECTIONS, HEADS, Loaded
 from lib.inference.network import Network
 from lib.multibox.postprocess import PostProcess
-from lib.ops.boxes import scale_boxes
+from lib.ops.boxes import clip_boxes, scale_boxes
 
 OPSET = 18  # of ONNX: the first that has all operators which are needed
+ROUNDING = 1e-6  # by which a number of pixels may lie below a whole one, as in lib/data/augment/affine.py
 EXAMPLE_SCALE = (1.4, 2.3)  # sides of the example image of an export, relative to the network's input
 
 
@@ -38,46 +41,62 @@ class HeadsModel(nn.Module):
 class DetectionModel(nn.Module):
     """Images -> boxes (B, D, 4) in their pixels, scores (B, D), labels (B, D) and counts (B,), padded to D.
 
-    With ``resize`` images may have any size, and are resized inside to that of the network's input.
+    With a ``resize`` images may have any size, and are resized inside to that of the network's input.
     """
 
-    def __init__(self, network: Network, size: tuple[int, int], postprocess: PostProcess, resize: bool):
+    def __init__(self, network: Network, postprocess: PostProcess, size: tuple[int, int], resize: Resize | None):
         super().__init__()
-        self.network, self.size, self.postprocess, self.resize = network, size, postprocess, resize
+        self.network, self.postprocess, self.size, self.resize = network, postprocess, size, resize
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """(B, H, W, 3) uint8 BGR; the images of a batch are of one size."""
-        prepared = resize_images(images, self.size) if self.resize else images
         network_sizes = torch.tensor([self.size]).expand(images.shape[0], 2)  # (B, 2)
+        if self.resize is None:
+            return tuple(self.postprocess.stepwise(self.network(images), network_sizes))
+        prepared, frame = resize_images(images, self.resize)
         detections = self.postprocess.stepwise(self.network(prepared), network_sizes)
-        if not self.resize:
-            return tuple(detections)
-        frame = torch.stack([torch.scalar_tensor(side, dtype=torch.float32) for side in images.shape[1:3]])
-        return tuple(detections._replace(boxes=scale_boxes(detections.boxes, self.size, frame)))
+        boxes = scale_boxes(detections.boxes, self.size, frame)
+        sides = torch.stack([torch.scalar_tensor(side, dtype=torch.float32) for side in images.shape[1:3]])
+        return tuple(detections._replace(boxes=clip_boxes(boxes, sides)))
 
 
-def resize_images(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """The resampling of lib/data/augment/affine.py for whole images, in operators that export.
+def resize_images(images: torch.Tensor, resize: Resize) -> tuple[torch.Tensor, torch.Tensor]:
+    """What ``resize`` does with whole images, in operators that export: the network's input (B, h, w, 3) uint8, and the
+    (2,) float32 (height, width) of what it shows, in pixels of the images (B, H, W, 3) uint8.
 
-    The results are equal except for rounding: OpenCV rounds the mean of four pixels up where it is a half, and all
-    other means to even. That is a gray level or two in some pixels. ``images`` are (B, H, W, 3) uint8.
+    The pixels are equal except for rounding: OpenCV rounds the mean of four pixels up where it is a half, and all
+    other means to even. That is a gray level or two in some pixels. With ``native``, larger images are letterboxed.
     """
-    blocks, ratios = images.float(), []
-    for axis, side in enumerate(size, start=1):
-        length = images.shape[axis]
-        block = torch.sym_max(length // side, 1)
+    lengths, size = images.shape[1:3], resize.size
+    factors = [length / side for length, side in zip(lengths, size, strict=True)]  # pixels of the image for one
+    if resize.resize != "stretch":
+        larger = torch.sym_max(*factors)
+        factors = [larger if resize.resize == "letterbox" else torch.sym_max(larger, 1.0)] * 2
+    blocks, reduced = images.float(), []
+    for axis, (length, factor) in enumerate(zip(lengths, factors, strict=True), start=1):
+        block = torch.sym_max(math.floor(factor + ROUNDING), 1)
         count = (length + block - 1) // block
         pixels = torch.arange(count * block).clamp(max=length - 1)  # the last block is filled up with the last one
         blocks = blocks.index_select(axis, pixels).unflatten(axis, (count, block)).mean(axis + 1)
-        ratios.append((length / side / block, count))
+        reduced.append((factor / block, count))
     blocks = blocks.round()
-    for axis, (side, (ratio, count)) in enumerate(zip(size, ratios, strict=True), start=1):
+    for axis, (side, (ratio, count)) in enumerate(zip(size, reduced, strict=True), start=1):
         places = (torch.arange(side) + 0.5) * ratio - 0.5
         low = places.floor()
         share = (places - low).reshape(-1, *[1] * (3 - axis))
         first, second = (index.long().clamp(min=0).clamp(max=count - 1) for index in (low, low + 1))
         blocks = blocks.index_select(axis, first) * (1 - share) + blocks.index_select(axis, second) * share
-    return blocks.round().to(torch.uint8)
+    frame = torch.stack(
+        [torch.scalar_tensor(side * factor, dtype=torch.float32) for side, factor in zip(size, factors, strict=True)]
+    )
+    if resize.resize != "stretch":
+        is_shown = [
+            torch.arange(side) < round(length / factor)
+            for side, length, factor in zip(size, lengths, factors, strict=True)
+        ]
+        fill = torch.from_numpy(resize.fill).float()
+        blocks = torch.where((is_shown[0][:, None] & is_shown[1])[..., None], blocks, fill)
+    return blocks.round().to(torch.uint8), frame
 
 
 def check_target(path: Path, needs_onnx: bool) -> None:
@@ -93,13 +112,14 @@ def make_program(loaded: Loaded, heads: bool = False, resize: bool = True) -> to
 
     Unless it ends with the heads, ``lib.ops`` must be imported where it runs, because of NMS.
     """
-    size, network = input_size(loaded.cfg), Network(loaded.cfg, loaded.detector)
+    own, network = build_resize(loaded.cfg), Network(loaded.cfg, loaded.detector)
+    size = own.size
     with torch.inference_mode(False), torch.no_grad():
         network(torch.zeros(1, *size, 3, dtype=torch.uint8))  # the priors become constants of the export
     model: nn.Module = HeadsModel(network)
     sides, free = list(size), {0: torch.export.Dim("batch", min=1, max=1024)}
     if not heads:
-        model = DetectionModel(network, size, build_postprocess(loaded.cfg), resize)
+        model = DetectionModel(network, build_postprocess(loaded.cfg), size, own if resize else None)
     if resize and not heads:
         sides = [int(side * scale) for side, scale in zip(size, EXAMPLE_SCALE, strict=True)]
         free |= dict.fromkeys((1, 2), torch.export.Dim.DYNAMIC)
@@ -147,7 +167,7 @@ def onnx_bytes(loaded: Loaded, heads: bool = False, resize: bool = True) -> byte
             verbose=False,
         )
     assert program is not None, "torch.onnx.export with dynamo gives a program"
-    sizes = "" if resize else ", of the network's size {}x{}".format(*input_size(loaded.cfg))
+    sizes = "" if resize else ", of the network's size {}x{}".format(*testing_size(loaded.cfg))
     detections = "boxes (batch, D, 4) xyxy in pixels of the images, scores, labels from 1, counts; padded to D"
     about = {
         "classes": json.dumps(list(loaded.classes), ensure_ascii=False),

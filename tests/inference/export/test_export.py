@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from lib.data.augment.geometric import Resize
 from lib.inference import Predictor
 from lib.inference.export.agreement import compare, matching_rows
 from lib.inference.export.onnx import make_program, onnx_bytes, resize_images
@@ -69,8 +70,8 @@ def test_only_standard_operators_are_used(files):
 @pytest.mark.parametrize("size", [(64, 96), (70, 120), (50, 310), (200, 131), (129, 193), (40, 50), (640, 481)])
 def test_resize_inside_is_that_of_evaluation_but_for_rounding(checkpoint, size):
     image = np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
-    expected = Predictor(checkpoint, "cpu").prepare([image])[0][0].astype(int)
-    resized = resize_images(torch.from_numpy(image)[None], (64, 96))[0].numpy().astype(int)
+    expected = Predictor(checkpoint, "cpu").prepare([image]).images[0].astype(int)
+    resized = resize_images(torch.from_numpy(image)[None], Resize((64, 96)))[0][0].numpy().astype(int)
     assert np.abs(resized - expected).max() <= 2
     assert (resized != expected).mean() < 0.14
 
@@ -78,9 +79,10 @@ def test_resize_inside_is_that_of_evaluation_but_for_rounding(checkpoint, size):
 def test_archive_of_torch_export_runs(checkpoint, images):
     program = make_program(load_detector(checkpoint), resize=False)
     predictor = Predictor(checkpoint, "cpu")
-    prepared, sizes = predictor.prepare(images[:3])
-    boxes, scores, labels, counts = program.module()(torch.from_numpy(prepared))
-    for row, found in enumerate(predictor.select(predictor.forward(prepared), torch.tensor([[64, 96]] * 3))):
+    prepared = predictor.prepare(images[:3])
+    prepared = prepared._replace(sizes=torch.tensor([[64, 96]] * 3), frames=torch.tensor([[64.0, 96.0]] * 3))
+    boxes, scores, labels, counts = program.module()(torch.from_numpy(prepared.images))
+    for row, found in enumerate(predictor.select(predictor.forward(prepared.images), prepared)):
         assert labels[row, : counts[row]].tolist() == found.labels.tolist()
         torch.testing.assert_close(boxes[row, : counts[row]], found.boxes, atol=1e-3, rtol=0)
 

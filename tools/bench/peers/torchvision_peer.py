@@ -1,7 +1,7 @@
 """Torchvision's detectors and transforms as peers; we do not require torchvision."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,16 +23,23 @@ def build(name: str) -> Any:
     return DETECTORS[name](weights=None, weights_backbone=None, num_classes=91)
 
 
+class Prepared(NamedTuple):
+    """torchvision's batch, and the sizes (height, width) of its images."""
+
+    images: Any
+    sizes: list[tuple[int, int]]
+
+
 class PredictorPeer:
     """SSDLite320 in eager mode, in the stages of Predictor."""
 
     def __init__(self) -> None:
         self.model = build("ssdlite320").eval()
 
-    def prepare(self, images: Sequence[np.ndarray]) -> tuple[Any, list]:
-        """(H, W, 3) uint8 BGR images -> torchvision's batch, and their sizes."""
+    def prepare(self, images: Sequence[np.ndarray]) -> Prepared:
+        """The batch for images (H, W, 3) uint8 BGR."""
         tensors = [torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1) / 255 for image in images]
-        return self.model.transform(tensors)[0], [image.shape[:2] for image in images]
+        return Prepared(self.model.transform(tensors)[0], [image.shape[:2] for image in images])
 
     @torch.inference_mode()
     def forward(self, prepared: Any) -> tuple:
@@ -41,12 +48,12 @@ class PredictorPeer:
         return prepared, features, self.model.head(features)
 
     @torch.inference_mode()
-    def select(self, output: tuple, sizes: list) -> list[dict[str, torch.Tensor]]:
+    def select(self, output: tuple, batch: Prepared) -> list[dict[str, torch.Tensor]]:
         """Detections in the frames of the images."""
         prepared, features, heads = output
         anchors = self.model.anchor_generator(prepared, features)
         detections = self.model.postprocess_detections(heads, anchors, prepared.image_sizes)
-        return self.model.transform.postprocess(detections, prepared.image_sizes, sizes)
+        return self.model.transform.postprocess(detections, prepared.image_sizes, batch.sizes)
 
 
 def input_peer(size: tuple[int, int]) -> Callable[[str, np.ndarray, np.ndarray], Any]:

@@ -1,0 +1,115 @@
+"""The modes of input.resize from an image to its detections: boxes lie right in each way of using a model."""
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from rectangles import SIZES, sample_with_rectangle, white_box
+
+from lib.build import build_resize
+from lib.data.augment.geometric import Resize
+from lib.data.fit import FITS
+from lib.inference import Predictor, Tiles
+from lib.inference.export.onnx import onnx_bytes, resize_images
+from lib.inference.model_file import load_detector
+from lib.inference.predictor import prepare
+from lib.ops import PaddedDetections
+
+# Padding is black, as the images are
+INPUT = ["input.test_size=[192,320]", "input.mean=[0,0,0]"]
+
+
+def sees_white(images):
+    """A network that finds the white rectangle of each image, with score 1."""
+    boxes = torch.tensor(np.stack([white_box(image) for image in images]), dtype=torch.float32)[:, None]
+    ones = torch.ones(len(images), 1)
+    return PaddedDetections(boxes, ones, ones.long(), torch.ones(len(images), dtype=torch.int64))
+
+
+@pytest.mark.parametrize("mode", FITS)
+@pytest.mark.parametrize("is_exported", [False, True])
+def test_predictor_puts_boxes_where_the_objects_are(checkpoint, mode, is_exported):
+    predictor = Predictor(checkpoint, "cpu", overrides=[*INPUT, f"input.resize={mode}"])
+    predictor.network = sees_white
+    if is_exported:  # such a model wants inputs of one size
+        predictor._resize = build_resize(predictor.cfg)
+    for size in SIZES:
+        sample = sample_with_rectangle(*size)
+        (found,) = predictor.detect([sample.image])
+        scale = max(size[0] / 192, size[1] / 320, 1)  # pixels of the image for one of the input
+        assert np.abs(found.boxes[0].numpy() - sample.boxes[0]).max() < 0.5 * scale
+
+
+@pytest.mark.parametrize("mode", FITS)
+def test_tiles_put_boxes_where_the_objects_are(checkpoint, mode):
+    overrides = [*INPUT, f"input.resize={mode}"]
+    predictor = Predictor(checkpoint, "cpu", overrides=overrides, tiles=Tiles(300, 0.5, whole=False))
+    predictor.network = lambda images: empty_where_black(images)
+    for size in SIZES:
+        sample = sample_with_rectangle(*size)
+        found = predictor(sample.image)
+        assert np.abs(found.boxes[0].numpy() - sample.boxes[0]).max() < 1
+
+
+def empty_where_black(images):
+    """As ``sees_white``; nothing in an image without white."""
+    is_white = torch.from_numpy((images > 250).any(axis=(1, 2, 3)))
+    stand_in = np.full_like(images[:1], 255)
+    given = [image[None] if white else stand_in for image, white in zip(images, is_white, strict=True)]
+    found = sees_white(np.concatenate(given))
+    return found._replace(counts=found.counts * is_white)
+
+
+def test_native_images_keep_their_size_and_larger_ones_are_tiled(checkpoint):
+    predictor, seen = Predictor(checkpoint, "cpu", overrides=[*INPUT, "input.resize=native"], batch_size=4), []
+
+    def network(images):
+        seen.append(images.shape[:3])
+        return empty_where_black(images)
+
+    predictor.network = network
+    found = predictor([sample_with_rectangle(*size).image for size in [(100, 120), (97, 117), (50, 60), (300, 500)]])
+    # the first two are padded to one size, by multiples of the largest stride, 8; no input is smaller than input.size
+    assert seen[:2] == [(2, 104, 120), (1, 64, 96)]
+    assert seen[2:] == [(4, 192, 320), (1, 192, 320)]  # the whole image, letterboxed, and four tiles
+    expected = sample_with_rectangle(300, 500).boxes[0]
+    assert len(found[3].boxes) == 1 and np.abs(found[3].boxes[0].numpy() - expected).max() < 1
+
+
+def test_an_image_gives_the_same_detections_in_any_batch(checkpoint, images):
+    predictor = Predictor(checkpoint, "cpu", overrides=[*INPUT, "input.resize=native"])
+    for image, found in zip(images, predictor(images), strict=True):
+        alone = predictor(image)
+        torch.testing.assert_close(found.boxes, alone.boxes, atol=1e-3, rtol=0)
+        assert found.labels.tolist() == alone.labels.tolist()
+
+
+@pytest.mark.parametrize("mode", ["letterbox", "native"])
+def test_exported_model_resizes_alike(checkpoint, mode, tmp_path):
+    overrides = [*INPUT, f"input.resize={mode}"]
+    (tmp_path / "model.onnx").write_bytes(onnx_bytes(load_detector(checkpoint, overrides=overrides)))
+    predictor = Predictor(checkpoint, "cpu", overrides=overrides)
+    predictor._resize = build_resize(predictor.cfg)  # inputs of one size, as the exported model has
+    exported = Predictor(tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
+    rng = np.random.default_rng(0)
+    for size in [(64, 96), (96, 64), (190, 131), (50, 310), (130, 300)]:
+        image = rng.integers(0, 256, (*size, 3), np.uint8)
+        expected = predictor(image)
+        assert np.abs(exported(image).boxes.numpy() - expected.boxes.numpy()).max() < 0.01
+        boxes, scores, _, counts = session.run(None, {"images": image[None]})
+        assert counts[0] == len(expected.boxes) > 0
+        assert np.abs(boxes[0, : counts[0]] - expected.boxes.numpy()).max() < 0.5
+        assert np.abs(scores[0, : counts[0]] - expected.scores.numpy()).max() < 0.02
+
+
+@pytest.mark.parametrize("mode", FITS)
+@pytest.mark.parametrize("size", SIZES)
+def test_resize_inside_an_exported_model_is_that_of_the_predictor(mode, size):
+    resize = Resize((192, 320), (10, 20, 30), mode)
+    image = np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
+    expected = prepare([image], resize)
+    resized, frame = resize_images(torch.from_numpy(image)[None], resize)
+    difference = np.abs(resized.numpy().astype(int) - expected.images)
+    assert difference.max() <= 2 and (difference > 0).mean() < 0.14
+    torch.testing.assert_close(frame, expected.frames[0])
