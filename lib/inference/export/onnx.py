@@ -3,7 +3,6 @@
 import contextlib
 import json
 import logging
-import math
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,6 @@ from lib.multibox.postprocess import PostProcess
 from lib.ops.boxes import clip_boxes, scale_boxes
 
 OPSET = 18  # of ONNX: the first that has all operators which are needed
-ROUNDING = 1e-6  # by which a number of pixels may lie below a whole one, as in lib/data/augment/affine.py
 EXAMPLE_SCALE = (1.4, 2.3)  # sides of the example image of an export, relative to the network's input
 
 
@@ -67,36 +65,34 @@ def resize_images(images: torch.Tensor, resize: Resize) -> tuple[torch.Tensor, t
     The pixels are equal except for rounding: OpenCV rounds the mean of four pixels up where it is a half, and all
     other means to even. That is a gray level or two in some pixels. With ``native``, larger images are letterboxed.
     """
-    lengths, size = images.shape[1:3], resize.size
-    factors = [length / side for length, side in zip(lengths, size, strict=True)]  # pixels of the image for one
+    size, sides = resize.size, images.shape[1:3]
+    lengths = torch.stack([torch.scalar_tensor(side, dtype=torch.float32) for side in sides])
+    factors = lengths / torch.tensor(size)  # (2,) pixels of the image for one of the input
+    steps = [side // most for side, most in zip(sides, size, strict=True)]  # the same in whole pixels
     if resize.resize != "stretch":
-        larger = torch.sym_max(*factors)
-        factors = [larger if resize.resize == "letterbox" else torch.sym_max(larger, 1.0)] * 2
-    blocks, reduced = images.float(), []
-    for axis, (length, factor) in enumerate(zip(lengths, factors, strict=True), start=1):
-        block = torch.sym_max(math.floor(factor + ROUNDING), 1)
+        factors, steps = factors.max().expand(2), [torch.sym_max(*steps)] * 2
+    if resize.resize == "native":
+        factors = factors.clamp(min=1)
+    blocks = images.float()
+    counts, ratios = [], []
+    for axis, (length, step) in enumerate(zip(sides, steps, strict=True), start=1):
+        block = torch.sym_max(step, 1)
         count = (length + block - 1) // block
         pixels = torch.arange(count * block).clamp(max=length - 1)  # the last block is filled up with the last one
         blocks = blocks.index_select(axis, pixels).unflatten(axis, (count, block)).mean(axis + 1)
-        reduced.append((factor / block, count))
+        counts.append(count)
+        ratios.append(factors[axis - 1] / block)
     blocks = blocks.round()
-    for axis, (side, (ratio, count)) in enumerate(zip(size, reduced, strict=True), start=1):
+    for axis, (side, ratio, count) in enumerate(zip(size, ratios, counts, strict=True), start=1):
         places = (torch.arange(side) + 0.5) * ratio - 0.5
         low = places.floor()
         share = (places - low).reshape(-1, *[1] * (3 - axis))
         first, second = (index.long().clamp(min=0).clamp(max=count - 1) for index in (low, low + 1))
         blocks = blocks.index_select(axis, first) * (1 - share) + blocks.index_select(axis, second) * share
-    frame = torch.stack(
-        [torch.scalar_tensor(side * factor, dtype=torch.float32) for side, factor in zip(size, factors, strict=True)]
-    )
     if resize.resize != "stretch":
-        is_shown = [
-            torch.arange(side) < round(length / factor)
-            for side, length, factor in zip(size, lengths, factors, strict=True)
-        ]
-        fill = torch.from_numpy(resize.fill).float()
-        blocks = torch.where((is_shown[0][:, None] & is_shown[1])[..., None], blocks, fill)
-    return blocks.round().to(torch.uint8), frame
+        rows, columns = (torch.arange(side) < end for side, end in zip(size, (lengths / factors).round(), strict=True))
+        blocks = torch.where((rows[:, None] & columns)[..., None], blocks, torch.from_numpy(resize.fill).float())
+    return blocks.round().to(torch.uint8), torch.tensor(size) * factors
 
 
 def check_target(path: Path, needs_onnx: bool) -> None:
