@@ -8,6 +8,7 @@ import pytest
 
 from lib.checkpoint import read_checkpoint
 from lib.engine import train as module
+from lib.evaluation.evaluator import Evaluator
 
 
 def position_of(folder):
@@ -55,8 +56,7 @@ def scores(monkeypatch):
 
     def give(*values):
         metrics = iter([{"AP": value} for value in values])
-        answer = SimpleNamespace(evaluate=lambda: SimpleNamespace(metrics=next(metrics)))
-        monkeypatch.setattr("train.evaluate", lambda *_: answer)
+        monkeypatch.setattr(Evaluator, "evaluate", lambda _: SimpleNamespace(metrics=next(metrics)))
 
     return give
 

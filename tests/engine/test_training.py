@@ -18,6 +18,7 @@ import torch
 from lib.checkpoint import read_checkpoint, read_run, save_checkpoint
 from lib.config import load_config
 from lib.engine import train as train_module
+from lib.inference import Predictor
 from lib.utils.runtime import readable_errors
 from tests.engine.children import go, start_paused
 from tests.engine.conftest import ROOT, epochs_of, load_script
@@ -105,7 +106,7 @@ def test_signal_finishes_the_step_saves_and_says_so(train, experiment, whole, tm
 
 def test_run_stopped_in_its_evaluation_is_evaluated_when_resumed(train, whole, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("train.evaluate", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(Predictor, "stream", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             train()
     assert epochs_of(train("--resume")) == epochs_of(whole)
