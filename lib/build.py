@@ -13,7 +13,7 @@ from lib.data.dataset import CocoDataset
 from lib.data.formats.layouts import LAYOUTS, open_layout
 from lib.data.formats.registry import find_images, read_dataset
 from lib.data.loader import Loader
-from lib.data.sampler import aspect_groups, times_of_small
+from lib.data.sampler import aspect_groups, times_of
 from lib.evaluation.protocols import Protocol, make_protocol
 from lib.models.backbones import BACKBONES
 from lib.models.backbones.base import Backbone, with_strides
@@ -256,7 +256,7 @@ def build_loader(
             "shuffle": True,
             "drop_last": True,
             "accumulate": train["accumulate"],
-            "times": times_of_small(dataset, data["oversample_small"]),
+            "times": times_of(dataset, data["oversample_small"], data["repeat_rare"]),
             "groups": aspect_groups(dataset.sizes, data["aspect_groups"]),
         }
     return Loader(dataset, build_augmentation(cfg, training), batch_size, cfg["input"]["channels"], **options)

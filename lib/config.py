@@ -54,6 +54,8 @@ DEFAULTS: dict[str, Any] = {
         "cache_mb": 0,  # MB of memory for decoded training images, for each training process; its workers share it
         "decode": "full",  # full | reduced: training decodes JPEGs that it will shrink at 1/2, 1/4 or 1/8 of their size
         "oversample_small": 1.0,  # how often an epoch shows an image with an object under 32 x 32 pixels
+        # 0 .. 1: images of a class that fewer than this share of the images has come more often, as in LVIS; 0: off
+        "repeat_rare": 0.0,
         "aspect_groups": 0,  # k: batches of similar aspect ratio, in 2k + 1 groups from 1:2 to 2:1; 0: any mixture
     },
     "model": {
@@ -85,7 +87,7 @@ DEFAULTS: dict[str, Any] = {
         # imagenet: the backbone's row of lib/models/pretrained.py, which also decides input.channels, mean and std,
         # norm.eps and weights_scope where neither the experiment nor its _base_ gives them
         "weights": Maybe(str),  # a checkpoint to start from: a path, an address, or imagenet
-        "weights_scope": Maybe(list),  # parts to take from it, such as [backbone]; null: all
+        "weights_scope": Maybe(list),  # parts to take from it, such as [backbone] or [backbone.layers.0-2]; null: all
         "weights_sha256": Maybe(str),  # its digest, or at least the first 8 hex digits; null: not checked
         "weights_classes": "same",  # same | reset | by_name | shifted: what happens to predictors of other classes
     },

@@ -36,7 +36,7 @@ def moved(sample: Sample, scale: ArrayLike, shift: ArrayLike, canvas: tuple[floa
 
 
 def transposed(sample: Sample) -> Sample:
-    """The sample with x and y exchanged: a point (x, y) goes to (y, x), pixels later. Mirrored, it is a quarter turn."""
+    """The sample with x and y exchanged: a point (x, y) goes to (y, x), pixels later. With a mirror: a quarter turn."""
     height, width = canvas_size(sample)
     layers = tuple(_transpose_layer(layer) for layer in _layers(sample))
     return sample._replace(boxes=sample.boxes[:, [1, 0, 3, 2]], canvas=(width, height), layers=layers)
