@@ -11,12 +11,12 @@ import argparse
 from pathlib import Path
 
 from lib.build import build_dataset, build_detector
-from lib.checkpoint import is_ours, load_weights, read_checkpoint, read_run
-from lib.config import load_config
+from lib.checkpoint import is_ours, load_weights, read_checkpoint
 from lib.engine.distributed import processes
 from lib.engine.evaluate import Evaluation
 from lib.evaluation.evaluator import Evaluator
 from lib.inference import Predictor, evaluate_predictor, parse_tiles
+from lib.inference.model_file import config_for
 from lib.utils.files import write_json
 from lib.utils.log import setup_logging
 from lib.utils.runtime import parse_with_overrides, readable_errors, script_parser, set_threads
@@ -39,7 +39,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def detect(args: argparse.Namespace) -> Evaluator | None:
     """The model's detections in the data set; under torchrun the first process has those of all, the others None."""
     content = read_checkpoint(args.checkpoint)
-    cfg = load_config(args.cfg or read_run(args.checkpoint)["config"], args.overrides)
+    cfg = config_for(args.checkpoint, args.cfg, args.overrides)
     set_threads(cfg.run.threads)
     dataset = build_dataset(cfg, "val", content["classes"] if is_ours(content) else None)
     cfg.data.classes = list(dataset.classes)

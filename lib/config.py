@@ -73,11 +73,15 @@ DEFAULTS: dict[str, Any] = {
             "initial_score": Maybe(float),  # score of each class at first, for sigmoid losses: such as 0.01
         },
         "priors": {
+            # data: the boxes are fitted to the training data as augmentation shows it, once, when a run starts; the
+            # run's config.yml and checkpoints hold them. As many a cell as boxes has, or two where that is null
+            "fit": Maybe(str),
+            # sizes and ratios count only where fit and boxes are null
             "sizes": [45, 90, 135, 180, 225, 270, 315],  # side of each level's first square, and one more
             "ratios": [[2, 3], [2, 3], [2, 3], [2, 3], [2, 3], [2]],  # a list for each level, or one for all
             "reference": 300.0,  # side of the square input that sizes are for; they scale with it; 0: never
             "steps": Maybe(list),  # pixels between centers at each level; null: the cells tile the image
-            "boxes": Maybe(list),  # for each level [[width, height], ...], or null: as sizes say
+            "boxes": Maybe(list),  # for each level [[width, height], ...], or null: as sizes and ratios say
             "clip": True,  # whether center, width and height are each clipped to the image
             "clip_centers": True,  # with clip: whether the center is clipped too
         },
