@@ -31,8 +31,8 @@ def cover(survey: Survey, experiment: str) -> Coverage:
     cfg = load_config(experiment)
     size = input_size(cfg)
     with torch.device("meta"):  # only its shapes matter
-        detector = build_detector(cfg)
-    maps, priors = map_sizes(detector, size), detector.priors
+        maps = map_sizes(build_detector(cfg), size)
+    priors = build_priors(cfg.model.priors, maps, size)
     boxes = survey.boxes * (np.array(size) / survey.sizes)[:, [1, 0, 1, 0]]
     shapes = fit_boxes(boxes, priors, maps, size)
     fitted = build_priors({**cfg.model.priors, "boxes": shapes}, maps, size)

@@ -31,11 +31,11 @@ def fit_priors_(
         adopt_fitted_priors_(cfg, checkpoint)
     if cfg.model.priors.fit is None:
         return []
-    with torch.device("meta"):  # only its shapes matter
-        detector = build_detector(cfg)
     size = input_size(cfg)
-    maps, boxes = map_sizes(detector, size), training_boxes(dataset, build_augmentation(cfg), cfg.run.seed)
-    shapes = world.first(fit_boxes(boxes, detector.priors, maps, size))
+    with torch.device("meta"):  # only its shapes matter
+        maps = map_sizes(build_detector(cfg), size)
+    boxes = training_boxes(dataset, build_augmentation(cfg), cfg.run.seed)
+    shapes = world.first(fit_boxes(boxes, build_priors(cfg.model.priors, maps, size), maps, size))
     cfg.model.priors.update(boxes=shapes, fit=None)
     best = best_overlaps(boxes, build_priors(cfg.model.priors, maps, size)(maps, size))
     return _lines(shapes, best, levels_of(boxes, maps, size), maps)

@@ -77,7 +77,8 @@ def levels_of(boxes: np.ndarray, maps: Sequence[tuple[int, int]], image_size: tu
     """(G,) the level that is to have the priors of each object (G, 4), by its size: see ``fit_boxes``."""
     sides = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
     steps = np.sqrt([cell_size(cells, image_size).prod() for cells in maps])
-    return np.maximum((steps[None] <= sides[:, None] / 2).sum(axis=1) - 1, 0)
+    level: np.ndarray = np.maximum((steps[None] <= sides[:, None] / 2).sum(axis=1) - 1, 0)
+    return level
 
 
 def cell_size(cells: tuple[int, int], image_size: tuple[int, int]) -> np.ndarray:
