@@ -20,6 +20,7 @@ from lib.config import load_config
 from lib.data.sample_sheet import sample_sheet
 from lib.engine.distributed import is_restart, processes
 from lib.engine.evaluate import evaluate
+from lib.engine.fitting import fit_priors_
 from lib.engine.learner import Learner
 from lib.engine.run import RunFolder, experiment_name
 from lib.engine.train import Trainer
@@ -56,10 +57,11 @@ def main(argv: list[str] | None = None) -> None:
         data = build_dataset(cfg, "train")
         val = build_dataset(cfg, "val", data.classes) if cfg.data.val.annotations or cfg.data.layout else None
         cfg.data.classes = list(data.classes)
+        fitted = fit_priors_(cfg, data, world, checkpoint)
         model = build_detector(cfg).to(device)
         run.create()
         setup_logging(run.path / "log.txt" if world.is_writer else None, is_quiet=not world.is_writer)
-        log.info("%s\n%s", run.path, data.report())
+        log.info("%s\n%s", run.path, "\n".join([data.report(), *fitted]))
         if checkpoint is None:
             run.picture("samples", sample_sheet(data, build_augmentation(cfg), cfg.run.seed, 4))
             with world.writer_first():

@@ -14,11 +14,11 @@ from lib.data.dataset import CocoDataset
 from lib.data.formats.layouts import LAYOUTS, open_layout
 from lib.data.formats.registry import find_images, read_dataset
 from lib.data.loader import Loader
-from lib.data.sampler import aspect_groups, times_of_small
+from lib.data.sampler import aspect_groups, times_of
 from lib.evaluation.protocols import Protocol, make_protocol
 from lib.models.backbones import BACKBONES
 from lib.models.backbones.base import Backbone, with_strides
-from lib.models.cost import largest_stride, map_sizes
+from lib.models.cost import largest_stride, neck_map_sizes
 from lib.models.detector import Detector, Normalizer
 from lib.models.dual_path import make_dual_path
 from lib.models.head import PREDICTORS, MultiBoxHead
@@ -28,6 +28,7 @@ from lib.models.norm import freeze_norms_
 from lib.models.pretrained import IMAGENET, pretrained, warn_of_other_input, weight_file
 from lib.models.taps import Tap, parse_taps
 from lib.multibox.coder import BoxCoder
+from lib.multibox.coverage import boxes_by_cells
 from lib.multibox.losses import CLASS_LOSSES, LOSSES, Criterion, Matcher
 from lib.multibox.matcher import MATCHERS
 from lib.multibox.postprocess import PostProcess
@@ -85,23 +86,25 @@ def build_detector(cfg: Mapping[str, Any]) -> Detector:
     options = parse_taps(model["neck"])
     backbone = _build_backbone(model, [*options["taps"], options.get("source") or options["taps"][-1]])
     neck: Neck = build(NECKS, options, "model.neck", backbone)
-    priors = _build_priors(model, len(neck.out_channels), input_size(cfg))
+    priors = build_priors(model["priors"], _map_sizes(backbone, neck, input_size(cfg)), input_size(cfg))
     head = _build_head(model, neck.out_channels, priors.boxes_per_cell, num_classes(cfg))
     initialize_(neck, model["init"])
     detector = Detector(backbone, neck, head, priors)
     for module in detector.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eps, module.momentum = model["norm"]["eps"], model["norm"]["momentum"]
-    size = input_size(cfg)
+    layout = torch.channels_last if cfg["run"]["channels_last"] else torch.contiguous_format
+    return detector.to(memory_format=layout)  # type: ignore[call-overload,no-any-return]  # torch's stubs lack it
+
+
+def _map_sizes(backbone: Backbone, neck: Neck, size: tuple[int, int]) -> list[tuple[int, int]]:
     try:
-        map_sizes(detector, size)
+        return neck_map_sizes(backbone, neck, size)
     except RuntimeError as error:
         raise ValueError(
             f"input.size must leave a map for each level; got {list(size)}, too small ({error}): choose a larger "
             "input.size, or fewer model.neck.extras"
         ) from None
-    layout = torch.channels_last if cfg["run"]["channels_last"] else torch.contiguous_format
-    return detector.to(memory_format=layout)  # type: ignore[call-overload,no-any-return]  # torch's stubs lack it
 
 
 def _build_backbone(model: Mapping[str, Any], taps: Iterable[Tap]) -> Backbone:
@@ -119,14 +122,38 @@ def _build_backbone(model: Mapping[str, Any], taps: Iterable[Tap]) -> Backbone:
     return make_dual_path(backbone, **model["dual_path"])
 
 
-def _build_priors(model: Mapping[str, Any], num_levels: int, size: tuple[int, int]) -> PriorGenerator:
-    priors, num_taps = PriorGenerator(**model["priors"], size=size), len(model["neck"]["taps"])
-    if num_levels != len(priors.boxes_per_cell):
-        raise ValueError(
-            f"model.priors.sizes must have {num_levels + 1} entries for {num_levels} maps ({num_taps} taps and "
-            f"{num_levels - num_taps} more levels), one a map and one more; got {len(priors.sizes)}"
-        )
+def build_priors(options: Mapping[str, Any], maps: Sequence[tuple[int, int]], size: tuple[int, int]) -> PriorGenerator:
+    """The priors that ``model.priors`` describes for maps of (height, width), one a level, and an input of ``size``.
+
+    Those that are still to be fitted to data, by no given number, are two squares a cell.
+    """
+    options = dict(options)
+    fit = options.pop("fit", None)
+    if fit is not None and lookup(("data",), fit, "model.priors.fit") and not options["boxes"]:
+        options["boxes"] = boxes_by_cells(maps, size, options["reference"])
+    priors = PriorGenerator(**options, size=size)
+    if len(priors.boxes_per_cell) != len(maps):
+        if options["boxes"]:
+            rule, got = f"boxes must have {len(maps)} entries for {len(maps)} maps, one a map", len(options["boxes"])
+        else:
+            rule = f"sizes must have {len(maps) + 1} entries for {len(maps)} maps, one a map and one more"
+            got = len(options["sizes"])
+        raise ValueError(f"model.priors.{rule}; got {got}: or choose model.priors={{fit: data, boxes: null}}")
     return priors
+
+
+def adopt_fitted_priors_(cfg: Mapping[str, Any], content: Mapping[str, Any]) -> None:
+    """Where the priors of ``cfg`` are fitted to data, gives it those of a checkpoint's ``content``, which were."""
+    priors = cfg["model"]["priors"]
+    if priors["fit"] is None:
+        return
+    boxes = content["config"]["model"]["priors"].get("boxes") if "config" in content else None
+    if not boxes:
+        raise ValueError(
+            "model.priors.fit=data needs a checkpoint that holds the fitted boxes, one of train.py; got one without: "
+            "choose the model.priors.boxes that it was trained with"
+        )
+    priors.update(boxes=boxes, fit=None)
 
 
 def _build_head(
@@ -282,7 +309,7 @@ def build_loader(cfg: Mapping[str, Any], dataset: CocoDataset, rank: int = 0, wo
         shuffle=True,
         drop_last=True,
         accumulate=train["accumulate"],
-        times=times_of_small(dataset, data["oversample_small"]),
+        times=times_of(dataset, data["oversample_small"], data["repeat_rare"]),
         groups=aspect_groups(dataset.sizes, data["aspect_groups"]),
     )
 

@@ -16,6 +16,7 @@ from lib.models.dual_path import with_coarse_statistics
 from lib.utils.download import fetch
 from lib.utils.files import replacing
 from lib.utils.lookup import suggest
+from lib.utils.parts import is_in_any
 
 log = logging.getLogger(__name__)
 FORMAT = 1
@@ -102,7 +103,7 @@ def load_weights(
     Args:
         model: changed in place.
         source: a checkpoint, or its address: ours, or of another work (lib/legacy/families.py).
-        scope: prefixes of the parameters to take, such as ``["backbone"]``; None: all.
+        scope: parts to take (lib/utils/parts.py), such as ``["backbone"]``; None: all.
         sha256: the file's digest, or its first hex digits.
         classes, names: what happens to class predictors for other classes: the mode and names of ``ClassRows``.
 
@@ -111,14 +112,14 @@ def load_weights(
     """
     path = fetch(source, sha256)
     content = read_checkpoint(path)
-    wanted = tuple(scope) if scope else ("",)
-    ours = {name: value for name, value in model.state_dict().items() if name.startswith(wanted)}
+    wanted = scope or None
+    ours = {name: value for name, value in model.state_dict().items() if is_in_any(name, wanted)}
     if not ours:
         raise ValueError(f"model.weights_scope must name parts such as backbone, neck.extras, head; got {scope}")
     fit = ClassRows(model, classes, names, content.get("classes") if is_ours(content) else None)
     if is_ours(content):
         theirs = with_coarse_statistics(content["model"], model)
-        given = {name: value for name, value in theirs.items() if name.startswith(wanted)}
+        given = {name: value for name, value in theirs.items() if is_in_any(name, wanted)}
         for name in given.keys() & ours.keys():
             fitted = fit(name, given[name], ours[name])
             given[name] = given[name] if fitted is None else fitted

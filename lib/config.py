@@ -59,6 +59,8 @@ DEFAULTS: dict[str, Any] = {
         "cache_mb": 0,  # MB of memory for decoded training images, for each training process; its workers share it
         "decode": "full",  # full | reduced: training decodes JPEGs that it will shrink at 1/2, 1/4 or 1/8 of their size
         "oversample_small": 1.0,  # how often an epoch shows an image with an object under 32 x 32 pixels
+        # 0 .. 1: images of a class that fewer than this share of the images has come more often, as in LVIS; 0: off
+        "repeat_rare": 0.0,
         "aspect_groups": 0,  # k: batches of similar aspect ratio, in 2k + 1 groups from 1:2 to 2:1; 0: any mixture
     },
     "model": {
@@ -76,11 +78,15 @@ DEFAULTS: dict[str, Any] = {
             "initial_score": Maybe(float),  # score of each class at first, for sigmoid losses: such as 0.01
         },
         "priors": {
+            # data: the boxes are fitted to the training data as augmentation shows it, once, when a run starts; the
+            # run's config.yml and checkpoints hold them. As many a cell as boxes has, or two where that is null
+            "fit": Maybe(str),
+            # sizes and ratios count only where fit and boxes are null
             "sizes": [45, 90, 135, 180, 225, 270, 315],  # side of each level's first square, and one more
             "ratios": [[2, 3], [2, 3], [2, 3], [2, 3], [2, 3], [2]],  # a list for each level, or one for all
             "reference": 300.0,  # side of the square input that sizes are for; they scale with it; 0: never
             "steps": Maybe(list),  # pixels between centers at each level; null: the cells tile the image
-            "boxes": Maybe(list),  # for each level [[width, height], ...], or null: as sizes say
+            "boxes": Maybe(list),  # for each level [[width, height], ...], or null: as sizes and ratios say
             "clip": True,  # whether center, width and height are each clipped to the image
             "clip_centers": True,  # with clip: whether the center is clipped too
         },
@@ -90,7 +96,7 @@ DEFAULTS: dict[str, Any] = {
         # imagenet: the backbone's row of lib/models/pretrained.py, which also decides input.channels, mean and std,
         # norm.eps and weights_scope where neither the experiment nor its _base_ gives them
         "weights": Maybe(str),  # a checkpoint to start from: a path, an address, or imagenet
-        "weights_scope": Maybe(list),  # parts to take from it, such as [backbone]; null: all
+        "weights_scope": Maybe(list),  # parts to take from it, such as [backbone] or [backbone.layers.0-2]; null: all
         "weights_sha256": Maybe(str),  # its digest, or at least the first 8 hex digits; null: not checked
         "weights_classes": "same",  # same | reset | by_name | shifted: what happens to predictors of other classes
     },

@@ -112,6 +112,15 @@ def test_checkpoint_of_another_model_is_refused_by_name(tmp_path):
         load_weights(detector(), tmp_path / "a.pth", ["bacbone"])
 
 
+def test_scope_covers_whole_steps_of_a_name(tmp_path):
+    theirs, ours = detector(), detector()
+    before = {name: value.clone() for name, value in ours.state_dict().items()}
+    save_checkpoint(tmp_path / "a.pth", {"model": theirs.state_dict()})
+    load_weights(ours, tmp_path / "a.pth", ["backbone.layers.1"])
+    changed = {name for name, value in ours.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed and all(name.startswith("backbone.layers.1.") for name in changed)
+
+
 def test_checkpoint_of_strangers_needs_a_config(tmp_path):
     torch.save({"base.0.conv.0.weight": torch.zeros(1)}, tmp_path / "theirs.pth")
     with pytest.raises(ValueError, match="must be a checkpoint of this project; it has the keys base.0.conv.0.weight"):

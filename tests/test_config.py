@@ -167,7 +167,9 @@ SMALL = {"model": {"backbone": {"type": "mobilenet_v1", "width": 0.25}, "num_cla
         ("model.neck.taps=[11, 77]", "must be rows of mobilenet_v1, 0 to 13; got 77"),
         ("model.neck.taps=[11, last]", "must be rows such as 11 or coarse.13; got 'last'"),
         ("model.neck.taps=[11, coarse.13]", "needs model.dual_path, which is null"),
-        ("model.priors={sizes: [10, 20], ratios: [2]}", "must have 7 entries for 6 maps"),
+        ("model.priors={sizes: [10, 20], ratios: [2]}", "priors.sizes must have 7 entries for 6 maps, .* got 2"),
+        ("model.priors.boxes=[[[9, 9]]]", "priors.boxes must have 6 entries for 6 maps, one a map; got 1"),
+        ("model.priors.fit=date", r"model.priors.fit must be one of data; got 'date' \(did you mean 'data'\?\)"),
         ("model.head.type=sdd", r"model.head.type must be one of .*\(did you mean 'ssd'\?\)"),
         ("model.head.predictor=deep", "model.head.predictor must be one of dense, separable"),
         ("model.dual_path={spilt: 0}", r"got model.dual_path.spilt \(did you mean 'split'\?\)"),
@@ -177,6 +179,22 @@ SMALL = {"model": {"backbone": {"type": "mobilenet_v1", "width": 0.25}, "num_cla
 def test_impossible_model_is_refused_with_its_key(override, message):
     with pytest.raises((ValueError, TypeError), match=message):
         build_detector(load_config(SMALL, [override]))
+
+
+FOUR_LEVELS = ["model.neck={taps: [11, 13], extras: [[64, 2], [64, 2]]}"]
+
+
+@pytest.mark.parametrize(
+    ("override", "counts"),
+    [
+        ("model.priors.boxes=[[[9, 9]], [[9, 20], [20, 9]], [[40, 40]], [[80, 80]]]", [1, 2, 1, 1]),
+        ("model.priors.fit=data", [2, 2, 2, 2]),
+        ("model.priors={fit: data, boxes: [[[9, 9]], [[9, 20], [20, 9]], [[40, 40]], [[80, 80]]]}", [1, 2, 1, 1]),
+    ],
+)
+def test_given_and_fitted_boxes_need_no_sizes_and_ratios(override, counts):
+    detector = build_detector(load_config(SMALL, [*FOUR_LEVELS, override]))
+    assert detector.priors.boxes_per_cell == counts
 
 
 def test_input_too_small_for_the_pyramid_is_refused():

@@ -157,6 +157,16 @@ def test_scope_takes_a_part_and_leaves_the_rest(golden):
     assert taken.keys() == {name for name in model.state_dict() if name.startswith("backbone.")}
 
 
+def test_scope_may_be_a_row_and_what_it_lacks_is_named(golden, monkeypatch):
+    values, model = golden
+    weights = formula_weights(values["state_dict"])
+    taken = translate_weights(weights, model, ["backbone.layers.1"])
+    assert taken.keys() == {name for name in model.state_dict() if name.startswith("backbone.layers.1.")}
+    monkeypatch.setattr(model, "added", torch.nn.Linear(1, 1), raising=False)
+    with pytest.raises(ValueError, match=r"nothing for our added.bias"):
+        translate_weights(weights, model, ["added.bias"])
+
+
 def bmvc_variant(ssds: str, nets: str, layers: list, channels: list) -> dict:
     mapping = bmvc_mapping(LAST)
     mapping["MODEL"] |= {"SSDS": ssds, "NETS": nets, "FEATURE_LAYER": [layers, channels]}

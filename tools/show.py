@@ -19,9 +19,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lib.build import build_augmentation, build_dataset, build_detector, build_matcher, input_size  # noqa: E402
 from lib.config import load_config  # noqa: E402
 from lib.data.sample_sheet import drawn_samples, sample_sheet  # noqa: E402
+from lib.engine.distributed import World  # noqa: E402
+from lib.engine.fitting import fit_priors_  # noqa: E402
 from lib.models.cost import map_sizes  # noqa: E402
 from lib.multibox.pictures import match_picture, prior_pictures  # noqa: E402
-from lib.multibox.priors import PriorGenerator  # noqa: E402
 from lib.structures import Target  # noqa: E402
 from lib.utils.runtime import parse_with_overrides, readable_errors, script_parser  # noqa: E402
 from lib.utils.sheet import picture_grid  # noqa: E402
@@ -38,7 +39,7 @@ def draw_priors(cfg: dict, source: tuple) -> np.ndarray:
     """The priors of one cell at each level, over the first augmented image."""
     detector, size = build_detector(cfg), input_size(cfg)
     maps, image = map_sizes(detector, size), drawn_samples(*source)[0][1].image
-    priors = PriorGenerator(**cfg["model"]["priors"])
+    priors = detector.priors
     return picture_grid(prior_pictures(image, priors(maps, size), maps, priors.boxes_per_cell), COLUMNS)
 
 
@@ -65,6 +66,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_with_overrides(parser, argv, "data.augment=small")
     cfg = load_config(args.cfg, args.overrides)
     source = (build_dataset(cfg, "train"), build_augmentation(cfg), cfg.run.seed, args.count)
+    fit_priors_(cfg, source[0], World())
     args.out.mkdir(parents=True, exist_ok=True)
     for what in [args.what] if args.what else DRAWINGS:
         path = args.out / f"{what}.png"

@@ -128,6 +128,31 @@ def _earlier(values: np.ndarray) -> np.ndarray:
     return counts
 
 
+def times_of(dataset: CocoDataset, oversample_small: float, repeat_rare: float) -> np.ndarray | None:
+    """How often an epoch has each image (N,), on average: the product of what small objects and rare classes demand.
+    None: each image once.
+    """
+    factors = [times_of_small(dataset, oversample_small), times_of_rare(dataset, repeat_rare)]
+    given = [factor for factor in factors if factor is not None]
+    return np.prod(given, axis=0) if given else None
+
+
+def times_of_rare(dataset: CocoDataset, threshold: float) -> np.ndarray | None:
+    """How often an epoch has each image (N,), by its rarest class: LVIS's repeat factor (Gupta et al. 2019).
+
+    A class that a share f of the images has asks for max(1, sqrt(threshold / f)). A threshold of 0 gives None.
+    """
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"data.repeat_rare must be 0 (off) to 1, a share of the images; got {threshold}")
+    if threshold == 0:
+        return None
+    labels = [np.unique(dataset.objects(index)[1]) for index in range(len(dataset))]
+    labels = [of_image[of_image != IGNORE] for of_image in labels]
+    share = np.bincount(np.concatenate(labels)) / len(dataset)
+    factors = np.sqrt(threshold / np.maximum(share, 1 / len(dataset)))
+    return np.array([max(1.0, factors[of_image].max(initial=1)) for of_image in labels])
+
+
 def times_of_small(dataset: CocoDataset, factor: float) -> np.ndarray | None:
     """How often an epoch has each image (N,): ``factor`` where an object is under 32 x 32 pixels of the original.
 

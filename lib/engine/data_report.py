@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from lib.build import build_detector, input_size
+from lib.build import build_detector, build_priors, input_size
 from lib.config import load_config
 from lib.data.survey import Survey
 from lib.evaluation.protocols import Protocol, side_text
@@ -14,7 +14,6 @@ from lib.evaluation.report.plots import coverage_figure, histogram_figure
 from lib.evaluation.report.style import page
 from lib.models.cost import map_sizes
 from lib.multibox.coverage import best_overlaps, fit_boxes
-from lib.multibox.priors import PriorGenerator
 from lib.utils.table import Row, align
 
 
@@ -30,15 +29,16 @@ class Coverage(NamedTuple):
 def cover(survey: Survey, experiment: str) -> Coverage:
     """Matches the objects, resized to the network's input, with the experiment's priors and with fitted ones."""
     cfg = load_config(experiment)
-    size, priors = input_size(cfg), PriorGenerator(**cfg.model.priors)
+    size = input_size(cfg)
     with torch.device("meta"):  # only its shapes matter
         maps = map_sizes(build_detector(cfg), size)
+    priors = build_priors(cfg.model.priors, maps, size)
     boxes = survey.boxes * (np.array(size) / survey.sizes)[:, [1, 0, 1, 0]]
     shapes = fit_boxes(boxes, priors, maps, size)
-    fitted = PriorGenerator(**{**cfg.model.priors, "boxes": shapes})
+    fitted = build_priors({**cfg.model.priors, "boxes": shapes}, maps, size)
     now, best = (best_overlaps(boxes, generator(maps, size)) for generator in (priors, fitted))
     levels = "".join(f"    - {json.dumps(level)}\n" for level in shapes)
-    comment = "# [width, height] of a cell's priors, for each level; null: those of sizes and ratios"
+    comment = "# [width, height] of a cell's priors, for each level"
     suggestion = f"model:\n  priors:\n    boxes:  {comment}\n{levels}"
     return Coverage(cfg.matcher.get("threshold", 0.5), now, best, suggestion)
 

@@ -10,7 +10,7 @@ import torch
 from easydict import EasyDict
 from torch import nn
 
-from lib.build import build_detector, num_classes
+from lib.build import adopt_fitted_priors_, build_detector, num_classes
 from lib.checkpoint import is_ours, load_weights, read_checkpoint, read_run
 from lib.config import load_config
 from lib.ops import PaddedDetections
@@ -28,12 +28,22 @@ class Loaded(NamedTuple):
     detector: nn.Module
 
 
+def config_for(
+    checkpoint: str | Path, cfg: str | Path | Mapping[str, Any] | None = None, overrides: Sequence[str] = ()
+) -> EasyDict:
+    """The config to use a checkpoint with: its own or ``cfg``; priors that are fitted to data are the checkpoint's."""
+    config = load_config(cfg or read_run(checkpoint)["config"], overrides)
+    if config.model.priors.fit is not None:
+        adopt_fitted_priors_(config, read_checkpoint(checkpoint))
+    return config
+
+
 def load_detector(
     checkpoint: str | Path, cfg: str | Path | Mapping[str, Any] | None = None, overrides: Sequence[str] = ()
 ) -> Loaded:
     """The detector of a checkpoint: see ``Predictor``. One of another repository needs ``cfg``."""
     content = read_checkpoint(checkpoint)
-    config = load_config(cfg or read_run(checkpoint)["config"], overrides)
+    config = config_for(checkpoint, cfg, overrides)
     classes = content.get("classes") if is_ours(content) else None
     config.data.classes = list(classes or config.data.classes or ()) or None
     names = config.data.classes or [f"class {label}" for label in range(1, num_classes(config))]

@@ -9,6 +9,7 @@ from torch import nn
 
 from lib.legacy.families import find_family
 from lib.models.dual_path import COARSE, with_coarse_statistics
+from lib.utils.parts import is_in, is_in_any
 
 log = logging.getLogger(__name__)
 Modules = list[dict[str, tuple[str, torch.Tensor]]]  # [{"weight": (name, tensor), "bias": ...}, ...]
@@ -33,8 +34,8 @@ def translate_weights(
     Args:
         state_dict: name -> tensor; a ``module.`` prefix is taken off.
         model: the detector that is to take them.
-        scope: prefixes of our names that are wanted, such as ``["backbone"]``; the rest of both sides is left
-            alone. None: everything; of a classifier's checkpoint, the backbone.
+        scope: our parts that are wanted (lib/utils/parts.py), such as ``["backbone"]``; the rest of both sides is
+            left alone. None: everything; of a classifier's checkpoint, the backbone.
         fit: (our name, their tensor, our tensor) -> the tensor to take, or None if theirs does not fit.
 
     Raises:
@@ -43,11 +44,14 @@ def translate_weights(
     theirs = {str(name).removeprefix("module."): tensor for name, tensor in state_dict.items()}
     family, theirs = find_family(theirs), _with_convolutions(theirs)
     ours = {name: x for name, x in model.state_dict().items() if not name.startswith(f"backbone.{COARSE}")}
-    wanted = tuple(scope) if scope else ("backbone",) if family.is_classifier else ("",)
+    wanted = list(scope) if scope else ["backbone"] if family.is_classifier else None
     translated: dict[str, torch.Tensor] = {}
     problems: list[str] = []
+    whole: list[str] = []  # parts of which every tensor is wanted
     for part in dict.fromkeys(filter(None, family.parts.values())):
-        if not part.startswith(wanted) and not any(prefix.startswith(part) for prefix in wanted):
+        if is_in_any(part, wanted):
+            whole.append(part)
+        elif not any(is_in(inner, part) for inner in wanted or ()):
             continue
         their_modules = _by_module({name: x for name, x in theirs.items() if family.part_of(name) == part})
         our_modules = _by_module({name: x for name, x in ours.items() if name.startswith(part + ".")})
@@ -57,10 +61,10 @@ def translate_weights(
             log.info("of %s not used, past the last row that is tapped: %s", family.about, about)
             their_modules = their_modules[: len(our_modules)]
         pairs, failures = _pair_modules(their_modules, our_modules, fit)
-        translated |= {name: x for name, x in pairs.items() if name.startswith(wanted)}
-        problems += failures if part.startswith(wanted) else []
-    known = tuple(f"{part}." for part in family.parts.values() if part)
-    problems += [f"nothing for our {name}" for name in ours if name.startswith(wanted) and not name.startswith(known)]
+        translated |= {name: x for name, x in pairs.items() if is_in_any(name, wanted)}
+        problems += failures if part in whole else []
+    rest = [name for name in ours if is_in_any(name, wanted) and not any(is_in(name, part) for part in whole)]
+    problems += [f"nothing for our {name}" for name in rest if name not in translated]
     if problems:
         more = f"; and {len(problems) - 8} more" if len(problems) > 8 else ""
         raise ValueError(

@@ -7,7 +7,9 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import nn
 
+from lib.models.backbones.base import Backbone
 from lib.models.detector import Detector
+from lib.models.necks import Neck
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -41,8 +43,13 @@ def count_macs(model: nn.Module, image_size: tuple[int, int]) -> dict[str, int]:
 
 def map_sizes(detector: Detector, image_size: tuple[int, int]) -> list[tuple[int, int]]:
     """(height, width) of each map that the detector's head reads, for an input of that size."""
+    return neck_map_sizes(detector.backbone, detector.neck, image_size)
+
+
+def neck_map_sizes(backbone: Backbone, neck: Neck, image_size: tuple[int, int]) -> list[tuple[int, int]]:
+    """(height, width) of each map that the neck gives, for an input of that size."""
     with torch.no_grad():
-        maps = _shadow(detector).maps(torch.empty(1, 3, *image_size, device="meta"))
+        maps = _shadow(neck)(_shadow(backbone)(torch.empty(1, 3, *image_size, device="meta"), neck.inputs))
     return [(x.shape[-2], x.shape[-1]) for x in maps]
 
 

@@ -1,5 +1,6 @@
 """How well priors suit the data: which objects no prior matches, and priors fitted to the objects."""
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -10,6 +11,7 @@ from lib.multibox.priors import PriorGenerator
 from lib.ops import bbox_overlaps
 
 _BLOCK = 256  # objects at a time
+_LEAST_OBJECTS = 10  # of a level, for each prior that is fitted to them
 
 
 def best_overlaps(boxes: np.ndarray, priors: torch.Tensor) -> np.ndarray:
@@ -24,11 +26,13 @@ def fit_boxes(
     maps: Sequence[tuple[int, int]],
     image_size: tuple[int, int],
     seed: int = 0,
-) -> list[list[list[float]] | None]:
+) -> list[list[list[float]]]:
     """Widths and heights of a cell's priors at each level, as many as there are now, fitted to its objects.
 
     An object goes to the coarsest level whose cells are at most half as large as it is, for then some prior of
-    its shape overlaps it well; else to the finest. Its level's shapes are cluster centers under IoU.
+    its shape overlaps it well; else to the finest. The shapes of a level are cluster centers of its objects, scaled
+    so that the mean IoU of an object with its best prior is high. A level with few objects gets squares of 2 to 4
+    cells.
 
     Args:
         boxes: (G, 4) xyxy, px of the network's input.
@@ -36,23 +40,57 @@ def fit_boxes(
         seed: of the clustering.
 
     Returns:
-        For each level [[width, height], ...] as ``model.priors.boxes`` takes it, smallest first; None where a
-        level has fewer objects than priors and keeps what it has.
+        For each level [[width, height], ...] as ``model.priors.boxes`` takes it, smallest first.
     """
-    scale = math.sqrt(image_size[0] * image_size[1]) / generator.reference if generator.reference else 1.0
-    shapes = boxes[:, 2:] - boxes[:, :2]
-    sides = np.sqrt(shapes.prod(axis=1))
-    steps = np.array([math.sqrt(image_size[0] / rows * image_size[1] / columns) for rows, columns in maps])
-    level = np.maximum((steps[None] <= sides[:, None] / 2).sum(axis=1) - 1, 0)
-    boxes_of_levels: list[list[list[float]] | None] = []
+    level = levels_of(boxes, maps, image_size)
+    fitted = []
     for index, number in enumerate(generator.boxes_per_cell):
-        of_level = shapes[level == index]
-        if len(of_level) < number:
-            boxes_of_levels.append(None)
+        cell = cell_size(maps[index], image_size)
+        of_level = boxes[level == index]
+        if len(of_level) < _LEAST_OBJECTS * number:
+            fitted.append(squares_of_cell(cell, number, image_size))
             continue
-        centers = cluster_shapes(of_level, number, np.random.default_rng(seed)) / scale
-        boxes_of_levels.append([[round(float(value), 2) for value in shape] for shape in centers])
-    return boxes_of_levels
+        shapes, centers = of_level[:, 2:] - of_level[:, :2], (of_level[:, :2] + of_level[:, 2:]) / 2
+        offsets = np.abs(centers / cell % 1 - 0.5) * cell  # to the center of the nearest cell
+        start = cluster_shapes(shapes, number, np.random.default_rng(seed))
+        fitted.append(_improved(start, shapes, offsets))
+    return _in_units(fitted, generator.reference, image_size)
+
+
+def boxes_by_cells(
+    maps: Sequence[tuple[int, int]], image_size: tuple[int, int], reference: float | None
+) -> list[list[list[float]]]:
+    """What ``fit_boxes`` gives without any object, with two priors a cell: squares of 2 to 4 cells."""
+    shapes = [squares_of_cell(cell_size(cells, image_size), 2, image_size) for cells in maps]
+    return _in_units(shapes, reference, image_size)
+
+
+def _in_units(
+    levels: Sequence[np.ndarray], reference: float | None, image_size: tuple[int, int]
+) -> list[list[list[float]]]:
+    """Shapes (A, 2) of each level in px of the input, as ``model.priors.boxes`` has them."""
+    scale = math.sqrt(image_size[0] * image_size[1]) / reference if reference else 1.0
+    return [[[round(float(value), 2) for value in shape] for shape in shapes / scale] for shapes in levels]
+
+
+def levels_of(boxes: np.ndarray, maps: Sequence[tuple[int, int]], image_size: tuple[int, int]) -> np.ndarray:
+    """(G,) the level that is to have the priors of each object (G, 4), by its size: see ``fit_boxes``."""
+    sides = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
+    steps = np.sqrt([cell_size(cells, image_size).prod() for cells in maps])
+    level: np.ndarray = np.maximum((steps[None] <= sides[:, None] / 2).sum(axis=1) - 1, 0)
+    return level
+
+
+def cell_size(cells: tuple[int, int], image_size: tuple[int, int]) -> np.ndarray:
+    """(width, height) of a map's cell in px of the input; ``cells`` and ``image_size`` are (height, width)."""
+    return np.array([image_size[1] / cells[1], image_size[0] / cells[0]])
+
+
+def squares_of_cell(cell: np.ndarray, number: int, image_size: tuple[int, int]) -> np.ndarray:
+    """(number, 2) squares with sides of 2 to 4 cells, evenly spaced by logarithm, none larger than the input."""
+    largest = min(4 * math.sqrt(cell.prod()), *image_size)
+    sides = largest / 2 * 2 ** ((np.arange(number) + 0.5) / number)
+    return np.stack([sides, sides], axis=1)
 
 
 def cluster_shapes(shapes: np.ndarray, number: int, rng: np.random.Generator, rounds: int = 50) -> np.ndarray:
@@ -74,11 +112,37 @@ def cluster_shapes(shapes: np.ndarray, number: int, rng: np.random.Generator, ro
         owner = nearest
         for index in np.unique(owner):
             centers[index] = np.median(shapes[owner == index], axis=0)
-    return centers[np.argsort(centers.prod(axis=1), kind="stable")]
+    return _by_area(centers)
 
 
-def shape_overlaps(shapes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(N, M) IoU of (N, 2) and (M, 2) boxes around one center."""
-    shared = np.minimum(shapes[:, None], others[None]).prod(axis=2)
+def _improved(priors: np.ndarray, shapes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Priors (A, 2) scaled one by one while that raises the mean IoU of (G, 2) shapes with the best of them, at (G, 2)
+    offsets: where cells are coarse for the objects, the best priors are larger than these.
+    """
+    best = shape_overlaps(shapes, priors, offsets).max(axis=1).mean()
+    for factor in (1.2, 1.1, 1.05, 1.02):
+        is_better = True
+        while is_better:
+            is_better = False
+            for index, change in itertools.product(range(len(priors)), (factor, 1 / factor)):
+                changed = priors.copy()
+                changed[index] *= change
+                mean = shape_overlaps(shapes, changed, offsets).max(axis=1).mean()
+                if mean > best + 1e-6:
+                    priors, best, is_better = changed, mean, True
+    return _by_area(priors)
+
+
+def _by_area(shapes: np.ndarray) -> np.ndarray:
+    return shapes[np.argsort(shapes.prod(axis=1), kind="stable")]
+
+
+def shape_overlaps(shapes: np.ndarray, others: np.ndarray, offsets: np.ndarray | None = None) -> np.ndarray:
+    """(N, M) IoU of (N, 2) and (M, 2) boxes, whose centers are ``offsets`` (N, 2) apart; None: around one center."""
+    shared = np.minimum(shapes[:, None], others[None])
+    if offsets is not None:
+        apart = (shapes[:, None] + others[None]) / 2 - offsets[:, None]
+        shared = np.clip(apart, 0, shared)
+    shared = shared.prod(axis=2)
     overlaps: np.ndarray = shared / (shapes.prod(axis=1)[:, None] + others.prod(axis=1)[None] - shared)
     return overlaps

@@ -16,6 +16,22 @@ Ratios = Sequence[float]
 Shapes = Sequence[Sequence[float]]  # [width, height] pairs
 
 
+def _checked_ratios(sizes: Sequence[float], ratios: Ratios | Sequence[Ratios]) -> list[tuple[float, ...]]:
+    """The ratios of each level; a ValueError unless there are levels, each with ratios, and sizes that rise."""
+    if not sizes or min(sizes) <= 0 or list(sizes) != sorted(sizes):
+        raise ValueError(f"model.priors.sizes must be positive and rising; got {list(sizes)}")
+    num_levels = len(sizes) - 1
+    levels = [tuple(level) for level in ratios if isinstance(level, Sequence)]
+    plain = tuple(ratio for ratio in ratios if not isinstance(ratio, Sequence))
+    result = levels or [plain] * num_levels
+    if len(result) != num_levels or (levels and plain):
+        raise ValueError(
+            f"model.priors.ratios must be one list, or one for each of the {num_levels} levels "
+            f"(model.priors.sizes has one entry more than there are levels); got {len(result)}"
+        )
+    return result
+
+
 class PriorGenerator(nn.Module):
     """SSD's priors (SSD, section 2.2, with the sizes of its published code).
 
@@ -23,7 +39,8 @@ class PriorGenerator(nn.Module):
     each ratio r a pair of the first one's area, r times as wide as high and the other way round.
 
     Args:
-        sizes: one side a level and one more, in pixels of an input of ``reference`` pixels.
+        sizes: one side a level and one more, in pixels of an input of ``reference`` pixels. They and ``ratios`` say
+            nothing where ``boxes`` has the shapes of every level.
         ratios: for each level, or once for all levels.
         reference: side of the square input that ``sizes`` and ``steps`` are meant for. Sizes scale with the
             geometric mean of the input's sides. None: they are pixels whatever the input.
@@ -39,8 +56,8 @@ class PriorGenerator(nn.Module):
 
     def __init__(
         self,
-        sizes: Sequence[float],
-        ratios: Ratios | Sequence[Ratios],
+        sizes: Sequence[float] = (),
+        ratios: Ratios | Sequence[Ratios] = (),
         reference: float | None = None,
         steps: Sequence[float] | None = None,
         boxes: Sequence[Shapes | None] | None = None,
@@ -49,17 +66,9 @@ class PriorGenerator(nn.Module):
         size: Size | None = None,
     ):
         super().__init__()
-        num_levels = len(sizes) - 1
-        levels = [tuple(level) for level in ratios if isinstance(level, Sequence)]
-        plain = tuple(ratio for ratio in ratios if not isinstance(ratio, Sequence))
-        self.ratios: list[tuple[float, ...]] = levels or [plain] * num_levels
-        if len(self.ratios) != num_levels or (levels and plain):
-            raise ValueError(
-                f"model.priors.ratios must be one list, or one for each of the {num_levels} levels "
-                f"(model.priors.sizes has one entry more than there are levels); got {len(self.ratios)}"
-            )
-        if min(sizes) <= 0 or list(sizes) != sorted(sizes):
-            raise ValueError(f"model.priors.sizes must be positive and rising; got {list(sizes)}")
+        has_all = bool(boxes) and all(shapes is not None for shapes in boxes or ())
+        num_levels = len(boxes or ()) if has_all else len(sizes) - 1
+        self.ratios: list[tuple[float, ...]] = [] if has_all else _checked_ratios(sizes, ratios)
         for name, values in (("steps", steps), ("boxes", boxes)):
             if values is not None and len(values) != num_levels:
                 raise ValueError(f"model.priors.{name} must have {num_levels} entries, one a level; got {len(values)}")
@@ -71,7 +80,7 @@ class PriorGenerator(nn.Module):
     @property
     def boxes_per_cell(self) -> list[int]:
         """Priors of a cell, for each level."""
-        return [len(self._sides(level)) for level in range(len(self.ratios))]
+        return [len(self._sides(level)) for level in range(len(self.boxes))]
 
     def fractions(self, maps: Sequence[Size], image_size: Size) -> torch.Tensor:
         """Priors as fractions of the image, (P, 4) float32 by map, row, column, box: center x, center y, width and

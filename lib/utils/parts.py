@@ -9,6 +9,11 @@ def is_in(name: str, part: str) -> bool:
     return len(steps) >= len(wanted) and all(map(_is_same, steps, wanted))
 
 
+def is_in_any(name: str, parts: Iterable[str] | None) -> bool:
+    """Whether a name lies in one of the parts; None: in any case."""
+    return parts is None or any(is_in(name, part) for part in parts)
+
+
 def _is_same(step: str, wanted: str) -> bool:
     first, dash, last = wanted.partition("-")
     if dash and step.isdigit() and first.isdigit() and last.isdigit():

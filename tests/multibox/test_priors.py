@@ -72,6 +72,25 @@ def test_ratios_once_for_all_levels():
     assert PriorGenerator([10, 20, 30], [[2, 3], []]).boxes_per_cell == [6, 2]
 
 
+def test_boxes_of_every_level_need_neither_sizes_nor_ratios():
+    boxes = [[[4, 8]], [[9, 9], [12, 6]], [[20, 20]]]
+    generator = PriorGenerator(boxes=boxes, clip=False)
+    assert generator.boxes_per_cell == [1, 2, 1]
+    priors = generator([(1, 1), (1, 1), (1, 1)], (40, 60))
+    expected = [[28, 16, 32, 24], [25.5, 15.5, 34.5, 24.5], [24, 17, 36, 23], [20, 10, 40, 30]]
+    torch.testing.assert_close(priors, torch.tensor(expected))
+    others = PriorGenerator(sizes=[3, 2], ratios=[[2]] * 7, boxes=boxes, clip=False)
+    assert others([(1, 1)] * 3, (40, 60)).equal(priors)
+
+
+def test_levels_without_boxes_have_those_of_sizes_and_ratios():
+    assert PriorGenerator([10, 20, 30], [[2], [3]], boxes=[None, [[4, 8]]]).boxes_per_cell == [4, 1]
+    with pytest.raises(ValueError, match="one for each of the 2 levels"):
+        PriorGenerator([10, 20, 30], [[2]], boxes=[None, [[4, 8]]])
+    with pytest.raises(ValueError, match=r"must be positive and rising; got \[\]"):
+        PriorGenerator()
+
+
 @pytest.mark.parametrize(
     ("size", "cells", "centers"),
     [

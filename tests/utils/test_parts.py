@@ -2,7 +2,7 @@
 
 import pytest
 
-from lib.utils.parts import is_in, names_in
+from lib.utils.parts import is_in, is_in_any, names_in
 
 NAMES = [f"backbone.layers.{row}.conv.weight" for row in (0, 1, 2, 3, 10, 21)] + ["head.box.0.weight", "neck.norm"]
 
@@ -34,3 +34,9 @@ def test_parts_are_joined_and_one_that_holds_nothing_is_named():
         ValueError, match=r"train.frozen must name parts .* got 'backbone.layers.4-9', which holds nothing"
     ):
         names_in(NAMES, ["neck", "backbone.layers.4-9"], "train.frozen")
+
+
+def test_name_in_any_of_the_parts_and_without_parts_in_any_case():
+    assert is_in_any(NAMES[0], ["neck", "backbone.layers.0"])
+    assert not is_in_any(NAMES[4], ["neck", "backbone.layers.1"])
+    assert is_in_any(NAMES[4], None) and not is_in_any(NAMES[4], [])
