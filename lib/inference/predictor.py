@@ -14,8 +14,9 @@ from lib.data.augment.presets import build_transform
 from lib.data.dataset import CocoDataset
 from lib.data.image import read_image
 from lib.evaluation.evaluator import Evaluator
-from lib.inference.model_file import Loaded, OnnxModel, load_detector
+from lib.inference.model_file import Loaded, load_detector
 from lib.inference.network import Network
+from lib.inference.onnx_model import OnnxModel
 from lib.inference.tiles import Tiles, detect_in_tiles
 from lib.ops import PaddedDetections
 from lib.ops.boxes import clip_boxes, scale_boxes
