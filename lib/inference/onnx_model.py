@@ -1,4 +1,4 @@
-"""An ONNX model that tools/export.py wrote, in ONNX Runtime. Files come from elsewhere, so nothing in them is trusted."""
+"""An ONNX model that tools/export.py wrote, in ONNX Runtime; nothing that a file says is trusted."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -116,7 +116,7 @@ def _read_about(metadata: Mapping[str, str], name: str) -> tuple[EasyDict, tuple
 
 
 def check_heads(predictions: Predictions, images: int, classes: int) -> None:
-    """That raw predictions fit together, are of so many images, and have a column a class and one for the background."""
+    """That raw predictions fit together, are of so many images, and have a column a class and a background."""
     check_predictions(*predictions[:3])
     batch, _, columns = predictions.logits.shape
     if (batch, columns) != (images, classes + 1):

@@ -6,14 +6,7 @@ import torch
 
 from lib.ops import kernels
 from lib.ops.boxes import box_area
-from lib.ops.checks import (
-    check_boxes,
-    check_fraction,
-    check_integers,
-    check_one_device,
-    check_shapes,
-    check_tensors,
-)
+from lib.ops.checks import check_boxes, check_fraction, check_integers, check_one_device, check_shapes, check_tensors
 from lib.structures import BACKGROUND, IGNORE, Target
 
 

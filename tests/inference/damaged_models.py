@@ -1,4 +1,4 @@
-"""Runs damaged copies of an exported model: python damaged_models.py FILE CASES. Fails at a traceback or a bad message."""
+"""Runs damaged copies of an exported model: damaged_models.py FILE CASES. A traceback or bad message fails."""
 
 import sys
 import tempfile

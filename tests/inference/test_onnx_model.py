@@ -94,9 +94,12 @@ def test_outputs_that_do_not_fit_are_refused(files, images, tmp_path, kind, name
 
 def test_a_model_of_others_is_refused_by_its_inputs_and_outputs(tmp_path):
     value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
-    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["x"], ["y"])], "g", [value], [
-        onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
-    ])
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["x"], ["y"])],
+        "g",
+        [value],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])],
+    )
     model = onnx.helper.make_model(graph, ir_version=8, opset_imports=[onnx.helper.make_opsetid("", 18)])
     (tmp_path / "x.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(ValueError, match="x.onnx must be a model that tools/export.py wrote; its outputs are y"):

@@ -21,7 +21,7 @@ from lib.multibox.postprocess import PostProcess
 from lib.ops.boxes import scale_boxes
 
 OPSET = 18  # of ONNX: the first that has all operators which are needed
-IR_VERSION = 8  # of the file: the one that came with this opset, so that ONNX Runtime reads it from 1.14 on
+IR_VERSION = 8  # of the file: that which came with this opset, so that older versions of ONNX Runtime read it
 EXAMPLE_SCALE = (1.4, 2.3)  # sides of the example image of an export, relative to the network's input
 
 
