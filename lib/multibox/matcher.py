@@ -39,16 +39,18 @@ def make_best_matches(
 
 class IoUMatcher:
     """Every prior takes the object that it overlaps most, if by ``threshold`` or more; every object takes the
-    prior that it overlaps most, whatever the overlap, so none goes without.
+    prior that it overlaps most, whatever the overlap.
 
-    Ties: a prior takes the earlier object, an object the earlier prior; of two objects that want the same
-    prior the later one gets it.
+    Ties: a prior takes the earlier object, an object the earlier prior; of several objects that want the same
+    prior the last one gets it. As in SSD, the others take no second choice: unless another prior overlaps them by
+    ``threshold``, they go without. That happens to tiny objects that are closer to each other than the priors are;
+    tools/check_dataset.py counts them.
 
     Args:
         threshold: least IoU of a match.
         negative_threshold: priors whose best IoU lies between this and ``threshold`` are ignored. Equal: none.
         ignore_overlap: unmatched priors with this share of their area in an IGNORE region are ignored.
-        best_prior: whether every object takes its best prior, whatever the overlap.
+        best_prior: whether an object takes its best prior, whatever the overlap.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Feeds the compiled kernels random, degenerate and misshapen inputs: python sanitized_kernels.py FOLDER CASES.
+"""Feeds the compiled kernels random, degenerate and misshapen inputs: sanitized_kernels.py FOLDER CASES [FIRST].
 
 FOLDER holds the modules, built by a compiler's sanitizers, which end the process at the first fault of memory. Needs
 neither torch nor the rest of the project. Fails where a misshapen input is not refused.
@@ -259,13 +259,13 @@ def run(core: ModuleType, name: str, arguments: Arguments) -> None:
     function(*values)
 
 
-def main(folder: str, cases: int) -> None:
+def main(folder: str, cases: int, first: int = 0) -> None:
     """Runs every kernel ``cases`` times with inputs that fit, and as often with one that does not."""
     refused = 0
     for module, kernels in MODULES.items():
         core = load(Path(folder), module)
         for make in kernels:
-            for seed in range(cases):
+            for seed in range(first, first + cases):
                 given = Inputs(seed)
                 run(core, make.__name__, make(given))
                 arguments = make(given)
@@ -280,4 +280,4 @@ def main(folder: str, cases: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], *map(int, sys.argv[2:]))

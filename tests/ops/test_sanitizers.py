@@ -64,7 +64,7 @@ def test_no_input_makes_a_kernel_touch_foreign_memory(sanitized):
 
 
 def test_the_run_would_notice_a_read_beyond_an_array(sanitized):
-    reads_too_far = "import ctypes, numpy as np; ctypes.string_at(np.zeros(300).ctypes.data, 2401)"
+    reads_too_far = "import ctypes, numpy as np; a = np.zeros(300); ctypes.string_at(a.ctypes.data, 2401)"
     result = run_sanitized(*sanitized, "-c", reads_too_far)
     assert result.returncode != 0 and "heap-buffer-overflow" in result.stderr
 
