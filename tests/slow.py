@@ -16,6 +16,7 @@ SLOW = {
     "tests/csrc/test_build.py": "compiles the kernels",
     "tests/ops/test_sanitizers.py": "compiles the kernels with sanitizers",
     "tests/inference/test_onnx_model.py": "exports models and damages them",
+    "tests/inference/export/test_export_tool.py": "exports models",
     "tests/csrc/test_cuda_logic.py": "compiles the CUDA kernels for the CPU",
     "tests/legacy/test_convert_weights.py": "runs other projects' detectors at full size",
     "tests/test_legacy.py": "runs the BMVC detectors at full size",

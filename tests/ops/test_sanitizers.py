@@ -72,7 +72,7 @@ def test_the_run_would_notice_a_read_beyond_an_array(sanitized):
 def test_each_kind_of_misshapen_input_occurs():
     seen = set()
     for make in (make for makers in sanitized_kernels.MODULES.values() for make in makers):
-        for seed in range(300):
+        for seed in range(60):
             given = sanitized_kernels.Inputs(seed)
             arguments = make(given)
             what = sanitized_kernels.spoil_(arguments, given.rng)
