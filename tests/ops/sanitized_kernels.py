@@ -33,8 +33,9 @@ class Inputs:
         self.rng = np.random.default_rng(seed)
 
     def count(self, least: int = 0) -> int:
-        """A length: often very small, now and then around a vector's width, or more than a radix sort's least."""
-        return max(least, int(self.rng.choice([0, 1, 2, 3, 5, 15, 16, 17, 33, 64, 65, 130, 600])))
+        """A length: small, or around a vector's width; rarely one from which a radix sort is used."""
+        usual = self.rng.choice([0, 1, 2, 3, 5, 15, 16, 17, 33, 64, 65, 130])
+        return max(least, 600 if self.rng.random() < 0.01 else int(usual))
 
     def reals(self, *shape: int, dtype: Any = np.float32, scale: float = 50.0) -> np.ndarray:
         """Numbers, of which some may be odd."""
