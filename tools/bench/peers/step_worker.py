@@ -31,7 +31,6 @@ def light_config(root: Path, images: int) -> Any:
     del values["data"]
     values["train"] = {key: value for key, value in values["train"].items() if key in DEFAULTS["train"]}
     values["train"]["precision"] = "fp32"
-    values["model"]["head"]["width"] = values["model"]["neck"].pop("width")
     return load_config(values, overrides)
 
 
