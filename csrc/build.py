@@ -1,8 +1,9 @@
 """Compiles the kernels that this machine can compile, beside lib/ops: ``python csrc/build.py``.
 
 Variables: ARCH (CPU, default native; e.g. x86-64-v3 for a build that is to run elsewhere), CUDA_ARCH (e.g. 90 or
-"80;90", default the GPUs of this machine, or portable PTX where there is none), CXX, NVCC. A kernel whose sources
-and commands have not changed since it was built, by their hash, is left alone.
+"80;90", default the GPUs of this machine, or portable PTX where there is none), CXX, NVCC, and SANITIZE (such as
+address,undefined: CPU kernels that stop at a fault of memory; see tests/ops/test_sanitizers.py for how they are run).
+A kernel whose sources and commands have not changed since it was built, by their hash, is left alone.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Kernel(NamedTuple):
     cores: tuple[str, ...]
 
 
-SHARED = ("pair.hpp", "ranks.hpp", "simd.hpp")
+SHARED = ("guards.pxi", "pair.hpp", "ranks.hpp", "simd.hpp")
 KERNELS = (
     Kernel("_overlaps", "overlaps.pyx", ("overlaps.hpp", *SHARED)),
     Kernel("_nms", "nms.pyx", ("nms.hpp", "multiclass.hpp", "postprocess.hpp", "grid.hpp", "kept.hpp", *SHARED)),
@@ -115,7 +116,7 @@ def cuda_flags(nvcc: str) -> list[str]:
 def translate(kernel: Kernel) -> Path:
     """Cython: the face as C++, under build/."""
     generated = BUILD / f"{kernel.name}.cpp"
-    options = ["--cplus", "-3", "--fast-fail", "-X", "boundscheck=False", "-X", "wraparound=False"]
+    options = ["--cplus", "-3", "--fast-fail", "-X", "boundscheck=False", "-X", "wraparound=False", "-I", SOURCE]
     module = f"lib.ops.{kernel.name}"
     try:
         run(sys.executable, "-m", "cython", *options, "--module-name", module, "-o", generated, SOURCE / kernel.face)
@@ -128,8 +129,12 @@ def translate(kernel: Kernel) -> Path:
 
 def cpu_command() -> list[str]:
     """The C++ command without its inputs and output."""
-    arch = os.environ.get("ARCH", "native")
-    return [*find_compiler(), *CPU_FLAGS, f"-march={arch}", *python_include()]
+    arch, compiler, checked = os.environ.get("ARCH", "native"), find_compiler(), []
+    if sanitizers := os.environ.get("SANITIZE"):
+        checked = ["-O0", "-g1", f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
+        if not accepts(compiler, checked[2]):
+            raise Skip(f"{compiler[0]} cannot build with {checked[2]}: install its sanitizers, or set CXX")
+    return [*compiler, *CPU_FLAGS, *checked, f"-march={arch}", *python_include()]
 
 
 def build_cpu(kernel: Kernel, target: Path, command: list[str]) -> None:

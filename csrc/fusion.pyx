@@ -3,6 +3,8 @@
 from libc.stdint cimport int64_t
 from libcpp cimport bool as cbool
 
+include "guards.pxi"
+
 
 cdef extern from "fusion.hpp" namespace "kernels" nogil:
     cdef struct Decay:
@@ -35,6 +37,10 @@ def soft_nms(
     """Indices and lowered scores of the boxes that stay, by falling score; returns how many."""
     cdef Decay decay = Decay(is_gaussian, iou_threshold, sigma, score_threshold)
     cdef int64_t count = boxes.shape[0]
+    expect(boxes.shape[1] == 4 and scores.shape[0] == count, "boxes (N, 4), scores (N,)")
+    expect(labels is None or labels.shape[0] == count, "labels (N,)")
+    expect(keep.shape[0] >= count and new_scores.shape[0] >= count, "results (N,)")
+    expect(0 <= iou_threshold <= 1 and sigma > 0, "iou_threshold in 0 .. 1, sigma above 0")
     if count == 0:
         return 0
     cdef const int64_t* label = NULL
@@ -58,6 +64,11 @@ def fuse_boxes(
 ):
     """The clusters of boxes and their means; returns how many."""
     cdef int64_t count = boxes.shape[0]
+    expect(boxes.shape[1] == 4 and weights.shape[0] == count, "boxes (N, 4), weights (N,)")
+    expect(labels.shape[0] == count and sources.shape[0] == count, "labels and sources (N,)")
+    expect(members.shape[0] >= count and founders.shape[0] >= count, "results (N,)")
+    expect(fused.shape[0] >= count and fused.shape[1] == 4, "fused (N, 4)")
+    expect(0 <= threshold <= 1, "threshold in 0 .. 1")
     if count == 0:
         return 0
     with nogil:

@@ -12,6 +12,12 @@ namespace kernels {
 
 constexpr int lanes = 16;
 
+inline int64_t greatest_label(const int64_t* labels, int64_t count) {
+    int64_t greatest = ignore_label;
+    for (int64_t i = 0; i < count; ++i) greatest = std::max(greatest, labels[i]);
+    return greatest;
+}
+
 struct Softmax {
     float shift, sum;  // a logit's probability is exp(logit - shift) / sum
 };
@@ -81,7 +87,7 @@ inline void mined_losses(const float* logits, const int64_t* labels, int64_t ima
 inline void mined_gradient(const float* logits, const int64_t* labels, const uint8_t* chosen, int64_t rows,
                            int64_t classes, float scale, float* out) {
     for (int64_t i = 0; i < rows; ++i) {
-        if (!chosen[i]) continue;
+        if (!chosen[i] || labels[i] < 0) continue;
         const float* row = logits + i * classes;
         const Softmax softmax = softmax_of(row, classes);
         const float factor = scale / softmax.sum;

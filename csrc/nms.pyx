@@ -2,6 +2,8 @@
 
 from libc.stdint cimport int64_t
 
+include "guards.pxi"
+
 
 ctypedef fused real:
     float
@@ -63,6 +65,11 @@ def nms(
     """Indices of the boxes that stay, by falling score, into ``keep``; returns how many."""
     cdef int64_t count = boxes.shape[0]
     cdef const int64_t* label = NULL
+    expect(boxes.shape[1] == 4 and scores.shape[0] == count, "boxes (N, 4), scores (N,)")
+    expect(labels is None or labels.shape[0] == count, "labels (N,)")
+    expect(keep.shape[0] >= count, "keep (N,)")
+    expect(count < (1LL << 32), "fewer than 2**32 boxes")  # ranks hold indices in 32 bits
+    expect(0 <= threshold <= 1, "threshold in 0 .. 1")
     if count == 0:
         return 0
     if labels is not None:
@@ -74,10 +81,23 @@ def nms(
     return count
 
 
-def check_places(int64_t num_boxes, int64_t num_classes):
+cdef int check_places(int64_t num_boxes, int64_t num_classes) except -1:
     """A candidate's place is kept in 32 bits."""
     if num_boxes * num_classes >= 1LL << 32:
         raise ValueError(f"boxes times classes must be below 2**32; got {num_boxes} times {num_classes}")
+    return 0
+
+
+cdef int check_output(
+    float[:, :, ::1] boxes, float[:, ::1] scores, int64_t[:, ::1] labels, int64_t[::1] counts, int64_t images
+) except -1:
+    """The results of a batch have one size."""
+    cdef int64_t most = boxes.shape[1]
+    expect(most >= 1 and boxes.shape[2] == 4, "result boxes (B, D, 4), D of 1 or more")
+    expect(scores.shape[1] == most and labels.shape[1] == most, "result scores and labels (B, D)")
+    expect(boxes.shape[0] == images and scores.shape[0] == images, "result boxes and scores of B images")
+    expect(labels.shape[0] == images and counts.shape[0] == images, "result labels and counts of B images")
+    return 0
 
 
 def multiclass_nms(
@@ -95,6 +115,10 @@ def multiclass_nms(
     cdef int64_t images = boxes.shape[0], num_boxes = boxes.shape[1], num_classes = scores.shape[2]
     cdef int64_t most = out_boxes.shape[1], image
     cdef Limits limits = Limits(score_threshold, iou_threshold, max_candidates, most, background)
+    expect(boxes.shape[2] == 4, "boxes (B, P, 4)")
+    expect(scores.shape[0] == images and scores.shape[1] == num_boxes, "scores (B, P, K)")
+    expect(0 <= iou_threshold <= 1, "iou_threshold in 0 .. 1")
+    check_output(out_boxes, out_scores, out_labels, counts, images)
     check_places(num_boxes, num_classes)
     for image in range(images):
         with nogil:
@@ -124,7 +148,16 @@ def postprocess(
     int64_t[:, ::1] out_labels,  # OUT (B, D), -1 likewise
     int64_t[::1] counts,  # OUT (B,)
 ):
-    check_places(logits.shape[1], logits.shape[2])
+    cdef int64_t images = logits.shape[0], num_boxes = logits.shape[1]
+    expect(logits.shape[2] >= 1, "logits (B, P, K), K of 1 or more")
+    expect(deltas.shape[0] == images and deltas.shape[1] == num_boxes and deltas.shape[2] == 4, "deltas (B, P, 4)")
+    expect(priors.shape[0] == num_boxes and priors.shape[1] == 4, "priors (P, 4)")
+    expect(sizes.shape[0] == images and sizes.shape[1] == 2, "sizes (B, 2)")
+    # Padding behind the last class scores 0, which no threshold may let pass.
+    expect(0 <= score_threshold <= 1 and 0 <= iou_threshold <= 1, "thresholds in 0 .. 1")
+    expect(height > 0 and width > 0 and threads >= 1, "height, width and threads above 0")
+    check_output(out_boxes, out_scores, out_labels, counts, images)
+    check_places(num_boxes, logits.shape[2])
     if logits.shape[0] == 0:
         return
     cdef Limits limits = Limits(score_threshold, iou_threshold, max_candidates, out_boxes.shape[1], 0)

@@ -2,6 +2,8 @@
 
 from libc.stdint cimport int64_t
 
+include "guards.pxi"
+
 ctypedef fused real:
     float
     double
@@ -27,6 +29,9 @@ def bbox_overlaps(
     double constant,  # IN pixels, of NWD
     float[:, ::1] out,  # OUT (N, M)
 ):
+    expect(boxes1.shape[1] == 4 and boxes2.shape[1] == 4, "boxes (N, 4)")
+    expect(out.shape[0] == boxes1.shape[0] and out.shape[1] == boxes2.shape[0], "out (N, M)")
+    expect(0 <= mode < len(MODES), "mode one of MODES")
     if out.shape[0] == 0 or out.shape[1] == 0:
         return
     with nogil:

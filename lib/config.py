@@ -19,10 +19,13 @@ from lib.models.backbones import BACKBONES
 from lib.models.necks import NECKS
 from lib.models.pretrained import IMAGENET, implied_config
 from lib.models.recipes import expand_recipe
+from lib.multibox.coder import BoxCoder
 from lib.multibox.losses import LOSSES
 from lib.multibox.matcher import MATCHERS
+from lib.ops.checks import check_fraction
+from lib.ops.padded import Selection, check_selection
 from lib.optim import OPTIMIZERS, SCHEDULES
-from lib.utils.lookup import accepts, prepare, suggest
+from lib.utils.lookup import accepts, build, prepare, suggest
 from lib.utils.yaml_files import nested, read_with_bases, read_yaml, to_plain
 
 
@@ -175,13 +178,23 @@ def _check_augment(value: str | Sequence[Mapping[str, Any]], name: str) -> None:
     build_transform(value, (1, 1), where=name)
 
 
+def _check_matcher(value: Any, name: str) -> None:
+    """Builds the matcher, which checks the ranges of its options as well."""
+    build(MATCHERS, value, name)
+
+
+def _check_loss(value: Any, name: str) -> None:
+    """Builds the loss, likewise, without the parts that it works with."""
+    build(LOSSES, value, name, None, None)
+
+
 # Part -> the registry whose entries take its keys, or a function of (value, key of the config) that checks it.
 PARTS: dict[str, Mapping[str, Any] | Callable[[Any, str], None]] = {
     "data.augment": _check_augment,
     "model.backbone": _check_backbone,
     "model.neck": NECKS,
-    "matcher": MATCHERS,
-    "loss": LOSSES,
+    "matcher": _check_matcher,
+    "loss": _check_loss,
     "train.optimizer": OPTIMIZERS,
     "train.schedule": SCHEDULES,
 }
@@ -285,6 +298,9 @@ def _complete(given: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(model, Mapping) and all(isinstance(model[part], Mapping) for part in ("neck", "head")):
         config["model"] = expand_recipe(model)  # anything else is refused by the check
     _check(config, DEFAULTS)
+    BoxCoder(tuple(config["model"]["variances"]))
+    check_selection(Selection(**config["postprocess"]), "postprocess.")
+    check_fraction(config["postprocess"]["score_threshold"], "postprocess.score_threshold")
     return config
 
 

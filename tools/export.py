@@ -7,18 +7,20 @@ python tools/export.py --checkpoint=... --out=model.pt2
 """
 
 import argparse
-import itertools
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lib.build import build_resize  # noqa: E402
-from lib.inference.export.agreement import compare  # noqa: E402
-from lib.inference.export.onnx import check_target, onnx_bytes, write_archive  # noqa: E402
-from lib.inference.model_file import load_detector  # noqa: E402
-from lib.inference.predictor import Predictor, prepare  # noqa: E402
-from lib.inference.sources import open_source  # noqa: E402
+from lib.inference.export.agreement import compare, first_images  # noqa: E402
+from lib.inference.export.onnx import archive_bytes, check_target, onnx_bytes  # noqa: E402
+from lib.inference.model_file import Loaded, load_detector  # noqa: E402
+from lib.inference.predictor import Predictor  # noqa: E402
+from lib.ops.checks import check_positive  # noqa: E402
+from lib.utils.files import write_bytes  # noqa: E402
 from lib.utils.log import setup_logging  # noqa: E402
 from lib.utils.runtime import parse_with_overrides, readable_errors, script_parser  # noqa: E402
 
@@ -38,32 +40,35 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return parse_with_overrides(parser, argv, "postprocess.score_threshold=0.3")
 
 
+def make_content(args: argparse.Namespace, loaded: Loaded, samples: Iterator[np.ndarray]) -> bytes:
+    """The content of the file to write; ``samples`` are for --int8."""
+    if Path(args.out).suffix == ".pt2":
+        return archive_bytes(loaded, args.heads, not args.no_resize)
+    content = onnx_bytes(loaded, args.heads, not args.no_resize)
+    if not args.int8:
+        return content
+    from lib.inference.export.quantize import quantize  # needs ONNX Runtime's tools
+
+    resize = build_resize(loaded.cfg)
+    return quantize(content, (prepare([image], resize).images for image in samples))
+
+
 def main(argv: list[str] | None = None) -> int:
     """Exports, and compares where asked to."""
     args = parse(argv)
     setup_logging()
     out = Path(args.out)
     check_target(out, needs_onnx=bool(args.int8 or args.check))
+    check_positive(args.limit, "--limit")
+    samples, images = (first_images(source, args.limit) if source else iter(()) for source in (args.int8, args.check))
     loaded = load_detector(args.checkpoint, args.cfg, tuple(args.overrides))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if out.suffix == ".pt2":
-        write_archive(out, loaded, args.heads, not args.no_resize)
-    else:
-        content = onnx_bytes(loaded, args.heads, not args.no_resize)
-        if args.int8:
-            from lib.inference.export.quantize import quantize  # needs ONNX Runtime's tools
-
-            frames = itertools.islice(open_source(args.int8), args.limit)
-            resize = build_resize(loaded.cfg)
-            content = quantize(content, (prepare([frame.image], resize).images for frame in frames))
-        out.write_bytes(content)
+    write_bytes(out, make_content(args, loaded, samples))
     print(f"{out}: {out.stat().st_size / 1e6:.2f} MB")
     if not args.check:
         return 0
-    frames = itertools.islice(open_source(args.check), args.limit)
-    predictor, exported, images = Predictor(loaded, "cpu"), Predictor(out), (frame.image for frame in frames)
+    checkpoint, exported = Predictor(loaded, "cpu"), Predictor(out)
     agreement = compare(
-        lambda image: next(predictor.stream([image])), lambda image: next(exported.stream([image])), images
+        lambda image: next(checkpoint.stream([image])), lambda image: next(exported.stream([image])), images
     )
     print(f"checkpoint and {out.name}: {agreement}")
     return 1 if agreement.unequal and not args.int8 else 0

@@ -4,6 +4,8 @@ at."""
 from libc.stdint cimport int64_t, uint64_t
 from libcpp cimport bool as cbool
 
+include "guards.pxi"
+
 
 cdef extern from "cuda/kernels.hpp" namespace "kernels" nogil:
     const int64_t chunk_size
@@ -42,6 +44,8 @@ def bbox_overlaps(
     size_t stream,
 ):
     cdef int code
+    expect(rows >= 0 and columns >= 0 and 0 <= mode < len(MODES), "0 or more boxes, mode one of MODES")
+    expect(rows * columns == 0 or (boxes1 and boxes2 and out), "pointers to boxes and results")
     if is_double:
         code = cuda_overlaps[double](
             <const double*>boxes1, rows, <const double*>boxes2, columns, mode, constant, <float*>out,
@@ -67,6 +71,8 @@ def nms(
     size_t stream,
 ):
     cdef int code
+    expect(count >= 0 and 0 <= threshold <= 1, "0 or more boxes, threshold in 0 .. 1")
+    expect(count == 0 or (boxes and mask and stays), "pointers to boxes, mask and results")
     if is_double:
         code = cuda_nms[double](
             <const double*>boxes, <const int64_t*>labels, count, threshold, is_iof, <uint64_t*>mask,
@@ -88,4 +94,6 @@ def group_nms(
     size_t stays,  # IN (groups, size) bool, which boxes take part; OUT which stay
     size_t stream,
 ):
+    expect(groups >= 0 and size >= 0 and 0 <= threshold <= 1, "0 or more groups and boxes, threshold in 0 .. 1")
+    expect(groups * size == 0 or (boxes and stays), "pointers to boxes and results")
     check(cuda_group_nms(<const float*>boxes, groups, size, threshold, <cbool*>stays, <void*>stream))

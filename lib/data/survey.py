@@ -21,6 +21,7 @@ class Survey(NamedTuple):
     boxes: np.ndarray  # (G, 4) float64 xyxy of the usable objects, clipped to their images, px of the original image
     sizes: np.ndarray  # (G, 2) float64 (height, width) of the image of each
     areas: np.ndarray  # (G,) float64, px^2, which decide the size range: the annotation's, else the box's
+    images: np.ndarray  # (G,) int64, the place of each one's image among the images listed
 
 
 def survey(coco: Record, folder: Path | None = None, open_images: bool = False) -> Survey:
@@ -40,7 +41,7 @@ def survey(coco: Record, folder: Path | None = None, open_images: bool = False) 
     _check_ids(coco["annotations"], problems)
     seen: set[tuple[Any, ...]] = set()
     classes = dict.fromkeys(names.values(), 0)
-    rows, owners = [], set()
+    rows, owners, places = [], [], {number: place for place, number in enumerate(images)}
     for annotation in coco["annotations"]:
         row = _usable_row(annotation, images, names, problems)
         if row is None:
@@ -50,15 +51,15 @@ def survey(coco: Record, folder: Path | None = None, open_images: bool = False) 
             problems.add("boxes given twice", _name(annotation, images))
         seen.add(key)
         if not (annotation.get("iscrowd") or annotation.get("ignore")):
-            owners.add(annotation["image_id"])
+            owners.append(places[annotation["image_id"]])
             classes[names[annotation["category_id"]]] += 1
             rows.append(row)
     for name, count in classes.items():
         if not count:
             problems.add("classes without an object", name)
     table = np.array(rows, np.float64).reshape(-1, 7)
-    num_empty = len(images) - len(owners)
-    return Survey(len(images), num_empty, problems, classes, table[:, :4], table[:, 4:6], table[:, 6])
+    num_empty, columns = len(images) - len(set(owners)), (table[:, :4], table[:, 4:6], table[:, 6])
+    return Survey(len(images), num_empty, problems, classes, *columns, np.array(owners, np.int64))
 
 
 def _check_file(record: Record, folder: Path, open_images: bool, problems: Problems) -> None:

@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from lib.build import build_detector, build_priors, input_size
+from lib.build import build_detector, build_matcher, build_priors, input_size
 from lib.config import load_config
 from lib.data.survey import Survey
 from lib.evaluation.protocols import Protocol, side_text
 from lib.evaluation.report.plots import coverage_figure, histogram_figure
 from lib.evaluation.report.style import page
 from lib.models.cost import map_sizes
-from lib.multibox.coverage import best_overlaps, fit_boxes
+from lib.multibox.coverage import Unmatched, best_overlaps, count_unmatched, fit_boxes
 from lib.utils.table import Row, align
 
 
@@ -24,6 +24,15 @@ class Coverage(NamedTuple):
     now: np.ndarray  # (G,) float32, best IoU of each object with a prior of the experiment
     fitted: np.ndarray  # the same of the suggested priors
     suggestion: str  # YAML of the fitted priors
+    unmatched: Unmatched  # objects that the experiment's matcher gives no prior
+
+    def unmatched_text(self) -> str:
+        """One sentence about them."""
+        without, objects, images = self.unmatched
+        return (
+            f"{without:,} of {objects:,} objects in {images:,} images get no prior from the experiment's matcher, so "
+            "they teach nothing."
+        )
 
 
 def cover(survey: Survey, experiment: str) -> Coverage:
@@ -37,10 +46,11 @@ def cover(survey: Survey, experiment: str) -> Coverage:
     shapes = fit_boxes(boxes, priors, maps, size)
     fitted = build_priors({**cfg.model.priors, "boxes": shapes}, maps, size)
     now, best = (best_overlaps(boxes, generator(maps, size)) for generator in (priors, fitted))
+    unmatched = count_unmatched(boxes, survey.images, priors(maps, size), build_matcher(cfg))
     levels = "".join(f"    - {json.dumps(level)}\n" for level in shapes)
     comment = "# [width, height] of a cell's priors, for each level"
     suggestion = f"model:\n  priors:\n    boxes:  {comment}\n{levels}"
-    return Coverage(cfg.matcher.get("threshold", 0.5), now, best, suggestion)
+    return Coverage(cfg.matcher.get("threshold", 0.5), now, best, suggestion, unmatched)
 
 
 class DataReport(NamedTuple):
@@ -73,15 +83,19 @@ class DataReport(NamedTuple):
         images, empty, objects = self.survey.num_images, self.survey.num_empty, len(self.survey.areas)
         summary = f"{images:,} images, {empty:,} without an object; {objects:,} usable objects"
         problems = "\n".join(self.survey.problems.lines()) or "No problem was found."
-        fitted = [f"Priors fitted to the objects:\n\n{self.coverage.suggestion}"] if self.coverage else []
-        return "\n\n".join([summary, *map(align, (self.size_rows(), self.class_rows())), problems, *fitted])
+        parts = [summary, *map(align, (self.size_rows(), self.class_rows())), problems]
+        if self.coverage:
+            parts += [self.coverage.unmatched_text(), f"Priors fitted to the objects:\n\n{self.coverage.suggestion}"]
+        return "\n\n".join(parts)
 
     def to_json(self) -> dict[str, Any]:
         """The report for other programs, as plain values."""
         keys = ("objects", "without_prior", "without_fitted_prior")
         counts = {row[0]: dict(zip(keys, [row[2], *row[3::2]], strict=False)) for row in self.size_rows()[1:]}
         images = {"images": self.survey.num_images, "images_without_objects": self.survey.num_empty}
-        return {**images, "classes": self.survey.classes, "problems": dict(self.survey.problems), "ranges": counts}
+        unmatched = {"unmatched": self.coverage.unmatched._asdict()} if self.coverage else {}
+        content = {"classes": self.survey.classes, "problems": dict(self.survey.problems), "ranges": counts}
+        return {**images, **content, **unmatched}
 
     def html(self, title: str) -> str:
         """The report as a page with plots."""

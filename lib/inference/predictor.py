@@ -13,8 +13,9 @@ from lib.config import load_config
 from lib.data.augment.geometric import Resize
 from lib.data.fit import Size
 from lib.data.image import read_image
-from lib.inference.model_file import Loaded, OnnxModel, load_detector
+from lib.inference.model_file import Loaded, load_detector
 from lib.inference.network import Network
+from lib.inference.onnx_model import OnnxModel
 from lib.inference.tiles import Tiles, detect_in_tiles
 from lib.ops import PaddedDetections
 from lib.ops.boxes import clip_boxes, scale_boxes

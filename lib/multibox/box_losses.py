@@ -14,6 +14,7 @@ import torch.nn.functional as F
 
 from lib.multibox.coder import BoxCoder
 from lib.ops.boxes import box_area
+from lib.ops.checks import check_sigma, check_weight
 from lib.ops.loss_sums import sum_over_positives
 from lib.ops.matching import Matches
 from lib.ops.reference import NWD_CONSTANT
@@ -111,6 +112,9 @@ class BoxLoss:
 
     def __post_init__(self) -> None:
         lookup(BOX_LOSSES, self.box, "loss.box")
+        check_weight(self.box_weight, "loss.box_weight")
+        if self.beta is not None:
+            check_sigma(self.beta, "loss.beta")
         if self.beta is not None and self.box not in ON_OFFSETS:
             raise ValueError(f"loss.beta must be null for loss.box={self.box}, which has none; got {self.beta}")
 

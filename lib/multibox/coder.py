@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from lib.ops.boxes import decode_boxes, xyxy_to_cxcywh
+from lib.ops.checks import check_sigma
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,12 @@ class BoxCoder:
     """
 
     variances: tuple[float, float] = (0.1, 0.2)
+
+    def __post_init__(self) -> None:
+        if len(self.variances) != 2 or not all(isinstance(value, (int, float)) for value in self.variances):
+            raise ValueError(f"model.variances must be two numbers, of center and size; got {list(self.variances)}")
+        for variance in self.variances:
+            check_sigma(variance, "model.variances")
 
     def encode(self, boxes: torch.Tensor, priors: torch.Tensor) -> torch.Tensor:
         """Offsets that lead from priors (..., 4) to boxes (..., 4) of positive width and height, both float32 xyxy in

@@ -3,12 +3,15 @@
 import itertools
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from lib.multibox.losses import Matcher
 from lib.multibox.priors import PriorGenerator
 from lib.ops import bbox_overlaps
+from lib.structures import Target
 
 _BLOCK = 256  # objects at a time
 _LEAST_OBJECTS = 10  # of a level, for each prior that is fitted to them
@@ -18,6 +21,36 @@ def best_overlaps(boxes: np.ndarray, priors: torch.Tensor) -> np.ndarray:
     """(G,) highest IoU of each object (G, 4) with a prior (P, 4) float32, all xyxy in px of the network's input."""
     parts = torch.split(torch.from_numpy(boxes.astype(np.float32)), _BLOCK)
     return torch.cat([bbox_overlaps(part, priors).amax(dim=1) for part in parts]).numpy()
+
+
+class Unmatched(NamedTuple):
+    """Objects that a matcher leaves without a prior, of those in some images."""
+
+    without: int
+    objects: int
+    images: int
+
+
+def count_unmatched(
+    boxes: np.ndarray, images: np.ndarray, priors: torch.Tensor, matcher: Matcher, most: int = 2000
+) -> Unmatched:
+    """How many objects no prior is to predict: such an object teaches nothing.
+
+    Args:
+        boxes: (G, 4) xyxy, px of the network's input. images: (G,) the image of each.
+        priors: (P, 4) float32, likewise.
+        most: images that are looked at, spread evenly over those with objects.
+    """
+    order = np.argsort(images, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(images[order])) + 1) if len(order) else []
+    chosen = [groups[i] for i in np.unique(np.linspace(0, len(groups) - 1, most).astype(int))] if groups else []
+    matched = 0
+    for rows in chosen:
+        numbers = torch.arange(1, len(rows) + 1)[None]  # as labels, so that each object is told from the others
+        target = Target(torch.from_numpy(boxes[rows].astype(np.float32))[None], numbers)
+        matched += len(set(matcher(priors, target).labels.unique().tolist()) & set(numbers[0].tolist()))
+    objects = sum(map(len, chosen))
+    return Unmatched(objects - matched, objects, len(chosen))
 
 
 def fit_boxes(

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from lib.multibox.box_losses import BoxLoss, iou
 from lib.multibox.coder import BoxCoder
+from lib.ops.checks import check_count, check_fraction, check_weight
 from lib.ops.loss_sums import mined_loss
 from lib.ops.matching import Matches
 from lib.structures import BACKGROUND, IGNORE, Predictions, Target
@@ -33,6 +34,10 @@ class MinedSoftmaxLoss:
     negative_ratio: float = 3.0
     min_negatives: int = 3
 
+    def __post_init__(self) -> None:
+        check_weight(self.negative_ratio, "loss.negative_ratio")
+        check_count(self.min_negatives, "loss.min_negatives")
+
     def __call__(self, predictions: Predictions, matches: Matches, coder: BoxCoder) -> torch.Tensor:
         """The sum () over the positives and the mined negatives of the batch."""
         return mined_loss(predictions.logits, matches.labels, self.negative_ratio, self.min_negatives).loss
@@ -52,6 +57,11 @@ class FocalLoss:
     alpha: float = 0.25
     gamma: float = 2.0
     cls_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_fraction(self.alpha, "loss.alpha")
+        check_weight(self.gamma, "loss.gamma")
+        check_weight(self.cls_weight, "loss.cls_weight")
 
     def __call__(self, predictions: Predictions, matches: Matches, coder: BoxCoder) -> torch.Tensor:
         """The weighted sum () over the priors of the batch that are not ignored."""

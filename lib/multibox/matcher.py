@@ -5,7 +5,18 @@ import functools
 import torch
 
 from lib.ops.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
-from lib.ops.matching import Matches, MatchRule, are_inside_ignored, make_matches, match, nothing_to_match, pairwise_iou
+from lib.ops.checks import check_fraction, check_positive, check_sigma, check_weight
+from lib.ops.matching import (
+    Matches,
+    MatchRule,
+    are_inside_ignored,
+    check_rule,
+    check_target,
+    make_matches,
+    match,
+    nothing_to_match,
+    pairwise_iou,
+)
 from lib.ops.reference import NWD_CONSTANT
 from lib.structures import BACKGROUND, Target
 
@@ -28,16 +39,18 @@ def make_best_matches(
 
 class IoUMatcher:
     """Every prior takes the object that it overlaps most, if by ``threshold`` or more; every object takes the
-    prior that it overlaps most, whatever the overlap, so none goes without.
+    prior that it overlaps most, whatever the overlap.
 
-    Ties: a prior takes the earlier object, an object the earlier prior; of two objects that want the same
-    prior the later one gets it.
+    Ties: a prior takes the earlier object, an object the earlier prior; of several objects that want the same
+    prior the last one gets it. As in SSD, the others take no second choice: unless another prior overlaps them by
+    ``threshold``, they go without. That happens to tiny objects that are closer to each other than the priors are;
+    tools/check_dataset.py counts them.
 
     Args:
         threshold: least IoU of a match.
         negative_threshold: priors whose best IoU lies between this and ``threshold`` are ignored. Equal: none.
         ignore_overlap: unmatched priors with this share of their area in an IGNORE region are ignored.
-        best_prior: whether every object takes its best prior, whatever the overlap.
+        best_prior: whether an object takes its best prior, whatever the overlap.
     """
 
     def __init__(
@@ -49,11 +62,7 @@ class IoUMatcher:
     ):
         negative_threshold = threshold if negative_threshold is None else negative_threshold
         self.rule = MatchRule(threshold, negative_threshold, ignore_overlap, best_prior)
-        if not 0 <= negative_threshold <= threshold <= 1:
-            raise ValueError(
-                "matcher.negative_threshold and matcher.threshold must be rising in 0 .. 1; "
-                f"got {negative_threshold} and {threshold}"
-            )
+        check_rule(self.rule)
 
     @torch.no_grad()
     def __call__(self, priors: torch.Tensor, target: Target) -> Matches:
@@ -76,11 +85,14 @@ class ATSSMatcher:
     """
 
     def __init__(self, top_k: int = 9, ignore_overlap: float = 0.5):
+        check_positive(top_k, "matcher.top_k")
+        check_fraction(ignore_overlap, "matcher.ignore_overlap")
         self.top_k, self.ignore_overlap = top_k, ignore_overlap
 
     @torch.no_grad()
     def __call__(self, priors: torch.Tensor, target: Target) -> Matches:
         """Matches a batch on the priors' device; arguments as of ``IoUMatcher``."""
+        check_target(priors, *target)
         if target.boxes.shape[1] == 0:
             return nothing_to_match(priors, target)
         iou = pairwise_iou(priors, target)  # (B, P, G)
@@ -135,11 +147,16 @@ class GaussianMatcher:
     def __init__(
         self, top_k: int = 3, shrink: float = 0.9, constant: float = NWD_CONSTANT, ignore_overlap: float = 0.5
     ):
+        check_positive(top_k, "matcher.top_k")
+        check_weight(shrink, "matcher.shrink")
+        check_sigma(constant, "matcher.constant")
+        check_fraction(ignore_overlap, "matcher.ignore_overlap")
         self.top_k, self.shrink, self.constant, self.ignore_overlap = top_k, shrink, constant, ignore_overlap
 
     @torch.no_grad()
     def __call__(self, priors: torch.Tensor, target: Target) -> Matches:
         """Matches a batch on the priors' device; arguments as of ``IoUMatcher``."""
+        check_target(priors, *target)
         if target.boxes.shape[1] == 0:
             return nothing_to_match(priors, target)
         scores = pairwise_nwd(priors, target, self.constant)  # (B, P, G)

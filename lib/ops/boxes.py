@@ -55,7 +55,7 @@ def xyxy_to_xywh(boxes: torch.Tensor) -> torch.Tensor:
 
 def decode_boxes(deltas: torch.Tensor, priors: torch.Tensor, variances: tuple[float, float]) -> torch.Tensor:
     """Boxes that the offsets lead to; see ``lib.multibox.coder.BoxCoder``."""
-    deltas, prior = deltas.float(), xyxy_to_cxcywh(priors)
+    deltas, prior = deltas.float(), xyxy_to_cxcywh(priors.float())
     centers = prior[..., :2] + deltas[..., :2] * variances[0] * prior[..., 2:]
     sizes = prior[..., 2:] * torch.exp((deltas[..., 2:] * variances[1]).clamp(max=MAX_LOG_RATIO))
     return cxcywh_to_xyxy(torch.cat([centers, sizes], dim=-1))

@@ -1,27 +1,37 @@
-"""What the operators ask of their arguments; each message says what must hold, what came and what to choose."""
+"""What the operators ask of their arguments; each message says what must hold, what came and what to choose.
 
-from typing import NamedTuple
+Every operator of lib/ops checks shapes, types and ranges here before anything reads memory; the compiled kernels
+compare the shapes again (csrc/guards.pxi). No check reads a tensor's values, so none waits for a GPU.
+"""
+
+import math
+from typing import Any
 
 import torch
 
-from lib.ops.kernels import Values, as_tensor
 
-
-class ScoredBoxes(NamedTuple):
-    """boxes (N, 4) and scores (N,), floating, and labels (N,), integers, or None."""
-
-    boxes: torch.Tensor
-    scores: torch.Tensor
-    labels: torch.Tensor | None
+def check_is_tensor(value: Any, name: str) -> None:
+    """That a value is a tensor."""
+    if not isinstance(value, torch.Tensor):
+        raise TypeError(f"{name} must be a tensor or a NumPy array; got {type(value).__name__}")
 
 
 def check_tensors(**tensors: torch.Tensor) -> None:
     """That all are floating tensors on one device."""
     for name, tensor in tensors.items():
-        if not isinstance(tensor, torch.Tensor):
-            raise TypeError(f"{name} must be a tensor or a NumPy array; got {type(tensor).__name__}")
+        check_is_tensor(tensor, name)
         if not tensor.is_floating_point():
             raise TypeError(f"{name} must be floating; got {tensor.dtype}: convert by .float()")
+    check_one_device(*tensors.values())
+
+
+def check_integers(**tensors: torch.Tensor) -> None:
+    """That all are tensors of integers, on one device."""
+    for name, tensor in tensors.items():
+        kind = getattr(tensor, "dtype", type(tensor).__name__)
+        is_integer = isinstance(kind, torch.dtype) and not (kind.is_floating_point or kind.is_complex)
+        if not is_integer or kind == torch.bool:
+            raise TypeError(f"{name} must be integers in a tensor or a NumPy array; got {kind}")
     check_one_device(*tensors.values())
 
 
@@ -39,40 +49,71 @@ def check_boxes(boxes: torch.Tensor, name: str) -> None:
         raise ValueError(f"{name} must have the shape (N, 4); got {shape}: pass one image's xyxy boxes")
 
 
-def check_scored_boxes(boxes: Values, scores: Values, labels: Values | None) -> ScoredBoxes:
-    """The three as tensors, if boxes (N, 4) have a score each and, unless None, an integer label each."""
-    given = ScoredBoxes(as_tensor(boxes), as_tensor(scores), None if labels is None else as_tensor(labels))
-    check_tensors(boxes=given.boxes, scores=given.scores)
-    check_boxes(given.boxes, "boxes")
-    _check_one_each(given.scores, "scores", given.boxes)
-    if given.labels is None:
-        return given
-    kind = getattr(given.labels, "dtype", type(given.labels).__name__)
-    if not isinstance(kind, torch.dtype) or kind.is_floating_point or kind.is_complex:
-        raise TypeError(f"labels must be integers in a tensor or a NumPy array; got {kind}")
-    check_one_device(given.boxes, given.labels)
-    _check_one_each(given.labels, "labels", given.boxes)
-    return given
+def check_one_each(boxes: torch.Tensor, **values: torch.Tensor) -> None:
+    """That boxes (N, 4) have one of each of the values, (N,)."""
+    for name, tensor in values.items():
+        if tensor.shape != boxes.shape[:1]:
+            raise ValueError(f"{name} must have one value a box, ({len(boxes)},); got {tuple(tensor.shape)}")
 
 
-def _check_one_each(values: torch.Tensor, name: str, boxes: torch.Tensor) -> None:
-    if values.shape != boxes.shape[:1]:
-        raise ValueError(f"{name} must have one value a box, ({len(boxes)},); got {tuple(values.shape)}")
+def check_scored_boxes(boxes: torch.Tensor, scores: torch.Tensor, labels: torch.Tensor | None) -> None:
+    """That boxes (N, 4) have a score each and, unless None, an integer label each."""
+    check_tensors(boxes=boxes, scores=scores)
+    check_boxes(boxes, "boxes")
+    check_one_each(boxes, scores=scores)
+    if labels is not None:
+        check_integers(labels=labels)
+        check_one_device(boxes, labels)
+        check_one_each(boxes, labels=labels)
+
+
+def check_shapes(**expected: tuple[torch.Tensor, str, tuple[int, ...]]) -> None:
+    """That each tensor has its shape: name=(tensor, the shape in letters, the shape in numbers)."""
+    if all(tensor.shape == shape for tensor, _, shape in expected.values()):
+        return
+    rules = ", ".join(f"{name} {text}" for name, (_, text, _) in expected.items())
+    got = ", ".join(f"{name} {tuple(tensor.shape)}" for name, (tensor, _, _) in expected.items())
+    raise ValueError(f"shapes must fit together, {rules}; got {got}")
+
+
+def check_predictions(logits: torch.Tensor, deltas: torch.Tensor, priors: torch.Tensor) -> None:
+    """That a detector's raw output fits together: logits (B, P, K), K of 1 or more, deltas (B, P, 4), priors (P, 4)."""
+    check_tensors(logits=logits, deltas=deltas, priors=priors)
+    batch, count, classes = logits.shape if logits.ndim == 3 else (-1, -1, -1)
+    check_shapes(
+        logits=(logits, "(B, P, K)", (batch, count, max(classes, 1))),
+        deltas=(deltas, "(B, P, 4)", (batch, count, 4)),
+        priors=(priors, "(P, 4)", (count, 4)),
+    )
 
 
 def check_fraction(value: float, name: str) -> None:
-    """That a threshold is in 0 .. 1."""
+    """That a value, such as a threshold, is in 0 .. 1."""
     if not 0 <= value <= 1:
         raise ValueError(f"{name} must be in 0 .. 1; got {value}")
 
 
 def check_positive(value: int, name: str) -> None:
-    """That a count is at least 1."""
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1; got {value}")
+    """That a count is at least 1, and one that fits into 32 bits."""
+    if not 1 <= value < 2**31:
+        rule = "at least 1" if value < 1 else "below 2**31"
+        raise ValueError(f"{name} must be {rule}; got {value}")
+
+
+def check_count(value: int, name: str) -> None:
+    """That a count is 0 or more, and one that fits into 32 bits."""
+    if not 0 <= value < 2**31:
+        raise ValueError(f"{name} must be 0 or more and below 2**31; got {value}")
 
 
 def check_sigma(value: float, name: str) -> None:
-    """That the width of a Gaussian is greater than 0."""
-    if not value > 0:
-        raise ValueError(f"{name} must be greater than 0; got {value}")
+    """That a scale, such as the width of a Gaussian, is greater than 0 and finite."""
+    if not (value > 0 and math.isfinite(value)):
+        rule = "finite" if value > 0 else "greater than 0"
+        raise ValueError(f"{name} must be {rule}; got {value}")
+
+
+def check_weight(value: float, name: str) -> None:
+    """That a factor is 0 or more and finite."""
+    if not (value >= 0 and math.isfinite(value)):
+        raise ValueError(f"{name} must be 0 or more and finite; got {value}")

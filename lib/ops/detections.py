@@ -1,14 +1,17 @@
 """From a network's raw output to the detections of a batch: one compiled pass on the CPU, queued steps elsewhere."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
 from lib.ops import kernels
 from lib.ops.boxes import MAX_LOG_RATIO, clip_boxes, decode_boxes, scale_boxes
+from lib.ops.checks import check_fraction, check_integers, check_predictions, check_shapes
 from lib.ops.multiclass import select
-from lib.ops.padded import PaddedDetections, Selection, empty_detections
+from lib.ops.padded import PaddedDetections, Selection, check_selection, empty_detections
 from lib.structures import Predictions
+from lib.utils.lookup import lookup
 
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "softmax": lambda logits: logits.softmax(-1),
@@ -28,6 +31,7 @@ def detect_stepwise(
         variances: of the ``BoxCoder``.
         activation: a name of ACTIVATIONS, from logits to scores.
     """
+    _check(*predictions[:3], sizes, predictions.image_size, variances, activation, *selection)
     boxes = decode_boxes(predictions.deltas, predictions.priors, variances)
     scores = ACTIVATIONS[activation](predictions.logits.float())  # (B, P, K)
     padded = select(clip_boxes(boxes, predictions.image_size), scores, selection)
@@ -36,7 +40,29 @@ def detect_stepwise(
     return padded._replace(boxes=clip_boxes(boxes, sizes))
 
 
-@kernels.operator(lambda logits, *options: empty_detections(logits, options[-3]))
+def _check(
+    logits: torch.Tensor,
+    deltas: torch.Tensor,
+    priors: torch.Tensor,
+    sizes: torch.Tensor,
+    image_size: Sequence[int],
+    variances: Sequence[float],
+    activation: str,
+    *selection: Any,
+) -> None:
+    check_predictions(logits, deltas, priors)
+    check_integers(sizes=sizes)
+    check_shapes(sizes=(sizes, "(B, 2), a row an image", (logits.shape[0], 2)))
+    if len(image_size) != 2 or min(image_size) < 1:
+        raise ValueError(f"image_size must be (height, width), 1 or more; got {tuple(image_size)}")
+    if len(variances) != 2:
+        raise ValueError(f"variances must be those of the center and of the size; got {tuple(variances)}")
+    lookup(ACTIVATIONS, activation, "activation")
+    check_selection(Selection(*selection))
+    check_fraction(selection[0], "score_threshold")
+
+
+@kernels.operator(_check, lambda logits, *options: empty_detections(logits, options[-3]))
 def postprocess(
     logits: torch.Tensor,
     deltas: torch.Tensor,

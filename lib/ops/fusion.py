@@ -5,9 +5,12 @@ from typing import Any, Generic, Literal, NamedTuple
 import torch
 
 from lib.ops import kernels, reference
-from lib.ops.checks import check_fraction, check_positive, check_scored_boxes
+from lib.ops.checks import check_fraction, check_integers, check_one_each, check_positive, check_scored_boxes
 from lib.ops.kernels import Values
 from lib.ops.reference import Clusters
+from lib.utils.lookup import lookup
+
+_MODES = {"iou": False, "ios": True}
 
 
 class FusedBoxes(NamedTuple, Generic[Values]):
@@ -39,6 +42,11 @@ def fuse_boxes(
         threshold: 0 .. 1.
         mode: the overlap: ``iou``, or ``ios``, the intersection over the area of the smaller box.
     """
+    lookup(_MODES, mode, "mode")
+    check_fraction(threshold, "threshold")
+    check_scored_boxes(boxes, weights, labels)
+    check_integers(sources=sources)
+    check_one_each(boxes, sources=sources)
     core = kernels.load("_fusion")
     if core is None:
         return reference.fuse_boxes(boxes, weights, labels, sources, threshold, mode)
@@ -47,7 +55,7 @@ def fuse_boxes(
     floats = (kernels.as_input(boxes), kernels.as_input(weights))
     integers = (kernels.as_input(labels, torch.int64), kernels.as_input(sources, torch.int64))
     out = (members.numpy(), founders.numpy(), fused.numpy())
-    count = core.fuse_boxes(*floats, *integers, threshold, mode == "ios", *out)
+    count = core.fuse_boxes(*floats, *integers, threshold, _MODES[mode], *out)
     return Clusters(members, founders[:count], fused[:count])
 
 
@@ -66,10 +74,18 @@ def weighted_box_fusion(
         iou_threshold: 0 .. 1.
         num_sources: how many detectors or views could have seen each object; 1 leaves the mean scores alone.
     """
+    given = kernels.as_tensor(boxes, "boxes"), kernels.as_tensor(scores, "scores")
+    classes = None if labels is None else kernels.as_tensor(labels, "labels")
+    result = _weighted_box_fusion(*given, classes, iou_threshold, num_sources)
+    return FusedBoxes(*(kernels.as_given(value, boxes) for value in result))
+
+
+def _check(
+    boxes: torch.Tensor, scores: torch.Tensor, labels: torch.Tensor | None, iou_threshold: float, num_sources: int
+) -> None:
     check_fraction(iou_threshold, "iou_threshold")
     check_positive(num_sources, "num_sources")
-    result = _weighted_box_fusion(*check_scored_boxes(boxes, scores, labels), iou_threshold, num_sources)
-    return FusedBoxes(*(kernels.as_given(value, boxes) for value in result))
+    check_scored_boxes(boxes, scores, labels)
 
 
 def _fake(boxes: torch.Tensor, *_: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -78,7 +94,7 @@ def _fake(boxes: torch.Tensor, *_: Any) -> tuple[torch.Tensor, torch.Tensor, tor
     return fused, scores, boxes.new_empty(count, dtype=torch.int64)
 
 
-@kernels.operator(_fake)
+@kernels.operator(_check, _fake)
 def _weighted_box_fusion(
     boxes: torch.Tensor, scores: torch.Tensor, labels: torch.Tensor | None, iou_threshold: float, num_sources: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

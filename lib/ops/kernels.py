@@ -62,17 +62,29 @@ def for_cuda(tensor: torch.Tensor) -> ModuleType | None:
     return load("_cuda") if tensor.is_cuda else None
 
 
-def operator(fake: Callable[..., Any]) -> Callable[[Callable[_Arguments, _Result]], Callable[_Arguments, _Result]]:
+def operator(
+    check: Callable[..., None], fake: Callable[..., Any]
+) -> Callable[[Callable[_Arguments, _Result]], Callable[_Arguments, _Result]]:
     """Makes a function the torch operator ``torch.ops.multibox.<its name>``, which torch.compile and torch.export
-    keep as one node. ``fake``, called like it, gives empty results of the right shapes, or of a size not known yet.
+    keep as one node.
+
+    ``check`` and ``fake`` are called like it. ``check`` raises for arguments that do not fit, before the function, or
+    ``fake`` in its place, runs. ``fake`` gives empty results of the right shapes, or of a size not known yet.
     """
+
+    def checked(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            check(*arguments, **named)
+            return function(*arguments, **named)
+
+        return call
 
     def register(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
         name = function.__name__.lstrip("_")
         qualified = f"multibox::{name}"
         torch.library.define(qualified, torch.library.infer_schema(function, mutates_args=()))
-        torch.library.impl(qualified, "default", function)
-        torch.library.register_fake(qualified, fake)
+        torch.library.impl(qualified, "default", checked(function))
+        torch.library.register_fake(qualified, checked(fake))
         return cast(Callable[_Arguments, _Result], getattr(torch.ops.multibox, name).default)
 
     return register
@@ -95,12 +107,21 @@ def as_input(tensor: torch.Tensor, dtype: torch.dtype = torch.float32) -> Array:
     return np.ascontiguousarray(tensor.numpy(force=True))  # force: a tensor may need a gradient
 
 
-def as_tensor(value: torch.Tensor | Array) -> torch.Tensor:
-    """A NumPy array as a tensor; anything else as it is, for the checks to judge."""
-    if not isinstance(value, np.ndarray):
+def as_tensor(value: torch.Tensor | Array, name: str) -> torch.Tensor:
+    """A NumPy array of any strides and byte order as a tensor; a tensor as it is. Others are a TypeError."""
+    if isinstance(value, torch.Tensor):
         return value
-    array = np.ascontiguousarray(value)  # torch warns of what it may not write
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
+        kind = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+        raise TypeError(f"{name} must be a tensor or a NumPy array of numbers; got {kind}")
+    dtype = value.dtype.newbyteorder("=")
+    if dtype.kind == "f" and dtype.itemsize > 8:  # torch has no long double
+        dtype = np.dtype(np.float64)
+    array = np.ascontiguousarray(value, dtype)
+    # A side of length 0 or 1 counts as contiguous whatever its stride, which torch wants to be positive nevertheless;
+    # and torch warns of what it may not write.
+    is_plain = array.flags.writeable and array.strides == np.empty(array.shape, dtype).strides
+    return torch.from_numpy(array if is_plain else array.copy("C"))
 
 
 def as_given(tensor: torch.Tensor, given: Values) -> Values:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from lib.ops import kernels
+from lib.ops.checks import check_count, check_integers, check_one_device, check_shapes, check_tensors, check_weight
 from lib.structures import BACKGROUND
 
 
@@ -28,12 +29,8 @@ def mined_loss(logits: torch.Tensor, labels: torch.Tensor, ratio: float, min_neg
         ratio, min_negatives: see ``hard_negatives``.
     """
     if kernels.for_cpu("_training", logits) is None:
+        _check_mined_loss(logits, labels, ratio, min_negatives)
         return _mined_loss_in_torch(logits, labels, ratio, min_negatives)
-    if labels.numel() and int(labels.max()) >= logits.shape[-1]:
-        raise ValueError(
-            f"labels must be below the logits' {logits.shape[-1]} classes, background among them; got "
-            f"{int(labels.max())}: set model.num_classes to what the data has"
-        )
     return MinedLoss(*_mined_loss(logits, labels, ratio, min_negatives))
 
 
@@ -87,21 +84,54 @@ def sum_over_positives(
     return loss(deltas, boxes, priors.expand_as(boxes)).where(is_positive, 0).sum()
 
 
+def _check_mined_loss(logits: torch.Tensor, labels: torch.Tensor, ratio: float, min_negatives: int) -> None:
+    _check_labels(logits, labels)
+    check_weight(ratio, "loss.negative_ratio")
+    check_count(min_negatives, "loss.min_negatives")
+
+
+def _check_labels(logits: torch.Tensor, labels: torch.Tensor) -> None:
+    check_tensors(logits=logits)
+    check_integers(labels=labels)
+    check_one_device(logits, labels)
+    batch, count, classes = logits.shape if logits.ndim == 3 else (-1, -1, -1)
+    check_shapes(
+        logits=(logits, "(B, P, K)", (batch, count, max(classes, 1))), labels=(labels, "(B, P)", (batch, count))
+    )
+
+
+def _check_gradient(scale: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, chosen: torch.Tensor) -> None:
+    _check_labels(logits, labels)
+    check_shapes(
+        labels=(labels, "(B, P)", tuple(labels.shape)),
+        chosen=(chosen, "(B, P)", tuple(labels.shape)),
+        scale=(scale, "()", ()),
+    )
+
+
 @kernels.operator(
-    lambda logits, labels, *_: (logits.new_empty((), dtype=torch.float32), torch.empty_like(labels, dtype=torch.bool))
+    _check_mined_loss,
+    lambda logits, labels, *_: (logits.new_empty((), dtype=torch.float32), torch.empty_like(labels, dtype=torch.bool)),
 )
 def _mined_loss(
     logits: torch.Tensor, labels: torch.Tensor, ratio: float, min_negatives: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    sums, chosen = np.zeros(len(logits)), torch.zeros_like(labels, dtype=torch.bool)
+    sums, chosen = np.zeros(len(logits)), torch.zeros(labels.shape, dtype=torch.bool)
     if labels.numel():
+        if int(labels.max()) >= logits.shape[-1]:
+            raise ValueError(
+                f"labels must be below the logits' {logits.shape[-1]} classes, background among them; got "
+                f"{int(labels.max())}: set model.num_classes to what the data has"
+            )
         inputs = (kernels.as_input(logits), kernels.as_input(labels, torch.int64))
         options = (ratio, min_negatives, torch.get_num_threads())
         kernels.needed("_training").mined_losses(*inputs, *options, chosen.numpy().view(np.uint8), sums)
     return torch.tensor(sums.sum(), dtype=torch.float32), chosen
 
 
-@kernels.operator(lambda _, logits, *rest: torch.empty_like(logits, memory_format=torch.contiguous_format))
+@kernels.operator(
+    _check_gradient, lambda _, logits, *rest: torch.empty_like(logits, memory_format=torch.contiguous_format)
+)
 def _mined_loss_gradient(
     scale: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, chosen: torch.Tensor
 ) -> torch.Tensor:

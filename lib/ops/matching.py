@@ -1,11 +1,12 @@
 """SSD's matching rule, and what other rules share with it: compiled on the CPU, queued in torch elsewhere."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from lib.ops import kernels
 from lib.ops.boxes import box_area
+from lib.ops.checks import check_boxes, check_fraction, check_integers, check_one_device, check_shapes, check_tensors
 from lib.structures import BACKGROUND, IGNORE, Target
 
 
@@ -30,6 +31,7 @@ class MatchRule(NamedTuple):
 def match(priors: torch.Tensor, target: Target, rule: MatchRule) -> Matches:
     """The object that each of the priors (P, 4) is to predict, in each image."""
     if kernels.for_cpu("_training", priors) is None:
+        _check_match(priors, *target, *rule)
         return match_in_torch(priors, target, rule)
     return Matches(*_match(priors, target.boxes, target.labels, *rule))
 
@@ -52,6 +54,31 @@ def match_in_torch(priors: torch.Tensor, target: Target, rule: MatchRule) -> Mat
     is_ignored = (best_iou >= rule.negative_threshold) & (best_iou < rule.threshold)
     is_ignored |= are_inside_ignored(priors, target, rule.ignore_overlap)
     return make_matches(priors, target, is_positive, owner, is_ignored)
+
+
+def _check_match(priors: torch.Tensor, boxes: torch.Tensor, labels: torch.Tensor, *rule: Any) -> None:
+    check_target(priors, boxes, labels)
+    check_rule(MatchRule(*rule))
+
+
+def check_target(priors: torch.Tensor, boxes: torch.Tensor, labels: torch.Tensor) -> None:
+    """That priors are (P, 4), and a target's boxes (B, G, 4) and labels (B, G)."""
+    check_tensors(priors=priors, boxes=boxes)
+    check_integers(labels=labels)
+    check_one_device(boxes, labels)
+    check_boxes(priors, "priors")
+    shape = tuple(labels.shape) if labels.ndim == 2 else (-1, -1)
+    check_shapes(labels=(labels, "(B, G)", shape), boxes=(boxes, "(B, G, 4)", (*shape, 4)))
+
+
+def check_rule(rule: MatchRule) -> None:
+    """That the thresholds of a rule are in range; they are named as the config names them."""
+    if not 0 <= rule.negative_threshold <= rule.threshold <= 1:
+        raise ValueError(
+            "matcher.negative_threshold and matcher.threshold must be rising in 0 .. 1; "
+            f"got {rule.negative_threshold} and {rule.threshold}"
+        )
+    check_fraction(rule.ignore_overlap, "matcher.ignore_overlap")
 
 
 def _intersection(priors: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
@@ -94,10 +121,11 @@ def nothing_to_match(priors: torch.Tensor, target: Target) -> Matches:
 
 
 @kernels.operator(
+    _check_match,
     lambda priors, boxes, labels, *_: (
         labels.new_empty(len(labels), len(priors)),
         boxes.new_empty(len(labels), len(priors), 4),
-    )
+    ),
 )
 def _match(
     priors: torch.Tensor,

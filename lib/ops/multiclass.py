@@ -1,11 +1,12 @@
 """From the boxes and scores of a batch to its detections: NMS of many classes at once, or a gentler way."""
 
 from functools import partial
+from typing import Any
 
 import torch
 
 from lib.ops import cuda, kernels, reference
-from lib.ops.checks import check_tensors
+from lib.ops.checks import check_shapes, check_tensors
 from lib.ops.fusion import fuse_boxes
 from lib.ops.kernels import Values
 from lib.ops.nms import soft_nms
@@ -35,11 +36,7 @@ def multiclass_nms(
         background: a column of the scores that is no object, or None.
     """
     selection = Selection(score_threshold, iou_threshold, max_candidates, max_detections)
-    given = kernels.as_tensor(boxes), kernels.as_tensor(scores)
-    check_tensors(boxes=given[0], scores=given[1])
-    if boxes.ndim != 3 or scores.ndim != 3 or boxes.shape != (*scores.shape[:2], 4):
-        shapes = f"{tuple(boxes.shape)} and {tuple(scores.shape)}"
-        raise ValueError(f"boxes and scores must have the shapes (B, P, 4) and (B, P, K); got {shapes}")
+    given = kernels.as_tensor(boxes, "boxes"), kernels.as_tensor(scores, "scores")
     padded = select(*given, selection, background)
     return PaddedDetections(*(kernels.as_given(value, boxes) for value in padded))
 
@@ -48,11 +45,17 @@ def select(
     boxes: torch.Tensor, scores: torch.Tensor, selection: Selection, background: int | None = BACKGROUND
 ) -> PaddedDetections[torch.Tensor]:
     """``multiclass_nms`` of tensors with any kind of suppression; all but NMS runs on the CPU."""
-    check_selection(selection)
     return PaddedDetections(*_multiclass_nms(boxes, scores, *selection[:4], background, *selection[4:]))
 
 
-@kernels.operator(lambda boxes, scores, *limits: empty_detections(boxes, limits[3]))
+def _check(boxes: torch.Tensor, scores: torch.Tensor, *limits: Any) -> None:
+    check_selection(Selection(*limits[:4], *limits[5:]))
+    check_tensors(boxes=boxes, scores=scores)
+    shape = tuple(scores.shape) if scores.ndim == 3 else (-1, -1, -1)
+    check_shapes(scores=(scores, "(B, P, K)", shape), boxes=(boxes, "(B, P, 4)", (*shape[:2], 4)))
+
+
+@kernels.operator(_check, lambda boxes, scores, *limits: empty_detections(boxes, limits[3]))
 def _multiclass_nms(
     boxes: torch.Tensor,
     scores: torch.Tensor,

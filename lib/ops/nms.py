@@ -38,13 +38,23 @@ def batched_nms(
     Args:
         labels: (N,) integers; None: all boxes have the same one. For the others see ``nms``.
     """
-    lookup(_MODES, mode, "mode")
-    check_fraction(iou_threshold, "iou_threshold")
-    given = check_scored_boxes(boxes, scores, labels)
+    given = kernels.as_tensor(boxes, "boxes"), kernels.as_tensor(scores, "scores"), _optional(labels)
     return kernels.as_given(_nms(*given, iou_threshold, mode), boxes)
 
 
-@kernels.operator(lambda boxes, *_: boxes.new_empty(kernels.unknown_size(), dtype=torch.int64))
+def _optional(labels: torch.Tensor | kernels.Array | None) -> torch.Tensor | None:
+    return None if labels is None else kernels.as_tensor(labels, "labels")
+
+
+def _check_nms(
+    boxes: torch.Tensor, scores: torch.Tensor, labels: torch.Tensor | None, threshold: float, mode: str
+) -> None:
+    lookup(_MODES, mode, "mode")
+    check_fraction(threshold, "iou_threshold")
+    check_scored_boxes(boxes, scores, labels)
+
+
+@kernels.operator(_check_nms, lambda boxes, *_: boxes.new_empty(kernels.unknown_size(), dtype=torch.int64))
 def _nms(
     boxes: torch.Tensor, scores: torch.Tensor, labels: torch.Tensor | None, threshold: float, mode: str
 ) -> torch.Tensor:
@@ -93,12 +103,24 @@ def soft_nms(
         sigma: above 0, of the gaussian method.
         score_threshold: a box is dropped once its score is not greater.
     """
+    given = kernels.as_tensor(boxes, "boxes"), kernels.as_tensor(scores, "scores"), _optional(labels)
+    result = _soft_nms(*given, method, iou_threshold, sigma, score_threshold)
+    return LoweredScores(*(kernels.as_given(value, boxes) for value in result))
+
+
+def _check_soft_nms(
+    boxes: torch.Tensor,
+    scores: torch.Tensor,
+    labels: torch.Tensor | None,
+    method: str,
+    iou_threshold: float,
+    sigma: float,
+    score_threshold: float,
+) -> None:
     lookup(_METHODS, method, "method")
     check_fraction(iou_threshold, "iou_threshold")
     check_sigma(sigma, "sigma")
-    given = check_scored_boxes(boxes, scores, labels)
-    result = _soft_nms(*given, method, iou_threshold, sigma, score_threshold)
-    return LoweredScores(*(kernels.as_given(value, boxes) for value in result))
+    check_scored_boxes(boxes, scores, labels)
 
 
 def _fake_soft_nms(boxes: torch.Tensor, *_: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -106,7 +128,7 @@ def _fake_soft_nms(boxes: torch.Tensor, *_: Any) -> tuple[torch.Tensor, torch.Te
     return boxes.new_empty(count, dtype=torch.int64), boxes.new_empty(count, dtype=torch.float32)
 
 
-@kernels.operator(_fake_soft_nms)
+@kernels.operator(_check_soft_nms, _fake_soft_nms)
 def _soft_nms(
     boxes: torch.Tensor,
     scores: torch.Tensor,

@@ -23,17 +23,24 @@ def bbox_overlaps(boxes1: Values, boxes2: Values, mode: str = "iou") -> Values:
             0 .. 1; ``giou``, generalized IoU, -1 .. 1; ``nwd``, the normalized Wasserstein distance, 0 .. 1,
             which falls smoothly where tiny boxes no longer meet.
     """
+    first, second = kernels.as_tensor(boxes1, "boxes1"), kernels.as_tensor(boxes2, "boxes2")
+    if torch.is_grad_enabled() and (first.requires_grad or second.requires_grad):
+        _check(first, second, mode)
+        dtype = kernels.kernel_dtype(first, second)
+        return kernels.as_given(reference.bbox_overlaps(first.to(dtype), second.to(dtype), mode), boxes1)
+    return kernels.as_given(_bbox_overlaps(first, second, mode), boxes1)
+
+
+def _check(boxes1: torch.Tensor, boxes2: torch.Tensor, mode: str) -> None:
     lookup(reference.LOWEST, mode, "mode")
-    first, second = kernels.as_tensor(boxes1), kernels.as_tensor(boxes2)
-    check_tensors(boxes1=first, boxes2=second)
-    check_boxes(first, "boxes1")
-    check_boxes(second, "boxes2")
-    needs_gradient = torch.is_grad_enabled() and (first.requires_grad or second.requires_grad)
-    overlaps = reference.bbox_overlaps if needs_gradient else _bbox_overlaps
-    return kernels.as_given(overlaps(first, second, mode), boxes1)
+    check_tensors(boxes1=boxes1, boxes2=boxes2)
+    check_boxes(boxes1, "boxes1")
+    check_boxes(boxes2, "boxes2")
 
 
-@kernels.operator(lambda boxes1, boxes2, _: boxes1.new_empty(boxes1.shape[0], boxes2.shape[0], dtype=torch.float32))
+@kernels.operator(
+    _check, lambda boxes1, boxes2, _: boxes1.new_empty(boxes1.shape[0], boxes2.shape[0], dtype=torch.float32)
+)
 def _bbox_overlaps(boxes1: torch.Tensor, boxes2: torch.Tensor, mode: str) -> torch.Tensor:
     dtype = kernels.kernel_dtype(boxes1, boxes2)
     if core := kernels.for_cuda(boxes1):

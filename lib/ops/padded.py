@@ -28,11 +28,11 @@ class Selection(NamedTuple):
     soft_sigma: float | None = None
 
 
-def check_selection(selection: Selection) -> None:
-    """Raises ValueError for what is out of range or not used."""
-    check_fraction(selection.iou_threshold, "iou_threshold")
-    check_positive(selection.max_candidates, "max_candidates")
-    check_positive(selection.max_detections, "max_detections")
+def check_selection(selection: Selection, where: str = "") -> None:
+    """Raises ValueError for what is out of range or not used; ``where`` stands before the names."""
+    check_fraction(selection.iou_threshold, f"{where}iou_threshold")
+    check_positive(selection.max_candidates, f"{where}max_candidates")
+    check_positive(selection.max_detections, f"{where}max_detections")
     lookup(SUPPRESSIONS, selection.suppression, "postprocess.suppression")
     if selection.soft_sigma is None:
         return

@@ -30,6 +30,12 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Writes a file of bytes, such as a model."""
+    with replacing(Path(path)) as file:
+        file.write_bytes(content)
+
+
 def write_json(path: str | Path, content: Any, indent: int | None = 1) -> None:
     """Writes plain values to a JSON file."""
     with replacing(Path(path)) as file:

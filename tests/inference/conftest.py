@@ -41,6 +41,20 @@ def checkpoint(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def files(checkpoint, tmp_path_factory):
+    """Exported models, {detections, heads: path}; making them takes seconds, so all tests share them."""
+    pytest.importorskip("onnxruntime", reason="needs onnxruntime: make")
+    pytest.importorskip("onnxscript", reason="needs onnxscript: make")
+    from lib.inference.export.onnx import onnx_bytes
+    from lib.inference.model_file import load_detector
+
+    folder, loaded = tmp_path_factory.mktemp("onnx"), load_detector(checkpoint)
+    for name, options in (("detections", {}), ("heads", {"heads": True})):
+        (folder / f"{name}.onnx").write_bytes(onnx_bytes(loaded, **options))
+    return {name: folder / f"{name}.onnx" for name in ("detections", "heads")}
+
+
+@pytest.fixture(scope="session")
 def images():
     """Six images, none square and none of the network's size."""
     rng = np.random.default_rng(0)

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from lib.multibox.coverage import best_overlaps, boxes_by_cells, cluster_shapes, fit_boxes, shape_overlaps
+from lib.multibox.coverage import (
+    best_overlaps,
+    boxes_by_cells,
+    cluster_shapes,
+    count_unmatched,
+    fit_boxes,
+    shape_overlaps,
+)
+from lib.multibox.matcher import GaussianMatcher, IoUMatcher
 from lib.multibox.priors import PriorGenerator
 from lib.ops import bbox_overlaps
 
@@ -23,6 +31,17 @@ def test_best_overlap_of_each_object():
 
 def test_no_object_has_no_overlap():
     assert best_overlaps(np.zeros((0, 4)), torch.zeros(3, 4)).shape == (0,)
+
+
+def test_tiny_objects_of_one_prior_are_counted_as_unmatched_but_for_the_last():
+    priors = torch.tensor([[0.0, 0, 32, 32], [32, 0, 64, 32]])
+    tiny = [[2 + 6 * i, 2, 6 + 6 * i, 6] for i in range(4)]  # all in the first prior
+    boxes, images = np.array([*tiny, [34.0, 2, 38, 6], [0, 0, 32, 32]]), np.array([7, 7, 7, 7, 7, 3])
+    assert count_unmatched(boxes, images, priors, IoUMatcher()) == (3, 6, 2)
+    assert count_unmatched(boxes, images, priors, IoUMatcher(best_prior=False)) == (5, 6, 2)
+    assert count_unmatched(boxes[:4], images[:4], priors, GaussianMatcher(top_k=1)).without == 2
+    assert count_unmatched(boxes, images, priors, IoUMatcher(), most=1).images == 1
+    assert count_unmatched(boxes[:0], images[:0], priors, IoUMatcher()) == (0, 0, 0)
 
 
 def test_clusters_are_found_and_rise_in_area():

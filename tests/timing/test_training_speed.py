@@ -10,6 +10,7 @@ from lib.config import load_config
 from lib.timing.training import PAIRS, Pair, pair_case, random_batch, speed_with_loader
 from lib.timing.turns import run_cases
 from tools.bench import training as bench_training
+from tools.bench.peers import checkouts
 
 CPU = torch.device("cpu")
 SMALL = {
@@ -88,3 +89,34 @@ def test_the_tool_times_models_with_their_input(tmp_path, monkeypatch):
     bench_training.main(["--models", "tiny", "--steps=1", f"--json={out}", "--device=cpu", "train.batch_size=3"])
     figures = json.loads(out.read_text())["models"]["tiny"]
     assert set(figures) == {"images_per_s", "peak_mb", "waiting_share"}
+
+
+WORKER = """
+import os, sys
+print("ready", flush=True)
+for number, _ in enumerate(sys.stdin):
+    print({"a": 10, "b": 25}[os.path.basename(sys.argv[1])] + 100 * (number < 2), flush=True)
+"""
+
+
+def test_steps_of_two_checkouts_take_turns(tmp_path, monkeypatch, capsys):
+    (tmp_path / "worker.py").write_text(WORKER)
+    monkeypatch.setattr(checkouts, "WORKER", tmp_path / "worker.py")
+    roots = {name: tmp_path / name for name in ("a", "b")}
+    for root in roots.values():
+        (root / "lib").mkdir(parents=True)
+    times = checkouts.step_times(roots, 0)  # the first two rounds, of 110 and 125 ms, do not count
+    assert {name: values.tolist() for name, values in times.items()} == {"a": [10.0] * 3, "b": [25.0] * 3}
+    checkouts.compare_checkouts(roots, 0, tmp_path / "out.json")
+    assert "2.5 (2.5 to 2.5) times as long as a" in capsys.readouterr().out
+    assert json.loads((tmp_path / "out.json").read_text())["cpu_per_image"]["b"]["ratio"]["median"] == 2.5
+
+
+def test_a_checkout_that_is_none_or_whose_step_fails_is_an_error(tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError, match="--against must be a checkout of this project; got .*nowhere"):
+        bench_training.main(["--against", str(tmp_path / "nowhere")])
+    (tmp_path / "worker.py").write_text("raise SystemExit(1)")
+    monkeypatch.setattr(checkouts, "WORKER", tmp_path / "worker.py")
+    (tmp_path / "lib").mkdir()
+    with pytest.raises(RuntimeError, match="the training step of mine failed"):
+        checkouts.step_times({"mine": tmp_path}, 0)

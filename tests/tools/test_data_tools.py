@@ -62,6 +62,8 @@ def test_check_reports_problems_and_priors(files, capsys):
     shown = capsys.readouterr().out
     assert "boxes of no area: 1 (99 in 1.png" in shown
     assert "model:\n  priors:\n    boxes:" in shown
+    assert (report["unmatched"]["objects"], report["unmatched"]["images"]) == (24, 3)
+    assert " of 24 objects in 3 images get no prior from the experiment's matcher" in shown
     assert (files / "o.html").read_text().count("<svg") == 2
 
 

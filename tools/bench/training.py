@@ -1,11 +1,13 @@
-"""Times training: steps beside torchvision's on random images, or whole training with its input.
+"""Times training: steps beside torchvision's or another checkout's on random images, or training with its input.
 
     python tools/bench/training.py --device=cuda --precision=bf16
+    python tools/bench/training.py --against ../older
     python tools/bench/training.py --models mobilenet_v1/plain vgg16/plain --steps=20 train.batch_size=8
 
 The first wants an interpreter that has torchvision; without it our side alone is timed. Both sides see the same
-images and boxes, and train all layers by SGD; torchvision's float images are made beforehand. The second gives images
-a second, the most memory in use, and the share of the time that waits for input.
+images and boxes, and train all layers by SGD; torchvision's float images are made beforehand. The second compares the
+light recipe's step (experiments/light, batch 4) with another checkout's, by CPU time an image; kernels must be built
+there. The third gives images a second, the most memory in use, and the share of the time that waits for input.
 """
 
 import argparse
@@ -23,6 +25,7 @@ from lib.timing.turns import machine, run_cases  # noqa: E402
 from lib.utils import runtime  # noqa: E402
 from lib.utils.files import write_json  # noqa: E402
 from tools.bench.peers import load_torchvision_peer  # noqa: E402
+from tools.bench.peers.checkouts import compare_checkouts  # noqa: E402
 
 MODELS = ["mobilenet_v1/plain", "mobilenet_v1/S1L0_dual", "vgg16/plain", "vgg16/S1L2_dual"]
 
@@ -32,6 +35,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = runtime.script_parser(__doc__)
     add = parser.add_argument
     add("--pairs", nargs="*", choices=PAIRS, default=list(PAIRS), help="beside torchvision (default: all)")
+    add("--against", type=Path, help="compare with this checkout instead, on one thread of the CPU")
     add("--models", nargs="*", help="train these experiments instead; without names four of ours")
     add("--steps", type=int, default=50, help="of each of --models (default: %(default)s)")
     add("--seconds", type=float, default=60, help="for each of --pairs (default: %(default)s)")
@@ -51,14 +55,16 @@ def experiment(name: str, overrides: list[str]) -> Any:
 def main(argv: list[str] | None = None) -> None:
     """Times, prints, writes."""
     args = parse(argv)
+    if args.against:
+        compare_checkouts({"ours": ROOT, "against": args.against}, args.seconds, args.json)
+        return
     runtime.set_threads(args.threads)
     device = runtime.choose_device(args.device)
     overrides = [f"train.precision={args.precision}", *args.overrides]
     if args.models is None:
         peers = load_torchvision_peer()
         peer = peers.TrainingPeer if peers else None
-        configs = ((name, experiment(PAIRS[name].experiment, overrides)) for name in args.pairs)
-        cases = (pair_case(name, cfg, device, peer) for name, cfg in configs)
+        cases = (pair_case(name, experiment(PAIRS[name].experiment, overrides), device, peer) for name in args.pairs)
         run_cases(cases, args.seconds / (2 if peers else 1), device, args.json)
         return
     report: dict[str, Any] = {"machine": machine(device), "command": sys.argv, "models": {}}

@@ -1,11 +1,13 @@
 """Whether an exported model gives the detections of the checkpoint."""
 
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from lib.inference.sources import open_source
 from lib.structures import Detections
 
 TIE = 1e-6  # scores that differ by less are equal except for rounding, which then decides their order
@@ -31,10 +33,25 @@ class Agreement(NamedTuple):
         return f"{self.images} images, {self.detections} detections: {verdict}{ties}; {errors}"
 
 
+def first_images(source: str, limit: int) -> Iterator[np.ndarray]:
+    """The first images (H, W, 3) uint8 BGR of a source (see ``open_source``), ``limit`` at most.
+
+    The first is read at once: where none can be read, this is a ValueError.
+    """
+    images = (frame.image for frame in itertools.islice(open_source(source), limit))
+    first = next(images, None)
+    if first is None:
+        raise ValueError(f"images to calibrate on or to compare must be given; {source} has none that can be read")
+    return itertools.chain([first], images)
+
+
 def compare(
     first: Callable[[np.ndarray], Detections], second: Callable[[np.ndarray], Detections], images: Iterable[np.ndarray]
 ) -> Agreement:
-    """Runs two detectors on images (H, W, 3) uint8 BGR and compares their detections, row by row."""
+    """Runs two detectors on images (H, W, 3) uint8 BGR and compares their detections, row by row.
+
+    Where neither finds anything, or there is no image, nothing was compared: a ValueError.
+    """
     num_images, num_detections, ties, unequal, score_error, box_error = 0, 0, 0, [], 0.0, 0.0
     for image in images:
         expected, other = first(image), second(image)
@@ -46,6 +63,11 @@ def compare(
             box_error = max(box_error, float((expected.boxes - other.boxes[rows]).abs().max()))
             ties += int((rows != torch.arange(len(rows))).sum())
         num_images, num_detections = num_images + 1, num_detections + len(expected.labels)
+    if num_detections == 0 and not unequal:
+        raise ValueError(
+            f"two detectors must be compared on images in which they find an object; got {num_images} images and no "
+            "detection: choose other images, or a lower postprocess.score_threshold"
+        )
     return Agreement(num_images, num_detections, ties, tuple(unequal), score_error, box_error)
 
 

@@ -1,6 +1,7 @@
 """A detector as one file that runs without this project: ONNX, or torch.export's archive."""
 
 import contextlib
+import io
 import json
 import logging
 import warnings
@@ -14,12 +15,14 @@ from lib import __version__
 from lib.build import build_postprocess, build_resize, testing_size
 from lib.config import dump_config
 from lib.data.augment.geometric import Resize
-from lib.inference.model_file import DETECTIONS, HEADS, Loaded
+from lib.inference.model_file import Loaded
 from lib.inference.network import Network
+from lib.inference.onnx_model import DETECTIONS, HEADS
 from lib.multibox.postprocess import PostProcess
 from lib.ops.boxes import clip_boxes, scale_boxes
 
 OPSET = 18  # of ONNX: the first that has all operators which are needed
+IR_VERSION = 8  # of the file: that which came with this opset, so that older versions of ONNX Runtime read it
 EXAMPLE_SCALE = (1.4, 2.3)  # sides of the example image of an export, relative to the network's input
 
 
@@ -173,11 +176,15 @@ def onnx_bytes(loaded: Loaded, heads: bool = False, resize: bool = True) -> byte
         "outputs": ", ".join(HEADS) if heads else detections,
     }
     program.model.metadata_props.update(about)
-    return program.model_proto.SerializeToString()
+    model = program.model_proto
+    model.ir_version = IR_VERSION
+    return model.SerializeToString()
 
 
-def write_archive(path: Path, loaded: Loaded, heads: bool = False, resize: bool = True) -> None:
-    """Writes a torch.export archive (.pt2), with class names, config and our version as extra files."""
+def archive_bytes(loaded: Loaded, heads: bool = False, resize: bool = True) -> bytes:
+    """The content of a torch.export archive (.pt2), with class names, config and our version as extra files."""
     names, config = json.dumps(list(loaded.classes)), dump_config(loaded.cfg)
     about = {"classes.json": names, "config.yml": config, "version.txt": __version__}
-    torch.export.save(make_program(loaded, heads, resize), path, extra_files=about)
+    archive = io.BytesIO()
+    torch.export.save(make_program(loaded, heads, resize), archive, extra_files=about)
+    return archive.getvalue()

@@ -17,15 +17,6 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime: make
 pytest.importorskip("onnxscript", reason="needs onnxscript: make")
 
 
-@pytest.fixture(scope="module")
-def files(checkpoint, tmp_path_factory):
-    """The exported models; making them takes seconds, so all tests share them."""
-    folder, loaded = tmp_path_factory.mktemp("onnx"), load_detector(checkpoint)
-    for name, options in (("detections", {}), ("heads", {"heads": True})):
-        (folder / f"{name}.onnx").write_bytes(onnx_bytes(loaded, **options))
-    return {name: folder / f"{name}.onnx" for name in ("detections", "heads")}
-
-
 @pytest.mark.parametrize("name", ["detections", "heads"])
 def test_exported_model_finds_the_same_boxes_in_the_same_order(checkpoint, files, images, name):
     agreement = compare(Predictor(checkpoint, "cpu"), Predictor(files[name]), images)
@@ -65,6 +56,8 @@ def test_only_standard_operators_are_used(files):
         assert {node.domain for node in model.graph.node} == {""}
         assert [(entry.domain, entry.version) for entry in model.opset_import if not entry.domain] == [("", 18)]
         assert not model.functions
+        assert model.ir_version == 8  # which came with opset 18
+        onnx.checker.check_model(model, full_check=True)
 
 
 @pytest.mark.parametrize("size", [(64, 96), (70, 120), (50, 310), (200, 131), (129, 193), (40, 50), (640, 481)])
@@ -103,6 +96,13 @@ def test_file_of_others_is_refused(tmp_path):
         Predictor(tmp_path / "x.onnx")
     with pytest.raises(FileNotFoundError, match="does not exist"):
         Predictor(tmp_path / "y.onnx")
+
+
+def test_comparison_of_nothing_is_refused(checkpoint, images):
+    predictor = Predictor(checkpoint, "cpu", overrides=("postprocess.score_threshold=1",))
+    for given in ([], images[:2]):
+        with pytest.raises(ValueError, match=f"got {len(given)} images and no detection"):
+            compare(predictor, predictor, given)
 
 
 def test_only_nms_is_exported_but_heads_go_with_any_suppression(checkpoint, images, tmp_path):

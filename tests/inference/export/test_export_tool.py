@@ -1,0 +1,64 @@
+"""tools/export.py from the command line: a model is written whole or not at all, and a check of nothing fails."""
+
+import errno
+import os
+
+import cv2
+import pytest
+
+from lib.inference import Predictor
+from tools import export
+
+
+@pytest.fixture
+def folder(tmp_path, images):
+    """A folder of images, one without any that can be read, and a model that is there already."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "notes").mkdir()
+    cv2.imwrite(str(tmp_path / "photos" / "a.png"), images[0])
+    (tmp_path / "notes" / "a.txt").write_text("no image")
+    (tmp_path / "model.onnx").write_bytes(b"the old model")
+    return tmp_path
+
+
+@pytest.fixture
+def run(checkpoint, folder, files, monkeypatch):
+    """Runs the tool on model.onnx; the export itself, which takes seconds, is made beforehand."""
+    monkeypatch.setattr(export, "onnx_bytes", lambda *_: files["detections"].read_bytes())
+    return lambda *options: export.main([f"--checkpoint={checkpoint}", f"--out={folder / 'model.onnx'}", *options])
+
+
+@pytest.mark.parametrize("option", ["--check", "--int8"])
+def test_images_of_which_none_can_be_read_are_refused_and_nothing_is_written(run, folder, option):
+    with pytest.raises(ValueError, match="images to calibrate on or to compare must be given; .*notes has none"):
+        run(option, str(folder / "notes"))
+    with pytest.raises(ValueError, match="--limit must be at least 1; got 0"):
+        run(option, str(folder / "photos"), "--limit=0")
+    assert (folder / "model.onnx").read_bytes() == b"the old model"
+
+
+def test_a_check_counts_what_it_compared(run, folder, capsys):
+    assert run("--check", str(folder / "photos"), "postprocess.score_threshold=0.01") == 0
+    assert "1 images, " in capsys.readouterr().out
+    assert Predictor(folder / "model.onnx").classes == ("disc", "ring")
+
+
+@pytest.mark.parametrize("fails", ["export", "disk"])
+def test_after_a_failure_the_old_model_is_unchanged(run, folder, monkeypatch, fails):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if fails == "export":
+        monkeypatch.setattr(export, "onnx_bytes", fail)
+    else:
+        monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space left"):
+        run()
+    assert sorted(path.name for path in folder.glob("model*")) == ["model.onnx"]
+    assert (folder / "model.onnx").read_bytes() == b"the old model"
+
+
+def test_an_archive_is_written_whole_too(checkpoint, folder, monkeypatch):
+    monkeypatch.setattr(export, "archive_bytes", lambda *_: b"an archive")
+    assert export.main([f"--checkpoint={checkpoint}", f"--out={folder / 'new' / 'model.pt2'}"]) == 0
+    assert (folder / "new" / "model.pt2").read_bytes() == b"an archive"
