@@ -15,10 +15,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from lib.build import build_resize  # noqa: E402
 from lib.inference.export.agreement import compare, first_images  # noqa: E402
 from lib.inference.export.onnx import archive_bytes, check_target, onnx_bytes  # noqa: E402
 from lib.inference.model_file import Loaded, load_detector  # noqa: E402
-from lib.inference.predictor import Predictor  # noqa: E402
+from lib.inference.predictor import Predictor, prepare  # noqa: E402
 from lib.ops.checks import check_positive  # noqa: E402
 from lib.utils.files import write_bytes  # noqa: E402
 from lib.utils.log import setup_logging  # noqa: E402
