@@ -8,6 +8,7 @@ torchrun --nproc_per_node=4 test.py --checkpoint=...
 """
 
 import argparse
+import logging
 from pathlib import Path
 
 from lib.build import build_dataset, build_detector
@@ -20,6 +21,8 @@ from lib.inference import Predictor, evaluate_predictor, parse_tiles
 from lib.utils.files import write_json
 from lib.utils.log import setup_logging
 from lib.utils.runtime import parse_with_overrides, readable_errors, script_parser, set_threads
+
+log = logging.getLogger("test")
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -42,6 +45,7 @@ def detect(args: argparse.Namespace) -> Evaluator | None:
     cfg = load_config(args.cfg or read_run(args.checkpoint)["config"], args.overrides)
     set_threads(cfg.run.threads)
     dataset = build_dataset(cfg, "val", content["classes"] if is_ours(content) else None)
+    log.info("%s", dataset.report())
     cfg.data.classes = list(dataset.classes)
     model = build_detector(cfg)
     load_weights(model, args.checkpoint)
@@ -55,7 +59,9 @@ def detect_as_deployed(args: argparse.Namespace) -> Evaluator:
     options = {"backend": args.backend, "dtype": args.dtype, "tiles": parse_tiles(args.tiles)}
     predictor = Predictor(args.checkpoint, cfg=args.cfg, overrides=args.overrides, **options)
     set_threads(predictor.cfg.run.threads)
-    return evaluate_predictor(predictor, build_dataset(predictor.cfg, "val", predictor.classes))
+    dataset = build_dataset(predictor.cfg, "val", predictor.classes)
+    log.info("%s", dataset.report())
+    return evaluate_predictor(predictor, dataset)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
         model = build_detector(cfg).to(device)
         run.create()
         setup_logging(run.path / "log.txt" if world.is_writer else None, is_quiet=not world.is_writer)
-        log.info("%s\n%s", run.path, data.report())
+        log.info("%s\n%s", run.path, "\n".join(split.report() for split in (data, val) if split))
         if checkpoint is None:
             run.picture("samples", sample_sheet(data, build_augmentation(cfg), cfg.run.seed, 4))
             with world.writer_first():

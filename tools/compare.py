@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lib.data.formats.coco_json import read_results  # noqa: E402
-from lib.data.formats.registry import read_dataset  # noqa: E402
+from lib.data.truth import read_truth  # noqa: E402
 from lib.evaluation.arrays import make_detections, make_ground_truth  # noqa: E402
 from lib.evaluation.compare import compare  # noqa: E402
 from lib.evaluation.protocols import PROTOCOLS, make_protocol, parse_ranges  # noqa: E402
@@ -27,7 +27,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("first", help="COCO results of the first detector")
     add("second", help="COCO results of the second")
-    add("--gt", required=True, help="COCO file, or folder of VOC, YOLO or VisDrone files")
+    add("--gt", required=True, help="COCO file, data.yaml, or folder of VOC, YOLO or VisDrone files")
+    add("--split", default="val", help="split of a data.yaml (default: %(default)s)")
     add("--images", help="folder of the images, where a YOLO or VisDrone folder does not have it")
     add("--protocol", default="coco", choices=PROTOCOLS, help="rules of the evaluation (default: %(default)s)")
     add("--ranges", nargs="+", metavar="NAME=LOW:HIGH", help="other ranges, px^2, such as tiny=0:256")
@@ -44,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
     logging.basicConfig(format="%(message)s")
     set_threads(1)  # the work is many small steps: threads would only wait for each other
     protocol = make_protocol(args.protocol, parse_ranges(args.ranges) if args.ranges else None)
-    dataset = read_dataset(args.gt, args.images)
+    dataset = read_truth(args.gt, args.images, args.split)
     truth = make_ground_truth(dataset, protocol)
     paths = args.first, args.second
     first, second = (make_detections(read_results(path, dataset), truth) for path in paths)

@@ -60,7 +60,7 @@ def test_check_reports_problems_and_priors(files, capsys):
     assert (report["images"], report["images_without_objects"], report["classes"]) == (4, 1, {"cat": 24})
     assert 0 <= report["ranges"]["all"]["without_fitted_prior"] <= report["ranges"]["all"]["without_prior"] <= 24
     shown = capsys.readouterr().out
-    assert "boxes of no area: 1 (99 in 1.png" in shown
+    assert "boxes of no area: 1 (annotation 99 of 1.png: [1, 1, 0, 5]" in shown
     assert "model:\n  priors:\n    boxes:" in shown
     assert (files / "o.html").read_text().count("<svg") == 2
 
