@@ -16,6 +16,7 @@ from lib.evaluation.arrays import make_detections, make_ground_truth  # noqa: E4
 from lib.evaluation.compare import compare  # noqa: E402
 from lib.evaluation.protocols import PROTOCOLS, make_protocol, parse_ranges  # noqa: E402
 from lib.evaluation.report.comparison import build_comparison, comparison_rows, short_names, summary  # noqa: E402
+from lib.utils.fields import reading  # noqa: E402
 from lib.utils.files import write_json  # noqa: E402
 from lib.utils.runtime import readable_errors, script_parser, set_threads  # noqa: E402
 from lib.utils.table import align  # noqa: E402
@@ -48,7 +49,11 @@ def main(argv: list[str] | None = None) -> None:
     dataset = read_truth(args.gt, args.images, args.split)
     truth = make_ground_truth(dataset, protocol)
     paths = args.first, args.second
-    first, second = (make_detections(read_results(path, dataset), truth) for path in paths)
+    tables = []
+    for path in paths:
+        with reading(path):
+            tables.append(make_detections(read_results(path, dataset), truth))
+    first, second = tables
     names = short_names(*paths)
     comparison = compare(truth, first, second, protocol, args.resamples, args.seed)
     if args.json:

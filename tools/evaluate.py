@@ -19,6 +19,7 @@ from lib.evaluation.arrays import make_detections, make_ground_truth  # noqa: E4
 from lib.evaluation.engines import ENGINES  # noqa: E402
 from lib.evaluation.evaluator import evaluate  # noqa: E402
 from lib.evaluation.protocols import PROTOCOLS, make_protocol, parse_ranges  # noqa: E402
+from lib.utils.fields import reading  # noqa: E402
 from lib.utils.runtime import readable_errors, script_parser  # noqa: E402
 
 
@@ -50,7 +51,8 @@ def main(argv: list[str] | None = None) -> None:
     protocol = make_protocol(args.protocol, ranges, args.iou, args.max_detections)
     dataset = read_truth(args.gt, args.images, args.split)
     ground_truth = make_ground_truth(dataset, protocol)
-    detections = make_detections(read_results(args.dt, dataset), ground_truth)
+    with reading(args.dt):
+        detections = make_detections(read_results(args.dt, dataset), ground_truth)
     result = evaluate(ground_truth, detections, protocol, args.engine)
     outputs = {args.json: lambda: json.dumps(result.to_json(), indent=1), args.csv: result.to_csv}
     if args.html:

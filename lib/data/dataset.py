@@ -152,8 +152,9 @@ class CocoDataset:
 
     def _note_clipped(self, content: Content, sizes: Mapping[int, Any]) -> None:
         columns = content.objects.columns
-        self._index_of = {image_id: index for index, image_id in enumerate(self.image_ids)}
-        self._owner = np.array([self._index_of[image_id] for image_id in columns.image_id.tolist()], np.int64)
+        ids = np.array(self.image_ids, np.int64)
+        by_id = np.argsort(ids)
+        self._owner = by_id[np.searchsorted(ids[by_id], columns.image_id)]
         files = dict(zip(self.image_ids, self.files, strict=True))
         rows = np.flatnonzero(leaves_image(columns.xywh, self.sizes[self._owner])).tolist()
         texts = (object_text(content, files, row) for row in rows)

@@ -8,7 +8,7 @@ import numpy as np
 
 from lib.data.formats.content import Content, Record, content_of
 from lib.data.formats.listing import Listing
-from lib.data.formats.usable import leaves_image, object_text, usable_objects
+from lib.data.formats.usable import leaves_image, object_text, sizes_of, usable_objects
 from lib.data.image import image_size, read_image
 from lib.utils.fields import Problems, reading
 
@@ -41,7 +41,7 @@ def survey(data: Content | Record, folder: Path | None = None, open_images: bool
         _check_files(data.images, folder, open_images, problems)
     _check_ids(data.objects.columns.id, problems)
     data = data._replace(objects=data.objects.select(usable_objects(data, sizes, problems)))
-    of_object = np.array([sizes[image_id] for image_id in data.objects.columns.image_id.tolist()]).reshape(-1, 2)
+    of_object = sizes_of(data.objects.columns.image_id, sizes)
     _check_boxes(data, of_object, problems)
     is_object = ~data.objects.has_any(("iscrowd", "ignore"))
     columns = data.objects.select(is_object).columns
@@ -92,9 +92,10 @@ def _check_file(record: Record, path: Path, open_images: bool, problems: Problem
 
 def _check_ids(ids: np.ndarray, problems: Problems) -> None:
     """Ids matter to pycocotools, which takes 0 for unmatched."""
-    values, counts = np.unique(ids, return_counts=True)
-    is_bad = (counts > 1) | (values == 0)
-    for value, number in zip(values[is_bad].tolist(), counts[is_bad].tolist(), strict=True):
+    ids = np.sort(ids)
+    suspects = ids[np.r_[False, ids[1:] == ids[:-1]] | (ids == 0)] if len(ids) else ids
+    values, counts = np.unique(ids[np.isin(ids, suspects)], return_counts=True) if len(suspects) else (ids[:0], ids[:0])
+    for value, number in zip(values.tolist(), counts.tolist(), strict=True):
         problems.add("annotation ids that are missing, 0 or double", f"{value} ({number} times)")
 
 

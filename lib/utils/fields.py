@@ -137,9 +137,13 @@ class Entries:
         """A field of the record at ``index``, for messages."""
         return f"{self.name}[{self.first + index}].{key}"
 
+    def place(self, index: int, key: str) -> str:
+        """The same without the file, for notes."""
+        return self.where(index, key).rpartition(": ")[2]
+
     def read(self, values: Sequence[Any], key: str, read: Callable[[Any, str], Any]) -> list[Any]:
         """Each value of a column by ``read``; numbers that are texts are noted."""
-        texts = [self.where(index, key) for index, value in enumerate(values) if isinstance(value, str)]
+        texts = [self.place(index, key) for index, value in enumerate(values) if isinstance(value, str)]
         result = [read(value, self.where(index, key)) for index, value in enumerate(values)]
         if read is not text:
             self.problems.add(TEXTS, *texts)
@@ -165,8 +169,12 @@ def number_column(values: Sequence[Any], key: str, entries: Entries) -> np.ndarr
 
 def flag_column(values: Sequence[Any], key: str, entries: Entries) -> np.ndarray:
     """(N,) bool."""
-    if all(map(_PLAIN_FLAGS.__contains__, map(type, values))) and set(values) <= {0, 1, None, MISSING}:
-        return np.fromiter((value == 1 for value in values), bool, len(values))
+    if set(map(type, values)) <= _PLAIN_FLAGS and (kinds := set(values)) <= {0, 1, None, MISSING}:
+        return (
+            np.fromiter((value == 1 for value in values), bool, len(values))
+            if 1 in kinds
+            else np.zeros(len(values), bool)
+        )
     return np.array(entries.read(values, key, flag), bool)
 
 

@@ -114,10 +114,10 @@ def _areas(values: Sequence[Any], xywh: np.ndarray, entries: Entries) -> np.ndar
     is_good = np.isfinite(areas) & (areas >= 0)
     if is_good.all():
         return areas
-    for row in np.flatnonzero(~is_good).tolist():
+    for row in np.flatnonzero(~is_good & np.isfinite(xywh).all(axis=1)).tolist():
         is_told = values[row] is not MISSING and values[row] is not None
         kind = "areas that are no numbers from 0 (the box's is taken)" if is_told else NO_AREA
-        entries.problems.add(kind, f"{entries.where(row, 'area')} {shown(values[row])}")
+        entries.problems.add(kind, f"{entries.place(row, 'area')} {shown(values[row])}")
     with np.errstate(over="ignore", invalid="ignore"):
         return np.where(is_good, areas, xywh[:, 2] * xywh[:, 3])
 
@@ -149,7 +149,7 @@ def _boxes(boxes: Sequence[Any], polygons: Sequence[Any], entries: Entries) -> t
             if not np.isfinite(table[row]).all():
                 unread[row] = shown(box)
             elif kind:
-                entries.problems.add(kind, entries.where(row, "bbox"))
+                entries.problems.add(kind, entries.place(row, "bbox"))
     bad = np.flatnonzero(~np.isfinite(table).all(axis=1))
     table[bad] = math.nan
     return table, {row: unread.get(row) or shown(boxes[row]) for row in bad.tolist()}

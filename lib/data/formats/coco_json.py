@@ -12,6 +12,7 @@ from lib.data.formats.coco_stream import NotStreamed, stream_coco
 from lib.data.formats.content import Collector, Content, Record, check_structure, content_of
 from lib.utils.fields import first_few, reading
 from lib.utils.files import write_json
+from lib.utils.runtime import paused_gc
 
 IGNORED = ("iscrowd", "ignore", "difficult")  # flags of regions where neither an object nor none is learned
 
@@ -73,7 +74,8 @@ def open_coco(path: Path, images: Path | None = None, lenient: bool = False) -> 
     """The data set of a COCO JSON file, checked; see ``Collector``. It costs little memory, whatever its size."""
     collector = Collector(str(path), images, lenient)
     try:
-        stream_coco(path, collector)
+        with paused_gc():
+            stream_coco(path, collector)
     except NotStreamed:  # broken, or written in an unusual way: the slow reader finds out
         return content_of(read_json(path), str(path), images, lenient)
     return collector.content()

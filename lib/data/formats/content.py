@@ -1,6 +1,7 @@
 """A data set of any format as it is used: every field checked once, and what had to be read otherwise noted."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -26,6 +27,7 @@ from lib.utils.objects import KEYS, ObjectTable, join_tables, object_table
 Record = Mapping[str, Any]  # an image, an annotation, a category or a whole data set, as COCO has it
 IMAGE_KEYS, CATEGORY_KEYS = ("id", "file_name", "height", "width"), ("id", "name")
 _REQUIRED = {"images": ("id", "file_name"), "annotations": ("image_id", "category_id"), "categories": ("id", "name")}
+_PLAIN_NAME = re.compile(r"[^./\\][^/\\]*(/[^./\\][^/\\]*)*")  # has no folder or file whose name begins with a dot
 
 
 class Content(NamedTuple):
@@ -97,6 +99,8 @@ class Collector:
 
     def _name(self, name: str, where: str) -> str:
         """The path of an image below the image folder."""
+        if _PLAIN_NAME.fullmatch(name):
+            return name
         if "\\" in name:
             self.problems.add("file names with backslashes (read as folders)", name)
             name = name.replace("\\", "/")
@@ -128,7 +132,7 @@ class Collector:
             self.problems.add("image sizes that are no whole numbers from 1 (training refuses them)", str(error))
             return None, None
         if any(isinstance(value, str) for value in (height, width)):
-            self.problems.add(TEXTS, f"{place}: size")
+            self.problems.add(TEXTS, f"size of {name}")
         if None not in sizes:
             return sizes[0], sizes[1]
         if not all(value is MISSING or value is None for value in (height, width)):

@@ -74,13 +74,18 @@ def object_text(content: Content, files: Mapping[int, str], row: int) -> str:
     return f"annotation {columns.id[row] or '?'} of {name}: {content.objects.box_text(row)}"
 
 
-def usable_objects(content: Content, sizes: Mapping[int, tuple[float, float]], problems: Problems) -> np.ndarray:
-    """(G,) bool, which objects can be used in images of ``sizes`` (id -> height, width); the others are named."""
-    columns = content.objects.columns
+def sizes_of(image_ids: np.ndarray, sizes: Mapping[int, tuple[float, float]]) -> np.ndarray:
+    """(G, 2) float64 (height, width) of the images of objects; ``sizes`` has that of each image id."""
     known = np.array(list(sizes), np.int64)
     order = np.argsort(known)
     table = np.array(list(sizes.values()), np.float64).reshape(-1, 2)[order]
-    of_object = table[np.searchsorted(known[order], columns.image_id)]
+    return table[np.searchsorted(known[order], image_ids)]
+
+
+def usable_objects(content: Content, sizes: Mapping[int, tuple[float, float]], problems: Problems) -> np.ndarray:
+    """(G,) bool, which objects can be used in images of ``sizes`` (id -> height, width); the others are named."""
+    columns = content.objects.columns
+    of_object = sizes_of(columns.image_id, sizes)
     files = {record["id"]: record["file_name"] for record in content.images}
     is_bad = np.zeros(len(content.objects), bool)
     for kind, mask in box_faults(columns.xywh, of_object).items():
@@ -94,7 +99,7 @@ def number_objects(table: ObjectTable) -> tuple[ObjectTable, bool]:
 
     pycocotools stores the matched id and takes 0 for "no match", so an id 0 would never count as detected.
     """
-    ids = table.columns.id
-    if (ids > 0).all() and len(np.unique(ids)) == len(ids):
+    ids = np.sort(table.columns.id)
+    if (ids > 0).all() and (ids[1:] > ids[:-1]).all():
         return table, False
     return ObjectTable(table.columns._replace(id=np.arange(1, len(ids) + 1)), table.unread), True
