@@ -13,12 +13,12 @@ from lib.evaluation.arrays import make_detections, make_ground_truth
 from lib.evaluation.report.evaluation import build_report, small_side
 
 
-def report_of(coco, results, protocol="coco", folder=None):
+def report_of(coco, results, protocol="coco", folder=None, links=False):
     protocol = make_protocol(protocol)
     truth = make_ground_truth(coco, protocol)
     found = make_detections(results, truth)
     result = evaluate(truth, found, protocol)
-    return build_report("<b>a & b", result, truth, found, coco["images"], folder)
+    return build_report("<b>a & b", result, truth, found, coco["images"], folder, links)
 
 
 class Tags(html.parser.HTMLParser):
@@ -68,6 +68,19 @@ def test_gallery_shows_missed_small_objects(tmp_path):
     page = report_of(coco, [], folder=tmp_path)
     assert page.count("data:image/jpeg;base64,") >= 1
     assert "nothing near" in page
+
+
+def test_gallery_shows_no_picture_from_outside_of_the_folder(tmp_path):
+    coco, _ = random_set(7)
+    cv2.imwrite(str(tmp_path / "private.png"), np.full((160, 200, 3), 90, np.uint8))
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "link.png").symlink_to(tmp_path / "private.png")
+    for name in ("../private.png", str(tmp_path / "private.png"), "link.png"):
+        for record in coco["images"]:
+            record["file_name"] = name
+        page = report_of(coco, [], folder=tmp_path / "images")
+        assert "data:image/jpeg" not in page and "is outside of the image folder" in page
+    assert "data:image/jpeg" in report_of(coco, [], folder=tmp_path / "images", links=True)
 
 
 def test_small_is_the_bound_of_the_ranges_at_or_below_32_pixels():
