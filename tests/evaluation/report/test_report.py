@@ -11,14 +11,15 @@ from random_sets import random_set
 from lib.evaluation import evaluate, make_protocol
 from lib.evaluation.arrays import make_detections, make_ground_truth
 from lib.evaluation.report.evaluation import build_report, small_side
+from lib.evaluation.report.gallery import Miss, draw_gallery
 
 
-def report_of(coco, results, protocol="coco", folder=None, links=False):
+def report_of(coco, results, protocol="coco", folder=None):
     protocol = make_protocol(protocol)
     truth = make_ground_truth(coco, protocol)
     found = make_detections(results, truth)
     result = evaluate(truth, found, protocol)
-    return build_report("<b>a & b", result, truth, found, coco["images"], folder, links)
+    return build_report("<b>a & b", result, truth, found, coco["images"], folder)
 
 
 class Tags(html.parser.HTMLParser):
@@ -71,16 +72,20 @@ def test_gallery_shows_missed_small_objects(tmp_path):
 
 
 def test_gallery_shows_no_picture_from_outside_of_the_folder(tmp_path):
-    coco, _ = random_set(7)
     cv2.imwrite(str(tmp_path / "private.png"), np.full((160, 200, 3), 90, np.uint8))
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "link.png").symlink_to(tmp_path / "private.png")
+    truth = make_ground_truth(random_set(7)[0], make_protocol())
+    image_id = int(truth.image_ids[truth.image[0]])
+
+    def picture(name, links=False):
+        found = make_detections([], truth)
+        return draw_gallery(truth, found, [Miss(0, "why")], {image_id: name}, tmp_path / "images", links)[0]
+
     for name in ("../private.png", str(tmp_path / "private.png"), "link.png"):
-        for record in coco["images"]:
-            record["file_name"] = name
-        page = report_of(coco, [], folder=tmp_path / "images")
-        assert "data:image/jpeg" not in page and "is outside of the image folder" in page
-    assert "data:image/jpeg" in report_of(coco, [], folder=tmp_path / "images", links=True)
+        assert picture(name).source is None and "is outside of the image folder" in picture(name).fault
+    assert picture("link.png", links=True).source.startswith("data:image/jpeg")
+    assert picture("../private.png", links=True).source is None
 
 
 def test_small_is_the_bound_of_the_ranges_at_or_below_32_pixels():
