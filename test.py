@@ -8,6 +8,7 @@ torchrun --nproc_per_node=4 test.py --checkpoint=...
 """
 
 import argparse
+import logging
 from pathlib import Path
 
 from lib.build import build_dataset
@@ -20,6 +21,8 @@ from lib.inference.model_file import load_detector
 from lib.utils.files import write_json
 from lib.utils.log import setup_logging
 from lib.utils.runtime import parse_with_overrides, readable_errors, script_parser, set_threads
+
+log = logging.getLogger("test")
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -46,7 +49,10 @@ def detect(args: argparse.Namespace) -> Evaluator | None:
     with processes(run.device) as (world, device):
         predictor = Predictor(model, device, overrides=args.overrides, **options)
         predictor.batch_size = predictor.cfg.evaluation.batch_size
-        evaluator = evaluate(predictor, build_dataset(predictor.cfg, "val"), world)
+        dataset = build_dataset(predictor.cfg, "val")
+        if world.is_writer:
+            log.info("%s", dataset.report())
+        evaluator = evaluate(predictor, dataset, world)
     return evaluator if world.is_writer else None
 
 

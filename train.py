@@ -61,7 +61,8 @@ def main(argv: list[str] | None = None) -> None:
         model = build_detector(cfg).to(device)
         run.create()
         setup_logging(run.path / "log.txt" if world.is_writer else None, is_quiet=not world.is_writer)
-        log.info("%s\n%s", run.path, "\n".join([data.report(), *fitted]))
+        reports = [split.report() for split in (data, val) if split]
+        log.info("%s\n%s", run.path, "\n".join([*reports, *fitted]))
         if checkpoint is None:
             run.picture("samples", sample_sheet(data, build_augmentation(cfg), cfg.run.seed, 4))
             with world.writer_first():

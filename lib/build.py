@@ -252,7 +252,8 @@ def build_schedule(cfg: Mapping[str, Any]) -> Schedule:
 
 def build_dataset(cfg: Mapping[str, Any], split: str, classes: Iterable[str] | None = None) -> CocoDataset:
     """The images and boxes of ``data.train`` or ``data.val``, or else of the split of ``data.layout``. ``classes``
-    are in the order of their labels; None: ``data.classes``, or those of the annotations.
+    are in the order of their labels, and some of them may have no box here; None: ``data.classes``, or those of the
+    annotations.
     """
     data = cfg["data"]
     images, annotations = data[split]["images"], data[split]["annotations"]
@@ -267,7 +268,8 @@ def build_dataset(cfg: Mapping[str, Any], split: str, classes: Iterable[str] | N
             f"got null: name it, or choose data.layout from {', '.join(LAYOUTS)}"
         )
     for_training = {"cache_mb": data["cache_mb"], "decode": data["decode"]} if split == "train" else {}
-    return CocoDataset(images, annotations, classes or data["classes"], bad_boxes=data["bad_boxes"], **for_training)
+    options = {"bad_boxes": data["bad_boxes"], "add_classes": bool(classes), "split": split, **for_training}
+    return CocoDataset(images, annotations, classes or data["classes"], **options)
 
 
 def _fill(cfg: Mapping[str, Any]) -> list[float]:

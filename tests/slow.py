@@ -34,6 +34,7 @@ SLOW = {
     "tests/models/test_convolution.py::test_compiled_and_exported_as_it_is": "waits for torch.compile",
     "tests/ops/test_operators.py": "waits for torch.compile",
     "tests/utils/test_memory.py": "starts processes",
+    "tests/fuzz": "reads hundreds of broken files",
     "tests/tools/test_help.py::test_help_of_a_script_in_a_process_of_its_own_ends_with_status_0": "starts a process",
     "tests/evaluation/report": "draws reports",
     "tests/ops/test_training_operators.py::test_operators_pass_opcheck": "runs each operator in many ways",

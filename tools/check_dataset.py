@@ -11,8 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lib.data.formats.coco_json import check_structure, read_json  # noqa: E402
-from lib.data.formats.registry import read_dataset  # noqa: E402
+from lib.data.formats.registry import read_content  # noqa: E402
 from lib.data.survey import survey  # noqa: E402
 from lib.engine.data_report import DataReport, cover  # noqa: E402
 from lib.evaluation.protocols import PROTOCOLS, make_protocol, parse_ranges  # noqa: E402
@@ -24,7 +23,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = script_parser(__doc__)
     add = parser.add_argument
-    add("--gt", required=True, type=Path, help="COCO file, or folder of VOC, YOLO or VisDrone files")
+    add("--gt", required=True, type=Path, help="COCO file, data.yaml, or folder of VOC, YOLO or VisDrone files")
+    add("--split", default="train", help="split of a data.yaml (default: %(default)s)")
     add("--images", type=Path, help="folder of the images; without it the files are not checked")
     add("--open", action="store_true", help="decode every image, which finds truncated ones")
     add("--cfg", help="experiment whose priors are compared with the objects")
@@ -40,14 +40,10 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     logging.basicConfig(format="%(message)s")
     protocol = make_protocol(args.protocol, parse_ranges(args.ranges) if args.ranges else None)
-    if args.gt.is_file():  # unknown ids are problems to report here, not errors
-        coco = read_json(args.gt)
-        check_structure(coco, str(args.gt))
-    else:
-        coco = read_dataset(args.gt, args.images)
     if args.images and not args.images.is_dir():
         raise FileNotFoundError(f"--images must be a folder; got {args.images}, which is none: check the path")
-    content = survey(coco, args.images, args.open)
+    data = read_content(args.gt, args.images, split=args.split, lenient=True)
+    content = survey(data, args.images, args.open)
     report = DataReport(content, protocol, cover(content, args.cfg) if args.cfg else None)
     if args.json:
         write_json(args.json, report.to_json())

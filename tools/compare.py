@@ -11,11 +11,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lib.data.formats.coco_json import read_results  # noqa: E402
-from lib.data.formats.registry import read_dataset  # noqa: E402
+from lib.data.truth import read_truth  # noqa: E402
 from lib.evaluation.arrays import make_detections, make_ground_truth  # noqa: E402
 from lib.evaluation.compare import compare  # noqa: E402
 from lib.evaluation.protocols import PROTOCOLS, make_protocol, parse_ranges  # noqa: E402
 from lib.evaluation.report.comparison import build_comparison, comparison_rows, short_names, summary  # noqa: E402
+from lib.utils.fields import reading  # noqa: E402
 from lib.utils.files import write_json  # noqa: E402
 from lib.utils.runtime import readable_errors, script_parser, set_threads  # noqa: E402
 from lib.utils.table import align  # noqa: E402
@@ -27,7 +28,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("first", help="COCO results of the first detector")
     add("second", help="COCO results of the second")
-    add("--gt", required=True, help="COCO file, or folder of VOC, YOLO or VisDrone files")
+    add("--gt", required=True, help="COCO file, data.yaml, or folder of VOC, YOLO or VisDrone files")
+    add("--split", default="val", help="split of a data.yaml (default: %(default)s)")
     add("--images", help="folder of the images, where a YOLO or VisDrone folder does not have it")
     add("--protocol", default="coco", choices=PROTOCOLS, help="rules of the evaluation (default: %(default)s)")
     add("--ranges", nargs="+", metavar="NAME=LOW:HIGH", help="other ranges, px^2, such as tiny=0:256")
@@ -44,10 +46,14 @@ def main(argv: list[str] | None = None) -> None:
     logging.basicConfig(format="%(message)s")
     set_threads(1)  # the work is many small steps: threads would only wait for each other
     protocol = make_protocol(args.protocol, parse_ranges(args.ranges) if args.ranges else None)
-    dataset = read_dataset(args.gt, args.images)
+    dataset = read_truth(args.gt, args.images, args.split)
     truth = make_ground_truth(dataset, protocol)
     paths = args.first, args.second
-    first, second = (make_detections(read_results(path, dataset), truth) for path in paths)
+    tables = []
+    for path in paths:
+        with reading(path):
+            tables.append(make_detections(read_results(path, dataset), truth))
+    first, second = tables
     names = short_names(*paths)
     comparison = compare(truth, first, second, protocol, args.resamples, args.seed)
     if args.json:

@@ -3,7 +3,7 @@
     python tools/convert_dataset.py ann.json OUT --to voc
     python tools/convert_dataset.py VOC2007 ann.json --to coco
 
-Every box is kept; images stay where they are. Pixels of VOC count from 1, as in its development kit.
+Every box of four finite numbers is kept; images stay where they are. Pixels of VOC count from 1, as in its kit.
 """
 
 import argparse
@@ -13,7 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lib.data.formats.registry import FORMATS, read_dataset, write_dataset  # noqa: E402
+from lib.data.formats.convert import convert  # noqa: E402
+from lib.data.formats.registry import FORMATS  # noqa: E402
 from lib.utils.runtime import readable_errors, script_parser  # noqa: E402
 
 
@@ -21,11 +22,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = script_parser(__doc__)
     add = parser.add_argument
-    add("source", help="COCO file, or folder of VOC, YOLO or VisDrone files")
+    add("source", type=Path, help="COCO file, data.yaml, or folder of VOC, YOLO or VisDrone files")
     add("out", type=Path, help="file (coco) or folder to write; must not exist")
     add("--to", required=True, choices=FORMATS, help="format to write")
     add("--from", dest="source_format", choices=FORMATS, help="format to read (default: told from the files)")
-    add("--images", help="folder of the images, if it is not where the format puts it")
+    add("--images", type=Path, help="folder of the images, if it is not where the format puts it")
+    add("--split", default="train", help="split of a data.yaml (default: %(default)s)")
     return parser.parse_args(argv)
 
 
@@ -35,10 +37,8 @@ def main(argv: list[str] | None = None) -> None:
     logging.basicConfig(format="%(message)s")
     if args.out.is_file() or (args.out.is_dir() and any(args.out.iterdir())):
         raise FileExistsError(f"OUT must be new or an empty folder; got {args.out}, which exists: choose another")
-    coco = read_dataset(args.source, args.images, args.source_format)
-    write_dataset(coco, args.out, args.to)
-    images, boxes, classes = (len(coco[key]) for key in ("images", "annotations", "categories"))
-    print(f"{args.out}: {images} images, {boxes} boxes, {classes} classes")
+    counts = convert(args.source, args.out, args.to, args.source_format, args.images, args.split)
+    print(f"{args.out}: {counts.images} images, {counts.boxes} boxes, {counts.classes} classes")
 
 
 if __name__ == "__main__":

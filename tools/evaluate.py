@@ -14,11 +14,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lib.data.formats.coco_json import read_results  # noqa: E402
-from lib.data.formats.registry import read_dataset  # noqa: E402
+from lib.data.truth import read_truth  # noqa: E402
 from lib.evaluation.arrays import make_detections, make_ground_truth  # noqa: E402
 from lib.evaluation.engines import ENGINES  # noqa: E402
 from lib.evaluation.evaluator import evaluate  # noqa: E402
 from lib.evaluation.protocols import PROTOCOLS, make_protocol, parse_ranges  # noqa: E402
+from lib.utils.fields import reading  # noqa: E402
 from lib.utils.runtime import readable_errors, script_parser  # noqa: E402
 
 
@@ -26,9 +27,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = script_parser(__doc__)
     add = parser.add_argument
-    add("--gt", required=True, help="COCO file, or folder of VOC, YOLO or VisDrone files")
+    add("--gt", required=True, help="COCO file, data.yaml, or folder of VOC, YOLO or VisDrone files")
     add("--dt", required=True, help="COCO results: a JSON list of detections")
+    add("--split", default="val", help="split of a data.yaml (default: %(default)s)")
     add("--images", help="folder of the images, for the gallery of the report")
+    add("--links", action="store_true", help="let the gallery follow links that lead out of --images")
     add("--protocol", default="coco", choices=PROTOCOLS, help="rules of the evaluation (default: %(default)s)")
     add("--ranges", nargs="+", metavar="NAME=LOW:HIGH", help="other ranges, px^2, such as tiny=0:256")
     add("--iou", nargs="+", type=float, help="other IoU thresholds")
@@ -46,16 +49,17 @@ def main(argv: list[str] | None = None) -> None:
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     ranges = parse_ranges(args.ranges) if args.ranges else None
     protocol = make_protocol(args.protocol, ranges, args.iou, args.max_detections)
-    dataset = read_dataset(args.gt, args.images)
+    dataset = read_truth(args.gt, args.images, args.split)
     ground_truth = make_ground_truth(dataset, protocol)
-    detections = make_detections(read_results(args.dt, dataset), ground_truth)
+    with reading(args.dt):
+        detections = make_detections(read_results(args.dt, dataset), ground_truth)
     result = evaluate(ground_truth, detections, protocol, args.engine)
     outputs = {args.json: lambda: json.dumps(result.to_json(), indent=1), args.csv: result.to_csv}
     if args.html:
         from lib.evaluation.report.evaluation import build_report  # plots take a second to import
 
         title, folder = f"{args.dt} on {args.gt}", args.images and Path(args.images)
-        report = (title, result, ground_truth, detections, dataset["images"], folder)
+        report = (title, result, ground_truth, detections, dataset["images"], folder, args.links)
         outputs[args.html] = lambda: build_report(*report)
     for path, write in outputs.items():
         if path is not None:

@@ -8,12 +8,16 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from lib.data.cache import ImageCache
-from lib.data.formats import coco_json
-from lib.data.formats.coco_json import IGNORED, Problems, Record, first_few
-from lib.data.formats.registry import read_dataset
+from lib.data.formats.coco_json import IGNORED
+from lib.data.formats.content import Content, Record, content_of
+from lib.data.formats.listing import Listing
+from lib.data.formats.registry import read_content
+from lib.data.formats.usable import choose_categories, leaves_image, number_objects, object_text, usable_objects
 from lib.data.image import ImageError, StoredImage, image_size, read_image
 from lib.structures import IGNORE, Sample
+from lib.utils.fields import Problems, first_few, reading
 from lib.utils.lookup import lookup
+from lib.utils.objects import ObjectTable
 
 # The report's ranges, with their lower bounds: square root of the box's area, pixels.
 SIZES = {"under 8": 0, "8 to 16": 8, "16 to 32": 16, "32 to 96": 32, "from 96": 96}
@@ -36,6 +40,9 @@ class CocoDataset:
         images, cache_mb: the folder of the images, and the memory for decoded ones, in MB.
         annotations: a COCO JSON file, a file or folder as ``read_dataset`` takes, or content in COCO's form.
         classes: names of the wanted categories, in the order of the labels; None for all, by rising id.
+        add_classes: whether some of ``classes`` may have no category here, as those that training has and the
+            validation set lacks; they get one.
+        split: train or val, of a data.yaml.
         bad_boxes: whether unusable boxes are dropped, or the file is refused because of them.
         skip_missing: leave out images whose file is missing, instead of refusing.
         decode: whether ``load`` reads an image in ``full``, or leaves a StoredImage, of which ``reduced`` JPEGs are
@@ -57,24 +64,26 @@ class CocoDataset:
         skip_missing: bool = False,
         cache_mb: int = 0,
         decode: Literal["full", "reduced"] = "full",
+        add_classes: bool = False,
+        split: str = "train",
     ):
         lookup(dict.fromkeys(("drop", "refuse")), bad_boxes, "data.bad_boxes")
         lookup(dict.fromkeys(("full", "reduced")), decode, "data.decode")
-        self.folder, self.problems, self.decode = Path(images), Problems(), decode
-        if isinstance(annotations, Mapping):
-            self.name, content = "annotations", coco_json.checked(annotations, "annotations")
-        else:
-            self.name, content = str(annotations), read_dataset(annotations, images)
-        categories = coco_json.choose_categories(content["categories"], classes, self.name)
-        self.classes, self.category_ids = tuple(categories.values()), tuple(categories)
-        records = self._present(content["images"], skip_missing)
-        self.image_ids = [record["id"] for record in records]
-        self.files = [record["file_name"] for record in records]
-        self.sizes = np.array([self._size(record) for record in records], np.int64).reshape(-1, 2)
-        self._index_of = {image_id: index for index, image_id in enumerate(self.image_ids)}
-        kept = self._usable(content["annotations"], bad_boxes)
-        if coco_json.number_annotations(kept):
-            self.problems.add("annotation ids missing, double or 0, so numbered anew", f"all {len(kept)}")
+        self.folder, self.decode = Path(images), decode
+        self.name = "annotations" if isinstance(annotations, Mapping) else str(annotations)
+        with reading(self.name):
+            if isinstance(annotations, Mapping):
+                content = content_of(annotations, self.name, images)
+            else:
+                content = read_content(annotations, images, split=split)
+            self.problems = content.problems
+            categories = choose_categories(content.categories, classes, self.name, add_classes)
+            self.classes, self.category_ids = tuple(categories.values()), tuple(categories)
+            records = self._present(content.images, skip_missing)
+            self.image_ids = [record["id"] for record in records]
+            self.files = [record["file_name"] for record in records]
+            self.sizes = np.array([self._size(record) for record in records], np.int64).reshape(-1, 2)
+            kept = self._usable(content, bad_boxes)
         measured = zip(records, self.sizes.tolist(), strict=True)
         self.ground_truth = {
             "images": [{**record, "height": height, "width": width} for record, (height, width) in measured],
@@ -84,74 +93,85 @@ class CocoDataset:
         self._index_boxes(kept)
         self._cache = ImageCache(self.sizes, cache_mb)
 
-    def _present(self, records: list[Record], skip_missing: bool) -> list[Record]:
+    def _present(self, records: list[dict[str, Any]], skip_missing: bool) -> list[dict[str, Any]]:
         """The image records whose file is there."""
         if not self.folder.is_dir():
             raise FileNotFoundError(f"image folder {self.folder} must exist; there is none: check the path")
+        listing = Listing(self.folder)
         names = [record["file_name"] for record in records]
-        missing = {name: None for name in names if not (self.folder / name).is_file()}
+        missing = {name: None for name in names if not listing.has(name)}
         if missing and (not skip_missing or len(missing) == len(records)):
             raise FileNotFoundError(
                 f"{self.folder} must hold the {len(records)} images of {self.name}; {len(missing)} are "
-                f"missing ({first_few(missing)}): check the folder, or set skip_missing to leave out a few"
+                f"missing ({first_few(missing)}): check the folder, or remove these images from the annotations"
             )
-        for name in missing:
-            self.problems.add("images left out, their file is missing", name)
+        self.problems.add("images left out, their file is missing", *missing)
         return [record for record in records if record["file_name"] not in missing]
 
     def _size(self, record: Record) -> tuple[int, int]:
         """(height, width) as the file says; where it does not say, that of the image."""
-        height, width = record.get("height"), record.get("width")
-        if height is None and width is None:
-            height, width = read_image(self.folder / record["file_name"]).shape[:2]
-        if not (isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0):
-            raise ValueError(
-                f"{self.name}: height and width of image {record['file_name']} must be whole numbers from 1; "
-                f"got {height!r} and {width!r}: fix the file, or remove both keys to have them measured"
-            )
-        return height, width
+        if record["height"] is None or record["width"] is None:
+            return image_size(self.folder / record["file_name"])
+        return record["height"], record["width"]
 
-    def _usable(self, annotations: list[Record], bad_boxes: str) -> list[dict[str, Any]]:
-        """The annotations of the wanted classes and present images that have a usable box."""
-        wanted, kept, bad, sizes = set(self.category_ids), [], Problems(), self.sizes.tolist()
-        for annotation in annotations:
-            index = self._index_of.get(annotation["image_id"])
-            if index is None or annotation["category_id"] not in wanted:
-                continue
-            box = annotation.get("bbox")
-            name = f"annotation {annotation.get('id', '?')} of {self.files[index]}: {box}"
-            if fault := coco_json.box_fault(box, *sizes[index]):
-                bad.add(fault, name)
-                continue
-            if coco_json.leaves_image(annotation["bbox"], *sizes[index]):
-                self.problems.add("boxes partly outside their image, clipped", name)
-            kept.append(coco_json.normalized(annotation))
+    def _usable(self, content: Content, bad_boxes: str) -> ObjectTable:
+        """The objects of the wanted classes and present images that have a usable box."""
+        columns = content.objects.columns
+        is_wanted = np.isin(columns.category_id, self.category_ids)
+        self._note_others(content, is_wanted)
+        sizes = dict(zip(self.image_ids, self.sizes.tolist(), strict=True))
+        rows = np.flatnonzero(is_wanted & np.isin(columns.image_id, np.array(self.image_ids, np.int64)))
+        content = content._replace(objects=content.objects.select(rows))
+        bad = Problems()
+        is_usable = usable_objects(content, sizes, bad)
         if bad and bad_boxes == "refuse":
             raise ValueError(
                 f"{self.name} must have boxes with an area inside their images; got {'; '.join(bad.lines())}: "
                 "fix them, or set bad_boxes to drop"
             )
         self.problems.update({f"{kind}, dropped": things for kind, things in bad.items()})
-        if not kept:
+        if not is_usable.any():
             faults = "; ".join(bad.lines()) or "an empty data set"
             raise ValueError(
                 f"{self.name} must have at least one usable box of {first_few(self.classes)}; none of its "
-                f"{len(annotations)} annotations is ({faults}): choose another file or other classes"
+                f"{len(columns.id)} annotations is ({faults}): choose another file or other classes"
             )
-        return kept
+        content = content._replace(objects=content.objects.select(is_usable))
+        self._note_clipped(content, sizes)
+        table, is_new = number_objects(content.objects)
+        if is_new:
+            self.problems.add("annotation ids missing, double or 0, so numbered anew", f"all {len(table)}")
+        return table
 
-    def _index_boxes(self, kept: list[dict[str, Any]]) -> None:
+    def _note_others(self, content: Content, is_wanted: np.ndarray) -> None:
+        """Notes the classes that have objects but are not wanted."""
+        names = {category["id"]: category["name"] for category in content.categories}
+        ids, counts = np.unique(content.objects.columns.category_id[~is_wanted], return_counts=True)
+        others = [f"{names[key]}, {n} boxes" for key, n in zip(ids.tolist(), counts.tolist(), strict=True)]
+        self.problems.add("classes left out, as they are not among those to learn", *others)
+
+    def _note_clipped(self, content: Content, sizes: Mapping[int, Any]) -> None:
+        columns = content.objects.columns
+        ids = np.array(self.image_ids, np.int64)
+        by_id = np.argsort(ids)
+        self._owner = by_id[np.searchsorted(ids[by_id], columns.image_id)]
+        files = dict(zip(self.image_ids, self.files, strict=True))
+        rows = np.flatnonzero(leaves_image(columns.xywh, self.sizes[self._owner])).tolist()
+        texts = (object_text(content, files, row) for row in rows)
+        self.problems.add("boxes partly outside their image, clipped", *texts)
+
+    def _index_boxes(self, kept: ObjectTable) -> None:
         """Lays the boxes of all images into flat arrays, in the order of the images."""
-        label_of = {category_id: index + 1 for index, category_id in enumerate(self.category_ids)}
-        owner = np.array([self._index_of[annotation["image_id"]] for annotation in kept], np.int64)
+        columns, owner = kept.columns, self._owner
         order = np.argsort(owner, kind="stable")
-        boxes = np.array([annotation["bbox"] for annotation in kept], np.float64)[order]
+        boxes = columns.xywh[order]
         boxes[:, 2:] += boxes[:, :2]  # xywh -> xyxy
         limits = self.sizes[owner[order]][:, [1, 0, 1, 0]]
-        ignored = np.array([any(annotation.get(key) for key in IGNORED) for annotation in kept])
-        labels = np.array([label_of[annotation["category_id"]] for annotation in kept], np.int64)
+        ids = np.array(self.category_ids, np.int64)
+        by_id = np.argsort(ids)
+        labels = by_id[np.searchsorted(ids[by_id], columns.category_id)] + 1
         self._boxes = np.clip(boxes, 0, limits).astype(np.float32)
-        self._labels = np.where(ignored, IGNORE, labels)[order]
+        self._labels = np.where(kept.has_any(IGNORED), IGNORE, labels)[order]
         self._starts = np.searchsorted(owner[order], np.arange(len(self.image_ids) + 1))
 
     def __len__(self) -> int:

@@ -1,14 +1,18 @@
 """What is in a data set and what is wrong with it, before anything is trained."""
 
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from lib.data.formats.coco_json import Problems, Record, box_fault, leaves_image
+from lib.data.formats.content import Content, Record, content_of
+from lib.data.formats.listing import Listing
+from lib.data.formats.usable import leaves_image, object_text, sizes_of, usable_objects
 from lib.data.image import image_size, read_image
+from lib.utils.fields import Problems, reading
+
+SMALL_AREA = 0.001  # share of its box that an object's area has at least, if it is no mistake
 
 
 class Survey(NamedTuple):
@@ -24,91 +28,112 @@ class Survey(NamedTuple):
     images: np.ndarray  # (G,) int64, the place of each one's image among the images listed
 
 
-def survey(coco: Record, folder: Path | None = None, open_images: bool = False) -> Survey:
-    """Looks at every image record and annotation of a data set in COCO's form.
+def survey(data: Content | Record, folder: Path | None = None, open_images: bool = False) -> Survey:
+    """Looks at every image record and annotation of a data set: read leniently, or in COCO's form.
 
     Files are checked if their ``folder`` is given: headers only, or with ``open_images`` all, to detect truncated ones.
     """
-    problems = Problems()
-    images = {record["id"]: record for record in coco["images"]}
-    names = {category["id"]: str(category["name"]) for category in coco["categories"]}
-    for name, number in Counter(record["file_name"] for record in coco["images"]).items():
-        if number > 1:
-            problems.add("file names of several images", name)
+    if not isinstance(data, Content):
+        with reading("annotations"):
+            data = content_of(data, "annotations", folder, lenient=True)
+    problems = Problems(data.problems)
+    sizes = {record["id"]: (record["height"] or np.inf, record["width"] or np.inf) for record in data.images}
     if folder is not None:
-        for record in coco["images"]:
-            _check_file(record, folder, open_images, problems)
-    _check_ids(coco["annotations"], problems)
-    seen: set[tuple[Any, ...]] = set()
-    classes = dict.fromkeys(names.values(), 0)
-    rows, owners, places = [], [], {number: place for place, number in enumerate(images)}
-    for annotation in coco["annotations"]:
-        row = _usable_row(annotation, images, names, problems)
-        if row is None:
+        _check_files(data.images, folder, open_images, problems)
+    _check_ids(data.objects.columns.id, problems)
+    data = data._replace(objects=data.objects.select(usable_objects(data, sizes, problems)))
+    of_object = sizes_of(data.objects.columns.image_id, sizes)
+    _check_boxes(data, of_object, problems)
+    is_object = ~data.objects.has_any(("iscrowd", "ignore"))
+    columns = data.objects.select(is_object).columns
+    classes = _count_classes(data.categories, columns.category_id, problems)
+    boxes, limits = columns.xywh.copy(), of_object[is_object]
+    boxes[:, 2:] = np.minimum(boxes[:, :2] + boxes[:, 2:], limits[:, ::-1])
+    boxes[:, :2] = np.maximum(boxes[:, :2], 0)
+    num_empty = len(data.images) - len(np.unique(columns.image_id))
+    ids = np.array([record["id"] for record in data.images])
+    order = np.argsort(ids)
+    places = order[np.searchsorted(ids[order], columns.image_id)] if len(ids) else columns.image_id
+    return Survey(len(data.images), num_empty, problems, classes, boxes, limits, columns.area, places)
+
+
+def _count_classes(categories: list[Record], ids: np.ndarray, problems: Problems) -> dict[str, int]:
+    """Name -> number of objects."""
+    counts = Counter(ids.tolist())
+    classes: Counter[str] = Counter()
+    for name, number in Counter(category["name"] for category in categories).items():
+        if number > 1:
+            problems.add("names of several classes (training refuses them)", name)
+    for category in categories:
+        classes[category["name"]] += counts[category["id"]]
+    problems.add("classes without an object", *(name for name, count in classes.items() if not count))
+    return dict(classes)
+
+
+def _check_files(records: list[Record], folder: Path, open_images: bool, problems: Problems) -> None:
+    listing = Listing(folder)
+    for record in records:
+        name = record["file_name"]
+        if not listing.has(name):
+            problems.add("image files that are missing", name)
             continue
-        key = (annotation["image_id"], annotation["category_id"], *annotation["bbox"])
-        if key in seen:
-            problems.add("boxes given twice", _name(annotation, images))
-        seen.add(key)
-        if not (annotation.get("iscrowd") or annotation.get("ignore")):
-            owners.append(places[annotation["image_id"]])
-            classes[names[annotation["category_id"]]] += 1
-            rows.append(row)
-    for name, count in classes.items():
-        if not count:
-            problems.add("classes without an object", name)
-    table = np.array(rows, np.float64).reshape(-1, 7)
-    num_empty, columns = len(images) - len(set(owners)), (table[:, :4], table[:, 4:6], table[:, 6])
-    return Survey(len(images), num_empty, problems, classes, *columns, np.array(owners, np.int64))
+        if listing.leads_out(name):
+            problems.add("image files that are links to outside of their folder", name)
+        _check_file(record, folder / name, open_images, problems)
 
 
-def _check_file(record: Record, folder: Path, open_images: bool, problems: Problems) -> None:
-    path, name = folder / record["file_name"], record["file_name"]
+def _check_file(record: Record, path: Path, open_images: bool, problems: Problems) -> None:
     try:
         height, width = read_image(path).shape[:2] if open_images else image_size(path)
-    except FileNotFoundError:
-        problems.add("image files that are missing", name)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         problems.add("image files that cannot be read", str(error))
-    else:
-        told = record.get("height"), record.get("width")
-        if told not in ((None, None), (height, width)):
-            sizes = f"{told[1]}x{told[0]} told, {width}x{height} stored"
-            problems.add("images of another size than told (width x height)", f"{name}: {sizes}")
+        return
+    told = record["height"], record["width"]
+    if told not in ((None, None), (height, width)):
+        sizes = f"{told[1]}x{told[0]} told, {width}x{height} stored"
+        problems.add("images of another size than told (width x height)", f"{record['file_name']}: {sizes}")
 
 
-def _check_ids(annotations: list[Record], problems: Problems) -> None:
+def _check_ids(ids: np.ndarray, problems: Problems) -> None:
     """Ids matter to pycocotools, which takes 0 for unmatched."""
-    for value, number in Counter(str(annotation.get("id")) for annotation in annotations).items():
-        if number > 1 or value in ("0", "None"):
-            problems.add("annotation ids that are missing, 0 or double", f"{value} ({number} times)")
+    ids = np.sort(ids)
+    suspects = ids[np.r_[False, ids[1:] == ids[:-1]] | (ids == 0)] if len(ids) else ids
+    values, counts = np.unique(ids[np.isin(ids, suspects)], return_counts=True) if len(suspects) else (ids[:0], ids[:0])
+    for value, number in zip(values.tolist(), counts.tolist(), strict=True):
+        problems.add("annotation ids that are missing, 0 or double", f"{value} ({number} times)")
 
 
-def _name(annotation: Record, images: Mapping[int, Record]) -> str:
-    file = images[annotation["image_id"]]["file_name"]
-    return f"{annotation.get('id')} in {file}: {annotation.get('bbox')}"
+def _check_boxes(data: Content, sizes: np.ndarray, problems: Problems) -> None:
+    """What is odd about usable boxes, in images of ``sizes`` (G, 2) (height, width)."""
+    columns = data.objects.columns
+    files = {record["id"]: record["file_name"] for record in data.images}
+    with np.errstate(over="ignore"):
+        of_box = columns.xywh[:, 2] * columns.xywh[:, 3]
+    kinds = {
+        "boxes partly outside their image": leaves_image(columns.xywh, sizes),
+        "areas larger than their box": columns.area > 1.01 * of_box + 1,
+        "areas that are 0 or a thousandth of their box at most": columns.area <= SMALL_AREA * of_box,
+        "boxes given twice": _repeats(columns.image_id, columns.category_id, *columns.xywh.T),
+    }
+    for kind, mask in kinds.items():
+        for row in np.flatnonzero(mask).tolist():
+            area = f", area {columns.area[row]:g}" if kind.startswith("areas") else ""
+            problems.add(kind, f"{object_text(data, files, row)}{area}")
 
 
-def _usable_row(
-    annotation: Record, images: Mapping[int, Record], names: Mapping[int, str], problems: Problems
-) -> tuple[float, ...] | None:
-    """x1, y1, x2, y2 inside the image, the image's height and width, area; None if the box cannot be used."""
-    for key, known in (("image_id", images), ("category_id", names)):
-        if annotation[key] not in known:
-            problems.add(f"annotations of an unknown {key}", f"{annotation.get('id')}: {annotation[key]}")
-            return None
-    record, name = images[annotation["image_id"]], _name(annotation, images)
-    height, width = record.get("height") or np.inf, record.get("width") or np.inf
-    if fault := box_fault(annotation.get("bbox"), height, width):
-        problems.add(fault, name)
-        return None
-    x, y, w, h = annotation["bbox"]
-    if leaves_image((x, y, w, h), height, width):
-        problems.add("boxes partly outside their image", name)
-    area = annotation.get("area")
-    if area is None:
-        problems.add("annotations without area (the box's is taken)", name)
-    elif area > 1.01 * w * h + 1:
-        problems.add("areas larger than their box", f"{name}, area {area}")
-    box = max(x, 0), max(y, 0), min(x + w, width), min(y + h, height)
-    return *box, height, width, w * h if area is None else area
+def _repeats(*columns: np.ndarray) -> np.ndarray:
+    """(G,) bool, the rows that are equal to an earlier one."""
+    keys = np.zeros(len(columns[0]), np.uint64)
+    for column in columns:  # rows of one key are compared, so two that meet by chance do no harm
+        bits = (column + 0).astype(column.dtype).view(np.uint64)  # -0.0 becomes 0.0
+        keys = (keys ^ bits) * np.uint64(0x9E3779B97F4A7C15)
+        keys ^= keys >> np.uint64(29)
+    order = np.argsort(keys, kind="stable")
+    is_same = keys[order][1:] == keys[order][:-1]
+    candidates = np.flatnonzero(np.r_[is_same, False] | np.r_[False, is_same])
+    result, seen = np.zeros(len(keys), bool), set()
+    for row in sorted(order[candidates].tolist()):
+        values = tuple(column[row].item() for column in columns)
+        result[row] = values in seen
+        seen.add(values)
+    return result

@@ -7,12 +7,14 @@ sorted by image, stably, so that ties keep their order.
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from lib.evaluation.protocols import Protocol
+from lib.utils.fields import MISSING, Problems, id_column, number, shown
+from lib.utils.fields import Entries as Fields
+from lib.utils.objects import ObjectTable, as_table, box_column
 
 log = logging.getLogger(__name__)
 
@@ -68,19 +70,25 @@ def make_ground_truth(
         ValueError: a part is missing, an id is unknown or given twice, or a box is not four finite numbers.
     """
     images, names = _check_lists(coco)
-    annotations = coco["annotations"]
+    objects = as_table(coco["annotations"], "ground truth: annotations", problems := Problems())
+    for line in problems.lines():
+        log.warning("ground truth: %s", line)
+    image, category, xywh = objects.columns.image_id, objects.columns.category_id, objects.columns.xywh
     classes, regions, dropped = _choose_classes(names, protocol, category_ids)
     chosen = images if image_ids is None else np.unique(list(image_ids))
-    image, category = (_column(annotations, key, "annotation") for key in ("image_id", "category_id"))
     _check_known(image, images, "image_id of an annotation", "images of the ground truth")
     _check_known(category, np.array(list(names)), "category_id of an annotation", "categories")
     region_flags = ["ignored_region"] if protocol.region_classes else []
-    is_region = np.isin(category, regions) | _has_any(annotations, region_flags)
+    is_region = np.isin(category, regions) | objects.has_any(region_flags)
     is_judged = is_region | np.isin(category, classes)
     if not is_judged.all():
         log.info("left_out_objects %d (of classes that are not judged)", np.count_nonzero(~is_judged))
-    xywh = _column(annotations, "bbox", "annotation")
-    _check_rows(np.isfinite(xywh), xywh, image, "bbox of an annotation must be finite", "see tools/check_dataset.py")
+    bad = np.flatnonzero(~np.isfinite(xywh).all(axis=1))
+    if len(bad):
+        raise ValueError(
+            f"bbox of an annotation must be four finite numbers; got {objects.box_text(bad[0])} of image "
+            f"{image[bad[0]]}, {len(bad)} such in all: see tools/check_dataset.py"
+        )
     rows = np.flatnonzero(is_judged & np.isin(image, chosen))
     table = GroundTruth(
         image_ids=chosen,
@@ -89,8 +97,8 @@ def make_ground_truth(
         image=np.searchsorted(chosen, image[rows]),
         category=np.where(is_region, REGION, np.searchsorted(classes, category))[rows],
         xywh=xywh[rows],
-        area=_areas(annotations, xywh)[rows],
-        ignore=(_has_any(annotations, protocol.ignore_flags) | is_region)[rows],
+        area=objects.columns.area[rows],
+        ignore=(objects.has_any(protocol.ignore_flags) | is_region)[rows],
         dropped_ids=np.array(regions + dropped, np.int64),
     )
     return table.select(np.argsort(table.image, kind="stable"))
@@ -108,7 +116,7 @@ def make_detections(results: Sequence[Mapping[str, Any]], ground_truth: GroundTr
             'write [{"image_id": 1, "category_id": 1, "bbox": [x, y, width, height], "score": 0.9}, ...]'
         )
     keys = ("image_id", "category_id", "score", "bbox")
-    image, category, score, xywh = (_column(results, key, "detection") for key in keys)
+    image, category, score, xywh = (_column(results, key) for key in keys)
     return detection_table(image, category, xywh, score, ground_truth)
 
 
@@ -141,17 +149,21 @@ def detection_table(
 def _check_lists(coco: Mapping[str, Any]) -> tuple[np.ndarray, dict[int, str]]:
     """The sorted image ids and the names of the categories of a COCO object."""
     for key in ("images", "annotations", "categories"):
-        if not isinstance(coco, Mapping) or not isinstance(coco.get(key), list):
+        if not isinstance(coco, Mapping) or not isinstance(coco.get(key), (list, ObjectTable)):
             raise ValueError(
                 f"ground truth must be a COCO object with lists images, annotations and categories; "
                 f"got {_kind_of(coco)} without {key}: convert other formats with tools/convert_dataset.py"
             )
     ids = {}
     for key in ("images", "categories"):
-        ids[key], times = np.unique(_column(coco[key], "id", key), return_counts=True)
+        entries = Fields(f"ground truth: {key}", 0, Problems())
+        column = id_column([entry.get("id", MISSING) for entry in coco[key]], "id", entries)
+        ids[key], times = np.unique(column, return_counts=True)
         if (times > 1).any():
             raise ValueError(f"ids of {key} must differ; got {ids[key][times > 1][0]} twice: renumber them")
-    names = {int(entry["id"]): str(entry.get("name", entry["id"])) for entry in coco["categories"]}
+        if key == "categories":
+            pairs = zip(column.tolist(), coco[key], strict=True)
+            names = {number: str(entry.get("name", number)) for number, entry in pairs}
     return ids["images"], names
 
 
@@ -168,56 +180,45 @@ def _choose_classes(
     return wanted[~np.isin(wanted, regions + dropped)], regions, dropped
 
 
-def _has_any(annotations: Entries, flags: Sequence[str]) -> np.ndarray:
-    """(G,) bool, whether any of the flags is set."""
-    return np.array([any(entry.get(flag) for flag in flags) for entry in annotations], bool)
-
-
-def _areas(annotations: Entries, xywh: np.ndarray) -> np.ndarray:
-    """(G,) float64 areas that decide the size: the annotation's own, else width x height, with a warning."""
-    given = [{"area": np.nan if entry.get("area") is None else entry["area"]} for entry in annotations]
-    areas = _column(given, "area", "annotation")
-    missing = ~np.isfinite(areas)
-    if missing.any():
-        log.warning("missing_area %d of %d annotations: width x height decides their size", missing.sum(), len(given))
-    return np.where(missing, xywh[:, 2] * xywh[:, 3], areas)
-
-
-def _column(entries: Entries, key: str, what: str, number: int = 0) -> np.ndarray:
-    """One key of every entry: (N, 4) float64 of "bbox", (N,) float64 of "score" and "area", (N,) int64 of ids.
+def _column(results: Entries, key: str) -> np.ndarray:
+    """One key of every detection: (N, 4) float64 of "bbox", (N,) float64 of "score", (N,) int64 of ids.
 
     Raises:
-        ValueError: it is missing or of another type; the message shows the first such entry, which has ``number``.
+        ValueError: it is missing or of another type; the message shows the first such detection.
     """
     form, read = _FORMS.get(key, ("a whole number", _ids))
+    faults = (KeyError, TypeError, ValueError)
     try:
-        return read([entry[key] for entry in entries])
-    except (KeyError, TypeError, ValueError):
-        for index, entry in enumerate(entries if len(entries) > 1 else ()):
-            _column([entry], key, what, index)
-    raise ValueError(
-        f"{key} of each {what} must be {form}; got {str(entries[0])[:200]} as {what} number {number}: correct the file"
-    )
+        return read([entry[key] for entry in results])
+    except faults:
+        for index, entry in enumerate(results):
+            try:
+                read([entry[key]])
+            except faults:
+                must = f"{key} of each detection must be {form}"
+                value = entry.get(key, "none") if isinstance(entry, Mapping) else entry
+                raise ValueError(f"{must}; got {shown(value)} as detection number {index}: correct the file") from None
+        raise
 
 
 def _ids(values: list[Any]) -> np.ndarray:
-    ids = np.array(values)
-    if len(ids) and (ids.dtype.kind not in "iuf" or ids.ndim != 1 or (ids % 1).any()):
-        raise TypeError
-    return ids.astype(np.int64)
+    return id_column(values, "id", Fields("detections", 0, Problems()))
 
 
-def _numbers(values: list[Any]) -> np.ndarray:
-    return np.array([float(value) for value in values], np.float64)
+def _scores(values: list[Any]) -> np.ndarray:
+    return np.array([number(value, "score") for value in values], np.float64)
 
 
 def _boxes(values: list[Any]) -> np.ndarray:
-    if any(len(box) != 4 for box in values):
+    table = box_column(values)
+    if table is not None:
+        return table
+    if not all(isinstance(box, list) and len(box) == 4 for box in values):
         raise ValueError
-    return np.fromiter(chain.from_iterable(values), np.float64, 4 * len(values)).reshape(-1, 4)
+    return np.array([[number(value, "bbox") for value in box] for box in values], np.float64).reshape(-1, 4)
 
 
-_FORMS = {"bbox": ("[x, y, width, height]", _boxes), "score": ("a number", _numbers), "area": ("a number", _numbers)}
+_FORMS = {"bbox": ("[x, y, width, height]", _boxes), "score": ("a number", _scores)}
 
 
 def _check_known(ids: np.ndarray, known: np.ndarray, what: str, where: str) -> None:

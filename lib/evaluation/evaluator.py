@@ -40,7 +40,7 @@ class Evaluator:
 
     Each image counts once, whether it has detections or not. If it comes again, because a sampler pads its last
     batch with images, the first detections stay. Images that never came do not count. The detections of an image
-    are kept as (D, 6) float64: xywh in pixels of the original image, score, category id.
+    are kept as (D, 6) float64: xywh in pixels of the original image, score, label.
 
     Args:
         ground_truth: a data set in COCO form: images, annotations, categories.
@@ -56,6 +56,8 @@ class Evaluator:
         truth = make_ground_truth(ground_truth, protocol, category_ids)
         self._category_ids = np.array([0, *category_ids], np.int64)  # label 0 is the background
         self._images = set(truth.image_ids.tolist())
+        # Ids of 64 bits without a sign do not fit into int64; results have them as the file does.
+        self._written = {record["id"]: record["file_id"] for record in ground_truth["images"] if "file_id" in record}
         self._rows: dict[int, np.ndarray] = {}
 
     def update(self, image_id: int, detections: "Detections") -> None:
@@ -73,7 +75,7 @@ class Evaluator:
                 f"{labels.max()} for image {image_id}: the model was built for other classes"
             )
         xyxy = boxes.astype(np.float64).reshape(-1, 4)
-        rows = np.column_stack([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2], scores, self._category_ids[labels]])
+        rows = np.column_stack([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2], scores, labels])
         self.merge({image_id: rows})
 
     def state(self) -> dict[int, np.ndarray]:
@@ -87,10 +89,12 @@ class Evaluator:
 
     def results(self) -> list[dict[str, Any]]:
         """The detections as a COCO results list, by image id."""
+        category_ids = self._category_ids.tolist()
         return [
-            {"image_id": image_id, "category_id": int(category), "bbox": box, "score": score}
+            {"image_id": written, "category_id": category_ids[int(label)], "bbox": box, "score": score}
             for image_id, rows in sorted(self._rows.items())
-            for *box, score, category in rows.tolist()
+            for written in (self._written.get(image_id, image_id),)
+            for *box, score, label in rows.tolist()
         ]
 
     def evaluate(self) -> Result:
@@ -104,6 +108,6 @@ class Evaluator:
         parts = sorted(self._rows.items())
         image_ids = np.repeat([image_id for image_id, _ in parts], [len(rows) for _, rows in parts])
         rows = np.concatenate([rows for _, rows in parts])
-        categories = rows[:, 5].astype(np.int64)
+        categories = self._category_ids[rows[:, 5].astype(np.int64)]
         table = detection_table(image_ids, categories, rows[:, :4], rows[:, 4], truth)
         return evaluate(truth, table, self._protocol, self._engine)

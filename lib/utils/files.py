@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,29 @@ def write_bytes(path: str | Path, content: bytes) -> None:
     """Writes a file of bytes, such as a model."""
     with replacing(Path(path)) as file:
         file.write_bytes(content)
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to write to, which becomes ``path`` at the end; after an error ``path`` is as it was before.
+
+    ``path`` must be new or an empty folder, else it is a FileExistsError.
+    """
+    if path.is_file() or (path.is_dir() and any(path.iterdir())):
+        raise FileExistsError(f"OUT must be new or an empty folder; got {path}, which exists: choose another")
+    path = path.resolve()
+    temporary = path.with_name(f"{path.name}.tmp{os.getpid()}")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether a file lies in a folder, when all links are followed."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def write_json(path: str | Path, content: Any, indent: int | None = 1) -> None:

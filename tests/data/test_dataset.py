@@ -182,13 +182,17 @@ BAD_FILES = {
     r"none of its 0 annotations .*empty data set": coco(),
     r"none of its 1 annotations is \(boxes of no area: 1": coco([5, 5, 0, 5]),
     r"images must have each id once; found twice: 3": with_entry("images", 1, id=3),
-    r"images must have whole numbers as ids; got 'x'": with_entry("images", 1, id="x"),
+    r"images\[1\]\.id must be a whole number as id, of 64 bits at most; got 'x'": with_entry("images", 1, id="x"),
     r"1 have an unknown image_id \(99\)": with_entry("annotations", 0, image_id=99),
     r"1 have an unknown category_id \(1\)": with_entry("annotations", 0, category_id=1),
     r"categories must have different names": with_entry("categories", 1, name="dog"),
-    r"images\[0\] must have id and file_name": coco([1, 1, 5, 5], images=[{"id": 1}]),
+    r"images\[0\]\.file_name must be a text with at least one character; got nothing": coco(
+        [1, 1, 5, 5], images=[{"id": 1}]
+    ),
     r"annotations\[0\] must have image_id and category_id": coco(annotations=["x"]),
-    r"image a\.png must be whole numbers from 1; got 40 and 0": with_entry("images", 0, width=0),
+    r"images\[0\]\.width must be a whole number from 0 to 1000000; got -3: fix .*image a\.png": with_entry(
+        "images", 0, width=-3
+    ),
 }
 
 
@@ -217,7 +221,7 @@ def test_unknown_class_is_named_with_the_nearest(folder):
 
 def test_missing_image_is_named_or_left_out(folder):
     (folder / "b.jpg").unlink()
-    with pytest.raises(FileNotFoundError, match=r"1 are missing \(b\.jpg\).*skip_missing"):
+    with pytest.raises(FileNotFoundError, match=r"1 are missing \(b\.jpg\).*remove these images"):
         CocoDataset(folder, coco([10, 5, 20, 30]))
     dataset = CocoDataset(folder, coco([10, 5, 20, 30]), skip_missing=True)
     assert dataset.image_ids == [3] and [i["id"] for i in dataset.ground_truth["images"]] == [3]

@@ -80,4 +80,4 @@ def test_a_truncated_image_is_found_by_opening_it(tmp_path):
 def test_a_name_of_two_images_is_named():
     content = coco({})
     content["images"].append({**content["images"][0], "id": 2})
-    assert survey(content).problems == {"file names of several images": ["a.png"]}
+    assert survey(content).problems == {"file names of several images (joined, with the boxes of all)": ["a.png"]}

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from lib.data.formats.registry import read_content
 from tools import check_dataset, compare, convert_dataset
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,7 +61,7 @@ def test_check_reports_problems_and_priors(files, capsys):
     assert (report["images"], report["images_without_objects"], report["classes"]) == (4, 1, {"cat": 24})
     assert 0 <= report["ranges"]["all"]["without_fitted_prior"] <= report["ranges"]["all"]["without_prior"] <= 24
     shown = capsys.readouterr().out
-    assert "boxes of no area: 1 (99 in 1.png" in shown
+    assert "boxes of no area: 1 (annotation 99 of 1.png: [1, 1, 0, 5]" in shown
     assert "model:\n  priors:\n    boxes:" in shown
     assert (report["unmatched"]["objects"], report["unmatched"]["images"]) == (24, 3)
     assert " of 24 objects in 3 images get no prior from the experiment's matcher" in shown
@@ -82,3 +83,54 @@ def test_bad_files_are_one_line(files):
         compare.main([str(files / "nothing.json"), str(files / "a.json"), "--gt", str(files / "gt.json")])
     with pytest.raises(FileNotFoundError, match="--images must be a folder; got .*nowhere, which is none"):
         check_dataset.main(["--gt", str(files / "gt.json"), "--images", str(files / "nowhere")])
+
+
+@pytest.mark.parametrize("target", ["voc", "yolo", "visdrone"])
+def test_a_failed_conversion_leaves_nothing(target, files):
+    coco = json.loads((files / "gt.json").read_text())
+    coco["images"][3]["file_name"] = "1.jpg"  # beside 1.png
+    (files / "bad.json").write_text(json.dumps(coco))
+    before = sorted(files.iterdir())
+    with pytest.raises(ValueError, match="(must differ by more than their suffix|classes of VisDrone are)"):
+        convert_dataset.main([str(files / "bad.json"), str(files / "out"), "--to", target])
+    assert sorted(files.iterdir()) == before
+    (files / "out").mkdir()  # an empty folder may be there already
+    if target != "visdrone":
+        convert_dataset.main([str(files / "gt.json"), str(files / "out"), "--to", target])
+        assert any((files / "out").rglob("1.*"))
+
+
+@pytest.mark.parametrize("box", [None, "missing", [1, 2, 3], ["a", 1, 2, 3], [float("nan"), 1, 5, 5]])
+def test_conversion_leaves_out_what_is_no_box_and_says_so(box, files, caplog):
+    coco = json.loads((files / "gt.json").read_text())
+    coco["annotations"][0]["bbox"] = box
+    coco["annotations"][1]["bbox"] = [str(value) for value in coco["annotations"][1]["bbox"]]
+    if box == "missing":
+        del coco["annotations"][0]["bbox"]
+    (files / "bad.json").write_text(json.dumps(coco))
+    for target in ("coco", "voc", "yolo"):
+        out = files / f"out_{target}{'.json' if target == 'coco' else ''}"
+        convert_dataset.main([str(files / "bad.json"), str(out), "--to", target])
+        written = [path.read_text() for path in (out.rglob("*.*") if out.is_dir() else [out])]
+        assert not any("nan" in text.lower() for text in written)
+        assert len(read_content(out, files / "images").objects) == 23
+    assert caplog.text.count("1 boxes without four finite numbers are left out") == 3
+
+
+def test_conversion_writes_names_with_backslashes_into_folders(files):
+    coco = json.loads((files / "gt.json").read_text())
+    coco["images"][0]["file_name"] = "x\\1.png"
+    (files / "bad.json").write_text(json.dumps(coco))
+    convert_dataset.main([str(files / "bad.json"), str(files / "out"), "--to", "yolo"])
+    assert (files / "out/labels/x/1.txt").is_file()
+
+
+def test_a_data_yaml_is_checked_by_its_splits(files, capsys):
+    convert_dataset.main([str(files / "gt.json"), str(files / "yolo"), "--to", "yolo"])
+    (files / "images").rename(files / "yolo" / "images")
+    (files / "yolo/data.yaml").write_text("train: images\nval: [images]\nnames: cat\n")
+    for split in ("train", "val"):
+        check_dataset.main(["--gt", str(files / "yolo/data.yaml"), "--split", split])
+        assert "4 images, 1 without an object; 24 usable objects" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="data.yaml must name a folder of images.*at test"):
+        check_dataset.main(["--gt", str(files / "yolo/data.yaml"), "--split", "test"])

@@ -1,11 +1,13 @@
 """What formats with one annotation file per image share: image files by name, text files of numbers."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from lib.data.formats.coco_json import Record
+from lib.data.formats.content import Record
+from lib.utils.fields import number, shown
 
+NO_LABELS = ("classes.txt", "labels.txt", "labelmap.txt")  # names of classes beside text files of labels
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 
 
@@ -35,15 +37,23 @@ def images_beside(path: Path, split: str) -> Path:
     for folder in (above / "JPEGImages", above / "images"):
         if folder.is_dir():
             return folder
+    if any(child.suffix.lower() in IMAGE_SUFFIXES for child in path.iterdir()):
+        return path  # images and annotations side by side
     raise FileNotFoundError(f"{above} must have its images in JPEGImages or images; has none: set data.{split}.images")
+
+
+def files_below(folder: Path, suffixes: Iterable[str]) -> list[Path]:
+    """The files of a folder and its subfolders by their suffixes, sorted, but hidden ones: macOS has ._a.jpg."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+    return sorted(path for path in found if "/." not in f"/{path.relative_to(folder).as_posix()}")
 
 
 def image_files(folder: Path) -> dict[str, Path]:
     """Path below ``folder`` without the suffix -> image file, for the images of the folder and its subfolders."""
     if not folder.is_dir():
-        raise FileNotFoundError(f"image folder {folder} must exist; there is none: name it with --images")
+        raise FileNotFoundError(f"image folder {folder} must exist; there is none: check the path")
     files: dict[str, Path] = {}
-    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES):
+    for path in files_below(folder, IMAGE_SUFFIXES):
         stem = stem_of(folder, path)
         if stem in files:
             raise ValueError(f"images must have different names; got {files[stem]} and {path}: rename one")
@@ -100,29 +110,33 @@ def number_text(value: float) -> str:
 
 
 def first_line(folder: Path) -> str:
-    """The first line of the first text file below ``folder`` that has one, but for ``classes.txt``."""
-    for path in sorted(folder.rglob("*.txt")):
-        line = path.read_text(encoding="utf-8", errors="replace").split("\n", 1)[0]
-        if line.strip() and path.name != "classes.txt":
+    """The first line of the first text file below ``folder`` that has one, but for lists of classes."""
+    for path in files_below(folder, {".txt"}):
+        line = path.read_text(encoding="utf-8", errors="replace").split("\n", 1)[0] if path.is_file() else ""
+        if line.strip() and path.name not in NO_LABELS:
             return line
     return ""
 
 
+def read_text(path: Path) -> str:
+    """A text file in UTF-8, with or without a byte-order mark."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} must be a text file in UTF-8; it holds other bytes: choose another") from None
+
+
 def read_lines(path: Path, separator: str | None, counts: range) -> Iterator[Line]:
     """The lines of a text file that are not empty; ``counts`` says how many numbers one may have."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} must be a text file; it holds other bytes: choose another") from None
-    for index, line in enumerate(text.splitlines(), 1):
+    for index, line in enumerate(read_text(path).split("\n"), 1):
         if not line.strip():
             continue
         where = f"{path}, line {index}"
         try:
-            numbers = [float(part) for part in line.strip().rstrip(",").split(separator)]
+            numbers = [number(part, where) for part in line.strip().rstrip(",").split(separator)]
         except ValueError:
             numbers = []
         if len(numbers) not in counts:
             few = f"{counts.start} to {counts.stop - 1}" if len(counts) > 1 else str(counts.start)
-            raise ValueError(f"{where} must be {few} numbers; got {line.strip()[:80]!r}: fix the line")
+            raise ValueError(f"{where} must be {few} numbers; got {shown(line.strip())}: fix the line")
         yield Line(where, numbers)

@@ -4,21 +4,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lib.data.formats.coco_json import Record, is_coco, read_coco, write_coco
+from lib.data.formats.coco_json import is_coco, open_coco, read_coco, write_coco
+from lib.data.formats.content import Content, Record, content_of
 from lib.data.formats.folder import images_beside
 from lib.data.formats.visdrone import is_visdrone, read_visdrone, write_visdrone
 from lib.data.formats.voc import is_voc, read_voc, write_voc
 from lib.data.formats.yolo import is_yolo, read_yolo, write_yolo, yolo_images
+from lib.utils.fields import reading
 from lib.utils.lookup import lookup
 
 
 class Format(NamedTuple):
-    """A way to keep a data set: ``read(path, images)`` it into COCO's form, and ``write(coco, path)`` from there.
+    """A way to keep a data set: ``read(path, images, split)`` gives COCO's form, ``write(coco, path)`` writes it.
 
     ``is_at(path)`` says whether a path holds this format, ``images(path, split)`` where the images are; None: unknown.
     """
 
-    read: Callable[[Path, Path | None], dict[str, Any]]
+    read: Callable[[Path, Path | None, str], dict[str, Any]]
     write: Callable[[Record, Path], None]
     is_at: Callable[[Path], bool]
     images: Callable[[Path, str], Path] | None
@@ -50,17 +52,36 @@ def find_images(path: str | Path, split: str) -> Path:
     return images(Path(path), split)
 
 
-def read_dataset(path: str | Path, images: str | Path | None = None, name: str | None = None) -> dict[str, Any]:
+def read_dataset(
+    path: str | Path, images: str | Path | None = None, name: str | None = None, split: str = "train"
+) -> dict[str, Any]:
     """A data set in COCO's form: a COCO JSON file, a folder of VOC, YOLO or VisDrone files, or a YOLO data.yaml.
 
     YOLO and VisDrone need the folder of the ``images``, if it is not where the format keeps it. ``name`` is the
-    format; None to tell it from the files.
+    format; None to tell it from the files. ``split`` is that of a data.yaml. The content of a JSON file comes as it
+    is; ``read_content`` checks it. A file that cannot be read is a ValueError of one line that names it.
     """
     path = Path(path)
-    coco = lookup(FORMATS, name or guess_format(path), "format").read(path, Path(images) if images else None)
-    if not coco["images"]:
-        raise ValueError(f"{path} must hold at least one image; it holds none: check the path and the format")
-    return coco
+    with reading(path):
+        coco = lookup(FORMATS, name or guess_format(path), "format").read(path, Path(images) if images else None, split)
+        if not coco["images"]:
+            raise ValueError(f"{path} must hold at least one image; it holds none: check the path and the format")
+        return coco
+
+
+def read_content(
+    path: str | Path,
+    images: str | Path | None = None,
+    name: str | None = None,
+    split: str = "train",
+    lenient: bool = False,
+) -> Content:
+    """A data set as ``read_dataset`` takes it, as arrays, with every field checked; see ``Collector``."""
+    path = Path(path)
+    with reading(path):
+        if (name or guess_format(path)) == "coco":
+            return open_coco(path, Path(images) if images else None, lenient)
+        return content_of(read_dataset(path, images, name, split), str(path), images, lenient)
 
 
 def write_dataset(coco: Record, path: str | Path, name: str) -> None:

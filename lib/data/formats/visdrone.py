@@ -1,18 +1,23 @@
 """VisDrone's text files: ``x,y,width,height,score,category,truncation,occlusion``, one file per image.
 
 Category 0 marks regions to ignore, whatever the class. They become crowds, which training and evaluation pass over,
-and get the key ``ignored_region``, by which the protocol ``visdrone`` and the writer recognize them. Objects of
-category 11 ("others") get the key ``ignore``.
+and get the key ``ignored_region``, by which the protocol ``visdrone`` and the writer recognize them. Objects of score
+0 become crowds as well, as the development kit ignores them. Those of category 11 ("others") get the key ``ignore``.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
-from lib.data.formats.coco_json import CocoBuilder, Record
+from lib.data.formats.coco_json import IGNORED, CocoBuilder
+from lib.data.formats.content import Record
 from lib.data.formats.folder import (
+    Line,
+    files_below,
     first_line,
     image_files,
     image_ids,
+    images_beside,
     inner_folder,
     number_text,
     read_lines,
@@ -20,12 +25,14 @@ from lib.data.formats.folder import (
     write_texts,
 )
 from lib.data.image import image_size
+from lib.utils.fields import whole
 
 NAMES = (
     *("pedestrian", "people", "bicycle", "car", "van", "truck"),
     *("tricycle", "awning-tricycle", "bus", "motor", "others"),
 )
 _REGION, _OTHERS = 0, 11
+_MOST = 100  # of the degrees of truncation and occlusion, which are 0 to 2
 
 
 def is_visdrone(path: Path) -> bool:
@@ -33,27 +40,38 @@ def is_visdrone(path: Path) -> bool:
     return "," in first_line(path)
 
 
-def read_visdrone(folder: Path, images: Path | None = None) -> dict[str, Any]:
+def read_visdrone(folder: Path, images: Path | None = None, split: str = "train") -> dict[str, Any]:
     """A folder of text files, or the one above that holds ``annotations`` and ``images``, in COCO form."""
     texts = inner_folder(folder, "annotations")
-    images = images or texts.parent / "images"
+    images = images or images_beside(folder, split)
     files, builder = image_files(images), CocoBuilder()
-    paths = sorted(texts.rglob("*.txt"))
+    paths = files_below(texts, {".txt"})
     for image_id, path in zip(image_ids([path.stem for path in paths]), paths, strict=True):
         file = files.get(stem_of(texts, path))
         if file is None:
             raise FileNotFoundError(f"the image of {path} must be there; there is none in {images}: set --images")
         builder.add_image(image_id, file.relative_to(images).as_posix(), image_size(file))
-        for where, (*box, _, category, truncated, occluded) in read_lines(path, ",", range(8, 9)):
-            if category not in range(len(NAMES) + 1):
-                raise ValueError(f"{where}: the category must be 0 to {len(NAMES)}; got {category:g}: fix the line")
-            flags = {"truncated": int(truncated), "occluded": int(occluded)}
-            if category == _REGION:
-                builder.add_object(image_id, 1, box, iscrowd=1, **flags, ignored_region=1)
-            else:
-                ignore = {"ignore": 1} if category == _OTHERS else {}
-                builder.add_object(image_id, int(category), box, **flags, **ignore)
+        for line in read_lines(path, ",", range(8, 9)):
+            _add_object(builder, image_id, line)
     return builder.content(dict(enumerate(NAMES, 1)))
+
+
+def _add_object(builder: CocoBuilder, image_id: int, line: Line) -> None:
+    where, (*box, score, category, truncated, occluded) = line
+    if category not in range(len(NAMES) + 1):
+        raise ValueError(f"{where}: the category must be 0 to {len(NAMES)}; got {category:g}: fix the line")
+    if math.isnan(score):
+        raise ValueError(f"{where}: the score must be 0 (to be ignored) or 1; got nan: fix the line")
+    flags = {
+        "truncated": whole(truncated, f"{where}: the truncation", 0, _MOST),
+        "occluded": whole(occluded, f"{where}: the occlusion", 0, _MOST),
+    }
+    if category == _REGION:
+        builder.add_object(image_id, 1, box, iscrowd=1, **flags, ignored_region=1)
+    elif category == _OTHERS:
+        builder.add_object(image_id, _OTHERS, box, **flags, ignore=1)
+    else:
+        builder.add_object(image_id, int(category), box, iscrowd=int(score == 0), **flags)
 
 
 def write_visdrone(coco: Record, folder: Path) -> None:
@@ -65,7 +83,7 @@ def write_visdrone(coco: Record, folder: Path) -> None:
 
     def line(_: Record, entry: Record) -> str:
         number = _REGION if entry.get("ignored_region") else numbers[names[entry["category_id"]]]
-        score = int(number not in (_REGION, _OTHERS))
+        score = int(number not in (_REGION, _OTHERS) and not any(entry.get(flag) for flag in IGNORED))
         values = (*entry["bbox"], score, number, entry.get("truncated", 0), entry.get("occluded", 0))
         return ",".join(map(number_text, values))
 

@@ -5,27 +5,44 @@ gives the IoU of VOC's own development kit. Document types and entities are refu
 """
 
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 from xml.parsers import expat
 
-from lib.data.formats.coco_json import CocoBuilder, Record
-from lib.data.formats.folder import image_ids, inner_folder, number_text, pages
+from lib.data.formats.coco_json import CocoBuilder
+from lib.data.formats.content import Record
+from lib.data.formats.folder import (
+    IMAGE_SUFFIXES,
+    files_below,
+    image_ids,
+    images_beside,
+    inner_folder,
+    number_text,
+    pages,
+    stem_of,
+)
+from lib.data.image import image_size
+from lib.utils.fields import MAX_SIDE, Problems, flag, number, one_line, reading, text, whole
 
 NAMES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
     *("horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
-_FLAGS = ("difficult", "truncated", "occluded", "iscrowd", "ignore", "ignored_region")
+_FLAGS = ("difficult", "iscrowd", "ignore", "ignored_region")
+_DEGREES = ("truncated", "occluded")  # 0 or 1 in VOC, up to 2 in VisDrone
 
 
 class XmlFile(NamedTuple):
-    """An annotation file with the id of its image; ``name`` is the image's file, None: as the XML says."""
+    """An annotation file with the id of its image.
+
+    ``name`` is the image's file, None: to be found by ``stem``, the file's own path without .xml, and what it says.
+    """
 
     image_id: int
     path: Path
     name: str | None = None
+    stem: str = ""
 
 
 def parse_xml(path: Path) -> ElementTree.Element:
@@ -42,43 +59,125 @@ def parse_xml(path: Path) -> ElementTree.Element:
     parser.CharacterDataHandler = builder.data
     try:
         parser.Parse(path.read_bytes(), True)
-    except expat.ExpatError as error:
+    except (expat.ExpatError, LookupError, UnicodeError) as error:
         raise ValueError(f"{path} must be an XML file; it is broken ({error}): fetch it again") from None
     return builder.close()
 
 
 def is_voc(path: Path) -> bool:
     """Whether a folder holds XML files."""
-    return next(path.rglob("*.xml"), None) is not None
+    return bool(files_below(path, {".xml"}))
 
 
-def read_voc(folder: Path, images: Path | None = None) -> dict[str, Any]:
-    """A folder of XML files, or a devkit's ``VOC2007`` above ``Annotations``, in COCO form; no images are needed."""
-    paths = sorted(inner_folder(folder, "Annotations").rglob("*.xml"))
-    return read_files(map(XmlFile, image_ids([path.stem for path in paths]), paths))
+def voc_images(path: Path) -> Path | None:
+    """The folder of the images beside XML files; None where there is none."""
+    try:
+        return images_beside(path, "train")
+    except FileNotFoundError:
+        return None
 
 
-def read_files(files: Iterable[XmlFile]) -> dict[str, Any]:
-    """XML files in COCO form. Categories are VOC's, or, where a file has another one, those that occur."""
-    builder, names = CocoBuilder(), []
-    for image_id, path, given_name in files:
-        root = parse_xml(path)
-        height, width = (int(_number(root, f"size/{key}", path)) for key in ("height", "width"))
-        name = given_name or root.findtext("filename") or f"{path.stem}.jpg"
-        builder.add_image(image_id, name, (height, width))
-        for element in root.iter("object"):
-            names.append((element.findtext("name") or "").strip())
-            _add_object(builder, image_id, element, path)
+def read_voc(folder: Path, images: Path | None = None, split: str = "train") -> dict[str, Any]:
+    """A folder of XML files, or a devkit's ``VOC2007`` above ``Annotations``, in COCO form.
+
+    The images may be missing. Where they are there, an XML file belongs to the image of its own name, whatever
+    ``filename`` says; else to that of ``filename``, also without a suffix or with another one.
+    """
+    texts = inner_folder(folder, "Annotations")
+    paths, images = files_below(texts, {".xml"}), images or voc_images(folder)
+    names = ImageNames(images)
+    ids = image_ids([path.stem for path in paths])
+    files = (XmlFile(*pair, stem=stem_of(texts, pair[1])) for pair in zip(ids, paths, strict=True))
+    notes = Problems()
+    coco = read_files(files, names, images)
+    notes.add("XML files that name another image (that of their own name is taken)", *names.others)
+    return {**coco, "notes": notes}
+
+
+class ImageNames:
+    """Finds the image of an XML file among the files of a folder; None: no image is there."""
+
+    def __init__(self, folder: Path | None):
+        paths = files_below(folder, IMAGE_SUFFIXES) if folder and folder.is_dir() else []
+        self.names = {path.relative_to(folder).as_posix() for path in paths} if folder else set()
+        self.of_stem: dict[str, list[str]] = {}
+        for name in sorted(self.names):
+            self.of_stem.setdefault(_stem(name), []).append(name)
+        self.others: list[str] = []  # XML files that name another image than their own, though both are there
+
+    def find(self, stem: str, told: str) -> str:
+        """The image's file of the XML file ``stem`` (its path without .xml), in which ``filename`` is ``told``."""
+        told = PurePosixPath(told.replace("\\", "/")).as_posix() if told else ""
+        last, above = PurePosixPath(told).name, PurePosixPath(stem).parent
+        places = (told, (above / told).as_posix(), last, (above / last).as_posix()) if told else ()
+        own, wanted = self._pick(stem, told), next(filter(None, map(self._named, places)), None)
+        if own and wanted and _stem(wanted) != stem:
+            self.others.append(f"{stem}.xml names {wanted}")
+        if own or wanted or not told:
+            return own or wanted or f"{stem}.jpg"
+        return told if "/" in told else places[1]  # without any image, it lies in the subfolder of the XML file
+
+    def _named(self, name: str) -> str | None:
+        """The image of a name, whose suffix may be missing or another one."""
+        return name if name in self.names else self._pick(_stem(name), name) or self._pick(name, name)
+
+    def _pick(self, stem: str, told: str) -> str | None:
+        """The image of a stem, with the suffix of ``told`` if there are several."""
+        names, suffix = self.of_stem.get(stem, []), PurePosixPath(told).suffix
+        return min(names, key=lambda name: PurePosixPath(name).suffix != suffix, default=None)
+
+
+def _stem(name: str) -> str:
+    """A path without its suffix."""
+    return PurePosixPath(name).with_suffix("").as_posix() if PurePosixPath(name).name else name
+
+
+def read_files(files: Iterable[XmlFile], found: ImageNames | None = None, images: Path | None = None) -> dict[str, Any]:
+    """XML files in COCO form. Categories are VOC's, or, where a file has another one, those that occur.
+
+    Sizes that the XML does not tell are those of the files in ``images``.
+    """
+    builder, names, found = CocoBuilder(), [], found or ImageNames(None)
+    for file in files:
+        with reading(file.path):
+            root = parse_xml(file.path)
+            if root.tag != "annotation":
+                raise ValueError(f"{file.path} must be an annotation of VOC; its element is {one_line(root.tag)}")
+            name = file.name or found.find(file.stem or file.path.stem, (root.findtext("filename") or "").strip())
+            builder.add_image(
+                file.image_id, name, _size(root, file.path, images / name if images and name in found.names else None)
+            )
+            for element in root.iter("object"):
+                names.append(text((element.findtext("name") or "").strip(), f"{file.path}: object/name"))
+                _add_object(builder, file.image_id, element, file.path)
     known = NAMES if set(names) <= set(NAMES) else sorted(set(names))
+    numbers = {name: index for index, name in enumerate(known, 1)}
     for annotation, name in zip(builder.annotations, names, strict=True):
-        annotation["category_id"] = known.index(name) + 1
+        annotation["category_id"] = numbers[name]
     return builder.content(dict(enumerate(known, 1)))
+
+
+def _size(root: ElementTree.Element, path: Path, image: Path | None) -> tuple[int, int] | None:
+    """(height, width): those of the XML; where these are 0 or missing, the image's; None: unknown."""
+    texts = [(root.findtext(f"size/{key}") or "0").strip() or "0" for key in ("height", "width")]
+    height, width = (
+        whole(value, f"{path}: size/{key}", 0, MAX_SIDE) for value, key in zip(texts, ("height", "width"), strict=True)
+    )
+    if height and width:
+        return height, width
+    return None if image is None else image_size(image)
 
 
 def _add_object(builder: CocoBuilder, image_id: int, element: ElementTree.Element, path: Path) -> None:
     """Adds box, area and flags of an object; its category is not known yet."""
     x1, y1, x2, y2 = (_number(element, f"bndbox/{key}", path) for key in ("xmin", "ymin", "xmax", "ymax"))
-    fields = {key: int(float(element.findtext(key) or 0)) for key in _FLAGS if element.find(key) is not None}
+    present = [key for key in _FLAGS if element.find(key) is not None]
+    fields = {key: flag(element.findtext(key) or "", f"{path}: object/{key}") for key in present}
+    for key in _DEGREES:
+        if (given := (element.findtext(key) or "").strip()).isdecimal():
+            fields[key] = whole(given, f"{path}: object/{key}", 0, 100)
+        elif given:
+            fields[key] = flag(given, f"{path}: object/{key}")
     if element.find("area") is not None:
         fields["area"] = _number(element, "area", path)
     builder.add_object(image_id, 0, (x1 - 1, y1 - 1, x2 - x1 + 1, y2 - y1 + 1), **fields)
@@ -86,11 +185,10 @@ def _add_object(builder: CocoBuilder, image_id: int, element: ElementTree.Elemen
 
 def _number(element: ElementTree.Element, key: str, path: Path) -> Any:
     """The number at ``key``, an int if it is whole."""
-    text = element.findtext(key)
-    try:
-        value = float(text or "")
-    except ValueError:
-        raise ValueError(f"{path} must have a number at {key}; got {text!r}: fix the file") from None
+    given = element.findtext(key)
+    if given is None:
+        raise ValueError(f"{path} must have a number at {key}; got none: fix the file")
+    value = number(given, f"{path}: {key}")
     return int(value) if value.is_integer() else value
 
 
@@ -113,7 +211,7 @@ def write_voc(coco: Record, folder: Path) -> None:
 def _write_object(root: ElementTree.Element, annotation: Record, name: str) -> None:
     element = _add(root, "object")
     _add(element, "name", name)
-    for key in _FLAGS:
+    for key in (*_FLAGS, *_DEGREES):
         if annotation.get(key) or key == "difficult":
             _add(element, key, number_text(annotation.get(key, 0)))
     x, y, width, height = annotation["bbox"]

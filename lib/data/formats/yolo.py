@@ -1,22 +1,48 @@
 """YOLO's text files: ``class cx cy width height`` in fractions of the image, one file per image.
 
 ``labels/a/b.txt`` belongs to ``images/a/b.jpg``. An image without a text file is one without objects. A line of
-more numbers is a polygon, as segmentation sets have it; the box around it is taken.
+more numbers is a polygon, as segmentation sets have it, and the box around it is taken; or it has the box and the
+keypoints of a pose, of which the box is taken (see ``pose_length``).
 """
 
 import logging
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
-from lib.data.formats.coco_json import IGNORED, CocoBuilder, Record
-from lib.data.formats.folder import first_line, image_files, image_ids, inner_folder, read_lines, stem_of, write_texts
+from lib.data.formats.coco_json import IGNORED, CocoBuilder
+from lib.data.formats.content import Record
+from lib.data.formats.folder import (
+    NO_LABELS,
+    Line,
+    files_below,
+    first_line,
+    image_files,
+    image_ids,
+    inner_folder,
+    read_lines,
+    read_text,
+    stem_of,
+    write_texts,
+)
+from lib.data.formats.yolo_yaml import YAML, Description, read_description, split_images, split_root
 from lib.data.image import image_size
+from lib.utils.fields import Problems, text, whole
 
 log = logging.getLogger(__name__)
-YAML = (".yaml", ".yml")
+MAX_CLASS = 10**6
+_OBB = 8  # numbers behind the class of an oriented box, its four corners
+
+
+class Labeled(NamedTuple):
+    """An image below the image folder and its text file, which need not be there."""
+
+    name: str
+    image: Path
+    labels: Path
 
 
 def is_yolo(path: Path) -> bool:
@@ -29,17 +55,7 @@ def yolo_images(path: Path, split: str = "train") -> Path:
     """The folder of the images: what a data.yaml names at ``split``, or ``images`` in the place of ``labels``."""
     if path.suffix not in YAML:
         return _with_part(inner_folder(path, "labels"), "labels", "images")
-    content = _read_yaml(path)
-    name = content.get(split)
-    if not isinstance(name, str):
-        raise ValueError(f"{path} must name one folder of images at {split}; got {name!r}: set data.{split}.images")
-    roots = (path.parent / str(content.get("path") or "."), path.parent)
-    # Exporters write ../train/images for the train/images beside the file.
-    for folder in (*(root / name for root in roots), path.parent / name.removeprefix("../")):
-        if folder.is_dir():
-            return folder
-    fault = f"{name} is not in {roots[0]}: fix its path, or set data.{split}.images"
-    raise FileNotFoundError(f"{path} must name a folder of images at {split}; {fault}")
+    return split_root(path, read_description(path), split)
 
 
 def _with_part(folder: Path, old: str, new: str) -> Path:
@@ -49,75 +65,130 @@ def _with_part(folder: Path, old: str, new: str) -> Path:
     return Path(*parts[: places[-1]], new, *parts[places[-1] + 1 :]) if places else folder
 
 
-def _read_yaml(path: Path) -> Record:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} must be a YAML file; there is none: check the path") from None
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} must be a YAML file; it is broken ({error}): fix it") from None
-    return content if isinstance(content, Mapping) else {}
-
-
-def read_yolo(folder: Path, images: Path | None = None) -> dict[str, Any]:
-    """A folder with ``labels`` and ``images``, or the labels' own, or a data.yaml, in COCO form.
+def read_yolo(folder: Path, images: Path | None = None, split: str = "train") -> dict[str, Any]:
+    """A folder with ``labels`` and ``images``, or the labels' own, or the ``split`` of a data.yaml, in COCO form.
 
     Class names come from ``data.yaml``, another ``*.yaml`` with ``names``, or ``classes.txt`` beside or above the
     labels; without one they are the numbers.
     """
-    images = images or yolo_images(folder)
+    description = (
+        read_description(folder) if folder.suffix in YAML else _description_near(inner_folder(folder, "labels"))
+    )
+    files = list(_labeled(folder, description, images, split))
+    builder, notes, rows = CocoBuilder(), Problems(), []
+    ids = image_ids([Path(file.name).with_suffix("").as_posix() for file in files])
+    for image_id, file in zip(ids, files, strict=True):
+        size = image_size(file.image)
+        builder.add_image(image_id, file.name, size)
+        lines = read_lines(file.labels, None, range(5, 10**6)) if file.labels.is_file() else ()
+        rows += [(image_id, size, line) for line in lines]
+    length = pose_length([line for _, _, line in rows], description)
+    for image_id, size, line in rows:
+        number = whole(line.numbers[0], f"{line.where}: the class", 0, MAX_CLASS)
+        if len(line.numbers) == length:
+            notes.add("lines with keypoints (the box is taken)", line.where)
+        builder.add_object(image_id, number + 1, _box(line, size, length))
+    used = {annotation["category_id"] - 1 for annotation in builder.annotations}
+    unnamed = sorted(used - set(description.names))
+    if description.names and unnamed:
+        raise ValueError(f"each class of {folder} must have a name; {unnamed[:5]} have none: add them")
+    names = description.names or {index: str(index) for index in used}
+    return {**builder.content({index + 1: name for index, name in sorted(names.items())}), "notes": notes}
+
+
+def _labeled(folder: Path, description: Description, images: Path | None, split: str) -> Iterator[Labeled]:
+    """The images with their label files. A label file without an image is an error."""
     is_yaml = folder.suffix in YAML
+    listed = split_images(folder, description, split) if is_yaml and _is_told(folder, images, split) else None
+    if listed is not None:  # several folders or lists of files: each image has its labels in its own place
+        for name, image in listed.items():
+            yield Labeled(name, image, (_with_part(image.parent, "images", "labels") / image.name).with_suffix(".txt"))
+        return
+    images = images or yolo_images(folder, split)
     labels = _with_part(images, "images", "labels") if is_yaml else inner_folder(folder, "labels")
     files = image_files(images)
-    texts = {stem_of(labels, path): path for path in sorted(labels.rglob("*.txt"))}
-    texts.pop("classes", None)
+    texts = {stem_of(labels, path): path for path in files_below(labels, {".txt"}) if path.name not in NO_LABELS}
     if stray := [path for stem, path in texts.items() if stem not in files]:
-        number = len(stray)
         raise FileNotFoundError(
-            f"each label file must have its image in {images}; {number} have none, such as {stray[0]}: set --images"
+            f"each label file must have its image in {images}; {len(stray)} have none, such as {stray[0]}: set the "
+            "folder of the images"
         )
-    builder = CocoBuilder()
-    for image_id, (stem, path) in zip(image_ids(list(files)), files.items(), strict=True):
-        size = image_size(path)
-        builder.add_image(image_id, path.relative_to(images).as_posix(), size)
-        for where, numbers in read_lines(texts[stem], None, range(5, 10**6)) if stem in texts else ():
-            builder.add_object(image_id, int(numbers[0]) + 1, _box(where, numbers, size))
-    names = _names(folder if folder.is_file() else labels)
-    used = {annotation["category_id"] - 1 for annotation in builder.annotations}
-    unnamed = sorted(used - set(names))
-    if names and unnamed:
-        raise ValueError(f"each class of {labels} must have a name; {unnamed[:5]} have none: add them")
-    names = names or {index: str(index) for index in used}
-    return builder.content({index + 1: name for index, name in sorted(names.items())})
+    for stem, path in files.items():
+        yield Labeled(path.relative_to(images).as_posix(), path, texts.get(stem, labels / f"{stem}.txt"))
 
 
-def _box(where: str, numbers: list[float], size: tuple[int, int]) -> list[float]:
-    """The box (x, y, width, height) of one line, in pixels of an image of ``size`` (height, width)."""
-    (number, *values), (height, width) = numbers, size
-    if number < 0 or number % 1 or (len(values) > 4 and (len(values) % 2 or len(values) < 6)):
+def _is_told(path: Path, images: Path | None, split: str) -> bool:
+    """Whether the folder of the images is the one that a data.yaml tells."""
+    if images is None:
+        return True
+    try:
+        return yolo_images(path, split) == Path(os.path.abspath(images))
+    except (ValueError, FileNotFoundError):
+        return False
+
+
+def pose_length(lines: list[Line], description: Description) -> int | None:
+    """How many numbers a line with keypoints has; None: the long lines are polygons.
+
+    ``kpt_shape`` of the data.yaml says it. Without it, all lines have keypoints if each keypoint has its visibility,
+    0, 1 or 2. Where neither tells, lines that can be both, because all are of one length and each seems to have its
+    points in its box, are refused; but 9 numbers are always the corners of an oriented box.
+    """
+    if description.kpt_shape is not None:
+        number, values = description.kpt_shape
+        return 5 + number * values
+    long = [line for line in lines if len(line.numbers) > 5]
+    lengths = {len(line.numbers) for line in long}
+    if len(lengths) != 1 or (length := lengths.pop()) - 1 == _OBB:
+        return None
+    if (length - 5) % 3 == 0 and all(value in (0, 1, 2) for line in long for value in line.numbers[7::3]):
+        return length
+    if (length - 5) % 2 == 0 and length > 9 and all(map(_has_points_inside, long)):
         raise ValueError(
-            f"{where} must be a class number from 0 and cx cy width height, or the corners of a polygon; got "
-            f"{len(numbers)} numbers, class {number:g}: fix the line (detections have a score more)"
+            f"{long[0].where} must be a polygon or a box with keypoints; its {length} numbers can be both: write "
+            f"kpt_shape: [{(length - 5) // 2}, 2] into the data.yaml for keypoints, kpt_shape: [0, 0] for polygons"
         )
-    if len(values) == 4:
-        x, y, w, h = values
+    return None
+
+
+def _has_points_inside(line: Line) -> bool:
+    """Whether the first numbers can be a box (cx, cy, w, h) inside the image that holds the points behind it."""
+    x, y, w, h, *points = line.numbers[1:]
+    slack = 1e-3
+    inside = x - w / 2 + slack >= 0 and x + w / 2 <= 1 + slack and y - h / 2 + slack >= 0 and y + h / 2 <= 1 + slack
+    near_x = all(abs(value - x) <= w / 2 + slack for value in points[::2])
+    return inside and w > 0 and h > 0 and near_x and all(abs(value - y) <= h / 2 + slack for value in points[1::2])
+
+
+def _box(line: Line, size: tuple[int, int], pose: int | None) -> list[float]:
+    """The box (x, y, width, height) of one line, in pixels of an image of ``size`` (height, width)."""
+    (_, *values), (height, width) = line.numbers, size
+    is_box = len(values) == 4 or len(line.numbers) == pose
+    if not is_box and (len(values) % 2 or len(values) < 6):
+        raise ValueError(
+            f"{line.where} must be a class number from 0 and cx cy width height, or the corners of a polygon; got "
+            f"{len(line.numbers)} numbers: fix the line (detections have a score more; keypoints need kpt_shape in the "
+            "data.yaml)"
+        )
+    if is_box:
+        x, y, w, h = values[:4]
         return [(x - w / 2) * width, (y - h / 2) * height, w * width, h * height]
     xs, ys = [x * width for x in values[::2]], [y * height for y in values[1::2]]
     return [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
 
 
-def _names(labels: Path) -> dict[int, str]:
-    """Class number -> name, from the first file that tells, which ``labels`` may be; empty where none does."""
+def _description_near(labels: Path) -> Description:
+    """What the first file in or above the folder of the labels tells of the classes."""
     for folder in (labels, labels.parent, labels.parent.parent):
         files = sorted(folder.glob("*.yaml"), key=lambda path: (path.name != "data.yaml", path.name))
-        for path in [folder] if folder.is_file() else files:
-            if names := _read_yaml(path).get("names"):
-                pairs = names.items() if isinstance(names, Mapping) else enumerate(names)
-                return {int(number): str(name) for number, name in pairs}
-        if (folder / "classes.txt").is_file():
-            lines = (folder / "classes.txt").read_text(encoding="utf-8-sig").splitlines()
-            return dict(enumerate(line.strip() for line in lines if line.strip()))
-    return {}
+        for path in files:
+            if (description := read_description(path)).names:
+                return description
+        lists = [folder / name for name in NO_LABELS if (folder / name).is_file()] + sorted(folder.glob("*.names"))
+        for path in lists[:1]:
+            lines = [line.strip() for line in read_text(path).split("\n") if line.strip()]
+            return Description({index: text(line, str(path)) for index, line in enumerate(lines)})
+    return Description({})
 
 
 def write_yolo(coco: Record, folder: Path) -> None:

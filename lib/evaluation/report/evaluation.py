@@ -28,11 +28,12 @@ def build_report(
     detections: DetectionTable,
     images: Sequence[Mapping[str, Any]] = (),
     image_folder: Path | None = None,
+    links: bool = False,
 ) -> str:
     """The page as HTML text, of what ``evaluate`` took and gave.
 
     The gallery takes the ``file_name`` of the data set's image records ``images``; without the folder in which these
-    files lie there is none.
+    files lie there is none, and ``links`` says whether links that lead out of it are followed.
     """
     ground_truth, detections = drop_regions(ground_truth, detections)
     errors = find_errors(ground_truth, detections, result.protocol)
@@ -45,7 +46,7 @@ def build_report(
         files = {int(record["id"]): str(record.get("file_name", "")) for record in images}
         misses = worst_misses(ground_truth, detections, judged, score, side)
         shown = detections.select(detections.score >= score)
-        gallery = draw_gallery(ground_truth, shown, misses, files, image_folder)
+        gallery = draw_gallery(ground_truth, shown, misses, files, image_folder, links)
     titles = (f"{name} ({side_text(bounds)})" for name, bounds in result.protocol.ranges.items())
     counts = zip(result.names, result.objects.tolist(), strict=True)
     return page(

@@ -12,6 +12,7 @@ import numpy as np
 from lib.evaluation.analysis import IOU, Judgement
 from lib.evaluation.arrays import DetectionTable, GroundTruth
 from lib.evaluation.matching import find_pairs
+from lib.utils.files import is_inside
 
 MISSED, PRESENT, DETECTED = (0, 90, 230), (60, 170, 60), (210, 120, 20)  # BGR: orange, green, blue
 SIDE = 245  # of a picture, px
@@ -27,11 +28,12 @@ class Miss(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A picture of a page: the image file, what an ``img`` shows (None: the file cannot be read), the caption."""
+    """A picture of a page: the image file, what an ``img`` shows (None: nothing), the caption, what is wrong."""
 
     file: str
     source: str | None
     caption: str
+    fault: str = ""
 
 
 def worst_misses(
@@ -83,23 +85,31 @@ def _reason(ground_truth: GroundTruth, shown: DetectionTable, judged: Judgement,
 
 
 def draw_gallery(
-    ground_truth: GroundTruth, shown: DetectionTable, misses: Sequence[Miss], files: Mapping[int, str], folder: Path
+    ground_truth: GroundTruth,
+    shown: DetectionTable,
+    misses: Sequence[Miss],
+    files: Mapping[int, str],
+    folder: Path,
+    links: bool = False,
 ) -> list[Picture]:
     """One picture for each miss: it in orange, other objects in green, ``shown`` detections in blue with their scores.
 
-    ``files`` has the name in ``folder`` of each image id.
+    ``files`` has the name in ``folder`` of each image id. Files outside of the folder are not shown: whoever wrote the
+    annotations could otherwise have any picture of the reader's in the page. ``links``: those in it are followed.
     """
     pictures = []
     for index, reason in misses:
         name = files.get(int(ground_truth.image_ids[ground_truth.image[index]]), "")
-        image = cv2.imread(str(folder / name), cv2.IMREAD_COLOR)
+        is_shown = is_inside(folder / name, folder) or (links and ".." not in Path(name).parts and name[:1] != "/")
+        image = cv2.imread(str(folder / name), cv2.IMREAD_COLOR) if is_shown else None
+        fault = "cannot be read." if is_shown else "is outside of the image folder; --links shows what links lead to."
         source = None
         if image is not None:
             _, data = cv2.imencode(".jpg", _draw(image, ground_truth, shown, index), [cv2.IMWRITE_JPEG_QUALITY, 88])
             source = f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"
         side = np.sqrt(ground_truth.area[index])
         kind = ground_truth.names[ground_truth.category[index]]
-        pictures.append(Picture(name, source, f"{kind}, {side:.0f} px: {reason}. {name}"))
+        pictures.append(Picture(name, source, f"{kind}, {side:.0f} px: {reason}. {name}", fault))
     return pictures
 
 

@@ -165,7 +165,11 @@ def test_names_do_not_lead_out_of_the_folder(tmp_path):
         ({"annotations/a.txt": "1,2,3,4,1,12,0,0"}, "the category must be 0 to 11; got 12: fix"),
         ({"annotations/b.txt": "1,2,3,4,1,1,0,0"}, "the image of .*b.txt must be there; there is none"),
         ({"a.xml": "<annotation><size>"}, "must be an XML file; it is broken"),
-        ({"a.xml": "<annotation/>"}, "must have a number at size/height; got None"),
+        ({"a.xml": "<html/>"}, "a.xml must be an annotation of VOC; its element is html"),
+        (
+            {"a.xml": "<annotation><size><width>x</width></size></annotation>"},
+            "a.xml: size/width must be a number; got",
+        ),
         ({"a.json": "[]"}, "must be a COCO file"),
         ({"readme.md": ""}, "must hold VOC's .*; it holds neither"),
     ],

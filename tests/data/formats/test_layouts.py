@@ -157,9 +157,9 @@ def test_data_yaml_tells_its_splits_apart(tmp_path):
     (tmp_path / "data.yaml").write_text(f"path: {tmp_path}\ntrain: train/images\nnames: {{0: cat, 1: dog}}\n")
     assert [entry["name"] for entry in read_dataset(tmp_path / "data.yaml")["categories"]] == ["cat", "dog"]
     for text, message in [
-        ("train: [a, b]", "must name one folder of images at train; got ['a', 'b']"),
-        ("train: nowhere", "must name a folder of images at train; nowhere is not in"),
-        ("a: b: c", "must be a YAML file; it is broken"),
+        ("train: [a, b]", "must name a folder of images or a .txt list at train; 'a' is not in"),
+        ("train: nowhere", "must name a folder of images or a .txt list at train; 'nowhere' is not in"),
+        ("a: b: c", "must be YAML; got"),
     ]:
         (tmp_path / "data.yaml").write_text(text)
         with pytest.raises((ValueError, FileNotFoundError), match=re.escape(message)):

@@ -11,6 +11,7 @@ from random_sets import random_set
 from lib.evaluation import evaluate, make_protocol
 from lib.evaluation.arrays import make_detections, make_ground_truth
 from lib.evaluation.report.evaluation import build_report, small_side
+from lib.evaluation.report.gallery import Miss, draw_gallery
 
 
 def report_of(coco, results, protocol="coco", folder=None):
@@ -68,6 +69,23 @@ def test_gallery_shows_missed_small_objects(tmp_path):
     page = report_of(coco, [], folder=tmp_path)
     assert page.count("data:image/jpeg;base64,") >= 1
     assert "nothing near" in page
+
+
+def test_gallery_shows_no_picture_from_outside_of_the_folder(tmp_path):
+    cv2.imwrite(str(tmp_path / "private.png"), np.full((160, 200, 3), 90, np.uint8))
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "link.png").symlink_to(tmp_path / "private.png")
+    truth = make_ground_truth(random_set(7)[0], make_protocol())
+    image_id = int(truth.image_ids[truth.image[0]])
+
+    def picture(name, links=False):
+        found = make_detections([], truth)
+        return draw_gallery(truth, found, [Miss(0, "why")], {image_id: name}, tmp_path / "images", links)[0]
+
+    for name in ("../private.png", str(tmp_path / "private.png"), "link.png"):
+        assert picture(name).source is None and "is outside of the image folder" in picture(name).fault
+    assert picture("link.png", links=True).source.startswith("data:image/jpeg")
+    assert picture("../private.png", links=True).source is None
 
 
 def test_small_is_the_bound_of_the_ranges_at_or_below_32_pixels():

@@ -1,0 +1,228 @@
+"""A data set of any format as it is used: every field checked once, and what had to be read otherwise noted."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lib.utils.fields import (
+    MAX_SIDE,
+    MISSING,
+    TEXTS,
+    Entries,
+    Problems,
+    first_few,
+    one_line,
+    shown,
+    text,
+    whole,
+    whole_id,
+)
+from lib.utils.objects import KEYS, ObjectTable, join_tables, object_table
+
+Record = Mapping[str, Any]  # an image, an annotation, a category or a whole data set, as COCO has it
+IMAGE_KEYS, CATEGORY_KEYS = ("id", "file_name", "height", "width"), ("id", "name")
+_REQUIRED = {"images": ("id", "file_name"), "annotations": ("image_id", "category_id"), "categories": ("id", "name")}
+_PLAIN_NAME = re.compile(r"[^./\\][^/\\]*(/[^./\\][^/\\]*)*")  # has no folder or file whose name begins with a dot
+
+
+class Content(NamedTuple):
+    """A data set. Ids are int64; one of an image that does not fit is kept, as the file has it, at ``file_id``."""
+
+    where: str  # its file or folder, for messages
+    images: list[dict[str, Any]]  # id, file_name below the image folder, height and width; None: unknown
+    objects: ObjectTable  # one row for each annotation of the file
+    categories: list[dict[str, Any]]  # id, name
+    problems: Problems  # what was read otherwise than it stands in the file
+    aliases: dict[int, int]  # id of an image record that was joined with another of the same file -> the other's
+
+    def to_coco(self) -> dict[str, Any]:
+        """The data set as an evaluator takes it."""
+        keys = ("images", "categories", "aliases")
+        return {**{key: getattr(self, key) for key in keys}, "annotations": self.objects}
+
+
+class Collector:
+    """Makes a Content of the records of a file, which come in one or many lists."""
+
+    def __init__(self, where: str, folder: str | Path | None = None, lenient: bool = False):
+        self.where, self.folder, self.lenient, self.problems = where, folder, lenient, Problems()
+        self.lists: dict[str, list[Any]] = {"images": [], "categories": []}
+        self.tables: list[ObjectTable] = []
+        self.num_annotations = 0
+
+    def add(self, key: str, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Takes further records of a list: field -> the values of all records, MISSING where one has none."""
+        entries = Entries(f"{self.where}: {key}", self.num_annotations, self.problems)
+        if key == "annotations":
+            self.tables.append(object_table(columns, entries))
+            self.num_annotations += len(self.tables[-1])
+        else:
+            self.lists[key] += zip(*(columns[name] for name in fields_of(key)), strict=True)
+
+    def content(self) -> Content:
+        """The data set, whose annotations each belong to an image and to a category that it lists.
+
+        Raises:
+            ValueError: a field cannot be understood, an id is double or unknown. If ``lenient``, annotations with an
+                unknown id and sizes that are no sizes are noted only.
+        """
+        if not self.lists["images"]:
+            raise ValueError(f"{self.where} must list at least one image; it is an empty data set: choose another")
+        images = [self._image(index, *values) for index, values in enumerate(self.lists["images"])]
+        categories = [self._category(index, *values) for index, values in enumerate(self.lists["categories"])]
+        for key, records in (("images", images), ("categories", categories)):
+            ids = Counter(record["id"] for record in records)
+            if double := sorted(value for value, count in ids.items() if count > 1):
+                raise ValueError(f"{self.where}: {key} must have each id once; found twice: {first_few(double)}")
+        if not self.tables:
+            self.add("annotations", {name: [] for name in KEYS})
+        table = self._known(join_tables(self.tables), images, categories)
+        kept, aliases = self._joined(images)
+        if aliases:
+            ids = [aliases.get(value, value) for value in table.columns.image_id.tolist()]
+            table = ObjectTable(table.columns._replace(image_id=np.array(ids, np.int64)), table.unread)
+        return Content(self.where, kept, table, categories, self.problems, aliases)
+
+    def _image(self, index: int, number: Any, name: Any, height: Any, width: Any) -> dict[str, Any]:
+        place = f"{self.where}: images[{index}]"
+        image_id = whole_id(number, f"{place}.id")
+        name = text(name, f"{place}.file_name")
+        record: dict[str, Any] = {"id": image_id, "file_name": self._name(name, f"{place}.file_name")}
+        if type(number) is int and number != image_id:
+            record["file_id"] = number
+        return record | dict(zip(("height", "width"), self._size(place, name, height, width), strict=True))
+
+    def _name(self, name: str, where: str) -> str:
+        """The path of an image below the image folder."""
+        if _PLAIN_NAME.fullmatch(name):
+            return name
+        if "\\" in name:
+            self.problems.add("file names with backslashes (read as folders)", name)
+            name = name.replace("\\", "/")
+        path = PurePosixPath(name)
+        if not path.is_absolute() and ".." not in path.parts:
+            return path.as_posix()
+        if self.folder is not None and (inner := inner_name(self.folder, name)):
+            return inner
+        if self.folder is None or self.lenient:
+            self.problems.add("file names that lead out of the image folder (training refuses them)", name)
+            return name
+        raise ValueError(
+            f"{where} must be a file inside of the image folder {one_line(self.folder)}; got {shown(name)}: fix the "
+            "name, or choose an image folder that holds it"
+        )
+
+    def _size(self, place: str, name: str, height: Any, width: Any) -> tuple[int | None, int | None]:
+        if type(height) is int and type(width) is int and 0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE:
+            return height, width
+        unknown = (None, MISSING, 0, "")
+        try:
+            sizes = [
+                None if v in unknown else whole(v, f"{place}.{key}", 0, MAX_SIDE) or None
+                for key, v in (("height", height), ("width", width))
+            ]
+        except (ValueError, TypeError) as error:
+            if not self.lenient:
+                raise ValueError(f"{error} (image {one_line(name)}; without both keys they are measured)") from None
+            self.problems.add("image sizes that are no whole numbers from 1 (training refuses them)", str(error))
+            return None, None
+        if any(isinstance(value, str) for value in (height, width)):
+            self.problems.add(TEXTS, f"size of {name}")
+        if None not in sizes:
+            return sizes[0], sizes[1]
+        if not all(value is MISSING or value is None for value in (height, width)):
+            told = f"{name}: height {shown(height)}, width {shown(width)}"
+            self.problems.add("image sizes that are 0 or incomplete (measured in the file)", told)
+        return None, None
+
+    def _category(self, index: int, number: Any, name: Any) -> dict[str, Any]:
+        place = f"{self.where}: categories[{index}]"
+        return {"id": whole_id(number, f"{place}.id"), "name": text(name, f"{place}.name")}
+
+    def _known(self, table: ObjectTable, images: list[Any], categories: list[Any]) -> ObjectTable:
+        """The objects whose ids are known; others are refused or, if lenient, left out."""
+        for key, records, plural in (("image_id", images, "images"), ("category_id", categories, "categories")):
+            ids = getattr(table.columns, key)
+            is_known = np.isin(ids, np.array([record["id"] for record in records], np.int64))
+            if is_known.all():
+                continue
+            if not self.lenient:
+                stray = dict.fromkeys(ids[~is_known].tolist())
+                raise ValueError(
+                    f"{self.where}: each annotation must name one of the file's {plural}; {np.sum(~is_known)} have an "
+                    f"unknown {key} ({first_few(stray)}): add these {plural} to the file or remove the annotations"
+                )
+            for row in np.flatnonzero(~is_known).tolist():
+                thing = f"{table.columns.id[row]}: {ids[row]}"
+                self.problems.add(f"annotations of an unknown {key}", thing)
+            table = table.select(is_known)
+        return table
+
+    def _joined(self, images: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[int, int]]:
+        """The records without those that list a file again, and which these are: their id -> the first one's."""
+        first: dict[str, dict[str, Any]] = {}
+        aliases = {}
+        for record in images:
+            kept = first.setdefault(record["file_name"], record)
+            if kept is not record:
+                aliases[record["id"]] = kept["id"]
+                kind = "file names of several images (joined, with the boxes of all)"
+                self.problems.add(kind, record["file_name"])
+        return list(first.values()) if aliases else images, aliases
+
+
+def fields_of(key: str) -> tuple[str, ...]:
+    """The fields of the records of a list that are read."""
+    return {"images": IMAGE_KEYS, "categories": CATEGORY_KEYS, "annotations": KEYS}[key]
+
+
+def content_of(coco: Any, where: str, folder: str | Path | None = None, lenient: bool = False) -> Content:
+    """A data set in COCO's form, checked; ``folder`` is that of the images. See ``Collector``.
+
+    ``notes`` of the data set, if there are any, are what its reader noted.
+    """
+    check_structure(coco, where)
+    collector = Collector(where, folder, lenient)
+    for key in ("images", "categories", "annotations"):
+        if isinstance(coco[key], ObjectTable):
+            collector.tables.append(coco[key])
+        else:
+            fields = fields_of(key)
+            collector.add(key, {name: [entry.get(name, MISSING) for entry in coco[key]] for name in fields})
+    collector.problems.update(coco.get("notes") or {})
+    return collector.content()
+
+
+def check_structure(content: Any, where: str) -> None:
+    """Checks that ``content`` has the lists of a COCO file, with the keys that tell their entries apart."""
+    lists = ", ".join(_REQUIRED)
+    if not isinstance(content, Mapping):
+        raise ValueError(
+            f"{where} must be a COCO file, a JSON object with {lists}; it is a {type(content).__name__} (a list is "
+            "what detections are stored in): choose the annotation file"
+        )
+    for key, fields in _REQUIRED.items():
+        if not isinstance(content.get(key), (list, ObjectTable)):
+            raise ValueError(
+                f"{where} must be a COCO file with the lists {lists}; {key} is missing, the file has "
+                f"{first_few(content) or 'nothing'}: choose the annotations of a detection set"
+            )
+        if isinstance(content[key], ObjectTable):
+            continue
+        for index, entry in enumerate(content[key]):
+            if not isinstance(entry, Mapping) or not all(field in entry for field in fields):
+                raise ValueError(f"{where}: {key}[{index}] must have {' and '.join(fields)}; got {shown(entry)}")
+
+
+def inner_name(folder: str | Path, name: str) -> str | None:
+    """The path below ``folder`` of a file that is given by an absolute path or by one with "..": None if outside."""
+    for base in {os.path.abspath(folder), os.path.realpath(folder)}:
+        path = os.path.normpath(os.path.join(base, name))
+        if path.startswith(base.rstrip("/") + "/"):
+            return os.path.relpath(path, base)
+    return None

@@ -1,0 +1,42 @@
+"""The objects that an evaluation judges: the same ones of a file, whichever script reads it."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lib.data.formats.content import Content
+from lib.data.formats.registry import read_content
+from lib.data.formats.usable import usable_objects
+from lib.data.image import image_size
+from lib.utils.fields import Problems, one_line
+
+log = logging.getLogger(__name__)
+
+
+def read_truth(path: str | Path, images: str | Path | None = None, split: str = "val") -> dict[str, Any]:
+    """A data set for an evaluator, without the boxes that cannot be used, as ``CocoDataset`` drops them too.
+
+    What is dropped or read otherwise than it stands in the file is logged. Sizes that the file does not tell are
+    those of the files in ``images``; where these are not there either, no box counts as outside of its image.
+    """
+    content = read_content(path, images, split=split)
+    dropped = Problems()
+    is_usable = usable_objects(content, image_sizes(content, images), dropped)
+    problems = {**content.problems, **{f"{kind}, dropped": things for kind, things in dropped.items()}}
+    for line in Problems(problems).lines():
+        log.warning("%s: %s", one_line(path), line)
+    return content._replace(objects=content.objects.select(is_usable)).to_coco()
+
+
+def image_sizes(content: Content, images: str | Path | None) -> dict[int, tuple[float, float]]:
+    """Image id -> (height, width), infinite where neither the annotations nor a file in ``images`` tell it."""
+    sizes = {}
+    for record in content.images:
+        size = record["height"], record["width"]
+        file = None if images is None else Path(images) / record["file_name"]
+        if None in size:
+            size = image_size(file) if file and file.is_file() else (np.inf, np.inf)
+        sizes[record["id"]] = size
+    return sizes

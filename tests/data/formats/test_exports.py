@@ -1,0 +1,249 @@
+"""The exports of Roboflow, CVAT, Label Studio, LabelImg and Ultralytics, and the oddities of VOC, YOLO and VisDrone."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from lib.build import build_dataset
+from lib.config import load_config
+from lib.data.dataset import CocoDataset
+from lib.data.formats.registry import read_content, read_dataset, write_dataset
+
+BOX = "0 0.375 0.5 0.25 0.5\n"  # [15, 10, 15, 20] in an image of 60 x 40
+XML = (
+    "<annotation><filename>{name}</filename><size><width>{w}</width><height>{h}</height></size><object><name>{cls}</name>"
+    "<difficult>{flag}</difficult><bndbox><xmin>16</xmin><ymin>11</ymin><xmax>30</xmax><ymax>30</ymax></bndbox></object>"
+    "</annotation>"
+)
+
+
+def xml(name="a.png", cls="red", flag="0", w=60, h=40):
+    return XML.format(name=name, cls=cls, flag=flag, w=w, h=h)
+
+
+def make(root, files):
+    """Texts as they are; images of 60 x 40 pixels where the content is None."""
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if content is None:
+            cv2.imwrite(str(path), np.zeros((40, 60, 3), np.uint8))
+        else:
+            path.write_text(content)
+    return root
+
+
+COCO = {
+    "images": [{"id": 1, "file_name": "a.png", "width": 60, "height": 40}],
+    "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [15, 10, 15, 20], "area": 300, "iscrowd": 0}],
+    "categories": [{"id": 0, "name": "things", "supercategory": "none"}, {"id": 1, "name": "red"}],
+}
+EXPORTS = {
+    "Roboflow YOLO": (
+        {
+            "data.yaml": "train: ../train/images\nval: ../valid/images\nnc: 1\nnames: ['red']\n",
+            **{f"{split}/labels/a.txt": BOX for split in ("train", "valid")},
+            **{f"{split}/images/a.png": None for split in ("train", "valid")},
+        },
+        "data.yaml",
+        None,
+    ),
+    "Roboflow VOC": ({"train/a.xml": xml(), "train/a.png": None}, "train", None),
+    "Roboflow COCO": (
+        {"train/_annotations.coco.json": json.dumps(COCO), "train/a.png": None},
+        "train/_annotations.coco.json",
+        "train",
+    ),
+    "CVAT Ultralytics": (
+        {
+            "data.yaml": "names:\n  0: red\npath: .\ntrain: train.txt\nval: train.txt\n",
+            "train.txt": "images/train/a.png\n",
+            "images/train/a.png": None,
+            "labels/train/a.txt": BOX,
+        },
+        "data.yaml",
+        None,
+    ),
+    "CVAT YOLO 1.1": (
+        {"obj.names": "red\n", "obj_train_data/a.png": None, "obj_train_data/a.txt": BOX},
+        "obj_train_data",
+        None,
+    ),
+    "CVAT VOC": (
+        {"Annotations/a.xml": xml(), "JPEGImages/a.png": None, "labelmap.txt": "# label\nred:::\n"},
+        ".",
+        None,
+    ),
+    "Label Studio YOLO": (
+        {"classes.txt": "red\n", "notes.json": "{}", "images/a.png": None, "labels/a.txt": BOX},
+        ".",
+        None,
+    ),
+    "Label Studio COCO": (
+        {
+            "result.json": json.dumps({**COCO, "images": [{**COCO["images"][0], "file_name": "images\\a.png"}]}),
+            "images/a.png": None,
+        },
+        "result.json",
+        ".",
+    ),
+    "LabelImg YOLO": ({"classes.txt": "red\n", "a.txt": BOX, "a.png": None}, ".", None),
+    "LabelImg VOC": ({"a.xml": xml("a"), "a.png": None}, ".", None),
+    "Ultralytics": (
+        {
+            "sets/x.yaml": "path: ../data\ntrain:\n  - images/one\n  - images/two\nval: images/one\nnames: {0: red}\n",
+            "data/images/one/a.png": None,
+            "data/images/two/b.png": None,
+            "data/labels/one/a.txt": BOX,
+        },
+        "sets/x.yaml",
+        None,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.parametrize("name", EXPORTS)
+def test_an_export_trains_as_it_is(name, split, tmp_path):
+    files, annotations, images = EXPORTS[name]
+    make(tmp_path, files)
+    keys = [f"data.{split}.annotations={tmp_path / annotations}"]
+    keys += [f"data.{split}.images={tmp_path / images}"] if images else []
+    dataset = build_dataset(load_config({}, keys), split, ["red"])
+    boxes = np.concatenate([dataset.objects(index).boxes for index in range(len(dataset))])
+    np.testing.assert_allclose(boxes, [[15, 10, 30, 30]], atol=1e-4)
+    assert dataset.classes == ("red",) and dataset.load(0).size == (40, 60)
+
+
+def test_the_name_of_an_xml_file_wins_over_the_filename_in_it(tmp_path):
+    make(
+        tmp_path,
+        {"JPEGImages/a.png": None, "JPEGImages/b.png": None, "Annotations/a.xml": xml(), "Annotations/b.xml": xml()},
+    )
+    dataset = CocoDataset(tmp_path / "JPEGImages", tmp_path)
+    assert dataset.files == ["a.png", "b.png"]
+    assert (
+        "XML files that name another image (that of their own name is taken): 1 (b.xml names a.png)" in dataset.report()
+    )
+
+
+@pytest.mark.parametrize("told", ["a", "a.jpg", "a.png", "", "x/a.png", "C:\\data\\a.png", "/data/a.tiff", "zzz.png"])
+def test_the_image_of_an_xml_file_is_found_in_its_subfolder(told, tmp_path):
+    make(tmp_path, {f"{top}/cam{n}/a{end}": text for n in (1, 2) for top, end, text in
+                    (("JPEGImages", ".png", None), ("Annotations", ".xml", xml(told)))})  # fmt: skip
+    assert CocoDataset(tmp_path / "JPEGImages", tmp_path).files == ["cam1/a.png", "cam2/a.png"]
+
+
+def test_the_filename_counts_where_no_image_has_the_name_of_the_xml_file(tmp_path):
+    make(tmp_path, {"JPEGImages/b.png": None, "Annotations/000.xml": xml("b.jpg")})
+    assert CocoDataset(tmp_path / "JPEGImages", tmp_path).files == ["b.png"]
+
+
+@pytest.mark.parametrize("size", [{"w": 0, "h": 0}, {"w": "", "h": ""}, {"w": 60, "h": 0}])
+def test_a_voc_size_of_0_is_that_of_the_image(size, tmp_path):
+    make(tmp_path, {"JPEGImages/a.png": None, "Annotations/a.xml": xml(**size)})
+    assert CocoDataset(tmp_path / "JPEGImages", tmp_path).sizes.tolist() == [[40, 60]]
+    assert [(record["height"], record["width"]) for record in read_dataset(tmp_path)["images"]] == [(40, 60)]
+
+
+@pytest.mark.parametrize(("text", "flag"), [("Unspecified", 0), ("True", 1), ("false", 0), ("1.0", 1), ("", 0)])
+def test_spellings_of_difficult(text, flag, tmp_path):
+    make(tmp_path, {"images/a.png": None, "a.xml": xml(flag=text)})
+    assert read_dataset(tmp_path)["annotations"][0]["difficult"] == flag
+
+
+@pytest.mark.parametrize("text", ["maybe", "1e309", "0x1", "2"])
+def test_another_difficult_is_refused_with_file_and_element(text, tmp_path):
+    make(tmp_path, {"images/a.png": None, "a.xml": xml(flag=text)})
+    with pytest.raises(ValueError, match=rf"a\.xml: object/difficult must be 0 or 1, .*got '{text}'"):
+        read_content(tmp_path)
+
+
+POSE = "0 0.5 0.5 0.25 0.5 0.45 0.5 0.55 0.5 0.4 0.4 0.6 0.6\n"  # a box and four points
+
+
+def test_keypoints_are_told_by_kpt_shape(tmp_path):
+    yaml = "train: images\nkpt_shape: [4, 2]\nnames: [red]\n"
+    make(tmp_path, {"images/a.png": None, "labels/a.txt": POSE, "data.yaml": yaml})
+    for path in (tmp_path, tmp_path / "data.yaml"):
+        content = read_content(path)
+        assert [entry["bbox"] for entry in content.objects] == [[22.5, 10, 15, 20]]
+        assert list(content.problems) == ["lines with keypoints (the box is taken)"]
+
+
+def test_keypoints_are_told_by_their_visibility(tmp_path):
+    make(tmp_path, {"images/a.png": None, "labels/a.txt": "0 0.5 0.5 0.25 0.5 0.45 0.5 2 0.55 0.5 1\n" * 2})
+    assert [entry["bbox"] for entry in read_content(tmp_path).objects] == [[22.5, 10, 15, 20]] * 2
+
+
+def test_keypoints_that_can_be_polygons_are_refused(tmp_path):
+    make(tmp_path, {"images/a.png": None, "labels/a.txt": POSE})
+    with pytest.raises(
+        ValueError, match=r"a\.txt, line 1 must be a polygon or a box with keypoints; .* kpt_shape: \[4, 2\]"
+    ):
+        read_content(tmp_path)
+    (tmp_path / "data.yaml").write_text("kpt_shape: [0, 0]\nnames: [red]\n")
+    assert read_content(tmp_path).objects[0]["bbox"] == pytest.approx([15, 16, 21, 8])
+
+
+def test_polygons_and_oriented_boxes_stay_polygons(tmp_path):
+    lines = "0 .1 .2 .3 .2 .3 .6\n0 .1 .1 .2 .1 .2 .3 .1 .3\n0 .5 .5 .6 .6 .5 .7 .4 .6 .45 .55\n"
+    make(tmp_path, {"images/a.png": None, "labels/a.txt": lines})
+    boxes = [entry["bbox"] for entry in read_content(tmp_path).objects]
+    np.testing.assert_allclose(boxes, [[6, 8, 12, 16], [6, 4, 6, 8], [24, 20, 12, 8]])
+    (tmp_path / "labels/a.txt").write_text("0 .1 .1 .12 .1 .12 .13 .1 .13\n")  # alone it could be a box and two points
+    np.testing.assert_allclose(read_content(tmp_path).objects[0]["bbox"], [6, 4, 1.2, 1.2])
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [("red", ["red"]), ("[red]", ["red"]), ("{0: red}", ["red"]), ("traffic light", ["traffic light"])],
+)
+def test_names_are_a_list_a_mapping_or_one_word(names, expected, tmp_path):
+    make(tmp_path, {"images/a.png": None, "labels/a.txt": BOX, "data.yaml": f"train: images\nnames: {names}\n"})
+    assert [entry["name"] for entry in read_content(tmp_path / "data.yaml").categories] == expected
+
+
+def test_a_list_of_names_that_is_a_text_is_refused_with_what_to_write(tmp_path):
+    make(tmp_path, {"images/a.png": None, "labels/a.txt": BOX, "data.yaml": "train: images\nnames: red, green\n"})
+    with pytest.raises(ValueError, match=r"data\.yaml: names must be a list .* write names: \[red, green\]"):
+        read_content(tmp_path / "data.yaml")
+
+
+def test_a_list_of_images_must_be_there_and_inside(tmp_path):
+    make(tmp_path, {"x/data.yaml": "train: t.txt\nnames: [red]\n", "x/t.txt": "../a.png\n", "a.png": None})
+    with pytest.raises(ValueError, match=r"t\.txt must list images inside of .*x; got '\.\./a\.png'"):
+        read_content(tmp_path / "x/data.yaml")
+    (tmp_path / "x/t.txt").write_text("images/none.png\n")
+    with pytest.raises(
+        FileNotFoundError, match=r"t\.txt must list image files .*1 are missing, such as 'images/none\.png'"
+    ):
+        read_content(tmp_path / "x/data.yaml")
+
+
+def test_files_of_macos_are_no_images_and_no_labels(tmp_path):
+    make(tmp_path, {"images/a.png": None, "labels/a.txt": BOX})
+    for name in ("images/._a.png", "labels/._a.txt", "images/.DS_Store", "images/Thumbs.db", "labels/.b/x.txt"):
+        make(tmp_path, {name: "\x00\x05\x16\x07"})
+    assert [record["file_name"] for record in read_content(tmp_path).images] == ["a.png"]
+    write_dataset(read_dataset(tmp_path), tmp_path / "voc", "voc")
+    make(tmp_path, {"voc/Annotations/._a.xml": "\x00"})
+    assert len(read_content(tmp_path / "voc", tmp_path / "images").images) == 1
+
+
+def test_visdrone_objects_of_score_0_are_ignored(tmp_path):
+    lines = "10,10,12,8,1,4,0,0\n10,20,12,8,0,4,0,0\n"
+    make(tmp_path, {"images/a.png": None, "annotations/a.txt": lines})
+    coco = read_dataset(tmp_path)
+    assert [entry["iscrowd"] for entry in coco["annotations"]] == [0, 1]
+    write_dataset(coco, tmp_path / "again", "visdrone")
+    assert (tmp_path / "again/annotations/a.txt").read_text() == lines
+
+
+@pytest.mark.parametrize("line", ["1,2,3,4,nan,4,0,0", "1,2,3,4,1,4,nan,0", "1,2,3,4,1,4,0,1e400", "1,2,3,4,1,nan,0,0"])
+def test_a_broken_visdrone_line_is_named(line, tmp_path):
+    make(tmp_path, {"images/a.png": None, "annotations/a.txt": line})
+    with pytest.raises(ValueError, match=r"a\.txt, line 1: the (score|truncation|occlusion|category) must be"):
+        read_content(tmp_path)

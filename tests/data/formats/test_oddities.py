@@ -1,0 +1,267 @@
+"""What files of other tools have that no format foresees: read as it is meant, said, or refused by name."""
+
+import json
+import math
+
+import cv2
+import numpy as np
+import pytest
+
+from lib.data.dataset import CocoDataset
+from lib.data.formats.coco_json import read_results
+from lib.data.formats.registry import read_content, read_dataset
+from lib.data.survey import survey
+from lib.data.truth import read_truth
+from lib.evaluation.arrays import make_detections, make_ground_truth
+from lib.evaluation.evaluator import Evaluator
+from lib.evaluation.protocols import make_protocol
+from lib.structures import IGNORE, Detections
+
+
+def coco(**changes):
+    images = [{"id": i, "file_name": f"{name}.png", "width": 60, "height": 40} for i, name in ((1, "a"), (2, "b"))]
+    boxes = [[10, 5, 20, 30], [1, 2, 4, 6], [3, 3, 5, 5]]
+    annotations = [
+        {"id": i + 1, "image_id": owner, "category_id": 1, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
+        for i, (owner, box) in enumerate(zip((1, 1, 2), boxes, strict=True))
+    ]
+    return {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "cat"}], **changes}
+
+
+def each(key, **changes):
+    content = coco()
+    for entry in content[key]:
+        entry.update(changes)
+    return content
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "images").mkdir()
+    for name in "ab":
+        cv2.imwrite(str(tmp_path / "images" / f"{name}.png"), np.zeros((40, 60, 3), np.uint8))
+    return tmp_path
+
+
+def write(folder, content, name="ann.json"):
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    return path
+
+
+@pytest.mark.parametrize("key", ["iscrowd", "ignore", "difficult"])
+@pytest.mark.parametrize(
+    ("value", "is_region"),
+    [("0", False), ("false", False), ("False", False), (False, False), (0.0, False), (None, False), ("", False)]
+    + [("1", True), ("true", True), (True, True), (1.0, True)],
+)  # fmt: skip
+def test_spellings_of_a_flag_are_understood_by_all(folder, key, value, is_region):
+    path = write(folder, each("annotations", **{key: value}))
+    labels = CocoDataset(folder / "images", path).objects(0).labels
+    assert labels.tolist() == [IGNORE if is_region else 1] * 2
+    truth = make_ground_truth(read_truth(path), make_protocol("voc12"))
+    assert truth.ignore.tolist() == [is_region] * 3
+
+
+@pytest.mark.parametrize("value", ["maybe", 2, -1, [1], {}, float("nan")])
+def test_other_flags_are_refused_by_name_by_all(folder, value):
+    path = write(folder, each("annotations", iscrowd=value))
+    for read in (lambda: CocoDataset(folder / "images", path), lambda: read_truth(path)):
+        with pytest.raises(ValueError, match=r"ann\.json: annotations\[0\]\.iscrowd must be 0 or 1, or true or false"):
+            read()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_byte_order_mark_is_no_fault(folder, encoding):
+    path = write(folder, json.dumps(coco()).encode(encoding))
+    assert len(CocoDataset(folder / "images", path).ground_truth["annotations"]) == 3
+    results = write(folder, json.dumps([{"image_id": 1}]).encode(encoding), "dt.json")
+    assert read_results(results, coco()) == [{"image_id": 1}]
+
+
+def test_a_file_under_two_ids_is_one_image_with_the_boxes_of_both(folder):
+    content = coco()
+    content["images"].append({"id": 9, "file_name": "./a.png", "width": 60, "height": 40})
+    content["annotations"][1]["image_id"] = 9
+    dataset = CocoDataset(folder / "images", write(folder, content))
+    assert dataset.image_ids == [1, 2] and len(dataset.objects(0).labels) == 2
+    assert "file names of several images (joined, with the boxes of all): 1 (a.png)" in dataset.report()
+    dt = write(folder, [{"image_id": 9, "category_id": 1, "bbox": [1, 2, 4, 6], "score": 1}], "dt.json")
+    truth = read_truth(folder / "ann.json")
+    assert [entry["image_id"] for entry in read_results(dt, truth)] == [1]
+
+
+def test_detections_of_both_ids_of_a_file_count_once(folder):
+    truth = {**coco(), "aliases": {9: 1}}
+    dt = write(folder, [{"image_id": 9}, {"image_id": 1}, {"image_id": 2}], "dt.json")
+    assert [entry["image_id"] for entry in read_results(dt, truth)] == [1, 2]
+
+
+def test_ids_of_64_bits_stay_apart_and_are_written_as_they_came(folder):
+    ids = [2**63 + 1, 2**60 + 1]
+    content = coco()
+    for record, value in zip(content["images"], ids, strict=True):
+        record["id"] = value
+    for annotation, owner in zip(content["annotations"], (0, 0, 1), strict=True):
+        annotation["image_id"] = ids[owner]
+    path = write(folder, content)
+    dataset = CocoDataset(folder / "images", path)
+    assert [len(dataset.objects(index).labels) for index in (0, 1)] == [2, 1]
+    evaluator = Evaluator(dataset.ground_truth, dataset.category_ids, make_protocol())
+    for image_id in dataset.image_ids:
+        evaluator.update(image_id, Detections(*_torch([[10, 5, 30, 35]], [0.9], [1])))
+    assert {row["image_id"] for row in evaluator.results()} == set(ids)
+    truth = make_ground_truth(read_truth(path), make_protocol())
+    found = make_detections(read_results(write(folder, evaluator.results(), "dt.json"), content), truth)
+    assert len(truth.image_ids) == 2 and len(found.score) == 2
+
+
+def _torch(*values):
+    import torch
+
+    return (
+        torch.tensor(value, dtype=torch.float32 if index < 2 else torch.int64) for index, value in enumerate(values)
+    )
+
+
+@pytest.mark.parametrize("value", [2**64, -(2**63) - 1, 1e30, "x", None, True, [1]])
+def test_other_ids_are_refused_by_name(folder, value):
+    content = coco()
+    content["images"][1]["id"] = value
+    with pytest.raises(ValueError, match=r"ann\.json: images\[1\]\.id must be a whole number as id"):
+        read_content(write(folder, content))
+
+
+def test_polygons_without_boxes_give_the_boxes(folder):
+    content = coco()
+    for annotation in content["annotations"]:
+        x, y, w, h = annotation.pop("bbox")
+        annotation["segmentation"] = [[x, y, x + w, y, x + w, y + h], [x, y + h, x, y, x + 1, y]]
+    dataset = CocoDataset(folder / "images", write(folder, content))
+    assert [a["bbox"] for a in dataset.ground_truth["annotations"]] == [a["bbox"] for a in coco()["annotations"]]
+    assert "annotations without bbox (that of the polygon is taken): 3 (annotations[0].bbox" in dataset.report()
+
+
+def test_numbers_given_as_texts_are_read_and_named(folder):
+    content = coco()
+    content["images"][0].update(width="60", height="40.0")
+    content["annotations"][0].update(bbox=["10", "5", "20", "30"], image_id="1", area="600")
+    dataset = CocoDataset(folder / "images", write(folder, content))
+    assert dataset.objects(0).boxes[0].tolist() == [10, 5, 30, 35]
+    assert "numbers and flags given as texts" in dataset.report()
+    assert read_truth(folder / "ann.json")["annotations"][0]["bbox"] == [10, 5, 20, 30]
+
+
+@pytest.mark.parametrize("size", [{"width": 0, "height": 0}, {"width": 60, "height": None}, {"width": None}])
+def test_a_size_of_0_or_half_a_size_is_measured_and_named(folder, size):
+    dataset = CocoDataset(folder / "images", write(folder, each("images", **size)))
+    assert dataset.sizes.tolist() == [[40, 60]] * 2
+    assert "image sizes that are 0 or incomplete (measured in the file): 2" in dataset.report()
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (each("annotations", area=float("nan")), "areas that are no numbers from 0 (the box's is taken)"),
+        (each("annotations", area=-1), "areas that are no numbers from 0 (the box's is taken)"),
+        (each("annotations", area=0), "areas that are 0 or a thousandth of their box at most"),
+        (each("images", width=12.5), "image sizes that are no whole numbers from 1 (training refuses them)"),
+        (each("images", width="wide"), "image sizes that are no whole numbers from 1 (training refuses them)"),
+        (coco(categories=[{"id": i, "name": "cat"} for i in (1, 2)]), "names of several classes (training refuses"),
+        (each("images", width="60"), "numbers and flags given as texts (read as what they say)"),
+        (each("annotations", bbox=None, segmentation=[[1, 1, 9, 9, 1, 9]]), "annotations without bbox"),
+    ],
+)
+def test_the_doctor_names_what_training_refuses_or_reads_otherwise(folder, content, kind):
+    problems = survey(read_content(write(folder, content), lenient=True)).problems
+    assert any(name.startswith(kind) for name in problems)
+
+
+def test_a_width_of_128_0_is_a_whole_number(folder):
+    path = write(folder, each("images", width=60.0, height=40.0))
+    assert CocoDataset(folder / "images", path).sizes.tolist() == [[40, 60]] * 2
+    assert survey(read_content(path, lenient=True), folder / "images").problems == {}
+
+
+def test_boxes_that_cannot_be_used_are_dropped_and_named_in_training_and_evaluation(folder, caplog):
+    content = coco()
+    content["annotations"][0]["bbox"] = [math.nan, 1, 5, 5]
+    content["annotations"][1]["bbox"] = [99, 1, 5, 5]
+    path = write(folder, content)
+    dataset = CocoDataset(folder / "images", path)
+    assert len(dataset.ground_truth["annotations"]) == len(read_truth(path)["annotations"]) == 1
+    for line in (
+        "boxes that are not four finite numbers, dropped: 1 (annotation 1 of a.png",
+        "outside their image, dropped",
+    ):
+        assert line in dataset.report() and line in caplog.text
+
+
+def test_backslashes_are_folders(folder):
+    (folder / "images" / "x").mkdir()
+    (folder / "images" / "a.png").rename(folder / "images" / "x" / "a.png")
+    content = coco()
+    content["images"][0]["file_name"] = "x\\a.png"
+    dataset = CocoDataset(folder / "images", write(folder, content))
+    assert dataset.files == ["x/a.png", "b.png"] and dataset.load(0).size == (40, 60)
+    assert r"file names with backslashes (read as folders): 1 (x\a.png)" in dataset.report()
+
+
+@pytest.mark.parametrize("name", ["../a.png", "/etc/a.png", "x/../../a.png", "..\\a.png"])
+def test_a_file_name_that_leads_out_of_the_folder_is_refused_by_name(folder, name):
+    (folder / "a.png").write_bytes((folder / "images" / "a.png").read_bytes())
+    content = coco()
+    content["images"][0]["file_name"] = name
+    path = write(folder, content)
+    with pytest.raises(ValueError, match=r"images\[0\]\.file_name must be a file inside of the image folder"):
+        CocoDataset(folder / "images", path)
+    problems = survey(read_content(path, lenient=True)).problems
+    assert any(kind.startswith("file names that lead out") for kind in problems)
+
+
+def test_an_absolute_name_inside_of_the_folder_is_fine(folder):
+    content = coco()
+    content["images"][0]["file_name"] = str(folder / "images" / "a.png")
+    assert CocoDataset(folder / "images", write(folder, content)).files == ["a.png", "b.png"]
+    for record in content["images"]:
+        record["file_name"] = f"{folder}/images/{record['file_name'][-5:]}"
+    assert CocoDataset("/", content).load(1).size == (40, 60)  # a folder that holds them all says so
+
+
+def test_links_are_read_and_the_doctor_names_those_that_lead_out(folder):
+    (folder / "elsewhere").mkdir()
+    (folder / "images" / "a.png").rename(folder / "elsewhere" / "a.png")
+    (folder / "images" / "a.png").symlink_to(folder / "elsewhere" / "a.png")
+    (folder / "linked").symlink_to(folder / "images")
+    assert CocoDataset(folder / "images", coco()).load(0).size == (40, 60)
+    for images in ("images", "linked"):
+        problems = survey(coco(), folder / images).problems
+        assert problems == {"image files that are links to outside of their folder": ["a.png"]}
+
+
+def test_a_class_that_the_validation_set_lacks_gets_no_box_and_others_are_named(folder):
+    content = coco(categories=[{"id": 1, "name": "cat"}, {"id": 2, "name": "bird"}])
+    content["annotations"][2]["category_id"] = 2
+    dataset = CocoDataset(folder / "images", content, classes=["dog", "cat"], add_classes=True)
+    assert dataset.classes == ("dog", "cat") and dataset.category_ids == (3, 1)
+    assert dataset.objects(0).labels.tolist() == [2, 2]
+    assert "classes left out, as they are not among those to learn: 1 (bird, 1 boxes)" in dataset.report()
+    assert "classes without a box: 1 (dog)" in dataset.report()
+    with pytest.raises(ValueError, match="classes must be categories of annotations, which has cat, bird; got 'dog'"):
+        CocoDataset(folder / "images", content, classes=["dog"], add_classes=True)
+
+
+@pytest.mark.parametrize("value", [[1, 2], "x", {"a": 1}, None, True])
+def test_a_broken_field_of_a_detection_is_named(folder, value):
+    dt = write(folder, [{"image_id": 1, "category_id": value, "bbox": [1, 2, 3, 4], "score": 1}], "dt.json")
+    with pytest.raises(ValueError, match="category_id of each detection"):
+        make_detections(read_results(dt, coco()), make_ground_truth(coco(), make_protocol()))
+
+
+def test_deep_nesting_is_one_line(folder):
+    for read in (read_content, read_dataset):
+        with pytest.raises(
+            ValueError, match=r"deep\.json must be a JSON file; it is broken \(nested too deeply\)"
+        ) as error:
+            read(write(folder, b"[" * 100_000, "deep.json"))
+        assert "\n" not in str(error.value)
