@@ -5,12 +5,13 @@ that function's keyword arguments: ``type`` decides which keys there are (see PA
 """
 
 import functools
+import math
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from easydict import EasyDict
 
 from lib.data.augment.presets import build_transform
@@ -23,7 +24,7 @@ from lib.multibox.losses import LOSSES
 from lib.multibox.matcher import MATCHERS
 from lib.optim import OPTIMIZERS, SCHEDULES
 from lib.utils.lookup import accepts, prepare, suggest
-from lib.utils.yaml_files import nested, read_with_bases, read_yaml, to_plain
+from lib.utils.yaml_files import dump_yaml, nested, read_with_bases, read_yaml, to_plain
 
 
 class Maybe(NamedTuple):
@@ -94,8 +95,11 @@ DEFAULTS: dict[str, Any] = {
     "postprocess": {
         "score_threshold": 0.01,  # 0 .. 1: detections have a greater score
         "iou_threshold": 0.45,  # boxes of a class whose IoU is greater count as one object
-        "max_candidates": 400,  # boxes of a class that enter NMS, at most
-        "max_detections": 100,  # boxes of an image, at most
+        # boxes of a class that enter NMS, at most; null: 400, or max_detections if that is more
+        "max_candidates": Maybe(int),
+        # boxes of an image, at most; null: the largest limit of evaluation.max_detections or else of the protocol, 200
+        # where it has none
+        "max_detections": Maybe(int),
         # nms | soft | fusion: of the boxes of one object the best stays, or all with lower scores, or their mean
         "suppression": "nms",
         # soft: width of the Gaussian that lowers the scores; null: they fall linearly, by iou_threshold
@@ -175,6 +179,26 @@ PARTS: dict[str, Mapping[str, Any] | Callable[[Any, str], None]] = {
     "train.schedule": SCHEDULES,
 }
 
+# Paths that count from the experiment file that names them if they exist there, else from the working folder. Those of
+# overrides, and run.dir, always count from the working folder.
+PATHS = (
+    "model.weights",
+    "data.root",
+    *(f"data.{split}.{key}" for split in ("train", "val") for key in ("images", "annotations")),
+)
+
+# Key of a list -> the type of its items, where its default does not say it.
+ITEMS: dict[str, Any] = {
+    **dict.fromkeys(("data.classes", "model.weights_scope", "train.trainable", "train.frozen"), str),
+    "train.frozen_norms": str,
+    "evaluation.iou_thresholds": float,
+    "evaluation.max_detections": int,
+    "model.priors.sizes": float,
+    "model.priors.steps": float,
+    "model.priors.ratios": float | list[float],
+    "model.priors.boxes": list[list[float]] | None,
+}
+
 # Key of older files and checkpoints -> its name now.
 RENAMED = {"model.priors.clip_centres": "clip_centers"}
 
@@ -232,17 +256,72 @@ def _check(values: Mapping[str, Any], defaults: Mapping[str, Any], where: str = 
                 raise TypeError(f"{name} must hold the keys {', '.join(default)}; got {value!r}")
             _check(value, default, f"{name}.")
         else:
-            expected = default.type | None if isinstance(default, Maybe) else type(default)
-            if not accepts(value, expected):
-                raise TypeError(f"{name} must be {getattr(expected, '__name__', expected)}; got {value!r}")
+            _check_value(value, default, name)
+
+
+def _check_value(value: Any, default: Any, name: str) -> None:
+    """Raises unless a value has the type of its default, and a list items of the type of the default's items."""
+    expected = default.type | None if isinstance(default, Maybe) else type(default)
+    if not accepts(value, expected):
+        raise TypeError(
+            f"{name} must be {getattr(expected, '__name__', expected)}; got {value!r}{_hint(value, expected)}"
+        )
+    of_item = ITEMS.get(name) or (default and isinstance(default, list) and type(default[0]))
+    for item in value if of_item and value is not None else ():
+        if not accepts(item, of_item):
+            kind = getattr(of_item, "__name__", of_item)
+            raise TypeError(f"{name} must be a list of {kind}; got {item!r} in it{_hint(item, of_item)}")
+
+
+def _hint(value: Any, expected: Any) -> str:
+    """What to write instead where YAML gives another type than its reader thinks."""
+    if str(value).lower() in ("yes", "no", "on", "off") and accepts(True, expected):
+        return ": write true or false"
+    return (
+        f": write it in quotes, such as '{value}'" if accepts("", expected) and isinstance(value, (int, float)) else ""
+    )
+
+
+def _check_finite(values: Any, name: str = "") -> None:
+    """Raises for a number that is infinite, except in the ranges of the evaluation."""
+    if isinstance(values, float) and not math.isfinite(values) and not name.startswith("evaluation.ranges"):
+        raise ValueError(f"{name} must be a finite number; got {values}")
+    if isinstance(values, Mapping):
+        for key, value in values.items():
+            _check_finite(value, f"{name}.{key}" if name else str(key))
+    elif isinstance(values, (list, tuple)):
+        for value in values:
+            _check_finite(value, name)
+
+
+def _locate(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The mapping of an experiment file; each of its PATHS that exists beside the file is made absolute."""
+    return dict(functools.reduce(lambda mapping, path: _locate_one(mapping, path, folder), PATHS, values))
+
+
+def _locate_one(values: Mapping[str, Any], path: str, folder: Path) -> Mapping[str, Any]:
+    """The mapping with the path at one dotted key resolved, if it is there."""
+    key, _, rest = path.partition(".")
+    value = values.get(key)
+    if rest:
+        return {**values, key: _locate_one(value, rest, folder)} if isinstance(value, Mapping) else values
+    is_path = isinstance(value, str) and value not in ("", IMAGENET) and "://" not in value and "\0" not in value
+    if not is_path or len(value) > 1000 or not os.path.exists(folder / value):
+        return values
+    return {**values, key: os.path.abspath(folder / value)}
 
 
 def _parse_override(text: str) -> dict[str, Any]:
     """``train.epochs=10`` -> {"train": {"epochs": 10}}."""
     key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise ValueError(f"an override must read key=value, such as train.epochs=10; got {text!r}")
+    if not equals or not re.fullmatch(r"\w[\w-]*(\.\w[\w-]*){0,9}", key):
+        raise ValueError(f"an override must read key=value, such as train.epochs=10; got {_shortened(text)}")
     return nested({key: read_yaml(value, f"the value of {key}")})
+
+
+def _shortened(text: str) -> str:
+    """A text in quotes, its middle left out if it is long."""
+    return repr(text if len(text) < 100 else f"{text[:60]} ... {text[-20:]}")
 
 
 def load_config(source: str | Path | Mapping[str, Any] = "", overrides: Iterable[str] = ()) -> EasyDict:
@@ -257,7 +336,7 @@ def load_config(source: str | Path | Mapping[str, Any] = "", overrides: Iterable
     if isinstance(source, Mapping):
         values: Mapping[str, Any] = source
     else:
-        values = read_with_bases(Path(source).resolve(), merge) if source else {}
+        values = read_with_bases(Path(source).resolve(), merge, _locate) if source else {}
     layers = [translate_config(values), *map(_parse_override, overrides)]
     given: dict[str, Any] = functools.reduce(merge, layers, {})
     config = _complete(given)
@@ -273,10 +352,11 @@ def _complete(given: Mapping[str, Any]) -> dict[str, Any]:
     model = config["model"]
     if isinstance(model, Mapping) and all(isinstance(model[part], Mapping) for part in ("neck", "head")):
         config["model"] = expand_recipe(model)  # anything else is refused by the check
+    _check_finite(config)
     _check(config, DEFAULTS)
     return config
 
 
 def dump_config(config: Mapping[str, Any]) -> str:
     """The config as YAML that ``load_config`` reads back to the same config."""
-    return yaml.safe_dump(to_plain(config), sort_keys=False, default_flow_style=None)
+    return dump_yaml(to_plain(config), flow=None)

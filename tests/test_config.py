@@ -106,8 +106,8 @@ def test_bad_file_is_named(tmp_path, text, message):
     (tmp_path / "self.yml").write_text(text)
     with pytest.raises((ValueError, TypeError), match=message):
         load_config(tmp_path / "self.yml")
-    (tmp_path / "self.yml").write_bytes(b"\xff\xfe")
-    with pytest.raises(ValueError, match="self.yml must be YAML, a text in UTF-8"):
+    (tmp_path / "self.yml").write_bytes(b"\xff\xff")
+    with pytest.raises(ValueError, match="self.yml must be YAML in UTF-8"):
         load_config(tmp_path / "self.yml")
 
 

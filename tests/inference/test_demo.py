@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lib.inference.outputs import Output, check_folder
-from lib.inference.sources import Frame, ImageFiles, Video, open_source
+from lib.inference.sources import Frame, Files, Video, open_source
 from lib.structures import Detections
 from tests.engine.conftest import load_script
 
@@ -91,7 +91,7 @@ def test_pattern_finds_files_and_names_keep_their_folders_apart(tmp_path, images
 
 def test_interruption_leaves_whole_files(tmp_path, images):
     nothing = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
-    with pytest.raises(KeyboardInterrupt), Output(tmp_path / "out", ["disc"], fps=None) as output:
+    with pytest.raises(KeyboardInterrupt), Output(tmp_path / "out", ["disc"]) as output:
         output.write(Frame(images[0], "a.png", 0), nothing)
         raise KeyboardInterrupt
     assert [entry["file"] for entry in json.loads((tmp_path / "out" / "detections.json").read_text())] == ["a.png"]
@@ -120,5 +120,5 @@ def test_files_come_by_name_without_hidden_ones(tmp_path, images):
     for name in ("b.png", "a.png", ".hidden.png"):
         cv2.imwrite(str(tmp_path / name), images[0])
     source = open_source(str(tmp_path))
-    assert isinstance(source, ImageFiles)
+    assert isinstance(source, Files)
     assert [frame.name for frame in source] == ["a.png", "b.png"]

@@ -18,7 +18,7 @@ def test_help_has_a_usage_line_the_description_and_the_examples(monkeypatch):
     parser.prog = "one.py"
     parser.add_argument("--out", help="where to write")
     assert parser.format_help().splitlines() == [
-        "usage: one.py [-h] [--out OUT]",
+        "usage: one.py [-h] [options]",
         "",
         "Does one thing.",
         "",
