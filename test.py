@@ -17,7 +17,7 @@ from lib.engine.distributed import processes
 from lib.engine.evaluate import Evaluation
 from lib.evaluation.evaluator import Evaluator
 from lib.inference import Predictor, evaluate_predictor, parse_tiles
-from lib.utils.files import write_json
+from lib.utils.files import refuse_sources, write_json
 from lib.utils.log import setup_logging
 from lib.utils.runtime import parse_with_overrides, readable_errors, script_parser, set_threads
 
@@ -58,16 +58,22 @@ def detect_as_deployed(args: argparse.Namespace) -> Evaluator:
     return evaluate_predictor(predictor, build_dataset(predictor.cfg, "val", predictor.classes))
 
 
+def detections_file(args: argparse.Namespace) -> Path:
+    """The file that the detections are written to."""
+    return Path(args.detections or Path(args.checkpoint).with_name("detections.json"))
+
+
 def main(argv: list[str] | None = None) -> None:
     """Tests one detector."""
     args = parse(argv)
     setup_logging()
+    refuse_sources([args.json, detections_file(args)], [args.checkpoint, args.cfg])
     how = (args.checkpoint.endswith(".onnx"), args.backend, args.dtype, args.tiles)
     evaluator = detect(args) if how == (False, "torch", "float32", None) else detect_as_deployed(args)
     if evaluator is None:
         return
     result = evaluator.evaluate()
-    file = Path(args.detections or Path(args.checkpoint).with_name("detections.json"))
+    file = detections_file(args)
     write_json(file, evaluator.results(), indent=None)
     print(result.table(), f"detections: {file}", sep="\n")
     if args.json:

@@ -299,8 +299,8 @@ def build_protocol(cfg: Mapping[str, Any]) -> Protocol:
     given, limit = selection(cfg).max_detections, protocol.limits[-1]
     if limit is not None and given < limit:
         log.warning(
-            "postprocess.max_detections=%d is below the %d detections of an image that %s counts, which lowers recall in "
-            "dense images: choose postprocess.max_detections=null",
+            "postprocess.max_detections=%d is below the %d detections of an image that %s counts, which lowers "
+            "recall in dense images: choose postprocess.max_detections=null",
             *(given, limit, protocol.name),
         )
     return protocol

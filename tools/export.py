@@ -9,6 +9,7 @@ python tools/export.py --checkpoint=... --out=model.pt2
 import argparse
 import itertools
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -17,7 +18,8 @@ from lib.inference import Predictor  # noqa: E402
 from lib.inference.export.agreement import compare  # noqa: E402
 from lib.inference.export.onnx import check_target, onnx_bytes, write_archive  # noqa: E402
 from lib.inference.model_file import load_detector  # noqa: E402
-from lib.inference.sources import open_source  # noqa: E402
+from lib.inference.sources import Frame, open_source  # noqa: E402
+from lib.utils.files import refuse_sources, write_bytes  # noqa: E402
 from lib.utils.log import setup_logging  # noqa: E402
 from lib.utils.runtime import parse_with_overrides, readable_errors, script_parser  # noqa: E402
 
@@ -37,15 +39,25 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return parse_with_overrides(parser, argv, "postprocess.score_threshold=0.3")
 
 
+def first_frames(source: str, count: int) -> Iterator[Frame]:
+    """The first images of a source; a ValueError if none can be read."""
+    frames = itertools.islice(open_source(source), count)
+    first = next(frames, None)
+    if first is None:
+        raise ValueError(f"--check and --int8 must have images; none in {source} can be read: choose another source")
+    return itertools.chain([first], frames)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Exports, and compares where asked to."""
     args = parse(argv)
     setup_logging()
     out = Path(args.out)
+    refuse_sources([out], [args.checkpoint, args.cfg])
     check_target(out, needs_onnx=bool(args.int8 or args.check))
     loaded = load_detector(args.checkpoint, args.cfg, tuple(args.overrides))
     predictor = Predictor(loaded, "cpu")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    frames = {what: first_frames(source, args.limit) for what in ("int8", "check") if (source := getattr(args, what))}
     if out.suffix == ".pt2":
         write_archive(out, loaded, args.heads, not args.no_resize)
     else:
@@ -53,14 +65,12 @@ def main(argv: list[str] | None = None) -> int:
         if args.int8:
             from lib.inference.export.quantize import quantize  # needs ONNX Runtime's tools
 
-            frames = itertools.islice(open_source(args.int8), args.limit)
-            content = quantize(content, (predictor.prepare([frame.image])[0] for frame in frames))
-        out.write_bytes(content)
+            content = quantize(content, (predictor.prepare([frame.image])[0] for frame in frames["int8"]))
+        write_bytes(out, content)
     print(f"{out}: {out.stat().st_size / 1e6:.2f} MB")
     if not args.check:
         return 0
-    frames = itertools.islice(open_source(args.check), args.limit)
-    exported, images = Predictor(out), (frame.image for frame in frames)
+    exported, images = Predictor(out), (frame.image for frame in frames["check"])
     agreement = compare(
         lambda image: next(predictor.stream([image])), lambda image: next(exported.stream([image])), images
     )

@@ -93,7 +93,7 @@ class CocoDataset:
         if missing and (not skip_missing or len(missing) == len(records)):
             raise FileNotFoundError(
                 f"{self.folder} must hold the {len(records)} images of {self.name}; {len(missing)} are "
-                f"missing ({first_few(missing)}): check the folder, or set skip_missing to leave out a few"
+                f"missing ({first_few(missing)}): check the folder, or take these images out of the annotations"
             )
         for name in missing:
             self.problems.add("images left out, their file is missing", name)

@@ -7,7 +7,8 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lib.utils.files import replacing, write_text
+from lib.utils.figures import write_figure
+from lib.utils.files import write_text
 from lib.utils.table import csv_text
 
 Epochs = Sequence[Mapping[str, Any]]
@@ -47,8 +48,7 @@ def draw_curves(file: Path, epochs: Epochs) -> None:
         axes.grid(alpha=0.3)
         if len(lines) > 1:
             axes.legend(fontsize=8)
-    with replacing(file) as new:
-        figure.savefig(new, dpi=120)
+    write_figure(file, figure, dpi=120)
 
 
 def _limits(epochs: Epochs) -> tuple[float, float]:

@@ -17,8 +17,8 @@ import torch
 from lib import __version__
 from lib.checkpoint import read_run, save_checkpoint
 from lib.config import dump_config
-from lib.engine.curves import draw_curves, write_results
 from lib.data.image import write_picture
+from lib.engine.curves import draw_curves, write_results
 from lib.utils.files import remove_leftovers, write_json, write_text, writing
 from lib.utils.lock import locked
 from lib.utils.yaml_files import to_plain
@@ -102,7 +102,7 @@ class RunFolder:
                 old.unlink()
 
     def epochs(self) -> list[dict[str, Any]]:
-        """What was logged, one entry per epoch. A line that is not whole, as older versions could leave, is left out."""
+        """What was logged, one entry per epoch; without lines that are not whole, which older versions could leave."""
         file, entries = self.path / "epochs.jsonl", []
         lines = file.read_text("utf-8", errors="replace").splitlines() if file.exists() else []
         for number, line in enumerate(lines, start=1):

@@ -13,9 +13,12 @@ import numpy as np
 from lib.data.image import read_image
 
 log = logging.getLogger(__name__)
-VIDEO_SUFFIXES = set(
-    ".mp4 .avi .mov .mkv .webm .m4v .mpg .mpeg .wmv .mts .m2ts .ts .ogv .3gp .3g2 .flv .f4v .vob .asf .mxf".split()
-)
+# fmt: off
+VIDEO_SUFFIXES = {
+    ".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".mts", ".m2ts", ".ts", ".ogv", ".3gp",
+    ".3g2", ".flv", ".f4v", ".vob", ".asf", ".mxf",
+}
+# fmt: on
 FALLBACK_FPS = 25.0  # of a video or camera that does not say its own
 HIGHEST_FPS = 1000.0  # what is said above it is no rate of frames
 # Frames that may be missing of those announced, where a format says only how long the video is

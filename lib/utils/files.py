@@ -19,17 +19,21 @@ BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff"
 BOMS |= {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}  # behind those of UTF-32, which begin alike
 
 
+class WriteError(OSError):
+    """A file could not be written; the message says which and why."""
+
+
 @contextlib.contextmanager
 def replacing(path: Path, is_synced: bool = True) -> Iterator[Path]:
     """The path of a new file, which replaces ``path`` at the end; after an error ``path`` is as it was before.
 
-    Makes the folder if it is not there. At the end the new file is safely on the disk, if ``is_synced``. A link at ``path`` stays a
-    link, and the file that it points to is replaced; a device or a pipe, such as /dev/stdout, is written directly.
+    Makes the folder if it is not there. At the end the new file is safely on the disk, if ``is_synced``. A link at
+    ``path`` stays a link, and the file that it points to is replaced; a device or a pipe, such as /dev/stdout, is written directly.
     The new file has the suffix of ``path``, by which many libraries choose the format. If the process is killed, the
     new file is removed when another process writes into the folder.
 
     Raises:
-        OSError: the file could not be written; the message says why, such as that the disk is full.
+        WriteError: the file could not be written; the message says why, such as that the disk is full.
     """
     if path.exists() and not path.is_file() and not path.is_dir():
         yield path
@@ -46,6 +50,8 @@ def replacing(path: Path, is_synced: bool = True) -> Iterator[Path]:
                 with temporary.open("rb") as file:
                     os.fsync(file.fileno())
             temporary.replace(path)
+    except WriteError:
+        raise
     except (OSError, RuntimeError) as error:  # libraries report a failed write as a RuntimeError
         if _is_of_writing(error, temporary):
             raise _unwritable(path, error) from None
@@ -60,6 +66,8 @@ def writing(path: Path) -> Iterator[None]:
     """Has an OSError of the block say that ``path`` could not be written, and why."""
     try:
         yield
+    except WriteError:
+        raise
     except OSError as error:
         raise _unwritable(path, error) from None
 
@@ -68,7 +76,7 @@ def _is_of_writing(error: Exception, temporary: Path) -> bool:
     """Whether the error comes from writing the file, and not from what the block reads or computes."""
     if isinstance(error, OSError) and error.errno in FULL | FORBIDDEN and error.filename in (None, str(temporary)):
         return True
-    return "could not be written" not in str(error) and has_no_room(temporary.parent)
+    return has_no_room(temporary.parent)
 
 
 def has_no_room(folder: Path, needed: int = NEARLY_FULL) -> bool:
@@ -76,7 +84,7 @@ def has_no_room(folder: Path, needed: int = NEARLY_FULL) -> bool:
     return shutil.disk_usage(folder).free < needed
 
 
-def _unwritable(path: Path, error: Exception) -> OSError:
+def _unwritable(path: Path, error: Exception) -> WriteError:
     """The error to show: what could not be written, why, and what is there now."""
     number = getattr(error, "errno", None)
     reason, advice = f"{getattr(error, 'strerror', None) or error}", "choose another place"
@@ -85,14 +93,14 @@ def _unwritable(path: Path, error: Exception) -> OSError:
     elif number in FORBIDDEN:
         reason = f"the folder or disk is read-only for this user ({reason})"
     text = f"{path} could not be written: {reason}; the file of that name, if any, is as before: {advice}"
-    shown = OSError(text)
+    shown = WriteError(text)
     shown.errno = number
     return shown
 
 
-def disk_full(path: Path, kept: str) -> OSError:
+def disk_full(path: Path, kept: str) -> WriteError:
     """The error of a stream of output that ends because the disk is full; ``kept`` says what of it remains."""
-    error = OSError(f"{path} could not be written any further: the disk is full; {kept}: make room")
+    error = WriteError(f"{path} could not be written any further: the disk is full; {kept}: make room")
     error.errno = errno.ENOSPC
     return error
 

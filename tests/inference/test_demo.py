@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lib.inference.outputs import Output, check_folder
-from lib.inference.sources import Frame, Files, Video, open_source
+from lib.inference.sources import Files, Frame, Video, open_source
 from lib.structures import Detections
 from tests.engine.conftest import load_script
 

@@ -41,7 +41,7 @@ def images_beside(path: Path, split: str) -> Path:
 def image_files(folder: Path) -> dict[str, Path]:
     """Path below ``folder`` without the suffix -> image file, for the images of the folder and its subfolders."""
     if not folder.is_dir():
-        raise FileNotFoundError(f"image folder {folder} must exist; there is none: name it with --images")
+        raise FileNotFoundError(f"image folder {folder} must exist; there is none: give another")
     files: dict[str, Path] = {}
     for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES):
         stem = stem_of(folder, path)

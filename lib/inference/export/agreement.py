@@ -46,6 +46,8 @@ def compare(
             box_error = max(box_error, float((expected.boxes - other.boxes[rows]).abs().max()))
             ties += int((rows != torch.arange(len(rows))).sum())
         num_images, num_detections = num_images + 1, num_detections + len(expected.labels)
+    if not num_images:
+        raise ValueError("detectors must be compared on one image or more; got none that can be read")
     return Agreement(num_images, num_detections, ties, tuple(unequal), score_error, box_error)
 
 

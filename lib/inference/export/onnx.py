@@ -17,6 +17,7 @@ from lib.inference.model_file import DETECTIONS, HEADS, Loaded
 from lib.inference.network import Network
 from lib.multibox.postprocess import PostProcess
 from lib.ops.boxes import scale_boxes
+from lib.utils.files import replacing
 
 OPSET = 18  # of ONNX: the first that has all operators which are needed
 EXAMPLE_SCALE = (1.4, 2.3)  # sides of the example image of an export, relative to the network's input
@@ -164,4 +165,5 @@ def write_archive(path: Path, loaded: Loaded, heads: bool = False, resize: bool 
     """Writes a torch.export archive (.pt2), with class names, config and our version as extra files."""
     names, config = json.dumps(list(loaded.classes)), dump_config(loaded.cfg)
     about = {"classes.json": names, "config.yml": config, "version.txt": __version__}
-    torch.export.save(make_program(loaded, heads, resize), path, extra_files=about)
+    with replacing(path) as file:
+        torch.export.save(make_program(loaded, heads, resize), file, extra_files=about)
