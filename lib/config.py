@@ -5,12 +5,10 @@ that function's keyword arguments: ``type`` decides which keys there are (see PA
 """
 
 import functools
-import math
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from easydict import EasyDict
 
@@ -23,15 +21,9 @@ from lib.models.recipes import expand_recipe
 from lib.multibox.losses import LOSSES
 from lib.multibox.matcher import MATCHERS
 from lib.optim import OPTIMIZERS, SCHEDULES
-from lib.utils.lookup import accepts, prepare, suggest
-from lib.utils.yaml_files import dump_yaml, nested, read_with_bases, read_yaml, to_plain
-
-
-class Maybe(NamedTuple):
-    """A default of None for a key that otherwise takes values of ``type``."""
-
-    type: Any
-
+from lib.utils.lookup import prepare, suggest
+from lib.utils.schema import Maybe, check_plain, check_value
+from lib.utils.yaml_files import dump_yaml, located, nested, read_with_bases, read_yaml, to_plain
 
 DEFAULTS: dict[str, Any] = {
     "input": {
@@ -256,59 +248,12 @@ def _check(values: Mapping[str, Any], defaults: Mapping[str, Any], where: str = 
                 raise TypeError(f"{name} must hold the keys {', '.join(default)}; got {value!r}")
             _check(value, default, f"{name}.")
         else:
-            _check_value(value, default, name)
-
-
-def _check_value(value: Any, default: Any, name: str) -> None:
-    """Raises unless a value has the type of its default, and a list items of the type of the default's items."""
-    expected = default.type | None if isinstance(default, Maybe) else type(default)
-    if not accepts(value, expected):
-        raise TypeError(
-            f"{name} must be {getattr(expected, '__name__', expected)}; got {value!r}{_hint(value, expected)}"
-        )
-    of_item = ITEMS.get(name) or (default and isinstance(default, list) and type(default[0]))
-    for item in value if of_item and value is not None else ():
-        if not accepts(item, of_item):
-            kind = getattr(of_item, "__name__", of_item)
-            raise TypeError(f"{name} must be a list of {kind}; got {item!r} in it{_hint(item, of_item)}")
-
-
-def _hint(value: Any, expected: Any) -> str:
-    """What to write instead where YAML gives another type than its reader thinks."""
-    if str(value).lower() in ("yes", "no", "on", "off") and accepts(True, expected):
-        return ": write true or false"
-    return (
-        f": write it in quotes, such as '{value}'" if accepts("", expected) and isinstance(value, (int, float)) else ""
-    )
-
-
-def _check_finite(values: Any, name: str = "") -> None:
-    """Raises for a number that is infinite, except in the ranges of the evaluation."""
-    if isinstance(values, float) and not math.isfinite(values) and not name.startswith("evaluation.ranges"):
-        raise ValueError(f"{name} must be a finite number; got {values}")
-    if isinstance(values, Mapping):
-        for key, value in values.items():
-            _check_finite(value, f"{name}.{key}" if name else str(key))
-    elif isinstance(values, (list, tuple)):
-        for value in values:
-            _check_finite(value, name)
+            check_value(value, default, name, ITEMS.get(name))
 
 
 def _locate(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The mapping of an experiment file; each of its PATHS that exists beside the file is made absolute."""
-    return dict(functools.reduce(lambda mapping, path: _locate_one(mapping, path, folder), PATHS, values))
-
-
-def _locate_one(values: Mapping[str, Any], path: str, folder: Path) -> Mapping[str, Any]:
-    """The mapping with the path at one dotted key resolved, if it is there."""
-    key, _, rest = path.partition(".")
-    value = values.get(key)
-    if rest:
-        return {**values, key: _locate_one(value, rest, folder)} if isinstance(value, Mapping) else values
-    is_path = isinstance(value, str) and value not in ("", IMAGENET) and "://" not in value and "\0" not in value
-    if not is_path or len(value) > 1000 or not os.path.exists(folder / value):
-        return values
-    return {**values, key: os.path.abspath(folder / value)}
+    return dict(functools.reduce(lambda mapping, path: located(mapping, path, folder), PATHS, values))
 
 
 def _parse_override(text: str) -> dict[str, Any]:
@@ -352,7 +297,7 @@ def _complete(given: Mapping[str, Any]) -> dict[str, Any]:
     model = config["model"]
     if isinstance(model, Mapping) and all(isinstance(model[part], Mapping) for part in ("neck", "head")):
         config["model"] = expand_recipe(model)  # anything else is refused by the check
-    _check_finite(config)
+    check_plain(config, open_ended=("evaluation.ranges",))
     _check(config, DEFAULTS)
     return config
 

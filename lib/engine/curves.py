@@ -44,7 +44,7 @@ def draw_curves(file: Path, epochs: Epochs) -> None:
         axes.set(title=title, xlabel="epoch")
         axes.set_ylim(bottom=0)
         axes.set_xlim(*_limits(epochs))  # those of matplotlib are fractions of an epoch where there is only one point
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)
         if len(lines) > 1:
             axes.legend(fontsize=8)

@@ -174,7 +174,7 @@ def _explained(num_images: int) -> Iterator[None]:
         if not str(error).startswith("Expected more than 1 value per channel"):
             raise
         raise ValueError(
-            f"BatchNorm must see more than one value of each channel; got a map of 1x1 and {num_images} image in a "
-            "part of a step: choose a train.batch_size of 2 or more for each process and each part of train.accumulate, "
+            f"BatchNorm must see more than one value of each channel; got a 1x1 map of {num_images} image: choose a "
+            "train.batch_size of 2 or more for each process and each part of train.accumulate, "
             "a larger input.size, or train.norm=frozen"
         ) from None

@@ -28,9 +28,9 @@ def replacing(path: Path, is_synced: bool = True) -> Iterator[Path]:
     """The path of a new file, which replaces ``path`` at the end; after an error ``path`` is as it was before.
 
     Makes the folder if it is not there. At the end the new file is safely on the disk, if ``is_synced``. A link at
-    ``path`` stays a link, and the file that it points to is replaced; a device or a pipe, such as /dev/stdout, is written directly.
-    The new file has the suffix of ``path``, by which many libraries choose the format. If the process is killed, the
-    new file is removed when another process writes into the folder.
+    ``path`` stays a link, and the file that it points to is replaced; a device or a pipe, such as
+    /dev/stdout, is written directly. The new file has the suffix of ``path``, by which many libraries choose the
+    format. If the process is killed, the new file is removed when another process writes into the folder.
 
     Raises:
         WriteError: the file could not be written; the message says why, such as that the disk is full.

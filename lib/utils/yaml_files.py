@@ -1,6 +1,7 @@
 """YAML that means what its reader thinks it means, files that build on a ``_base_``, and dotted keys."""
 
 import math
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -203,3 +204,15 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): to_plain(item) for key, item in value.items()}
     return [to_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def located(values: Mapping[str, Any], path: str, folder: Path) -> Mapping[str, Any]:
+    """The mapping with the path at the dotted key ``path`` made absolute, if it is one that exists in the folder."""
+    key, _, rest = path.partition(".")
+    value = values.get(key)
+    if rest:
+        return {**values, key: located(value, rest, folder)} if isinstance(value, Mapping) else values
+    is_path = isinstance(value, str) and value and "://" not in value and "\0" not in value
+    if not is_path or len(value) > 1000 or not os.path.exists(folder / value):
+        return values
+    return {**values, key: os.path.abspath(folder / value)}

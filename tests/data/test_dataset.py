@@ -217,7 +217,7 @@ def test_unknown_class_is_named_with_the_nearest(folder):
 
 def test_missing_image_is_named_or_left_out(folder):
     (folder / "b.jpg").unlink()
-    with pytest.raises(FileNotFoundError, match=r"1 are missing \(b\.jpg\).*skip_missing"):
+    with pytest.raises(FileNotFoundError, match=r"1 are missing \(b\.jpg\).*take these images out"):
         CocoDataset(folder, coco([10, 5, 20, 30]))
     dataset = CocoDataset(folder, coco([10, 5, 20, 30]), skip_missing=True)
     assert dataset.image_ids == [3] and [i["id"] for i in dataset.ground_truth["images"]] == [3]

@@ -74,7 +74,7 @@ def read_yolo(folder: Path, images: Path | None = None) -> dict[str, Any]:
     if stray := [path for stem, path in texts.items() if stem not in files]:
         number = len(stray)
         raise FileNotFoundError(
-            f"each label file must have its image in {images}; {number} have none, such as {stray[0]}: give their folder"
+            f"each label file must have its image in {images}; {number} have none, as {stray[0]}: give their folder"
         )
     builder = CocoBuilder()
     for image_id, (stem, path) in zip(image_ids(list(files)), files.items(), strict=True):
