@@ -33,7 +33,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--tiles", metavar="SIDE[,OVERLAP[,nms|fusion]]", help="cut images into tiles, such as 512,0.25")
     add("--backend", default="torch", help="torch or onnxruntime (default: %(default)s)")
     add("--dtype", default="float32", help="float32, bfloat16 or float16 (default: %(default)s)")
-    return parse_with_overrides(parser, argv, "evaluation.batch_size=8")
+    args = parse_with_overrides(parser, argv, "evaluation.batch_size=8")
+    args.detections = args.detections or str(Path(args.checkpoint).with_name("detections.json"))
+    return args
 
 
 def detect(args: argparse.Namespace) -> Evaluator | None:
@@ -41,6 +43,7 @@ def detect(args: argparse.Namespace) -> Evaluator | None:
     content = read_checkpoint(args.checkpoint)
     cfg = load_config(args.cfg or read_run(args.checkpoint)["config"], args.overrides)
     set_threads(cfg.run.threads)
+    refuse_sources([args.json, args.detections], [args.checkpoint, args.cfg, cfg.data.val.annotations])
     dataset = build_dataset(cfg, "val", content["classes"] if is_ours(content) else None)
     cfg.data.classes = list(dataset.classes)
     model = build_detector(cfg)
@@ -54,28 +57,23 @@ def detect_as_deployed(args: argparse.Namespace) -> Evaluator:
     """The detections that ``Predictor`` makes: with tiles, exported models, other backends and precisions."""
     options = {"backend": args.backend, "dtype": args.dtype, "tiles": parse_tiles(args.tiles)}
     predictor = Predictor(args.checkpoint, cfg=args.cfg, overrides=args.overrides, **options)
-    set_threads(predictor.cfg.run.threads)
-    return evaluate_predictor(predictor, build_dataset(predictor.cfg, "val", predictor.classes))
-
-
-def detections_file(args: argparse.Namespace) -> Path:
-    """The file that the detections are written to."""
-    return Path(args.detections or Path(args.checkpoint).with_name("detections.json"))
+    cfg = predictor.cfg
+    set_threads(cfg.run.threads)
+    refuse_sources([args.json, args.detections], [args.checkpoint, args.cfg, cfg.data.val.annotations])
+    return evaluate_predictor(predictor, build_dataset(cfg, "val", predictor.classes))
 
 
 def main(argv: list[str] | None = None) -> None:
     """Tests one detector."""
     args = parse(argv)
     setup_logging()
-    refuse_sources([args.json, detections_file(args)], [args.checkpoint, args.cfg])
     how = (args.checkpoint.endswith(".onnx"), args.backend, args.dtype, args.tiles)
     evaluator = detect(args) if how == (False, "torch", "float32", None) else detect_as_deployed(args)
     if evaluator is None:
         return
     result = evaluator.evaluate()
-    file = detections_file(args)
-    write_json(file, evaluator.results(), indent=None)
-    print(result.table(), f"detections: {file}", sep="\n")
+    write_json(args.detections, evaluator.results(), indent=None)
+    print(result.table(), f"detections: {args.detections}", sep="\n")
     if args.json:
         write_json(args.json, result.to_json())
         print(f"metrics: {args.json}")

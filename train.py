@@ -16,7 +16,7 @@ from pathlib import Path
 from lib.build import build_augmentation, build_dataset, build_detector, build_loader, load_initial_weights
 from lib.config import load_config
 from lib.data.sample_sheet import sample_sheet
-from lib.engine.distributed import Place, is_restart, processes
+from lib.engine.distributed import is_restart, processes
 from lib.engine.evaluate import Evaluation
 from lib.engine.learner import Learner
 from lib.engine.resume import check_resume
@@ -46,39 +46,32 @@ def main(argv: list[str] | None = None) -> None:
     if cfg.run.keep_memory:
         keep_memory()
     cfg.run.name = cfg.run.name or experiment_name(args.cfg)
-    with processes(cfg.run.device) as (world, device):
-        run = RunFolder(Path(cfg.run.dir) / cfg.run.name, cfg, world.is_writer)
-        with run.held():
-            train(cfg, run, Place(world, device), args.resume or is_restart())
-
-
-def train(cfg: dict, run: RunFolder, place: Place, may_resume: bool) -> None:
-    """Trains into a folder, or goes on with the run that is there."""
-    world, device = place
-    setup_logging(is_quiet=not world.is_writer)
-    checkpoint = run.checkpoint(may_resume)
-    data = build_dataset(cfg, "train")
-    val = build_dataset(cfg, "val", data.classes) if cfg.data.val.annotations or cfg.data.layout else None
-    cfg.data.classes = list(data.classes)
-    model = build_detector(cfg).to(device)
-    if checkpoint is not None:
-        check_resume(run.last, checkpoint, cfg, data.classes, model)
-    run.create()
-    setup_logging(run.path / "log.txt" if world.is_writer else None, is_quiet=not world.is_writer)
-    log.info("%s\n%s", run.path, data.report())
-    if checkpoint is None:
-        run.picture("samples", sample_sheet(data, build_augmentation(cfg), cfg.run.seed, 4))
-        with world.writer_first():
-            load_initial_weights(cfg, model, data.classes)
-    learner = Learner(cfg, model, device, world)
-    loader = build_loader(cfg, data, training=True, rank=world.rank, world_size=world.size)
-    test = Evaluation(cfg, val, device, world) if val else None
-    evaluate = (lambda model: test(model).evaluate().metrics) if test else None
-    about = {"classes": list(data.classes), "category_ids": list(data.category_ids)}
-    trainer = Trainer(learner, loader, cfg.train, run, about, evaluate)
-    if checkpoint is not None:
-        trainer.resume(checkpoint)
-    trainer.train()
+    folder = Path(cfg.run.dir) / cfg.run.name
+    with processes(cfg.run.device) as (world, device), RunFolder(folder, cfg, world.is_writer).held() as run:
+        setup_logging(is_quiet=not world.is_writer)
+        checkpoint = run.checkpoint(args.resume or is_restart())
+        data = build_dataset(cfg, "train")
+        val = build_dataset(cfg, "val", data.classes) if cfg.data.val.annotations or cfg.data.layout else None
+        cfg.data.classes = list(data.classes)
+        model = build_detector(cfg).to(device)
+        if checkpoint is not None:
+            check_resume(run.last, checkpoint, cfg, data.classes, model)
+        run.create()
+        setup_logging(run.path / "log.txt" if world.is_writer else None, is_quiet=not world.is_writer)
+        log.info("%s\n%s", run.path, data.report())
+        if checkpoint is None:
+            run.picture("samples", sample_sheet(data, build_augmentation(cfg), cfg.run.seed, 4))
+            with world.writer_first():
+                load_initial_weights(cfg, model, data.classes)
+        learner = Learner(cfg, model, device, world)
+        loader = build_loader(cfg, data, training=True, rank=world.rank, world_size=world.size)
+        test = Evaluation(cfg, val, device, world) if val else None
+        evaluate = (lambda model: test(model).evaluate().metrics) if test else None
+        about = {"classes": list(data.classes), "category_ids": list(data.category_ids)}
+        trainer = Trainer(learner, loader, cfg.train, run, about, evaluate)
+        if checkpoint is not None:
+            trainer.resume(checkpoint)
+        trainer.train()
 
 
 if __name__ == "__main__":

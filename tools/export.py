@@ -7,9 +7,7 @@ python tools/export.py --checkpoint=... --out=model.pt2
 """
 
 import argparse
-import itertools
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -18,7 +16,7 @@ from lib.inference import Predictor  # noqa: E402
 from lib.inference.export.agreement import compare  # noqa: E402
 from lib.inference.export.onnx import check_target, onnx_bytes, write_archive  # noqa: E402
 from lib.inference.model_file import load_detector  # noqa: E402
-from lib.inference.sources import Frame, open_source  # noqa: E402
+from lib.inference.sources import first_frames  # noqa: E402
 from lib.utils.files import refuse_sources, write_bytes  # noqa: E402
 from lib.utils.log import setup_logging  # noqa: E402
 from lib.utils.runtime import parse_with_overrides, readable_errors, script_parser  # noqa: E402
@@ -37,15 +35,6 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--check", metavar="IMAGES", help="compare the detections of checkpoint and ONNX on images")
     add("--limit", type=int, default=50, help="images for --int8 and --check (default: %(default)s)")
     return parse_with_overrides(parser, argv, "postprocess.score_threshold=0.3")
-
-
-def first_frames(source: str, count: int) -> Iterator[Frame]:
-    """The first images of a source; a ValueError if none can be read."""
-    frames = itertools.islice(open_source(source), count)
-    first = next(frames, None)
-    if first is None:
-        raise ValueError(f"--check and --int8 must have images; none in {source} can be read: choose another source")
-    return itertools.chain([first], frames)
 
 
 def main(argv: list[str] | None = None) -> int:

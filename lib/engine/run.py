@@ -40,18 +40,16 @@ class RunFolder:
         self._writer: Any = None
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> Iterator["RunFolder"]:
         """Keeps other runs out of the folder, and removes what killed ones left unfinished in it.
 
         Raises:
             ValueError: another run is at work there.
         """
-        if not self.is_writer:
-            yield
-            return
-        with locked(self.path):
-            remove_leftovers(self.path)
-            yield
+        with locked(self.path) if self.is_writer else contextlib.nullcontext():
+            if self.is_writer:
+                remove_leftovers(self.path)
+            yield self
 
     def checkpoint(self, is_wanted: bool) -> dict[str, Any] | None:
         """The run's last checkpoint, to resume from; None for a new run. One that is not wanted is a ValueError."""

@@ -1,6 +1,7 @@
 """Where images come from: a file, a folder, a glob pattern, a video, a stream or a camera."""
 
 import glob
+import itertools
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -142,3 +143,12 @@ def open_source(source: str) -> Files | Video:
             f"a camera, by its index or as /dev/video0; got {source!r}, where there is no file"
         )
     return Files(files)
+
+
+def first_frames(source: str, count: int) -> Iterator[Frame]:
+    """The first images of a source; a ValueError if none can be read."""
+    frames = itertools.islice(open_source(source), count)
+    first = next(frames, None)
+    if first is None:
+        raise ValueError(f"{source} must have an image that can be read; it has none: choose another source")
+    return itertools.chain([first], frames)
