@@ -195,7 +195,8 @@ class GrowingText:
             with writing(self.path):
                 self._write(content + self._tail)
         except BaseException:
-            self._write(self._tail)  # over what it had taken already, so that there is room for it
+            with contextlib.suppress(OSError):
+                self._write(self._tail)  # over what it had taken already, so that there is room for it
             raise
         self._end += len(content)
 
