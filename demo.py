@@ -16,10 +16,10 @@ import sys
 from pathlib import Path
 
 from lib.inference import Predictor, parse_tiles
-from lib.inference.outputs import Output, check_folder, has_display
+from lib.inference.outputs import Output, check_folder, has_display, plan_outputs
 from lib.inference.sources import open_source
 from lib.utils.log import progress, setup_logging
-from lib.utils.runtime import parse_with_overrides, readable_errors, script_parser, set_threads
+from lib.utils.runtime import Stopped, StopSignals, parse_with_overrides, readable_errors, script_parser, set_threads
 
 log = logging.getLogger("demo")
 
@@ -28,7 +28,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = script_parser(__doc__)
     add = parser.add_argument
-    add("source", metavar="SOURCE", help="image, folder, pattern in quotes, video, URL or camera index")
+    add("source", metavar="SOURCE", help="image, folder, pattern in quotes, video, URL, camera index or device")
     add("--checkpoint", required=True, metavar="FILE", help=".pth of train.py, or .onnx of tools/export.py")
     add("--out", default="runs/detections", help="folder for the results (default: %(default)s)")
     add("--score", type=float, default=0.3, help="least score of a detection (default: %(default)s)")
@@ -48,6 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     set_threads(args.threads)
     check_folder(Path(args.out), args.source)
     source = open_source(args.source)
+    targets = plan_outputs(Path(args.out), source)
     predictor = Predictor(
         args.checkpoint,
         args.device,
@@ -58,11 +59,15 @@ def main(argv: list[str] | None = None) -> int:
     )
     frames, again = itertools.tee(source)  # holds one batch
     detections = predictor.stream(frame.image for frame in again)
-    is_shown = has_display() and not args.no_show
-    with Output(Path(args.out), predictor.classes, source.fps, args.score, is_shown) as output:
+    is_shown = not args.no_show and has_display()
+    with Output(Path(args.out), predictor.classes, args.score, is_shown, targets) as output, StopSignals() as stop:
         pairs = zip(frames, detections, strict=False)
         for frame, objects in progress(pairs, "detecting", total=len(source) or None):
-            if not output.write(frame, objects):
+            with stop.deferred():  # a frame is written whole
+                is_open = output.write(frame, objects)
+            if stop.requested:
+                raise Stopped(stop.requested, f"stopped by a signal; {args.out} has the frames before it")
+            if not is_open:
                 break
     if source.skipped:
         log.warning("%d could not be read: %s", len(source.skipped), ", ".join(map(str, source.skipped)))

@@ -18,7 +18,7 @@ from lib.engine.evaluate import evaluate
 from lib.evaluation.evaluator import Evaluator
 from lib.inference import Predictor, parse_tiles
 from lib.inference.model_file import load_detector
-from lib.utils.files import write_json
+from lib.utils.files import refuse_sources, write_json
 from lib.utils.log import setup_logging
 from lib.utils.runtime import parse_with_overrides, readable_errors, script_parser, set_threads
 
@@ -36,7 +36,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--tiles", metavar="SIDE[,OVERLAP[,nms|fusion]]", help="cut images into tiles, such as 512,0.25")
     add("--backend", default="torch", help="torch or onnxruntime (default: %(default)s)")
     add("--dtype", default="float32", help="float32, bfloat16 or float16 (default: %(default)s)")
-    return parse_with_overrides(parser, argv, "evaluation.batch_size=8")
+    args = parse_with_overrides(parser, argv, "evaluation.batch_size=8")
+    args.detections = args.detections or str(Path(args.checkpoint).with_name("detections.json"))
+    return args
 
 
 def detect(args: argparse.Namespace) -> Evaluator | None:
@@ -48,8 +50,10 @@ def detect(args: argparse.Namespace) -> Evaluator | None:
     options = {"backend": args.backend, "dtype": args.dtype, "tiles": parse_tiles(args.tiles)}
     with processes(run.device) as (world, device):
         predictor = Predictor(model, device, overrides=args.overrides, **options)
-        predictor.batch_size = predictor.cfg.evaluation.batch_size
-        dataset = build_dataset(predictor.cfg, "val")
+        cfg = predictor.cfg
+        predictor.batch_size = cfg.evaluation.batch_size
+        refuse_sources([args.json, args.detections], [args.checkpoint, args.cfg, cfg.data.val.annotations])
+        dataset = build_dataset(cfg, "val")
         if world.is_writer:
             log.info("%s", dataset.report())
         evaluator = evaluate(predictor, dataset, world)
@@ -64,9 +68,8 @@ def main(argv: list[str] | None = None) -> None:
     if evaluator is None:
         return
     result = evaluator.evaluate()
-    file = Path(args.detections or Path(args.checkpoint).with_name("detections.json"))
-    write_json(file, evaluator.results(), indent=None)
-    print(result.table(), f"detections: {file}", sep="\n")
+    write_json(args.detections, evaluator.results(), indent=None)
+    print(result.table(), f"detections: {args.detections}", sep="\n")
     if args.json:
         write_json(args.json, result.to_json())
         print(f"metrics: {args.json}")

@@ -22,6 +22,7 @@ from lib.engine.distributed import is_restart, processes
 from lib.engine.evaluate import evaluate
 from lib.engine.fitting import fit_priors_
 from lib.engine.learner import Learner
+from lib.engine.resume import check_resume
 from lib.engine.run import RunFolder, experiment_name
 from lib.engine.train import Trainer
 from lib.inference import Predictor
@@ -49,16 +50,18 @@ def main(argv: list[str] | None = None) -> None:
     prepare_torch(cfg.run.seed, cfg.run.threads, cfg.run.tf32)
     if cfg.run.keep_memory:
         keep_memory()
-    with processes(cfg.run.device) as (world, device):
+    cfg.run.name = cfg.run.name or experiment_name(args.cfg)
+    folder = Path(cfg.run.dir) / cfg.run.name
+    with processes(cfg.run.device) as (world, device), RunFolder(folder, cfg, world.is_writer).held() as run:
         setup_logging(is_quiet=not world.is_writer)
-        cfg.run.name = cfg.run.name or experiment_name(args.cfg)
-        run = RunFolder(Path(cfg.run.dir) / cfg.run.name, cfg, world.is_writer)
         checkpoint = run.checkpoint(args.resume or is_restart())
         data = build_dataset(cfg, "train")
         val = build_dataset(cfg, "val", data.classes) if cfg.data.val.annotations or cfg.data.layout else None
         cfg.data.classes = list(data.classes)
         fitted = fit_priors_(cfg, data, world, checkpoint)
         model = build_detector(cfg).to(device)
+        if checkpoint is not None:
+            check_resume(run.last, checkpoint, cfg, data.classes, model)
         run.create()
         setup_logging(run.path / "log.txt" if world.is_writer else None, is_quiet=not world.is_writer)
         reports = [split.report() for split in (data, val) if split]

@@ -1,5 +1,6 @@
 """From a config to objects: the one file that knows both."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,10 @@ from lib.ops.padded import Selection
 from lib.optim import OPTIMIZERS, SCHEDULES, Schedule, parameter_groups, with_warmup
 from lib.utils.lookup import build, check_arguments, lookup
 from lib.utils.parts import is_in, names_in
+
+log = logging.getLogger(__name__)
+CANDIDATES = 400  # boxes of a class that enter NMS, where neither the config nor the cap of detections asks for more
+NO_LIMIT = 200  # detections of an image for a protocol that has no limit, as in the SSD paper
 
 
 def num_classes(cfg: Mapping[str, Any]) -> int:
@@ -208,10 +213,20 @@ def build_loss(cfg: Mapping[str, Any]) -> Criterion:
     return criterion
 
 
+def selection(cfg: Mapping[str, Any]) -> Selection:
+    """Which boxes become detections; what ``postprocess`` leaves open follows ``evaluation``."""
+    given = dict(cfg["postprocess"])
+    if given["max_detections"] is None:
+        given["max_detections"] = _protocol(cfg).limits[-1] or NO_LIMIT
+    if given["max_candidates"] is None:
+        given["max_candidates"] = max(CANDIDATES, given["max_detections"])
+    return Selection(**given)
+
+
 def build_postprocess(cfg: Mapping[str, Any]) -> PostProcess:
     """Predictions -> detections in the original images."""
     activation = lookup(CLASS_LOSSES, cfg["loss"]["type"], "loss.type").activation
-    return PostProcess(build_coder(cfg), Selection(**cfg["postprocess"]), activation)
+    return PostProcess(build_coder(cfg), selection(cfg), activation)
 
 
 def frozen_norms(cfg: Mapping[str, Any]) -> list[str] | None:
@@ -327,7 +342,19 @@ def _part_size(batch_size: int, world_size: int, accumulate: int) -> int:
     return batch_size // parts
 
 
-def build_protocol(cfg: Mapping[str, Any]) -> Protocol:
-    """How ``evaluation`` judges detections."""
+def _protocol(cfg: Mapping[str, Any]) -> Protocol:
     keys = ("protocol", "ranges", "iou_thresholds", "max_detections")
     return make_protocol(**{key: cfg["evaluation"][key] for key in keys})
+
+
+def build_protocol(cfg: Mapping[str, Any]) -> Protocol:
+    """How ``evaluation`` judges detections; it warns where the detector gives fewer than the protocol counts."""
+    protocol = _protocol(cfg)
+    given, limit = selection(cfg).max_detections, protocol.limits[-1]
+    if limit is not None and given < limit:
+        log.warning(
+            "postprocess.max_detections=%d is below the %d detections of an image that %s counts, which lowers "
+            "recall in dense images: choose postprocess.max_detections=null",
+            *(given, limit, protocol.name),
+        )
+    return protocol

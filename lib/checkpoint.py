@@ -15,7 +15,7 @@ from lib.legacy.classes import ClassRows
 from lib.models.dual_path import with_coarse_statistics
 from lib.utils.download import fetch
 from lib.utils.files import replacing
-from lib.utils.lookup import suggest
+from lib.utils.lookup import accepts, suggest
 from lib.utils.parts import is_in_any
 
 log = logging.getLogger(__name__)
@@ -28,11 +28,8 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     Raises:
         OSError: the disk is full or not writable; the message says that the old file is kept.
     """
-    try:
-        with replacing(path) as file:
-            torch.save({"format": FORMAT, "version": __version__, **content}, file)
-    except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
-        raise OSError(f"{path} could not be written ({error}); the file of that name, if any, is as before") from None
+    with replacing(path) as file:
+        torch.save({"format": FORMAT, "version": __version__, **content}, file)
 
 
 def save_weights(path: Path, content: Mapping[str, Any]) -> None:
@@ -49,22 +46,65 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         FileNotFoundError, ValueError: naming the file and what is wrong with it.
     """
     path = Path(path)
+    if path.is_dir():
+        inside = [name for name in ("best.pth", "last.pth") if (path / name).is_file()]
+        advice = f"give {path / inside[0]}" if inside else "name a file in it"
+        raise IsADirectoryError(f"a checkpoint must be a file; got {path}, which is a folder: {advice}")
     if not path.is_file():
         near = suggest(path.name, [p.name for p in path.parent.glob("*.pth")])
         raise FileNotFoundError(f"a checkpoint must be a file; got {path}, which does not exist{near}")
+    if path.suffix == ".onnx":
+        raise ValueError(
+            f"{path} must be a torch checkpoint (.pth) here; got an exported model, which demo.py and test.py "
+            "run without --cfg"
+        )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).split("\n")[0]
         raise ValueError(
             f"{path} must hold tensors and plain values only; it was not loaded, because it holds something else or "
-            f"is no checkpoint ({reason})"
+            f"is no checkpoint ({_reason(error)})"
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path} must be a whole torch checkpoint; it cannot be read: {error}") from None
+    except Exception as error:  # bytes that are no checkpoint make torch's reader fail in any way
+        raise ValueError(f"{path} must be a whole torch checkpoint; it cannot be read: {_reason(error)}") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold a mapping of tensors; got {type(content).__name__}")
+    if is_ours(content):
+        _check_ours(path, content)
     return content
+
+
+def _reason(error: Exception) -> str:
+    """The first sentence of what torch says, without its advice to load the file in an unsafe way."""
+    text = str(error).split("\n")[0].split(". ")[0] or type(error).__name__
+    return text if "weights_only" not in text else "its content is not what torch can read safely"
+
+
+# Key of our checkpoints -> its type, where it is there.
+TYPES: dict[str, Any] = {
+    "format": int,
+    "model": dict,
+    "raw_model": dict,
+    "config": dict,
+    "classes": list[str],
+    "category_ids": list[int],
+    "position": dict[str, float],
+    "sums": dict[str, float],
+    "optimizer": dict,
+    "scaler": dict,
+    "rng": dict,
+}
+
+
+def _check_ours(path: Path, content: Mapping[str, Any]) -> None:
+    """Raises unless the parts of a checkpoint of ours have their types."""
+    for key, kind in TYPES.items():
+        if key in content and not accepts(content[key], kind):
+            raise ValueError(f"{path} must be a checkpoint of this project; its {key} is {content[key]!r:.60}")
+    for key in ("model", "raw_model"):
+        others = [name for name, x in content.get(key, {}).items() if not isinstance(x, torch.Tensor)]
+        if others:
+            raise ValueError(f"{path} must hold tensors by name in {key}; {others[0]!r:.60} is none")
 
 
 def is_ours(content: Mapping[str, Any]) -> bool:
@@ -86,6 +126,10 @@ def read_run(path: str | Path) -> dict[str, Any]:
         )
     if content["format"] > FORMAT:
         raise ValueError(f"{path} must have format {FORMAT} or older; got {content['format']}: update this project")
+    if missing := [key for key in ("config", "classes") if key not in content]:
+        raise ValueError(
+            f"{path} must hold the config and the classes of its run; no {' and no '.join(missing)} is there"
+        )
     return content
 
 
@@ -155,5 +199,6 @@ def _check_fit(path: Path, given: Mapping[str, torch.Tensor], ours: Mapping[str,
         more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
         raise ValueError(
             f"{path} must be of this very model; {'; '.join(problems[:4])}{more}: choose the config that it was "
-            "trained with, or take a part of it by model.weights_scope=[backbone]"
+            "trained with, take a part of it by model.weights_scope=[backbone], or for other classes choose "
+            "model.weights_classes=reset or by_name"
         )

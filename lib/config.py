@@ -8,9 +8,8 @@ import functools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import yaml
 from easydict import EasyDict
 
 from lib.data.augment.presets import build_transform
@@ -25,15 +24,9 @@ from lib.multibox.matcher import MATCHERS
 from lib.ops.checks import check_fraction
 from lib.ops.padded import Selection, check_selection
 from lib.optim import OPTIMIZERS, SCHEDULES
-from lib.utils.lookup import accepts, build, prepare, suggest
-from lib.utils.yaml_files import nested, read_with_bases, read_yaml, to_plain
-
-
-class Maybe(NamedTuple):
-    """A default of None for a key that otherwise takes values of ``type``."""
-
-    type: Any
-
+from lib.utils.lookup import build, prepare, suggest
+from lib.utils.schema import Maybe, check_plain, check_value
+from lib.utils.yaml_files import dump_yaml, located, nested, read_with_bases, read_yaml, to_plain
 
 DEFAULTS: dict[str, Any] = {
     "input": {
@@ -108,8 +101,11 @@ DEFAULTS: dict[str, Any] = {
     "postprocess": {
         "score_threshold": 0.01,  # 0 .. 1: detections have a greater score
         "iou_threshold": 0.45,  # boxes of a class whose IoU is greater count as one object
-        "max_candidates": 400,  # boxes of a class that enter NMS, at most
-        "max_detections": 100,  # boxes of an image, at most
+        # boxes of a class that enter NMS, at most; null: 400, or max_detections if that is more
+        "max_candidates": Maybe(int),
+        # boxes of an image, at most; null: the largest limit of evaluation.max_detections or else of the protocol, 200
+        # where it has none
+        "max_detections": Maybe(int),
         # nms | soft | fusion: of the boxes of one object the best stays, or all with lower scores, or their mean
         "suppression": "nms",
         # soft: width of the Gaussian that lowers the scores; null: they fall linearly, by iou_threshold
@@ -199,6 +195,26 @@ PARTS: dict[str, Mapping[str, Any] | Callable[[Any, str], None]] = {
     "train.schedule": SCHEDULES,
 }
 
+# Paths that count from the experiment file that names them if they exist there, else from the working folder. Those of
+# overrides, and run.dir, always count from the working folder.
+PATHS = (
+    "model.weights",
+    "data.root",
+    *(f"data.{split}.{key}" for split in ("train", "val") for key in ("images", "annotations")),
+)
+
+# Key of a list -> the type of its items, where its default does not say it.
+ITEMS: dict[str, Any] = {
+    **dict.fromkeys(("data.classes", "model.weights_scope", "train.trainable", "train.frozen"), str),
+    "train.frozen_norms": str,
+    "evaluation.iou_thresholds": float,
+    "evaluation.max_detections": int,
+    "model.priors.sizes": float,
+    "model.priors.steps": float,
+    "model.priors.ratios": float | list[float],
+    "model.priors.boxes": list[list[float]] | None,
+}
+
 # Key of older files and checkpoints -> its name now.
 RENAMED = {"model.priors.clip_centres": "clip_centers"}
 
@@ -256,17 +272,25 @@ def _check(values: Mapping[str, Any], defaults: Mapping[str, Any], where: str = 
                 raise TypeError(f"{name} must hold the keys {', '.join(default)}; got {value!r}")
             _check(value, default, f"{name}.")
         else:
-            expected = default.type | None if isinstance(default, Maybe) else type(default)
-            if not accepts(value, expected):
-                raise TypeError(f"{name} must be {getattr(expected, '__name__', expected)}; got {value!r}")
+            check_value(value, default, name, ITEMS.get(name))
+
+
+def _locate(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The mapping of an experiment file; each of its PATHS that exists beside the file is made absolute."""
+    return dict(functools.reduce(lambda mapping, path: located(mapping, path, folder), PATHS, values))
 
 
 def _parse_override(text: str) -> dict[str, Any]:
     """``train.epochs=10`` -> {"train": {"epochs": 10}}."""
     key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise ValueError(f"an override must read key=value, such as train.epochs=10; got {text!r}")
+    if not equals or not re.fullmatch(r"\w[\w-]*(\.\w[\w-]*){0,9}", key):
+        raise ValueError(f"an override must read key=value, such as train.epochs=10; got {_shortened(text)}")
     return nested({key: read_yaml(value, f"the value of {key}")})
+
+
+def _shortened(text: str) -> str:
+    """A text in quotes, its middle left out if it is long."""
+    return repr(text if len(text) < 100 else f"{text[:60]} ... {text[-20:]}")
 
 
 def load_config(source: str | Path | Mapping[str, Any] = "", overrides: Iterable[str] = ()) -> EasyDict:
@@ -281,7 +305,7 @@ def load_config(source: str | Path | Mapping[str, Any] = "", overrides: Iterable
     if isinstance(source, Mapping):
         values: Mapping[str, Any] = source
     else:
-        values = read_with_bases(Path(source).resolve(), merge) if source else {}
+        values = read_with_bases(Path(source).resolve(), merge, _locate) if source else {}
     layers = [translate_config(values), *map(_parse_override, overrides)]
     given: dict[str, Any] = functools.reduce(merge, layers, {})
     config = _complete(given)
@@ -297,13 +321,15 @@ def _complete(given: Mapping[str, Any]) -> dict[str, Any]:
     model = config["model"]
     if isinstance(model, Mapping) and all(isinstance(model[part], Mapping) for part in ("neck", "head")):
         config["model"] = expand_recipe(model)  # anything else is refused by the check
+    check_plain(config, open_ended=("evaluation.ranges",))
     _check(config, DEFAULTS)
     BoxCoder(tuple(config["model"]["variances"]))
-    check_selection(Selection(**config["postprocess"]), "postprocess.")
+    given_selection = {key: value for key, value in config["postprocess"].items() if value is not None}
+    check_selection(Selection(**given_selection), "postprocess.")
     check_fraction(config["postprocess"]["score_threshold"], "postprocess.score_threshold")
     return config
 
 
 def dump_config(config: Mapping[str, Any]) -> str:
     """The config as YAML that ``load_config`` reads back to the same config."""
-    return yaml.safe_dump(to_plain(config), sort_keys=False, default_flow_style=None)
+    return dump_yaml(to_plain(config), flow=None)

@@ -44,7 +44,7 @@ def test_failed_write_keeps_the_last_good_file(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full_disk)
-    with pytest.raises(OSError, match="could not be written .*No space left"):
+    with pytest.raises(OSError, match="could not be written: the disk is full .No space left"):
         save_checkpoint(path, {"model": {}, "number": 2})
     assert read_checkpoint(path)["number"] == 1
     assert os.listdir(tmp_path) == ["last.pth"]  # nothing half-written is left

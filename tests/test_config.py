@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import lib.config
-from lib.build import build_detector, num_classes
+from lib.build import build_detector, build_protocol, num_classes, selection
 from lib.config import DEFAULTS, Maybe, dump_config, load_config
 from lib.utils.yaml_files import read_yaml
 
@@ -106,8 +106,8 @@ def test_bad_file_is_named(tmp_path, text, message):
     (tmp_path / "self.yml").write_text(text)
     with pytest.raises((ValueError, TypeError), match=message):
         load_config(tmp_path / "self.yml")
-    (tmp_path / "self.yml").write_bytes(b"\xff\xfe")
-    with pytest.raises(ValueError, match="self.yml must be YAML, a text in UTF-8"):
+    (tmp_path / "self.yml").write_bytes(b"\xff\xff")
+    with pytest.raises(ValueError, match="self.yml must be YAML in UTF-8"):
         load_config(tmp_path / "self.yml")
 
 
@@ -203,3 +203,53 @@ def test_input_too_small_for_the_pyramid_is_refused():
     )
     with pytest.raises(ValueError, match="input.size must leave a map for each level; got .64, 64., too small"):
         build_detector(cfg)
+
+
+def test_names_of_classes_are_texts_and_others_are_explained():
+    assert load_config(overrides=["data.classes=[no, yes, on]"]).data.classes == ["no", "yes", "on"]
+    assert load_config(overrides=["run.seed=012"]).run.seed == 12
+    for override, message in (
+        ("data.classes=[car, 7]", "data.classes must be a list of str; got 7 in it: write it in quotes, such as '7'"),
+        ("train.compile=yes", "train.compile must be bool; got 'yes': write true or false"),
+        ("model.backbone.strides={2:1}", r"write \{2: 1\}, with a space after the colon"),
+        ("input.mean=[1, x, 2]", "input.mean must be a list of float; got 'x' in it"),
+        ("model.backbone.width=.inf", "model.backbone.width must be a finite number; got inf"),
+        ("matcher.type={1: 2}", "matcher.type must be one of"),
+        ("model.neck.taps=[null]", "model.neck.taps must be"),
+        ("a\nb=1", r"an override must read key=value, such as train.epochs=10; got 'a\\nb=1'"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=message) as raised:
+            build_detector(load_config(overrides=[override]))
+        assert "\n" not in str(raised.value)
+
+
+def test_paths_of_a_file_count_from_it_if_they_exist_there(tmp_path, monkeypatch):
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "start.pth").touch()
+    (tmp_path / "images").mkdir()
+    (tmp_path / "configs" / "base.yml").write_text(
+        "model: {weights: start.pth}\ndata: {train: {images: ../images, annotations: nowhere.json}}\n"
+    )
+    (tmp_path / "top.yml").write_text("_base_: configs/base.yml\n")
+    monkeypatch.chdir("/")
+    cfg = load_config(tmp_path / "top.yml")
+    assert cfg.model.weights == str(tmp_path / "configs" / "start.pth")
+    assert cfg.data.train == {"images": str(tmp_path / "images"), "annotations": "nowhere.json"}
+    assert load_config(tmp_path / "top.yml", ["model.weights=start.pth"]).model.weights == "start.pth"
+    experiment = Path(__file__).resolve().parents[1] / "experiments" / "demo" / "plain.yml"
+    assert load_config(experiment).model.weights == str(experiment.with_name("plain.pth"))
+
+
+def test_cap_of_detections_follows_the_evaluation(caplog):
+    for overrides, cap, candidates in (
+        ([], 100, 400),
+        (["evaluation.protocol=aitod"], 1500, 1500),
+        (["evaluation.protocol=voc07"], 200, 400),
+        (["evaluation.max_detections=[1, 700]"], 700, 700),
+        (["evaluation.protocol=aitod", "postprocess.max_detections=300"], 300, 400),
+    ):
+        cfg = load_config(overrides=overrides)
+        assert selection(cfg)[2:4] == (candidates, cap)
+        caplog.clear()
+        build_protocol(cfg)
+        assert ("max_detections=300 is below the 1500 detections of an image" in caplog.text) is (cap == 300)

@@ -1,12 +1,16 @@
 """Files are replaced whole; what is not a file is left in its place."""
 
+import errno
 import json
 import os
+import subprocess
 import threading
+from types import SimpleNamespace
 
 import pytest
 
-from lib.utils.files import replacing, write_json
+from lib.utils import files
+from lib.utils.files import GrowingText, refuse_sources, replacing, write_bytes, write_json, write_text
 
 
 def test_a_failure_leaves_the_file_as_it_was(tmp_path):
@@ -34,3 +38,70 @@ def test_a_pipe_is_written_not_replaced(tmp_path):
     reader.join(10)
     assert received == ['{"one": 1}\n']
     assert pipe.is_fifo()
+
+
+def test_a_full_disk_is_called_so_and_the_old_file_stays(tmp_path, monkeypatch):
+    write_text(tmp_path / "a.txt", "old")
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    for write in (lambda: write_text(tmp_path / "a.txt", "new"), lambda: write_bytes(tmp_path / "a.txt", b"new")):
+        with pytest.raises(OSError, match="a.txt could not be written: the disk is full .*if any, is as before"):
+            write()
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_what_a_library_says_of_a_full_disk_is_understood(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "has_no_room", lambda *_: True)
+    with pytest.raises(OSError, match="the disk is full .failed writing file"), replacing(tmp_path / "a"):
+        raise RuntimeError("failed writing file")
+
+
+def test_files_of_killed_processes_are_removed_and_no_others(tmp_path):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    host = files._host()
+    left = [f"last.tmp{dead.pid}.{host}.pth", f"last.pth.tmp{dead.pid}", f"film.tmp{dead.pid}.{host}.mp4"]
+    kept = [f"last.tmp{os.getpid()}.{host}.pth", f"last.tmp{dead.pid}.other.pth", "last.pth", "photo.tmp1.jpg"]
+    for name in [*left, *kept]:
+        (tmp_path / name).touch()
+    write_json(tmp_path / "a.json", 1)
+    assert sorted(os.listdir(tmp_path)) == sorted([*kept, "a.json"])
+
+
+def test_a_growing_file_is_whole_at_any_time(tmp_path, monkeypatch):
+    file = GrowingText(tmp_path / "a.json", "[", "\n]\n")
+    assert json.loads((tmp_path / "a.json").read_text()) == []
+    file.append("\n1")
+    written = file._file.write
+    file._file = SimpleNamespace(**{name: getattr(file._file, name) for name in ("seek", "truncate", "close")})
+
+    def half(content):
+        if len(content) > 5:
+            written(content[:3])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return written(content)
+
+    file._file.write = half
+    with pytest.raises(OSError, match="the disk is full"):
+        file.append(",\n2222222")
+    assert json.loads((tmp_path / "a.json").read_text()) == [1]
+    file._file.write = written
+    file.append(",\n3")
+    file.close()
+    assert json.loads((tmp_path / "a.json").read_text()) == [1, 3]
+
+
+def test_what_is_read_is_not_written_by_whatever_name(tmp_path):
+    source = tmp_path / "a.jpg"
+    source.write_text("photo")
+    (tmp_path / "link.jpg").symlink_to(source)
+    os.link(source, tmp_path / "hard.jpg")
+    (tmp_path / "folder").symlink_to(tmp_path)
+    for target in (source, tmp_path / "link.jpg", tmp_path / "hard.jpg", tmp_path / "folder" / "a.jpg"):
+        with pytest.raises(ValueError, match="must not be one that is read"):
+            refuse_sources([None, target], [source])
+    refuse_sources([tmp_path / "b.jpg", None], [source, None, tmp_path / "nowhere"])

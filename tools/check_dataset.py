@@ -15,7 +15,7 @@ from lib.data.formats.registry import read_content  # noqa: E402
 from lib.data.survey import survey  # noqa: E402
 from lib.engine.data_report import DataReport, cover  # noqa: E402
 from lib.evaluation.protocols import PROTOCOLS, make_protocol, parse_ranges  # noqa: E402
-from lib.utils.files import write_json  # noqa: E402
+from lib.utils.files import refuse_sources, write_json, write_text  # noqa: E402
 from lib.utils.runtime import readable_errors, script_parser  # noqa: E402
 
 
@@ -39,6 +39,7 @@ def main(argv: list[str] | None = None) -> None:
     """Reads, looks, prints and writes."""
     args = parse(argv)
     logging.basicConfig(format="%(message)s")
+    refuse_sources([args.json, args.html], [args.gt, args.cfg])
     protocol = make_protocol(args.protocol, parse_ranges(args.ranges) if args.ranges else None)
     if args.images and not args.images.is_dir():
         raise FileNotFoundError(f"--images must be a folder; got {args.images}, which is none: check the path")
@@ -48,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.json:
         write_json(args.json, report.to_json())
     if args.html:
-        args.html.write_text(report.html(str(args.gt)), encoding="utf-8")
+        write_text(args.html, report.html(str(args.gt)))
     print(report.text())
 
 

@@ -17,7 +17,7 @@ from lib.evaluation.compare import compare  # noqa: E402
 from lib.evaluation.protocols import PROTOCOLS, make_protocol, parse_ranges  # noqa: E402
 from lib.evaluation.report.comparison import build_comparison, comparison_rows, short_names, summary  # noqa: E402
 from lib.utils.fields import reading  # noqa: E402
-from lib.utils.files import write_json  # noqa: E402
+from lib.utils.files import refuse_sources, write_json, write_text  # noqa: E402
 from lib.utils.runtime import readable_errors, script_parser, set_threads  # noqa: E402
 from lib.utils.table import align  # noqa: E402
 
@@ -44,6 +44,7 @@ def main(argv: list[str] | None = None) -> None:
     """Reads, compares, prints and writes."""
     args = parse(argv)
     logging.basicConfig(format="%(message)s")
+    refuse_sources([args.json, args.html], [args.first, args.second, args.gt])
     set_threads(1)  # the work is many small steps: threads would only wait for each other
     protocol = make_protocol(args.protocol, parse_ranges(args.ranges) if args.ranges else None)
     dataset = read_truth(args.gt, args.images, args.split)
@@ -60,7 +61,7 @@ def main(argv: list[str] | None = None) -> None:
         parts = {key: [row.to_json() for row in getattr(comparison, key)] for key in ("metrics", "classes")}
         write_json(args.json, {"first": names[0], "second": names[1], **parts})
     if args.html:
-        args.html.write_text(build_comparison(comparison, names), encoding="utf-8")
+        write_text(args.html, build_comparison(comparison, names))
     rows = comparison_rows([*comparison.metrics, *comparison.classes], names)
     print(f"{align(rows)}\n\n{summary(comparison, names)}")
 

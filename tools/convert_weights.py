@@ -19,6 +19,7 @@ from lib.build import build_detector, num_classes  # noqa: E402
 from lib.checkpoint import load_weights, save_checkpoint  # noqa: E402
 from lib.config import load_config  # noqa: E402
 from lib.legacy.classes import category_ids, class_names  # noqa: E402
+from lib.utils.files import refuse_sources  # noqa: E402
 from lib.utils.log import setup_logging  # noqa: E402
 from lib.utils.runtime import parse_with_overrides, readable_errors, script_parser, seed_everything  # noqa: E402
 from lib.utils.yaml_files import to_plain  # noqa: E402
@@ -47,6 +48,7 @@ def main(argv: list[str] | None = None) -> None:
     """Converts one file."""
     args = parse(argv)
     setup_logging()
+    refuse_sources([args.out], [args.source, args.cfg])
     cfg = load_config(args.cfg, args.overrides)
     seed_everything(cfg.run.seed)
     model = build_detector(cfg)

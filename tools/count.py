@@ -18,7 +18,8 @@ import torch  # noqa: E402
 from lib.build import build_detector, input_size  # noqa: E402
 from lib.config import load_config  # noqa: E402
 from lib.models.cost import cost_of, row_lines  # noqa: E402
-from lib.utils.runtime import readable_errors  # noqa: E402
+from lib.utils.files import write_text  # noqa: E402
+from lib.utils.runtime import parse_with_overrides, readable_errors, script_parser  # noqa: E402
 
 START, END = "<!-- table: python tools/count.py --all --out=docs/models.md -->", "<!-- end of the table -->"
 HEADER = "| experiment | input | maps | strides | priors | 10^9 MAC | 10^6 parameters |\n|---|---|---|---|---|---|---|"
@@ -26,13 +27,12 @@ HEADER = "| experiment | input | maps | strides | priors | 10^9 MAC | 10^6 param
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--cfg", help="experiment file")
     what.add_argument("--all", action="store_true", help="every experiment, a line each")
     parser.add_argument("--out", help="with --all: the Markdown file whose table to replace")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. input.size=[512,512]")
-    return parser.parse_intermixed_args(argv)
+    return parse_with_overrides(parser, argv, "input.size=[512,512]")
 
 
 def experiment_line(path: Path) -> str:
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
     before, start, rest = Path(args.out).read_text(encoding="utf-8").partition(START)
     if not start or END not in rest:
         raise ValueError(f"{args.out} must have the marks {START} and {END}; it has not both: add them")
-    Path(args.out).write_text(f"{before}{START}\n{table}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+    write_text(args.out, f"{before}{START}\n{table}\n{END}{rest.partition(END)[2]}")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from lib.evaluation.engines import ENGINES  # noqa: E402
 from lib.evaluation.evaluator import evaluate  # noqa: E402
 from lib.evaluation.protocols import PROTOCOLS, make_protocol, parse_ranges  # noqa: E402
 from lib.utils.fields import reading  # noqa: E402
+from lib.utils.files import refuse_sources, write_text  # noqa: E402
 from lib.utils.runtime import readable_errors, script_parser  # noqa: E402
 
 
@@ -47,6 +48,7 @@ def main(argv: list[str] | None = None) -> None:
     """Reads, evaluates, writes and prints."""
     args = parse(argv)
     logging.basicConfig(format="%(message)s", level=logging.INFO)
+    refuse_sources([args.json, args.csv, args.html], [args.gt, args.dt])
     ranges = parse_ranges(args.ranges) if args.ranges else None
     protocol = make_protocol(args.protocol, ranges, args.iou, args.max_detections)
     dataset = read_truth(args.gt, args.images, args.split)
@@ -63,8 +65,7 @@ def main(argv: list[str] | None = None) -> None:
         outputs[args.html] = lambda: build_report(*report)
     for path, write in outputs.items():
         if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(write(), encoding="utf-8")
+            write_text(path, write())
     print(result.table())
 
 

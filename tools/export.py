@@ -21,7 +21,7 @@ from lib.inference.export.onnx import archive_bytes, check_target, onnx_bytes  #
 from lib.inference.model_file import Loaded, load_detector  # noqa: E402
 from lib.inference.predictor import Predictor, prepare  # noqa: E402
 from lib.ops.checks import check_positive  # noqa: E402
-from lib.utils.files import write_bytes  # noqa: E402
+from lib.utils.files import refuse_sources, write_bytes  # noqa: E402
 from lib.utils.log import setup_logging  # noqa: E402
 from lib.utils.runtime import parse_with_overrides, readable_errors, script_parser  # noqa: E402
 
@@ -59,6 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     setup_logging()
     out = Path(args.out)
+    refuse_sources([out], [args.checkpoint, args.cfg])
     check_target(out, needs_onnx=bool(args.int8 or args.check))
     check_positive(args.limit, "--limit")
     samples, images = (first_images(source, args.limit) if source else iter(()) for source in (args.int8, args.check))

@@ -10,7 +10,6 @@ priors that each object of augmented images gets.
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 
@@ -18,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lib.build import build_augmentation, build_dataset, build_detector, build_matcher, input_size  # noqa: E402
 from lib.config import load_config  # noqa: E402
+from lib.data.image import write_picture  # noqa: E402
 from lib.data.sample_sheet import drawn_samples, sample_sheet  # noqa: E402
 from lib.engine.distributed import World  # noqa: E402
 from lib.engine.fitting import fit_priors_  # noqa: E402
@@ -67,11 +67,9 @@ def main(argv: list[str] | None = None) -> None:
     cfg = load_config(args.cfg, args.overrides)
     source = (build_dataset(cfg, "train"), build_augmentation(cfg), cfg.run.seed, args.count)
     fit_priors_(cfg, source[0], World())
-    args.out.mkdir(parents=True, exist_ok=True)
     for what in [args.what] if args.what else DRAWINGS:
         path = args.out / f"{what}.png"
-        if not cv2.imwrite(str(path), DRAWINGS[what](cfg, source)):
-            raise OSError(f"{path} could not be written: check the folder and the disk")
+        write_picture(path, DRAWINGS[what](cfg, source))
         print(path)
 
 

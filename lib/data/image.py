@@ -7,6 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from lib.utils.files import write_bytes
+
 # A JPEG ends with its end marker, after its last start of scan (a thumbnail inside has both as well).
 JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 PNG_START, PNG_END = b"\x89PNG", b"IEND"
@@ -80,9 +82,19 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def write_picture(path: Path, image: np.ndarray, options: Sequence[int] = ()) -> None:
-    """Writes an image (H, W, 3) uint8 BGR in the format that the name of the file says."""
-    if not cv2.imwrite(str(path), image, options):
-        raise OSError(f"{path} could not be written: is the disk full?")
+    """Writes an image (H, W, 3) uint8 BGR, whole, in the format that the name of the file says.
+
+    Raises:
+        ValueError: OpenCV does not know the format, or it cannot hold the image.
+        OSError: the file could not be written.
+    """
+    try:
+        done, content = cv2.imencode(path.suffix, image, options)
+    except cv2.error as error:
+        raise ValueError(f"{path} must have the suffix of an image format, such as .png; {error.err}") from None
+    if not done:
+        raise ValueError(f"{path} must have a format that can hold an image of {image.shape}: choose .png")
+    write_bytes(path, content.tobytes(), is_synced=False)
 
 
 def block_average(image: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -73,7 +73,11 @@ class Loader:
         # torch's handler would raise for a dead worker in the middle of whatever this process is doing; without it,
         # the loader notices when it waits for a batch.
         handler = signal.getsignal(signal.SIGCHLD)
-        batches = iter(self._loader)
+        try:
+            batches = iter(self._loader)
+        except (RuntimeError, OSError, EOFError):  # of workers that stay between epochs
+            _check_alive(getattr(self._loader._iterator, "_workers", ()))
+            raise
         if signal.getsignal(signal.SIGCHLD) is not handler:  # torch set it, from the main thread
             signal.signal(signal.SIGCHLD, handler)
         while True:

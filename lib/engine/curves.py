@@ -1,11 +1,15 @@
 """The epochs of a run as a table and as curves."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from lib.utils.figures import write_figure
+from lib.utils.files import write_text
+from lib.utils.table import csv_text
 
 Epochs = Sequence[Mapping[str, Any]]
 
@@ -17,10 +21,8 @@ def columns_of(epochs: Epochs) -> list[str]:
 
 def write_results(file: Path, epochs: Epochs) -> None:
     """Writes one row per epoch; a cell is empty where the epoch was not tested or a range has no object."""
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, columns_of(epochs))
-        writer.writeheader()
-        writer.writerows(epochs)
+    names = columns_of(epochs)
+    write_text(file, csv_text([names, *([epoch.get(name) for name in names] for epoch in epochs)]))
 
 
 def draw_curves(file: Path, epochs: Epochs) -> None:
@@ -41,7 +43,15 @@ def draw_curves(file: Path, epochs: Epochs) -> None:
                 axes.plot(*zip(*points, strict=True), marker="." if len(points) < 30 else None, label=name)
         axes.set(title=title, xlabel="epoch")
         axes.set_ylim(bottom=0)
+        axes.set_xlim(*_limits(epochs))  # those of matplotlib are fractions of an epoch where there is only one point
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)
         if len(lines) > 1:
             axes.legend(fontsize=8)
-    figure.savefig(file, dpi=120)
+    write_figure(file, figure, dpi=120)
+
+
+def _limits(epochs: Epochs) -> tuple[float, float]:
+    """The ends of the axis of epochs: half an epoch beyond the first and the last."""
+    numbers = [epoch["epoch"] for epoch in epochs]
+    return min(numbers) - 0.5, max(numbers) + 0.5

@@ -2,7 +2,7 @@
 
 import contextlib
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -122,7 +122,7 @@ class Learner:
 
     def _losses(self, batch: Batch) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         images = self.normalizer(batch.images.to(self.device, non_blocking=True))
-        with self._autocast:
+        with self._autocast, _explained(len(images)):
             predictions = self.network(images)
         return self.loss.sums(predictions, batch.target.to(self.device))
 
@@ -152,10 +152,29 @@ class Learner:
         return state
 
     def load_state_(self, state: Mapping[str, Any]) -> None:
-        """Restores what ``state`` gave."""
+        """Restores what ``state`` gave; the optimizer's options stay those of the config, also where they are new."""
         self.model.load_state_dict(state.get("raw_model", state["model"]))
+        options = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])
-        self._scaler.load_state_dict(state["scaler"])
+        for group, given in zip(self.optimizer.param_groups, options, strict=True):
+            group.update(given)
+        if state["scaler"]:  # empty unless the run was in half precision so far
+            self._scaler.load_state_dict(state["scaler"])
         if self.average is not None:
             self.average.model.load_state_dict(state["model"])
             self.average.steps = state.get("averaged_steps", 0)
+
+
+@contextlib.contextmanager
+def _explained(num_images: int) -> Iterator[None]:
+    """Has BatchNorm's refusal of a single value for each channel say what to change."""
+    try:
+        yield
+    except ValueError as error:
+        if not str(error).startswith("Expected more than 1 value per channel"):
+            raise
+        raise ValueError(
+            f"BatchNorm must see more than one value of each channel; got a 1x1 map of {num_images} image: choose a "
+            "train.batch_size of 2 or more for each process and each part of train.accumulate, "
+            "a larger input.size, or train.norm=frozen"
+        ) from None

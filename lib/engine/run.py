@@ -1,24 +1,29 @@
 """The folder of a run: its config, its results, and the checkpoint to resume from."""
 
+import contextlib
 import json
+import logging
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
 from lib import __version__
 from lib.checkpoint import read_run, save_checkpoint
 from lib.config import dump_config
+from lib.data.image import write_picture
 from lib.engine.curves import draw_curves, write_results
-from lib.utils.files import write_json
+from lib.utils.files import remove_leftovers, write_json, write_text, writing
+from lib.utils.lock import locked
 from lib.utils.yaml_files import to_plain
+
+log = logging.getLogger(__name__)
 
 
 class RunFolder:
@@ -34,6 +39,18 @@ class RunFolder:
         self.last, self.best = path / "last.pth", path / "best.pth"
         self._writer: Any = None
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator["RunFolder"]:
+        """Keeps other runs out of the folder, and removes what killed ones left unfinished in it.
+
+        Raises:
+            ValueError: another run is at work there.
+        """
+        with locked(self.path) if self.is_writer else contextlib.nullcontext():
+            if self.is_writer:
+                remove_leftovers(self.path)
+            yield self
+
     def checkpoint(self, is_wanted: bool) -> dict[str, Any] | None:
         """The run's last checkpoint, to resume from; None for a new run. One that is not wanted is a ValueError."""
         if not self.last.exists():
@@ -47,8 +64,7 @@ class RunFolder:
         """Makes the folder and writes the config and how the run was started."""
         if not self.is_writer:
             return
-        self.path.mkdir(parents=True, exist_ok=True)
-        (self.path / "config.yml").write_text(dump_config(self.cfg), encoding="utf-8")
+        write_text(self.path / "config.yml", dump_config(self.cfg))
         about = {
             "command": " ".join(sys.argv),
             "version": __version__,
@@ -77,23 +93,32 @@ class RunFolder:
         """Keeps last.pth also under the epoch's name, and removes all but the last ``count`` of these files."""
         if self.is_writer and count > 1:
             file = self.path / f"epoch_{epoch:04d}.pth"
-            file.unlink(missing_ok=True)
-            os.link(self.last, file)  # last.pth is replaced, never written into
+            with writing(file):
+                file.unlink(missing_ok=True)
+                os.link(self.last, file)  # last.pth is replaced, never written into
             for old in sorted(self.path.glob("epoch_*.pth"))[:-count]:
                 old.unlink()
 
     def epochs(self) -> list[dict[str, Any]]:
-        """What was logged, one entry per epoch."""
-        file = self.path / "epochs.jsonl"
-        return [json.loads(line) for line in file.read_text("utf-8").splitlines()] if file.exists() else []
+        """What was logged, one entry per epoch; without lines that are not whole, which older versions could leave."""
+        file, entries = self.path / "epochs.jsonl", []
+        lines = file.read_text("utf-8", errors="replace").splitlines() if file.exists() else []
+        for number, line in enumerate(lines, start=1):
+            with contextlib.suppress(ValueError):
+                entry = json.loads(line)
+                if isinstance(entry, dict) and isinstance(entry.get("epoch"), int):
+                    entries.append(entry)
+                    continue
+            log.warning("%s: line %d is no whole entry of an epoch, and is left out", file, number)
+        return entries
 
     def log_epoch(self, values: Mapping[str, Any]) -> None:
-        """Appends a line to epochs.jsonl, rewrites results.csv, and sends the numbers to TensorBoard."""
+        """Adds a line to epochs.jsonl, rewrites results.csv, and sends the numbers to TensorBoard."""
         if not self.is_writer:
             return
-        with (self.path / "epochs.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(values) + "\n")
-        write_results(self.path / "results.csv", self.epochs())
+        epochs = [*self.epochs(), dict(values)]
+        write_text(self.path / "epochs.jsonl", "".join(f"{json.dumps(epoch)}\n" for epoch in epochs))
+        write_results(self.path / "results.csv", epochs)
         for name, value in values.items():
             if isinstance(value, (int, float)) and name != "epoch":
                 self.scalar(f"epoch/{name}", value, values["epoch"])
@@ -106,7 +131,7 @@ class RunFolder:
     def picture(self, name: str, image: np.ndarray) -> None:
         """An image (H, W, 3) uint8 BGR, to a PNG file of the folder and to TensorBoard."""
         if self.is_writer:
-            cv2.imwrite(str(self.path / f"{name}.png"), image)
+            write_picture(self.path / f"{name}.png", image)
             self._tensorboard().add_image(name, image[..., ::-1].copy(), dataformats="HWC")
 
     def _tensorboard(self) -> Any:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from lib.checkpoint import read_run
 from lib.engine.learner import Learner, Report
 from lib.engine.run import RunFolder
 from lib.utils.log import progress
@@ -63,6 +64,7 @@ class Trainer:
                 f"train.patience={settings['patience']} needs evaluations, by data.val and train.eval_every of 1 or "
                 f"more; got train.eval_every={settings['eval_every']}: choose these, or train.patience=null"
             )
+        self._rate: float | None = None  # of the last step of this epoch; None: it has had none
         self._values: dict[str, Any] | None = None  # of the last whole epoch, until they are logged
         self._pending: tuple[Position, Report] | None = None  # the step whose losses have not been read yet
         self._is_stopping = False  # whether some process was told to stop; all processes agree
@@ -74,6 +76,7 @@ class Trainer:
         if self.learner.device.type == "cuda" and "cuda" in checkpoint["rng"]:
             torch.cuda.set_rng_state(checkpoint["rng"]["cuda"], self.learner.device)
         self.position, self._sums = Position(**checkpoint["position"]), dict(checkpoint["sums"])
+        self._rate = checkpoint.get("rate")
         last_logged = max((line["epoch"] for line in self.run.epochs()), default=0)
         self._values = None if last_logged >= self.position.epoch else checkpoint["values"]
         log.info("resumed epoch %d step %d", self.position.epoch + 1, self.position.step)
@@ -99,7 +102,7 @@ class Trainer:
             with self.stop.deferred():
                 self._values = {"epoch": self.position.epoch + 1, **self._train_epoch()}
                 self.position = self.position._replace(epoch=self.position.epoch + 1, step=0)
-                self._sums = {}
+                self._sums, self._rate = {}, None
                 self._save()
                 self.run.keep_epoch(self.position.epoch, self.settings["keep_last"])
             self._finish_epoch(self._values)
@@ -130,17 +133,17 @@ class Trainer:
         seconds = self._now() - started
         return seconds if self.settings["time_limit_s"] is None else float(self.world.first(seconds))
 
-    def _train_epoch(self) -> dict[str, float]:
+    def _train_epoch(self) -> dict[str, float | None]:
         """Trains to the end of the epoch; returns its mean losses, learning rate and speed."""
         first, parts = self.position.step, self.settings["accumulate"]
         self.learner.start_training()
         self.loader.set_epoch(self.position.epoch, first * parts)
         batches, images, started, wall = iter(self.loader), 0, self._now(), time.perf_counter()
-        before, rate = self.position.seconds, self.learner.set_rate(self._epochs_done(first))
+        before = self.position.seconds
         with progress(None, f"epoch {self.position.epoch + 1}", total=self.steps, initial=first) as bar:
             for step in range(first, self.steps):
                 batch = list(itertools.islice(batches, parts))
-                rate = self.learner.set_rate(self._epochs_done(step))
+                self._rate = self.learner.set_rate(self._epochs_done(step))
                 report = self.learner.step(batch, (bool(self.stop.requested),))
                 self._read_pending(bar)
                 seconds = before + self._clock(started)
@@ -162,7 +165,9 @@ class Trainer:
         self.position = self.position._replace(seconds=before + elapsed)
         num_summed = max(self._sums.pop("steps", 1), 1)
         means = {name: value / num_summed for name, value in self._sums.items()}
-        speed = images / (time.perf_counter() - wall)
+        # A run that was stopped after an epoch's last step has no step left in it when it goes on.
+        rate = self.learner.set_rate(self._epochs_done(first)) if self._rate is None else self._rate
+        speed = images / (time.perf_counter() - wall) if images else None
         return {**means, "lr": rate, "images_per_s": speed, "seconds": self.position.seconds}
 
     def _read_pending(self, bar: Any) -> None:
@@ -197,7 +202,21 @@ class Trainer:
         raise FloatingPointError(
             f"the loss must be finite; got {shown} in epoch {where['epoch']}, step {where['step']}, images "
             f"{image_ids} (also in {file}): lower train.optimizer.lr, set train.clip_norm, or look at these "
-            f"images' boxes{f'; {self.run.last} holds the last good state' if self.run.last.exists() else ''}"
+            f"images' boxes{self._about_last()}"
+        )
+
+    def _about_last(self) -> str:
+        """What the last checkpoint is worth after a loss that is not finite, as the end of a sentence."""
+        if not self.run.last.exists():
+            return ""
+        content = read_run(self.run.last)
+        position, tensors = Position(**content["position"]), content["model"].values()
+        is_finite = all(bool(torch.isfinite(tensor).all()) for tensor in tensors if tensor.is_floating_point())
+        state = "are finite, but may be on their way there" if is_finite else "are not finite: start again"
+        since = self.position.steps - position.steps
+        return (
+            f"; {self.run.last} is of epoch {position.epoch + 1}, step {position.step}, {since} steps before: its "
+            f"weights {state}{'; test it before you resume from it' if is_finite else ''}"
         )
 
     def _finish_epoch(self, values: Mapping[str, Any]) -> None:
@@ -226,6 +245,7 @@ class Trainer:
             **self.learner.state(),
             "position": self.position._asdict(),
             "sums": self._sums,
+            "rate": self._rate,
             "values": self._values,
             "rng": rng,
             **self.about,

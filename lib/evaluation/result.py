@@ -1,7 +1,5 @@
 """The numbers of one evaluation, as values, as JSON, as CSV and as tables. None stands where there is no object."""
 
-import csv
-import io
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +9,7 @@ from lib.evaluation.arrays import GroundTruth
 from lib.evaluation.engines import Curves
 from lib.evaluation.matching import not_counting
 from lib.evaluation.protocols import Metric, Protocol, side_text
-from lib.utils.table import Row, align, cell_text
+from lib.utils.table import Row, align, cell_text, csv_text
 
 
 @dataclass(frozen=True)
@@ -59,16 +57,15 @@ class Result:
 
     def to_csv(self) -> str:
         """One line for each class and range: bounds in px^2, objects, AP and AR; empty where there is no object."""
-        columns, text = self._columns(), io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(("class", "range", "lowest_px2", "highest_px2", "objects", *columns))
+        columns = self._columns()
+        rows: list[Row] = [("class", "range", "lowest_px2", "highest_px2", "objects", *columns)]
         counts = np.vstack([self.objects.sum(0), self.objects]).tolist()
         for index, name in enumerate(("(all)", *self.names)):
             for area, (range_name, bounds) in enumerate(self.protocol.ranges.items()):
                 category = index - 1 if index else None
                 values = (self.value(metric._replace(area=area), category) for metric in columns.values())
-                writer.writerow((name, range_name, *bounds, counts[index][area], *values))
-        return text.getvalue()
+                rows.append((name, range_name, *bounds, counts[index][area], *values))
+        return csv_text(rows)
 
     def table(self) -> str:
         """What to read on a screen: numbers by size, recall by limit, numbers by class."""

@@ -1,12 +1,12 @@
-"""Where detections go: pictures or a video with boxes, JSON, CSV, and a window."""
+"""Where detections go: pictures or videos with boxes, JSON, CSV, and a window."""
 
-import csv
 import json
 import logging
 import os
+import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,52 +14,62 @@ import cv2
 import numpy as np
 
 from lib.data.image import write_picture
-from lib.inference.sources import Frame
+from lib.inference.sources import VIDEO_SUFFIXES, Files, Frame, Video
+from lib.inference.video_file import VideoFile
 from lib.structures import Detections
 from lib.utils.draw import draw_detections
+from lib.utils.files import GrowingText, refuse_sources, remove_leftovers, writing
+from lib.utils.table import csv_text
 
 log = logging.getLogger(__name__)
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 COLUMNS = ("file", "frame", "name", "score", "x1", "y1", "x2", "y2")
 QUIT_KEYS = (ord("q"), 27)  # q and Escape close the window and end the demo
+PROBE = "import cv2; cv2.namedWindow('probe'); cv2.destroyAllWindows()"
+PROBE_S = 20  # after which a display that does not answer is taken for dead
+JSON, CSV = "detections.json", "detections.csv"
 
 
 class Output:
     """Writes detections, frame by frame; whenever it ends, all earlier frames are completely on the disk.
 
     Args:
-        folder: for the pictures or the video, ``detections.json`` and ``detections.csv``.
+        folder: for the pictures and videos, ``detections.json`` and ``detections.csv``.
         names: of label 1, 2, ...
-        fps: of the video to write; None: pictures.
         min_score: detections below it are left out.
         show: whether a window shows each frame.
+        targets: the file of each ``Frame.name``, by ``plan_outputs``; of others it is chosen as they come.
     """
 
     def __init__(
-        self, folder: Path, names: Sequence[str], fps: float | None, min_score: float = 0.3, show: bool = False
+        self,
+        folder: Path,
+        names: Sequence[str],
+        min_score: float = 0.3,
+        show: bool = False,
+        targets: Mapping[str, Path] | None = None,
     ):
-        self.folder, self.names, self.fps, self.min_score, self.show = folder, names, fps, min_score, show
+        self.folder, self.names, self.min_score, self.show = folder, names, min_score, show
         self.num_frames, self.num_detections = 0, 0
-        self._video: cv2.VideoWriter | None = None
+        self._targets = dict(targets or {})
+        self._video: VideoFile | None = None
+        self._video_name = ""  # Frame.name of its frames
 
     def __enter__(self) -> "Output":
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._json = (self.folder / "detections.json").open("w", encoding="utf-8")
-        self._csv_file = (self.folder / "detections.csv").open("w", encoding="utf-8", newline="")
-        self._csv = csv.writer(self._csv_file)
-        self._csv.writerow(COLUMNS)
-        self._json.write("[")
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(self.folder)
+        self._json = GrowingText(self.folder / JSON, "[", "\n]\n")
+        self._csv = GrowingText(self.folder / CSV, csv_text([COLUMNS]))
         self._started = time.perf_counter()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._json.write("\n]\n")
         self._json.close()
-        self._csv_file.close()
-        if self._video is not None:
-            self._video.release()
+        self._csv.close()
         if self.show:
             cv2.destroyAllWindows()
+        self._close_video()
         rate = self.num_frames / max(time.perf_counter() - self._started, 1e-9)
         log.info("%s frames %d detections %d fps %.1f", self.folder, self.num_frames, self.num_detections, rate)
 
@@ -68,14 +78,13 @@ class Output:
         keep = detections.scores >= self.min_score
         detections = Detections(*(value[keep] for value in detections))
         rows = self._rows(detections)
-        height, width = frame.image.shape[:2]
-        entry = {"file": frame.name, "frame": frame.number, "height": height, "width": width, "detections": rows}
-        self._json.write((",\n" if self.num_frames else "\n") + json.dumps(entry, ensure_ascii=False))
-        for row in rows:
-            self._csv.writerow([frame.name, frame.number, row["name"], row["score"], *row["box"]])
-        self.num_frames, self.num_detections = self.num_frames + 1, self.num_detections + len(rows)
         drawn = draw_detections(frame.image, detections, self.names)
         self._write_picture(frame, drawn)
+        height, width = frame.image.shape[:2]
+        entry = {"file": frame.name, "frame": frame.number, "height": height, "width": width, "detections": rows}
+        self._json.append((",\n" if self.num_frames else "\n") + json.dumps(entry, ensure_ascii=False))
+        self._csv.append(csv_text([frame.name, frame.number, row["name"], row["score"], *row["box"]] for row in rows))
+        self.num_frames, self.num_detections = self.num_frames + 1, self.num_detections + len(rows)
         if not self.show:
             return True
         cv2.imshow("detections", drawn)
@@ -89,29 +98,69 @@ class Output:
         return rows
 
     def _write_picture(self, frame: Frame, drawn: np.ndarray) -> None:
-        target = self.folder / frame.name
-        if self.fps is not None:
-            self._write_frame(target.with_suffix(".mp4"), drawn, self.fps)
-        else:
-            target = target if target.suffix.lower() in PICTURES else target.with_suffix(".png")
-            target.parent.mkdir(parents=True, exist_ok=True)
+        """Adds a frame to the file of its name, which for an image is a picture."""
+        if frame.name != self._video_name:
+            self._close_video()
+        if frame.name not in self._targets:
+            self._targets[frame.name] = _choose(self.folder, frame.name, frame.fps is not None, self._targets)
+        target = self._targets[frame.name]
+        if frame.fps is None:
             write_picture(target, drawn)
-
-    def _write_frame(self, file: Path, drawn: np.ndarray, fps: float) -> None:
-        size = drawn.shape[1::-1]
+            return
         if self._video is None:
-            self._video = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
-            self._video_size = size
-            if not self._video.isOpened():
-                raise OSError(f"{file} could not be written: OpenCV has no mp4 encoder, or the disk is full")
-        if size != self._video_size:  # the size of a stream may change
-            drawn = cv2.resize(drawn, self._video_size)
+            self._video, self._video_name = VideoFile(target, frame.fps, drawn.shape[1::-1]), frame.name
         self._video.write(drawn)
+
+    def _close_video(self) -> None:
+        video, self._video, self._video_name = self._video, None, ""
+        if video is not None:
+            video.close()
+
+
+def plan_outputs(folder: Path, source: Files | Video) -> dict[str, Path]:
+    """The file for each ``Frame.name`` of a source: each another one, and none that the source reads.
+
+    Raises:
+        ValueError: a file would replace one of the source, whatever names or links lead to both.
+    """
+    targets: dict[str, Path] = {}
+    for name in sorted(source.names, key=lambda name: not _keeps_name(name)):  # those that keep their name come first
+        is_video = isinstance(source, Video) or Path(name).suffix.lower() in VIDEO_SUFFIXES
+        targets[name] = _choose(folder, name, is_video, targets)
+    refuse_sources([*targets.values(), folder / JSON, folder / CSV], source.files)
+    return targets
+
+
+def _keeps_name(name: str) -> bool:
+    return Path(name).suffix.lower() in PICTURES | {".mp4"}
+
+
+def _choose(folder: Path, name: str, is_video: bool, targets: Mapping[str, Path]) -> Path:
+    """A file of the folder for a source's name that no other name has: ``a.gif`` becomes a.png, a.gif.png, ..."""
+    suffix = ".mp4" if is_video else ".png"
+    keeps = Path(name).suffix.lower() in ({".mp4"} if is_video else PICTURES)
+    taken = {str(path).casefold() for path in targets.values()}
+    choices = [name] if keeps else [str(Path(name).with_suffix(suffix)), f"{name}{suffix}"]
+    choices += [f"{name}.{number}{suffix}" for number in range(2, len(taken) + 3)]
+    return next(path for choice in choices if str(path := folder / choice).casefold() not in taken)
 
 
 def has_display() -> bool:
-    """Whether a window can be shown."""
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) or sys.platform in ("darwin", "win32")
+    """Whether a window can be shown. A display that is named but does not answer would end the whole process inside
+    OpenCV, so another process tries first.
+    """
+    if sys.platform in ("darwin", "win32"):
+        return True
+    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return False
+    try:
+        probe = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, timeout=PROBE_S, check=False)
+        is_there = probe.returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        is_there = False
+    if not is_there:
+        log.warning("no window: the display that DISPLAY or WAYLAND_DISPLAY names does not answer")
+    return is_there
 
 
 def check_folder(folder: Path, source: str) -> None:

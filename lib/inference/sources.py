@@ -13,8 +13,17 @@ import numpy as np
 from lib.data.image import read_image
 
 log = logging.getLogger(__name__)
-VIDEO_SUFFIXES = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".mts", ".ogv"}
+# fmt: off
+VIDEO_SUFFIXES = {
+    ".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".mts", ".m2ts", ".ts", ".ogv", ".3gp",
+    ".3g2", ".flv", ".f4v", ".vob", ".asf", ".mxf",
+}
+# fmt: on
 FALLBACK_FPS = 25.0  # of a video or camera that does not say its own
+HIGHEST_FPS = 1000.0  # what is said above it is no rate of frames
+# Frames that may be missing of those announced, where a format says only how long the video is
+TOLERANCE = 2
+EXACT_SUFFIXES = {".avi", ".mp4", ".mov", ".m4v", ".3gp", ".3g2"}  # whose files say how many frames they have
 
 
 class Frame(NamedTuple):
@@ -23,71 +32,93 @@ class Frame(NamedTuple):
     image: np.ndarray  # (H, W, 3) uint8 BGR
     name: str  # of its file, relative to the source's folder; of the video
     number: int  # from 0: of a video's frame, or of an image file in the order of the names
+    fps: float | None = None  # frames per second of the video that it belongs to; None: of an image file
 
 
-class ImageFiles:
-    """The images among some files, in their order; attributes as of ``Video``. ``skipped`` are files that are none."""
+class Files:
+    """The images and videos among some files, in their order; attributes as of ``Video``."""
 
-    fps, is_live = None, False
+    is_live = False
 
     def __init__(self, files: Sequence[Path]):
         self.files = list(files)
         self.skipped: list[Path] = []
         self.folder = Path(os.path.commonpath([file.parent.absolute() for file in files]))
+        self.names = [str(file.absolute().relative_to(self.folder)) for file in files]
 
     def __len__(self) -> int:
-        return len(self.files)
+        """Images; 0, which is unknown, where there is a video among the files."""
+        return 0 if any(map(_is_video, self.files)) else len(self.files)
 
     def __iter__(self) -> Iterator[Frame]:
-        for number, file in enumerate(self.files):
+        for number, (file, name) in enumerate(zip(self.files, self.names, strict=True)):
             try:
-                image = read_image(file)
+                if _is_video(file):
+                    video = Video(str(file), name)
+                    yield from video
+                    self.skipped += [file] if video.skipped else []
+                else:
+                    yield Frame(read_image(file), name, number)
             except (ValueError, OSError) as error:
                 self.skipped.append(file)
                 log.warning("skipped: %s", error)
-            else:
-                yield Frame(image, str(file.absolute().relative_to(self.folder)), number)
 
 
 class Video:
-    """The frames of a video file, a stream (its URL) or a camera (its index).
+    """The frames of a video file, a stream (its URL) or a camera (its index or device, such as /dev/video0).
 
     Attributes:
-        fps: frames per second, as the source says; None: these are no frames of a video.
+        names: what ``Frame.name`` may be: here the video's.
+        files: those that are read, as far as they are known.
         is_live: whether frames come in real time, so that none should wait for others.
-        skipped: the files that could not be read so far: here the video, if its end could not.
+        skipped: what could not be read so far: here the video, if its end could not.
     """
 
-    def __init__(self, source: str | int):
+    def __init__(self, source: str | int, name: str | None = None):
         self.skipped: list[Path] = []
-        is_camera = isinstance(source, int)
-        self.is_live = is_camera or "://" in str(source)
-        self.name = f"camera{source}" if is_camera else Path(str(source).split("?")[0]).name or "stream"
+        is_stream, path = "://" in str(source), Path(str(source).split("?")[0])
+        is_camera = isinstance(source, int) or not (is_stream or Path(source).is_file())
+        self.is_live, self.files = is_camera or is_stream, [] if is_camera or is_stream else [Path(source)]
+        self.name = name or (f"camera{source}" if isinstance(source, int) else path.name.strip(".") or "stream")
+        self.names, self._is_exact = [self.name], path.suffix.lower() in EXACT_SUFFIXES
         self._capture = cv2.VideoCapture(source)
         if not self._capture.isOpened():
             kind = "camera" if is_camera else "video"
             raise ValueError(f"a {kind} must be one that OpenCV can open; got {source}: check it or its codec")
-        self.fps = self._capture.get(cv2.CAP_PROP_FPS) or FALLBACK_FPS
+        fps = self._capture.get(cv2.CAP_PROP_FPS)
+        self.fps = fps if 0 < fps <= HIGHEST_FPS else FALLBACK_FPS
 
     def __len__(self) -> int:
-        """Frames that the file announces; 0 if that is unknown."""
-        return 0 if self.is_live else max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        """Frames that the file or stream announces; 0 if that is unknown."""
+        return max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
 
     def __iter__(self) -> Iterator[Frame]:
         number, announced = 0, len(self)
         try:
             while (image := self._capture.read()[1]) is not None:
-                yield Frame(image, self.name, number)
+                yield Frame(image, self.name, number, self.fps)
                 number += 1
+        except cv2.error as error:  # of a frame that OpenCV cannot hold
+            log.warning("%s: %s", self.name, error.err)
         finally:
             self._capture.release()
-        if number < announced:
-            self.skipped.append(Path(self.name))
-            log.warning("skipped: %s announces %d frames, %d could be read", self.name, announced, number)
+        # Only here has the source itself come to its end: nobody has stopped to read it.
+        if self.is_live and not announced:
+            self._skip(f"{self.name} broke off, or ended without having said when, after {number} frames")
+        elif number == 0 or number < announced - (0 if self._is_exact else TOLERANCE):
+            self._skip(f"{self.name} announces {announced} frames, {number} could be read")
+
+    def _skip(self, why: str) -> None:
+        self.skipped.append(Path(self.name))
+        log.warning("skipped: %s", why)
 
 
-def open_source(source: str) -> ImageFiles | Video:
-    """What ``source`` names: an image, a folder, a glob pattern, a video, a URL or the index of a camera.
+def _is_video(file: Path) -> bool:
+    return file.suffix.lower() in VIDEO_SUFFIXES
+
+
+def open_source(source: str) -> Files | Video:
+    """What ``source`` names: an image, a folder, a glob pattern, a video, a URL, or a camera by its index or device.
 
     Raises:
         FileNotFoundError, ValueError: there is no such source, or it is empty.
@@ -95,17 +126,19 @@ def open_source(source: str) -> ImageFiles | Video:
     path = Path(source)
     if source.isdigit():
         return Video(int(source))
-    if "://" in source or (path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES):
+    if "://" in source or (path.is_file() and _is_video(path)):
         return Video(source)
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
     elif path.is_file():
         files = [path]
+    elif path.exists():  # a device or a pipe
+        return Video(source)
     else:
         files = sorted(Path(name) for name in glob.glob(source, recursive=True) if Path(name).is_file())
     if not files:
         raise FileNotFoundError(
             f"SOURCE must be an image, a folder with images, a pattern such as 'photos/*.jpg', a video, a URL or "
-            f"the index of a camera; got {source!r}, where there is no file"
+            f"a camera, by its index or as /dev/video0; got {source!r}, where there is no file"
         )
-    return ImageFiles(files)
+    return Files(files)

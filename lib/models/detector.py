@@ -21,6 +21,11 @@ class Normalizer(nn.Module):
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]):
         super().__init__()
+        if not len(mean) == len(std) == 3 or min(std) <= 0:
+            raise ValueError(
+                f"input.mean and input.std must have three numbers each, those of std above 0; got {list(mean)} and "
+                f"{list(std)}"
+            )
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32)[:, None, None], persistent=False)
 

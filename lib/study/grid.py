@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from easydict import EasyDict
 
 from lib.config import load_config, merge
+from lib.utils.files import read_text, write_text
 from lib.utils.lookup import accepts, suggest
-from lib.utils.yaml_files import read_yaml, to_plain
+from lib.utils.yaml_files import dump_yaml, read_yaml, to_plain
 
 # Key of a grid -> its type and meaning. Experiments are written as in their files. All paths, also that of a
 # ``_base_``, are relative to the folder in which the command runs.
@@ -60,7 +60,7 @@ def run_name(row: str, budget: str, seed: int) -> str:
 def read_grid(path: str | Path) -> dict[str, Any]:
     """The grid of a YAML file, complete and checked."""
     path = Path(path)
-    grid = read_yaml(path.read_text(encoding="utf-8"), str(path))
+    grid = read_yaml(read_text(path, "YAML"), str(path))
     if not isinstance(grid, dict):
         raise ValueError(f"{path} must hold the keys {', '.join(KEYS)}; got {type(grid).__name__}")
     for key in grid:
@@ -111,10 +111,9 @@ def scaled(limits: Mapping[str, float], scale: float) -> dict[str, float]:
 def _make_run(row: str, budget: str, seed: int, experiment: Mapping, out: Path, overrides: Sequence[str]) -> Run:
     """Writes the experiment of a run and resolves it."""
     file = out / "experiments" / f"{run_name(row, budget, seed)}.yml"
-    file.parent.mkdir(parents=True, exist_ok=True)
     if "_base_" in experiment:
         experiment = {**experiment, "_base_": str(Path(experiment["_base_"]).resolve())}
-    file.write_text(yaml.safe_dump(to_plain(experiment), sort_keys=False), encoding="utf-8")
+    write_text(file, dump_yaml(to_plain(experiment)))
     cfg = load_config(file, overrides)
     digest = hashlib.sha256(json.dumps(to_plain(cfg), sort_keys=True).encode()).hexdigest()[:8]
     return Run(row, budget, seed, file, cfg, out / "runs" / f"{file.stem}-{digest}", digest)

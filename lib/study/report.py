@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 from lib.evaluation.report.style import STYLE, canvas, scale_sizes
 from lib.study.grid import read_grid, run_name
 from lib.study.summary import Study, budget_title, read_study, verdict
+from lib.utils.figures import write_figure
+from lib.utils.files import write_text
 from lib.utils.table import Row
 from lib.utils.template import render
 
@@ -26,7 +28,7 @@ def write_page(page: Path, folders: Iterable[Path], grids: Iterable[Path] = (), 
         figure = str(page.parent / "images" / f"study_{study.name}")
         plot_by_size(study, Path(f"{figure}_by_size.png"))
         plot_cost(study, Path(f"{figure}_cost.png"))
-    page.write_text(make_page(studies, grids, **links), encoding="utf-8")
+    write_text(page, make_page(studies, grids, **links))
     print(f"look at {page}")
 
 
@@ -189,5 +191,4 @@ def _save(figure: Figure, file: Path) -> None:
     legend = dict(itertools.chain.from_iterable(entries))  # label -> line: each row once
     figure.legend(legend.values(), legend.keys(), loc="outside right upper")
     figure.axes[0].set_ylim(bottom=0)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=110)
+    write_figure(file, figure, dpi=110)

@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 
 from lib.timing.turns import Spread, comparison_text
+from lib.utils.figures import write_figure
 from lib.utils.table import Row, align
 
 COST = ("parameters M", "GMAC", "GFLOP", "backbone", "neck", "head", "priors", "candidates", "AP small")
@@ -59,6 +60,6 @@ def plot_time_against_ap(report: Mapping[str, Any], file: Path) -> int:
     axes.set_ylabel("AP of small objects, as the experiment notes it")
     axes.margins(0.2)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(file, dpi=130)
+    write_figure(file, figure, dpi=130)
     plt.close(figure)
     return len(known)

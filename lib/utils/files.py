@@ -1,39 +1,148 @@
 """Files that are written whole: after a failure the old file is still there, unchanged."""
 
 import contextlib
+import errno
+import functools
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterator
+import socket
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+FULL = {errno.ENOSPC, errno.EDQUOT}
+FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
+NEARLY_FULL = 4096  # bytes: with less room left, what a library says of a failed write means a full disk
+BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32"}
+BOMS |= {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}  # behind those of UTF-32, which begin alike
+
+
+class WriteError(OSError):
+    """A file could not be written; the message says which and why."""
+
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, is_synced: bool = True) -> Iterator[Path]:
     """The path of a new file, which replaces ``path`` at the end; after an error ``path`` is as it was before.
 
-    Makes the folder if it is not there. At the end the new file is safely on the disk. A link at ``path`` stays a
-    link, and the file that it points to is replaced; a device or a pipe, such as /dev/stdout, is written directly.
+    Makes the folder if it is not there. At the end the new file is safely on the disk, if ``is_synced``. A link at
+    ``path`` stays a link, and the file that it points to is replaced; a device or a pipe, such as
+    /dev/stdout, is written directly. The new file has the suffix of ``path``, by which many libraries choose the
+    format. If the process is killed, the new file is removed when another process writes into the folder.
+
+    Raises:
+        WriteError: the file could not be written; the message says why, such as that the disk is full.
     """
-    if path.exists() and not path.is_file():
+    if path.exists() and not path.is_file() and not path.is_dir():
         yield path
         return
     path = path.resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.tmp{os.getpid()}")
+    temporary = path.with_name(f"{path.stem[:100]}.tmp{os.getpid()}.{_host()}{path.suffix}")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _clean_once(path.parent)
     try:
         yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with writing(path):
+            if is_synced:
+                with temporary.open("rb") as file:
+                    os.fsync(file.fileno())
+            temporary.replace(path)
+    except WriteError:
+        raise
+    except (OSError, RuntimeError) as error:  # libraries report a failed write as a RuntimeError
+        if _is_of_writing(error, temporary):
+            raise _unwritable(path, error) from None
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
-def write_bytes(path: str | Path, content: bytes) -> None:
-    """Writes a file of bytes, such as a model."""
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Has an OSError of the block say that ``path`` could not be written, and why."""
+    try:
+        yield
+    except WriteError:
+        raise
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def _is_of_writing(error: Exception, temporary: Path) -> bool:
+    """Whether the error comes from writing the file, and not from what the block reads or computes."""
+    if isinstance(error, OSError) and error.errno in FULL | FORBIDDEN and error.filename in (None, str(temporary)):
+        return True
+    return has_no_room(temporary.parent)
+
+
+def has_no_room(folder: Path, needed: int = NEARLY_FULL) -> bool:
+    """Whether the disk of a folder has less than so many bytes left."""
+    return shutil.disk_usage(folder).free < needed
+
+
+def _unwritable(path: Path, error: Exception) -> WriteError:
+    """The error to show: what could not be written, why, and what is there now."""
+    number = getattr(error, "errno", None)
+    reason, advice = f"{getattr(error, 'strerror', None) or error}", "choose another place"
+    if number in FULL or (not isinstance(error, OSError) and has_no_room(path.parent)):
+        reason, advice = f"the disk is full ({reason})", "make room"
+    elif number in FORBIDDEN:
+        reason = f"the folder or disk is read-only for this user ({reason})"
+    text = f"{path} could not be written: {reason}; the file of that name, if any, is as before: {advice}"
+    shown = WriteError(text)
+    shown.errno = number
+    return shown
+
+
+def disk_full(path: Path, kept: str) -> WriteError:
+    """The error of a stream of output that ends because the disk is full; ``kept`` says what of it remains."""
+    error = WriteError(f"{path} could not be written any further: the disk is full; {kept}: make room")
+    error.errno = errno.ENOSPC
+    return error
+
+
+def _host() -> str:
+    """The name of this machine, as part of a file's name."""
+    return re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname()) or "host"
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes the unfinished files that killed processes of this machine left in a folder."""
+    name = re.compile(rf".*\.tmp(\d+)(\.{re.escape(_host())}(\.[^.]*)?)?")
+    with contextlib.suppress(OSError):  # a folder that cannot be read has nothing to clean
+        for entry in list(os.scandir(folder)):
+            match = name.fullmatch(entry.name)
+            if match and entry.is_file(follow_symlinks=False) and not is_alive(int(match[1])):
+                Path(entry.path).unlink(missing_ok=True)
+
+
+_clean_once = functools.cache(remove_leftovers)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine has the number."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes a text file in UTF-8, with the ends of lines as they are in ``text``."""
     with replacing(Path(path)) as file:
+        file.write_text(text, encoding="utf-8", newline="")
+
+
+def write_bytes(path: str | Path, content: bytes, is_synced: bool = True) -> None:
+    """Writes a binary file; of many that are quickly made again, such as pictures, none need be ``is_synced``."""
+    with replacing(Path(path), is_synced) as file:
         file.write_bytes(content)
 
 
@@ -62,5 +171,83 @@ def is_inside(path: Path, folder: Path) -> bool:
 
 def write_json(path: str | Path, content: Any, indent: int | None = 1) -> None:
     """Writes plain values to a JSON file."""
-    with replacing(Path(path)) as file:
-        file.write_text(json.dumps(content, indent=indent) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=indent) + "\n")
+
+
+def read_text(path: Path, what: str) -> str:
+    """The text of a file in UTF-8, or in UTF-16 or UTF-32 with a byte-order mark.
+
+    Raises:
+        ValueError: it has another encoding; the message names the file, the line, and ``what`` it should be.
+    """
+    content = path.read_bytes()
+    encoding = next((name for mark, name in BOMS.items() if content.startswith(mark)), "utf-8")
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{path} must be {what} in UTF-8, or in UTF-16 with a byte-order mark; got byte "
+            f"{content[error.start]:#04x} in line {line}, as in a file of another encoding: save it as UTF-8"
+        ) from None
+    if "\0" in text:
+        raise ValueError(
+            f"{path} must be {what} in UTF-8, or in UTF-16 with a byte-order mark; got zero bytes, as in UTF-16 "
+            "without that mark, or in a binary file: save it as UTF-8"
+        )
+    return text
+
+
+class GrowingText:
+    """A text file that grows and is whole after each ``append``, also if the process is killed in between.
+
+    ``head`` begins it and ``tail`` ends it, such as the brackets of a JSON list. What stood there before is replaced.
+    """
+
+    def __init__(self, path: Path, head: str, tail: str = ""):
+        self.path, self._tail = path, tail.encode()
+        with writing(path):
+            self._file = path.open("wb", buffering=0)
+            self._end = 0  # where the tail begins
+            self.append(head)
+
+    def append(self, text: str) -> None:
+        """Writes a piece of text; a failure, a full disk or a signal, leaves the file as it was before."""
+        content = text.encode()
+        try:
+            with writing(self.path):
+                self._write(content + self._tail)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self._write(self._tail)  # over what it had taken already, so that there is room for it
+            raise
+        self._end += len(content)
+
+    def _write(self, content: bytes) -> None:
+        """Has the file end with ``content``, from the end of what is whole."""
+        rest = memoryview(content)
+        self._file.seek(self._end)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+        self._file.truncate()
+
+    def close(self) -> None:
+        """Ends the file."""
+        self._file.close()
+
+
+def refuse_sources(targets: Iterable[Path | str | None], sources: Iterable[Path | str | None]) -> None:
+    """Raises ValueError if a file to be written is one of those to be read, by its own name, another, or a link."""
+    read = {}
+    for source in filter(None, sources):
+        with contextlib.suppress(OSError):
+            status = os.stat(source)
+            read[status.st_dev, status.st_ino] = source
+    for target in filter(None, targets):
+        with contextlib.suppress(OSError):
+            status = os.stat(target)
+            if Path(target).is_file() and (status.st_dev, status.st_ino) in read:
+                raise ValueError(
+                    f"a file to write must not be one that is read; got {target}, which is "
+                    f"{read[status.st_dev, status.st_ino]}: choose another name or folder"
+                )

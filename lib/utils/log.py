@@ -19,6 +19,7 @@ class _Terminal(logging.Handler):
 
 def setup_logging(file: Path | None = None, is_quiet: bool = False) -> None:
     """Sends the log to the terminal and, if given, appends it to ``file``; if quiet, only its warnings."""
+    logging.raiseExceptions = False  # a full disk must not print a traceback for each line of the log
     handlers: list[logging.Handler] = [_Terminal()]
     if file is not None:
         handlers.append(logging.FileHandler(file, encoding="utf-8"))

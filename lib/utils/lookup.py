@@ -5,7 +5,7 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -20,7 +20,7 @@ def lookup(choices: Mapping[Any, Any] | Sequence[str], name: Any, where: str) ->
 
     If there is none, a ValueError names ``where``, the choices and the nearest of them.
     """
-    if name in choices:
+    if isinstance(name, Hashable) and name in choices:
         return choices[name] if isinstance(choices, Mapping) else name
     raise ValueError(f"{where} must be one of {', '.join(map(str, choices))}; got {name!r}{suggest(name, choices)}")
 
@@ -31,7 +31,7 @@ def accepts(value: Any, hint: Any) -> bool:
     if kind in (typing.Union, types.UnionType):
         return any(accepts(value, arg) for arg in args)
     if kind is typing.Literal:
-        return value in args
+        return any(value == arg for arg in args)
     if kind in (int, float):
         numbers = int if kind is int else (int, float)
         return isinstance(value, numbers) and not isinstance(value, bool)
@@ -42,7 +42,10 @@ def accepts(value: Any, hint: Any) -> bool:
         return is_list and all(map(accepts, value, args))
     if not inspect.isclass(kind) or not issubclass(kind, Iterable):
         return True
-    return isinstance(value, Mapping if issubclass(kind, Mapping) else (list, tuple))
+    if issubclass(kind, Mapping):
+        return isinstance(value, Mapping) and all(accepts(item, args[1]) for item in value.values() if len(args) == 2)
+    of_item = args[0] if args else Any
+    return isinstance(value, (list, tuple)) and all(accepts(item, of_item) for item in value)
 
 
 def check_arguments(function: Any, options: Mapping[str, Any], where: str) -> None:

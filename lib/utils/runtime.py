@@ -11,13 +11,15 @@ import shutil
 import signal
 import sys
 import textwrap
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+RESEND_S = 0.02  # after which a signal comes again whose exception was lost
 if TYPE_CHECKING:  # scripts that need no torch start in a fifth of the time without it
     import torch
 
@@ -36,8 +38,22 @@ def script_parser(doc: str | None) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(
         description="\n\n".join(prose),
         epilog="examples:\n" + "\n\n".join(examples) if examples else None,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Help,
     )
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Help whose usage is one short line: what must be given. The other options stand below it anyway."""
+
+    def _format_usage(self, usage: Any, actions: Any, groups: Any, prefix: Any) -> str:
+        if usage is not None:  # parse_intermixed_args asks for the usage and then gives it back
+            return super()._format_usage(usage, actions, groups, prefix)
+        actions, groups = list(actions), [group for group in groups if group.required]
+        choices = {id(action) for group in groups for action in group._group_actions}
+        needed = [a for a in actions if a.required or not a.option_strings or id(a) in choices]
+        text: str = super()._format_usage(None, needed, groups, prefix)
+        has_more = len(actions) > len(needed) + 1  # besides --help
+        return text.replace(self._prog, f"{self._prog} [-h]{' [options]' * has_more}", 1)
 
 
 def parse_with_overrides(
@@ -80,17 +96,19 @@ def readable_errors() -> Iterator[None]:
     """Ends a script with one clear line, and status 2, where the user can correct what is wrong.
 
     Such an error was raised by a check of this project, or by the operating system. One that comes from inside a
-    library is a defect of this project, and keeps its traceback.
+    library is a defect of this project, and keeps its traceback. SIGTERM ends a script as Ctrl-C does, so that what it
+    is writing is left whole.
     """
     try:
-        yield
+        with StopSignals():
+            yield
     except (ValueError, TypeError, FloatingPointError, OSError) as error:
         innermost = Path(traceback.extract_tb(error.__traceback__)[-1].filename).resolve()
         is_ours = innermost.is_relative_to(Path(__file__).resolve().parents[1])
         if not isinstance(error, OSError) and not is_ours:
             raise
         rank = os.environ.get("RANK")
-        print(f"error{f' of process {rank}' if rank else ''}: {error}", file=sys.stderr)
+        print(f"error{f' of process {rank}' if rank else ''}: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt as stop:
         print(str(stop) or "stopped by the user", file=sys.stderr)
@@ -166,7 +184,8 @@ class Stopped(KeyboardInterrupt):
 class StopSignals:
     """Turns SIGTERM and SIGINT into ``Stopped``: at once or, while ``deferred``, when the program asks for them.
 
-    A second signal stops the program at once.
+    A second signal stops the program at once. Where Python throws an exception away, in a ``__del__`` or in a hook of
+    fork, the signal comes again. Outside the main thread, which alone gets signals, this does nothing.
     """
 
     def __init__(self) -> None:
@@ -174,10 +193,15 @@ class StopSignals:
         self._is_deferred = False
 
     def __enter__(self) -> "StopSignals":
-        self._before = {number: signal.signal(number, self._receive) for number in (signal.SIGTERM, signal.SIGINT)}
+        self._before: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._before[number] = signal.signal(number, self._receive)
+        self._hook_before, sys.unraisablehook = sys.unraisablehook, self._catch_lost
         return self
 
     def __exit__(self, *_: object) -> None:
+        sys.unraisablehook = self._hook_before
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -185,6 +209,16 @@ class StopSignals:
         if not self._is_deferred or self.requested:
             raise Stopped(number)
         self.requested = number
+
+    def _catch_lost(self, lost: Any) -> None:
+        """Sends a signal again whose exception Python throws away, a moment later: now it would be thrown away too."""
+        if not isinstance(lost.exc_value, Stopped):
+            self._hook_before(lost)
+            return
+        again = (threading.main_thread().ident, lost.exc_value.number)
+        timer = threading.Timer(RESEND_S, signal.pthread_kill, again)
+        timer.daemon = True
+        timer.start()
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:

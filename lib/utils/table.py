@@ -1,8 +1,11 @@
-"""Rows of cells as text: with aligned columns for the terminal, or as a Markdown table."""
+"""Rows of cells as text: with aligned columns for the terminal, as a Markdown table, or as CSV."""
 
-from collections.abc import Sequence
+import csv
+import io
+from collections.abc import Iterable, Sequence
 
 Row = Sequence[object]
+FORMULA = set("=+-@\t\r")  # with which a text begins that spreadsheets take for a formula
 
 
 def cell_text(cell: object) -> str:
@@ -29,3 +32,12 @@ def markdown(rows: Sequence[Row]) -> str:
     """A Markdown table whose first row is the header."""
     header, *rest = ([cell_text(cell) for cell in row] for row in rows)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rest))
+
+
+def csv_text(rows: Iterable[Row]) -> str:
+    """Rows as CSV; None is an empty cell. A text that a spreadsheet would run as a formula gets an apostrophe."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for row in rows:
+        writer.writerow([f"'{cell}" if isinstance(cell, str) and cell[:1] in FORMULA else cell for cell in row])
+    return text.getvalue()

@@ -202,6 +202,18 @@ def test_dead_worker_is_named_with_what_to_choose(monkeypatch):
     assert signal.getsignal(signal.SIGCHLD) is handler  # so nothing else is interrupted
 
 
+def test_worker_that_is_killed_between_two_epochs_is_named(monkeypatch):
+    monkeypatch.setattr(_MultiProcessingDataLoaderIter._try_get_data, "__defaults__", (0.1,))
+    loader = Loader(Blocks(4), build_transform("none", SIZE), 2, num_workers=1)
+    list(loader)
+    worker = loader._loader._iterator._workers[0]
+    worker.kill()
+    worker.join()
+    loader.set_epoch(1)
+    with pytest.raises(OSError, match=r"number 0 of 1 \(pid \d+\) was killed by SIGKILL"):
+        list(loader)
+
+
 def test_number_of_parts_of_a_step_is_that_of_its_batches():
     loader = make_loader(11, batch_size=2, shuffle=True, drop_last=True, accumulate=2, world_size=2)
     assert len(loader) == len(ids(loader)) == 2

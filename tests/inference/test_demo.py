@@ -1,6 +1,7 @@
 """demo.py and what it reads and writes: pictures, videos, folders with rubbish in them."""
 
 import csv
+import itertools
 import json
 import logging
 
@@ -9,10 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from lib.inference.outputs import Output, check_folder
-from lib.inference.sources import Frame, ImageFiles, Video, open_source
+from lib.inference import video_file
+from lib.inference.outputs import Output, check_folder, has_display, plan_outputs
+from lib.inference.sources import Files, Frame, Video, open_source
 from lib.structures import Detections
 from tests.engine.conftest import load_script
+
+NOTHING = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
 
 
 @pytest.fixture
@@ -81,6 +85,62 @@ def test_video_becomes_a_video_of_as_many_frames(demo, video, tmp_path):
     assert len(json.loads((tmp_path / "out" / "detections.json").read_text())) == 12
 
 
+def test_videos_among_pictures_are_done_as_well(demo, video, tmp_path, images):
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "a.png"), images[0])
+    for name in ("film.mp4", "film.avi"):
+        (folder / name).write_bytes(video.read_bytes())
+    for source, count in ((folder, 25), (folder / "*.avi", 12)):
+        assert demo(source) == 0
+        assert len(json.loads((tmp_path / "out" / "detections.json").read_text())) == count
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written >= {"a.png", "film.mp4", "film.avi.mp4"}
+    assert len(list(Video(str(tmp_path / "out" / "film.avi.mp4")))) == 12
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".3gp", ".m2ts"])
+def test_videos_of_phones_and_recorders_are_videos(video, tmp_path, suffix):
+    path = video.rename(tmp_path / f"film{suffix}")  # the content says the format
+    assert len(list(open_source(str(path)))) == 12
+
+
+def test_a_device_is_a_camera():
+    with pytest.raises(ValueError, match="a camera must be one that OpenCV can open; got /dev/null"):
+        open_source("/dev/null")
+
+
+class FakeCapture:
+    """A source of three frames that announces a number of frames."""
+
+    def __init__(self, announced):
+        self.left, self.announced = 3, announced
+
+    def isOpened(self):  # noqa: N802 - OpenCV's name
+        return True
+
+    def get(self, what):
+        return self.announced if what == cv2.CAP_PROP_FRAME_COUNT else 10.0
+
+    def read(self):
+        self.left -= 1
+        return (True, np.zeros((8, 8, 3), np.uint8)) if self.left >= 0 else (False, None)
+
+    def release(self):
+        pass
+
+
+@pytest.mark.parametrize(("announced", "is_whole"), [(-1, False), (9, False), (3, True)])
+def test_a_stream_that_breaks_off_counts_as_not_read(monkeypatch, announced, is_whole):
+    monkeypatch.setattr(cv2, "VideoCapture", lambda _: FakeCapture(announced))
+    source = open_source("rtsp://camera/live")
+    frames = iter(source)
+    assert len(list(itertools.islice(frames, 3))) == 3
+    assert source.skipped == []  # whoever stops to read has not lost anything
+    assert list(frames) == []
+    assert (source.skipped == []) is is_whole
+
+
 def test_pattern_finds_files_and_names_keep_their_folders_apart(tmp_path, images):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -89,10 +149,59 @@ def test_pattern_finds_files_and_names_keep_their_folders_apart(tmp_path, images
     assert [frame.name for frame in frames] == ["one/x.png", "two/x.png"]
 
 
+def test_outputs_never_replace_the_source_by_whatever_route(tmp_path, images):
+    for name in ("s1/a.jpg", "s2/b.jpg"):
+        (tmp_path / name).parent.mkdir()
+        cv2.imwrite(str(tmp_path / name), images[0])
+    (tmp_path / "link").symlink_to(tmp_path / "s1")
+    (tmp_path / "hard").mkdir()
+    (tmp_path / "hard" / "a.jpg").hardlink_to(tmp_path / "s1" / "a.jpg")
+    for pattern, out in (("**/*.jpg", "."), ("s1/a.jpg", "link"), ("s*/a.jpg", "s1"), ("s1/a.jpg", "hard")):
+        with pytest.raises(ValueError, match="must not be one that is read"):
+            plan_outputs(tmp_path / out, open_source(str(tmp_path / pattern)))
+    assert len(plan_outputs(tmp_path / "out", open_source(str(tmp_path / "**" / "*.jpg")))) == 4
+
+
+def test_pictures_of_one_stem_have_files_of_their_own(tmp_path):
+    for name in ("a.gif", "a.png", "a.ppm", "b.avi", "b.mp4", "detections.json"):
+        (tmp_path / name).touch()
+    targets = plan_outputs(tmp_path / "out", open_source(str(tmp_path)))
+    assert {name: path.name for name, path in targets.items()} == {
+        "a.png": "a.png",
+        "b.mp4": "b.mp4",
+        "a.gif": "a.gif.png",
+        "a.ppm": "a.ppm.png",
+        "b.avi": "b.avi.mp4",
+        "detections.json": "detections.png",
+    }
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, "full"])
+def test_an_interrupted_video_can_be_played_and_its_json_read(tmp_path, images, monkeypatch, stop):
+    frame, out = Frame(images[0], "film.mp4", 0, 10.0), tmp_path / "out"
+    with pytest.raises((KeyboardInterrupt, OSError)) as raised, Output(out, ["disc"]) as output:
+        for number in range(5):
+            output.write(frame._replace(number=number), NOTHING)
+        if stop == "full":
+            monkeypatch.setattr(video_file, "has_no_room", lambda *_: True)
+            output.write(frame._replace(number=5), NOTHING)
+        raise stop
+    if stop == "full":
+        assert "film.mp4 could not be written any further: the disk is full" in str(raised.value)
+    assert len(list(Video(str(out / "film.mp4")))) == 5
+    assert len(json.loads((out / "detections.json").read_text())) == 5
+    assert sorted(path.name for path in out.iterdir()) == ["detections.csv", "detections.json", "film.mp4"]
+
+
+def test_a_display_that_is_named_but_dead_is_no_display(monkeypatch):
+    monkeypatch.setenv("DISPLAY", ":99")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert not has_display()
+
+
 def test_interruption_leaves_whole_files(tmp_path, images):
-    nothing = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
-    with pytest.raises(KeyboardInterrupt), Output(tmp_path / "out", ["disc"], fps=None) as output:
-        output.write(Frame(images[0], "a.png", 0), nothing)
+    with pytest.raises(KeyboardInterrupt), Output(tmp_path / "out", ["disc"]) as output:
+        output.write(Frame(images[0], "a.png", 0), NOTHING)
         raise KeyboardInterrupt
     assert [entry["file"] for entry in json.loads((tmp_path / "out" / "detections.json").read_text())] == ["a.png"]
     assert (tmp_path / "out" / "a.png").is_file()
@@ -120,5 +229,5 @@ def test_files_come_by_name_without_hidden_ones(tmp_path, images):
     for name in ("b.png", "a.png", ".hidden.png"):
         cv2.imwrite(str(tmp_path / name), images[0])
     source = open_source(str(tmp_path))
-    assert isinstance(source, ImageFiles)
+    assert isinstance(source, Files)
     assert [frame.name for frame in source] == ["a.png", "b.png"]

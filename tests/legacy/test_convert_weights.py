@@ -266,7 +266,7 @@ def test_command_works_from_anywhere_and_from_an_address(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert read_run(tmp_path / "out.pth")["classes"] == list(VOC)
-    assert (tmp_path / "home/hub/checkpoints/good.pth").is_file()
+    assert [path.name for path in (tmp_path / "home/hub/checkpoints").glob("*/*")] == ["good.pth"]
     bad = run_tool("good.pth", "--cfg=tiny.yml", "--out=out2.pth", "model.num_classes=91", cwd=tmp_path)
     assert (bad.returncode, bad.stderr.count("\n")) == (2, 1)
     assert bad.stderr.startswith("error: good.pth: a checkpoint of the BMVC 2019 code")

@@ -1,6 +1,14 @@
 """The command line that all scripts share."""
 
-from lib.utils.runtime import parse_with_overrides, script_parser
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lib.utils.runtime import parse_with_overrides, readable_errors, script_parser
+
+ROOT = Path(__file__).resolve().parents[2]
 
 DOC = """Does one thing.
 
@@ -18,7 +26,7 @@ def test_help_has_a_usage_line_the_description_and_the_examples(monkeypatch):
     parser.prog = "one.py"
     parser.add_argument("--out", help="where to write")
     assert parser.format_help().splitlines() == [
-        "usage: one.py [-h] [--out OUT]",
+        "usage: one.py [-h] [options]",
         "",
         "Does one thing.",
         "",
@@ -50,3 +58,32 @@ def test_settings_may_stand_anywhere_among_the_options():
     args = parse_with_overrides(parser, ["a", "b.c=1", "--out=x", "d=2"], "b.c=1")
     assert (args.source, args.out, args.overrides) == ("a", "x", ["b.c=1", "d=2"])
     assert "settings of the config, such as b.c=1" in parser.format_help()
+
+
+SIGNAL = """
+import os, signal, sys, time
+from lib.utils.runtime import StopSignals, readable_errors
+class Dying:
+    def __del__(self): os.kill(os.getpid(), signal.SIGTERM)
+def fork():
+    os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    child = os.fork()
+    if child == 0: os._exit(0)
+    os.waitpid(child, 0)
+with readable_errors():
+    fork() if sys.argv[1] == "fork" else Dying()
+    time.sleep(10)
+    print("lost")
+"""
+
+
+@pytest.mark.parametrize("place", ["fork", "del"])
+def test_a_signal_is_not_lost_where_python_throws_exceptions_away(place):
+    run = subprocess.run([sys.executable, "-c", SIGNAL, place], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout, run.stderr) == (143, "", "stopped by a signal\n")
+
+
+def test_an_error_is_one_line(capsys):
+    with pytest.raises(SystemExit), readable_errors():
+        raise OSError("one\n  two")
+    assert capsys.readouterr().err == "error: one two\n"

@@ -49,7 +49,7 @@ def read_visdrone(folder: Path, images: Path | None = None, split: str = "train"
     for image_id, path in zip(image_ids([path.stem for path in paths]), paths, strict=True):
         file = files.get(stem_of(texts, path))
         if file is None:
-            raise FileNotFoundError(f"the image of {path} must be there; there is none in {images}: set --images")
+            raise FileNotFoundError(f"the image of {path} must be there; there is none in {images}: give its folder")
         builder.add_image(image_id, file.relative_to(images).as_posix(), image_size(file))
         for line in read_lines(path, ",", range(8, 9)):
             _add_object(builder, image_id, line)

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from lib.evaluation.report.style import STYLE, canvas
 from lib.utils.draw import draw_boxes
+from lib.utils.figures import write_figure
 from lib.utils.table import align
 
 
@@ -40,7 +41,7 @@ def plot_by_size(results: Mapping[str, Mapping], file: Path) -> Path:
     axes.margins(y=0.15)
     axes.grid(axis="x", visible=False)
     axes.legend()
-    figure.savefig(file, dpi=130)
+    write_figure(file, figure, dpi=130)
     return file
 
 
@@ -72,7 +73,7 @@ def plot_images(
             place.imshow(drawn[..., ::-1])
             place.set_title(f"{title}: {len(labels)} objects", fontsize=11)
             place.set_axis_off()
-    figure.savefig(file, dpi=100)
+    write_figure(file, figure, dpi=100)
     return file
 
 

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lib.evaluation.protocols import Protocol
+from lib.utils.figures import take_literally_
 from lib.utils.template import render
 
 BLUE, ORANGE, GRAY = "#2166ac", "#d95f02", "#888888"
@@ -47,6 +48,7 @@ def canvas(width: float, height: float, panels: int = 1, columns: int = 4) -> tu
 def to_svg(figure: Figure) -> Markup:
     """The figure as an SVG element, which templates do not escape."""
     text = io.StringIO()
+    take_literally_(figure)
     figure.savefig(text, format="svg", metadata={"Date": None})
     return Markup(text.getvalue()[text.getvalue().index("<svg") :])
 

@@ -128,8 +128,8 @@ def make_program(loaded: Loaded, heads: bool = False, resize: bool = True) -> to
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppresses the exporter's own messages: a missing torchvision, deprecations inside torch."""
+def quiet() -> Iterator[None]:
+    """Suppresses a library's own messages: of a missing torchvision, of deprecations inside torch, of advice."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -155,7 +155,7 @@ def onnx_bytes(loaded: Loaded, heads: bool = False, resize: bool = True) -> byte
             "export the heads alone (--heads), whose detections Predictor then selects in that way, or set "
             "postprocess.suppression=nms"
         )
-    with _quiet():
+    with quiet():
         program = torch.onnx.export(
             make_program(loaded, heads, resize),
             input_names=["images"],

@@ -5,8 +5,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from lib.inference.export.onnx import quiet
+
+ERROR = 3  # severity of ONNX Runtime's messages from which on they are shown
 
 
 class _Images(CalibrationDataReader):
@@ -23,7 +28,8 @@ def quantize(content: bytes, images: Iterable[np.ndarray]) -> bytes:
 
     The ranges of values are taken from ``images``, a few dozen (1, H, W, 3) uint8 BGR of the network's size.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    onnxruntime.set_default_logger_severity(ERROR)
+    with tempfile.TemporaryDirectory() as folder, quiet():
         plain, ready, small = (f"{folder}/{name}.onnx" for name in ("plain", "ready", "small"))
         Path(plain).write_bytes(content)
         quant_pre_process(plain, ready, skip_symbolic_shape=True)

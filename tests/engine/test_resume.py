@@ -1,0 +1,101 @@
+"""What a resumed run may change, what it may not, and what it finds after an accident."""
+
+import shutil
+
+import pytest
+import torch
+
+from lib.checkpoint import read_checkpoint
+from lib.engine import curves
+from lib.engine.learner import Learner
+from lib.utils.runtime import Stopped
+from tests.engine.conftest import epochs_of
+
+
+@pytest.fixture
+def copied(whole, tmp_path):
+    """A copy of the run of two epochs, where ``train`` finds it."""
+    return shutil.copytree(whole, tmp_path / "runs" / "tiny")
+
+
+def test_other_settings_are_refused_by_name_before_anything_is_written(train, copied):
+    before = {path.name: path.read_bytes() for path in copied.iterdir() if path.is_file()}
+    for change, message in (
+        ("data.classes=[ring, disc]", r"must have the classes .*\['disc', 'ring'\] .*got \['ring', 'disc'\]"),
+        ("data.classes=[ring]", r"must have the classes .*got \['ring'\]"),
+        (
+            "train.optimizer={type: adamw, lr: 0.01}",
+            "train.optimizer.type of a resumed run must stay 'sgd'; got 'adamw'",
+        ),
+        ("train.trainable=[head]", r"train.trainable of a resumed run must stay None; got \['head'\]"),
+        ("train.frozen=[backbone]", r"train.frozen of a resumed run must stay None; got \['backbone'\]"),
+        ("train.rates={backbone: 0.1}", "train.rates of a resumed run must stay None"),
+        ("train.ema=0.9", "train.ema of a resumed run must stay None; got 0.9"),
+        ("model.backbone.width=0.5", "model.backbone.width of a resumed run must stay 0.25; got 0.5"),
+        ("model.neck.taps=[7, 11]", "model.neck.taps.* of a resumed run must stay"),
+        ("input.mean=[1, 2, 3]", "input.mean of a resumed run must stay"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            train("--resume", "train.epochs=3", change)
+    assert {path.name: path.read_bytes() for path in copied.iterdir() if path.is_file()} == before
+
+
+def test_other_options_of_the_optimizer_are_used(train, copied):
+    train("--resume", "train.epochs=3", "train.eval_every=0", "train.optimizer={weight_decay: 0.5, momentum: 0.8}")
+    content = read_checkpoint(copied / "last.pth")
+    assert content["config"]["train"]["optimizer"]["weight_decay"] == 0.5
+    assert {(group["weight_decay"], group["momentum"]) for group in content["optimizer"]["param_groups"]} == {
+        (0.5, 0.8)
+    }
+
+
+def test_half_a_line_of_the_log_is_written_anew_and_leftovers_go(train, copied):
+    file = copied / "epochs.jsonl"
+    file.write_bytes(file.read_bytes()[:-40])
+    (copied / "last.pth.tmp4194303").touch()  # greater than any number of a process
+    train("--resume", "train.epochs=3", "train.eval_every=0")
+    assert [epoch["epoch"] for epoch in epochs_of(copied)] == [1, 2, 3]
+    assert not list(copied.glob("*tmp*"))
+
+
+def test_weights_alone_are_no_run(train, copied):
+    content = read_checkpoint(copied / "last.pth")
+    torch.save({key: content[key] for key in ("format", "model", "config", "classes")}, copied / "last.pth")
+    with pytest.raises(ValueError, match="must hold the state of a run; it has no optimizer"):
+        train("--resume")
+
+
+def test_a_run_stopped_after_the_last_step_of_an_epoch_logs_the_same_rate(train, whole, monkeypatch):
+    original, calls = Learner.step, []
+
+    def step(self, parts, flags=()):
+        calls.append(flags)
+        return original(self, parts, [1.0] if len(calls) > 1 else flags)  # as by a signal in the second step
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(Learner, "step", step)
+        train()
+    assert epochs_of(train("--resume")) == epochs_of(whole)
+
+
+def test_a_loss_that_is_not_finite_says_what_the_last_checkpoint_is_worth(train, copied):
+    with pytest.raises(
+        FloatingPointError, match=r"last.pth is of epoch 3, step 0, \d steps before: its weights are finite"
+    ):
+        train("--resume", "train.epochs=3", "train.optimizer.lr=1e30", "train.schedule={type: constant}")
+    for path in ("last.pth", "best.pth"):
+        read_checkpoint(copied / path)
+
+
+def test_a_single_image_and_a_map_of_one_value_are_explained(train):
+    small = ("input.size=[16, 16]", "train.batch_size=1", "train.norm=batch")
+    with pytest.raises(ValueError, match="BatchNorm must see more than one value.*train.batch_size of 2 or more"):
+        train(*small)
+
+
+def test_curves_of_one_epoch_have_whole_epochs_on_their_axis(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(curves, "write_figure", lambda file, figure, dpi: drawn.append(figure))
+    curves.draw_curves(tmp_path / "x.png", [{"epoch": 5, "AP": 0.5, "lr": 0.1, "loss_cls": 1.0}])
+    assert [axes.get_xlim() for axes in drawn[0].axes] == [(4.5, 5.5)] * 3
+    assert all(tick == int(tick) for axes in drawn[0].axes for tick in axes.get_xticks())

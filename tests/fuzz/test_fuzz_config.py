@@ -1,0 +1,213 @@
+"""Configs, overrides and checkpoints with random damage: read, or refused in one line that says what is wrong.
+
+FUZZ_CASES=2000 tries that many of each, and FUZZ_SEED=1 others.
+"""
+
+import copy
+import io
+import os
+import random
+import traceback
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+
+from lib import build
+from lib.checkpoint import load_weights, read_checkpoint, read_run
+from lib.config import DEFAULTS, dump_config, load_config
+from lib.data.image import ImageError
+from lib.utils.yaml_files import dump_yaml, to_plain
+
+CASES, SEED = (int(os.environ.get(name, default)) for name, default in (("FUZZ_CASES", "40"), ("FUZZ_SEED", "0")))
+LIB = Path(build.__file__).resolve().parent
+SMALL = {
+    "input": {"size": [64, 96]},
+    "model": {
+        "num_classes": 3,
+        "backbone": {"type": "mobilenet_v1", "width": 0.25},
+        "neck": {"extras": [[32, 2]]},
+        "priors": {"sizes": [10, 20, 40, 80], "ratios": [2]},
+    },
+}
+SCALARS = [
+    None,
+    True,
+    -1,
+    0,
+    1,
+    3,
+    10**9,
+    10**30,
+    0.5,
+    -0.5,
+    float("inf"),
+    float("nan"),
+    "",
+    "x",
+    "no",
+    "12",
+    "a.b",
+    "$",
+]
+LISTS = [[], [[]], [None], [1, "x"], ["x"], [-1, 0], [[1, 2], [3]], {}, {"a": 1}, {"type": "x"}, {"type": None}, {1: 2}]
+SNIPPETS = [
+    "{",
+    "[",
+    ": ",
+    "- ",
+    "&a ",
+    "*a",
+    "!!omap ",
+    "\t",
+    "\n",
+    "'",
+    '"',
+    "\x00",
+    "é",
+    "<<: ",
+    "2:1",
+    "1e999",
+    "%",
+]
+KNOWN = (
+    *DEFAULTS,
+    "must be a finite number",
+    "override",
+    "config key",
+    "must be YAML",
+    "must hold keys and values",
+    "_base_",
+    "case.",
+    "weights_scope",
+)
+
+
+def check(attempt, where=KNOWN):
+    """Runs it; what it raises must be an error of ours, of one line, that names one of ``where``."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            attempt()
+    except (ValueError, TypeError, OSError, ImageError) as error:
+        innermost = Path(traceback.extract_tb(error.__traceback__)[-1].filename).resolve()
+        assert innermost.is_relative_to(LIB) or isinstance(error, OSError), "a traceback"
+        assert "\n" not in str(error), f"more than one line: {error}"
+        assert any(name in str(error) for name in where), f"unclear: {error}"
+
+
+def use(cfg):
+    """Builds everything that a config describes."""
+    with torch.device("meta"):
+        model = build.build_detector(cfg)
+        optimizer = build.build_optimizer(cfg, model)
+    assert optimizer.param_groups
+    build.build_schedule(cfg)(0.5)
+    for part in ("normalizer", "coder", "loss", "postprocess", "protocol", "augmentation"):
+        getattr(build, f"build_{part}")(cfg)
+
+
+def damaged(value, rng):
+    """A copy of a mapping with one value at a random place replaced, removed or repeated elsewhere."""
+    result = copy.deepcopy(value)
+    places = []
+
+    def walk(part):
+        for key in part if isinstance(part, dict) else range(len(part)):
+            places.append((part, key))
+            if isinstance(part[key], (dict, list)):
+                walk(part[key])
+
+    walk(result)
+    part, key = rng.choice(places)
+    kind = rng.randrange(6)
+    if kind == 0:
+        del part[key]
+    elif kind == 1:
+        other, name = rng.choice(places)
+        part[key] = copy.deepcopy(other[name])
+    else:
+        part[key] = rng.choice(SCALARS if kind < 4 else LISTS)
+    return result
+
+
+def damaged_bytes(content, rng):
+    """Bytes with a piece removed, repeated, overwritten, or with a snippet of YAML in it."""
+    start = rng.randrange(len(content))
+    end = min(start + rng.choice((1, 1, 4, 40, 400)), len(content))
+    snippet = rng.choice(SNIPPETS).encode()
+    middle = rng.choice(
+        (b"", content[start:end] * 2, rng.randbytes(end - start), snippet, content[start:end] + snippet)
+    )
+    return content[:start] + middle + content[end:]
+
+
+@pytest.fixture(scope="module")
+def seeds():
+    """Configs to damage, as plain mappings."""
+    variants = (
+        ["loss.type=multibox"],
+        ["data.augment=[{type: photometric}, {type: iou_crop}, {type: flip}]", "train.rates={backbone: 0.1}"],
+        ["model.backbone.type=mobilenet_v1_S1L0", "model.dual_path={split: 0}", "train.frozen=[backbone.layers.0-2]"],
+        ["train.optimizer={type: adamw, betas: [0.9, 0.99]}", "train.schedule={type: step, milestones: [3]}"],
+        ["evaluation.ranges={tiny: [0, 64], rest: [64, .inf]}", "data.classes=[a, b]", "model.num_classes=null"],
+    )
+    return [to_plain(load_config(SMALL, overrides)) for overrides in variants]
+
+
+@pytest.mark.parametrize("case", range(CASES))
+def test_damaged_configs_are_used_or_refused(seeds, tmp_path, case):
+    rng = random.Random(f"config {SEED} {case}")
+    seed, file = rng.choice(seeds), tmp_path / "case.yml"
+    if rng.random() < 0.6:
+        file.write_text(dump_yaml(damaged(seed, rng)))
+    else:
+        file.write_bytes(damaged_bytes(dump_config(seed).encode(), rng))
+    check(lambda: use(load_config(file)))
+
+
+@pytest.mark.parametrize("case", range(CASES))
+def test_damaged_overrides_are_used_or_refused(seeds, case):
+    rng = random.Random(f"override {SEED} {case}")
+    keys = [(section, key) for section, part in DEFAULTS.items() for key in (part if isinstance(part, dict) else [""])]
+    texts = []
+    for _ in range(rng.choice((1, 1, 2))):
+        key = ".".join(filter(None, rng.choice(keys)))
+        value = dump_yaml(rng.choice(SCALARS + LISTS), flow=True).split("\n")[0]
+        text = f"{key}{rng.choice(('', '', '.type', '.x'))}={value}"
+        texts.append(damaged_bytes(text.encode(), rng).decode(errors="replace") if rng.random() < 0.5 else text)
+    check(lambda: use(load_config(SMALL, texts)))
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """A checkpoint of a run: its content and its model."""
+    cfg = load_config(SMALL)
+    model = build.build_detector(cfg)
+    position = {"epoch": 1, "step": 0, "steps": 3, "seconds": 1.5, "best": 0.5, "best_epoch": 1}
+    content = {"format": 1, "version": "1", "config": to_plain(cfg), "classes": ["a", "b"], "category_ids": [1, 2]}
+    content |= {"model": model.state_dict(), "position": position, "sums": {"steps": 1.0}, "optimizer": {}, "rng": {}}
+    return content, model
+
+
+@pytest.mark.parametrize("case", range(CASES))
+def test_damaged_checkpoints_are_read_or_refused(whole, tmp_path, case):
+    rng, file, buffer = random.Random(f"checkpoint {SEED} {case}"), tmp_path / "case.pth", io.BytesIO()
+    content, model = whole
+    is_of_content = rng.random() < 0.5
+    torch.save(damaged(dict(content), rng) if is_of_content else content, buffer)
+    if is_of_content:
+        file.write_bytes(buffer.getvalue())
+    else:
+        data = buffer.getvalue()
+        few = rng.choice((data[: rng.randrange(len(data))], data, data))
+        for _ in range(rng.choice((1, 3, 30))):
+            few = damaged_bytes(few, rng) if few else b""
+        file.write_bytes(few)
+
+    def attempt():
+        read_checkpoint(file)
+        load_config(read_run(file)["config"])
+        load_weights(copy.deepcopy(model), file)
+
+    check(attempt)
