@@ -2,7 +2,7 @@
 
 A sample's canvas carries layers, each a picture with its map: one for an ordinary image, several where images are
 mixed. Coordinates are continuous: pixel (0, 0) covers 0 .. 1, so the center of a pixel lies at a half. Steps
-scale, shift and mirror; none turns or shears.
+scale, shift, mirror, and exchange x and y, which together give quarter turns; no other angle, no shear.
 """
 
 from collections.abc import Sequence
@@ -33,6 +33,13 @@ def moved(sample: Sample, scale: ArrayLike, shift: ArrayLike, canvas: tuple[floa
     layers = tuple(_move_layer(layer, factor, offset) for layer in _layers(sample))
     boxes = _move(sample.boxes, factor, offset).astype(np.float32)
     return sample._replace(boxes=boxes, canvas=canvas, layers=layers)
+
+
+def transposed(sample: Sample) -> Sample:
+    """The sample with x and y exchanged: a point (x, y) goes to (y, x), pixels later. Mirrored, it is a quarter turn."""
+    height, width = canvas_size(sample)
+    layers = tuple(_transpose_layer(layer) for layer in _layers(sample))
+    return sample._replace(boxes=sample.boxes[:, [1, 0, 3, 2]], canvas=(width, height), layers=layers)
 
 
 def selected(sample: Sample, keep: np.ndarray) -> Sample:
@@ -97,6 +104,12 @@ def _move_layer(layer: Layer, scale: np.ndarray, shift: np.ndarray) -> Layer:
     return layer._replace(matrix=matrix, content=content, frame=frame)
 
 
+def _transpose_layer(layer: Layer) -> Layer:
+    left, top, right, bottom = layer.content
+    frame = layer.frame and (layer.frame[1], layer.frame[0], layer.frame[3], layer.frame[2])
+    return layer._replace(matrix=layer.matrix[::-1], content=(top, left, bottom, right), frame=frame)
+
+
 def _move(boxes: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """(G, 4) xyxy boxes scaled, shifted and, where the scale is negative, mirrored."""
     corners = boxes.reshape(-1, 2, 2) * scale + shift  # (G, 2 corners, xy)
@@ -105,6 +118,8 @@ def _move(boxes: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray
 
 def _draw(layer: Layer, window: np.ndarray) -> np.ndarray:
     """(h, w, 3) uint8: what a layer shows in a window (4,) of the canvas, in whole pixels."""
+    if layer.matrix[0, 0] == 0:  # x and y are exchanged: the same pixels are drawn upright
+        return _draw(_transpose_layer(layer), window[[1, 0, 3, 2]]).transpose(1, 0, 2)
     covered = window[2:] - window[:2]  # (width, height)
     source, scale, shift = _source_part(layer, window[:2], covered)
     # OpenCV counts from the center of the first pixel, and takes the inverse map.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib.data.augment.affine import canvas_size, moved, resample, selected
+from lib.data.augment.affine import canvas_size, moved, resample, selected, transposed
 from lib.data.augment.step import Others, Transform, number
 from lib.structures import Sample
 
@@ -23,9 +23,32 @@ class Expand(Transform):
         scale = rng.uniform(1, self.max_scale)
         limit = min(self.max_stretch, scale**2)  # so that neither side shrinks
         stretch = np.sqrt(rng.uniform(1 / limit, limit))
-        canvas = (height * scale / stretch, width * scale * stretch)
-        shift = rng.uniform(0, 1, 2) * (canvas[1] - width, canvas[0] - height)
-        return moved(sample, (1, 1), shift, canvas)
+        return _placed_at_random(sample, (height * scale / stretch, width * scale * stretch), rng)
+
+
+@dataclass
+class ZoomOut(Transform):
+    """Puts the image at a random place of a larger canvas where the network's input would only enlarge it.
+
+    The canvas is at most so large that the whole of it is shown at ``min_scale`` of the image's own size. An image
+    that is much larger than the input is shown smaller in any case, and stays as it is.
+    """
+
+    p: float = number(0.5, 0, 1)
+    min_scale: float = number(0.6, 0.01, 1)  # pixels of the input for one of the image
+
+    def apply(self, sample: Sample, rng: np.random.Generator, others: Others) -> Sample:
+        height, width = canvas_size(sample)
+        scale = np.sqrt(self.input_size[0] * self.input_size[1] / (height * width))
+        factor = rng.uniform(1, max(scale / self.min_scale, 1))
+        return _placed_at_random(sample, (height * factor, width * factor), rng)
+
+
+def _placed_at_random(sample: Sample, canvas: tuple[float, float], rng: np.random.Generator) -> Sample:
+    """The sample at a random place of a larger canvas (height, width)."""
+    height, width = canvas_size(sample)
+    shift = rng.uniform(0, 1, 2) * (canvas[1] - width, canvas[0] - height)
+    return moved(sample, (1, 1), shift, canvas)
 
 
 @dataclass
@@ -37,6 +60,37 @@ class Flip(Transform):
     def apply(self, sample: Sample, rng: np.random.Generator, others: Others) -> Sample:
         height, width = canvas_size(sample)
         return moved(sample, (-1, 1), (width, 0), (height, width))
+
+
+@dataclass
+class FlipVertical(Transform):
+    """Mirrors top and bottom, for images without an upright, such as views from above."""
+
+    p: float = number(0.5, 0, 1)
+
+    def apply(self, sample: Sample, rng: np.random.Generator, others: Others) -> Sample:
+        height, width = canvas_size(sample)
+        return moved(sample, (1, -1), (0, height), (height, width))
+
+
+@dataclass
+class Turn(Transform):
+    """Turns by 0, 90, 180 or 270 degrees, each as likely, for images without an upright."""
+
+    p: float = number(1.0, 0, 1)
+
+    def apply(self, sample: Sample, rng: np.random.Generator, others: Others) -> Sample:
+        return turned(sample, int(rng.integers(4)))
+
+
+def turned(sample: Sample, quarters: int) -> Sample:
+    """The sample turned counterclockwise by so many quarters, 0 to 3: its canvas is then that of ``np.rot90``."""
+    if quarters % 2:
+        sample = transposed(sample)
+    height, width = canvas_size(sample)
+    signs = {0: (1, 1), 1: (1, -1), 2: (-1, -1), 3: (-1, 1)}[quarters]
+    shift = (width if signs[0] < 0 else 0, height if signs[1] < 0 else 0)
+    return moved(sample, signs, shift, (height, width))
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lib.data.augment.crops import CoverCrop, IouCrop, Tile
-from lib.data.augment.geometric import DropSmall, Expand, Flip, Resize
+from lib.data.augment.geometric import DropSmall, Expand, Flip, FlipVertical, Resize, Turn, ZoomOut
 from lib.data.augment.mixing import CopyPaste, Mixup, Mosaic
 from lib.data.augment.photometric import Photometric
 from lib.data.augment.step import Others, Transform, no_others
@@ -20,15 +20,24 @@ from lib.utils.lookup import build, lookup
 TRANSFORMS: dict[str, type[Transform]] = {
     "photometric": Photometric,
     "expand": Expand,
+    "zoom_out": ZoomOut,
     "iou_crop": IouCrop,
     "cover_crop": CoverCrop,
     "tile": Tile,
     "flip": Flip,
+    "flip_vertical": FlipVertical,
+    "turn": Turn,
     "drop_small": DropSmall,
     "mosaic": Mosaic,
     "mixup": Mixup,
     "copy_paste": CopyPaste,
 }
+
+# Objects larger and smaller than they are: parts of the image, and more than it where the input is large.
+_CROPS: list[dict[str, Any]] = [
+    {"type": "zoom_out"},
+    {"type": "cover_crop", "p": 1.0, "area": [0.15, 0.8], "keep": 0.4},
+]
 
 # Each is a list that a config may also hold itself, in place of a preset's name.
 PRESETS: dict[str, list[dict[str, Any]]] = {
@@ -60,6 +69,10 @@ PRESETS: dict[str, list[dict[str, Any]]] = {
         {"type": "flip"},
         {"type": "photometric"},
     ],
+    # For small objects, upright: side views, thermal street cameras, inspection.
+    "crops": [*_CROPS, {"type": "flip"}, {"type": "photometric"}],
+    # For small objects from above, where no direction is special.
+    "aerial": [*_CROPS, {"type": "turn"}, {"type": "flip"}, {"type": "flip_vertical"}, {"type": "photometric"}],
     # For large images: windows as large as the network's input, so with input.size=[512, 512].
     "tiles": [{"type": "tile", "size": [512, 512]}, {"type": "flip"}, {"type": "photometric"}],
 }
@@ -98,5 +111,7 @@ def build_transform(
         if not isinstance(options, Mapping):
             raise TypeError(f"{where}[{index}] must be a mapping such as {{type: flip}}; got {options!r}")
     steps = [build(TRANSFORMS, options, f"{where}[{index}]") for index, options in enumerate(chosen)]
+    for step in steps:
+        step.input_size = size
     geometric = [step for step in steps if not step.on_pixels]
     return Compose([*geometric, Resize(size, fill), *(step for step in steps if step.on_pixels)])

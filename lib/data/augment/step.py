@@ -31,6 +31,7 @@ class Transform:
     """A step of augmentation, a dataclass of its options."""
 
     p: float | None = None  # probability that it acts; None: it always does
+    input_size: tuple[int, int] = (300, 300)  # (height, width) of the network's input, as build_transform sets it
     on_pixels = False  # whether it works on the small image, after the resampling; else it moves boxes and layers
 
     def __post_init__(self: Any) -> None:

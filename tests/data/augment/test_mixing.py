@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lib.data.augment.affine import moved
-from lib.data.augment.geometric import Resize
+from lib.data.augment.geometric import Resize, turned
 from lib.data.augment.mixing import CopyPaste, Mixup, Mosaic
 from lib.data.augment.presets import build_transform
 from lib.data.dataset import CocoDataset
@@ -71,6 +71,7 @@ def test_mosaic_is_of_the_sample_and_leaves_the_sources_as_they_are():
         [{"type": "mosaic", "p": 1.0}, {"type": "expand", "p": 1.0}, {"type": "cover_crop", "keep": 0.01}],
         [{"type": "copy_paste", "p": 1.0, "p_other": 0.0}, {"type": "iou_crop"}, {"type": "flip"}],
         [{"type": "copy_paste", "p": 1.0}, {"type": "mosaic", "p": 1.0, "scale": [0.7, 0.7]}],
+        [{"type": "mosaic", "p": 1.0}, {"type": "turn"}, {"type": "cover_crop"}, {"type": "flip_vertical"}],
     ],
 )
 def test_boxes_stay_on_their_objects(steps):
@@ -134,6 +135,16 @@ def test_copy_paste_adds_small_objects_at_free_places():
                 shared = np.minimum(box[2:], old[2:]) - np.maximum(box[:2], old[:2])
                 assert np.maximum(shared, 0).prod() <= 0.05 * 1.5 * 1.5 * (box[2:] - box[:2]).prod()
     assert len(sizes) > 5 and min(sizes) >= 16 and max(sizes) <= 24  # 20 times 0.8 .. 1.2
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_pastes_and_mixed_images_turn_with_the_rest(quarters):
+    rng = np.random.default_rng(5)
+    sample, other = make_sample(), make_sample(gray=90)
+    pasted = CopyPaste(p=1.0)(sample, rng, source(other, other))
+    mixed = Mixup(p=1.0)(pasted, rng, source(other))
+    upright, size = shown(mixed), (120, 200) if quarters == 2 else (200, 120)
+    np.testing.assert_array_equal(shown(turned(mixed, quarters), size).image, np.rot90(upright.image, quarters))
 
 
 def test_paste_fades_in_over_its_margin():

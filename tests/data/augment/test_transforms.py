@@ -6,7 +6,7 @@ import pytest
 
 from lib.data.augment.affine import moved, resample
 from lib.data.augment.crops import CoverCrop, IouCrop, Tile, crop
-from lib.data.augment.geometric import DropSmall, Expand, Flip, Resize
+from lib.data.augment.geometric import DropSmall, Expand, Flip, FlipVertical, Resize, Turn, ZoomOut, turned
 from lib.data.augment.photometric import Photometric
 from lib.data.augment.presets import PRESETS, TRANSFORMS, build_transform
 from lib.structures import IGNORE, Sample
@@ -63,7 +63,7 @@ def test_evaluation_at_the_image_s_own_size_changes_no_pixel():
     np.testing.assert_array_equal(result.boxes, sample.boxes)
 
 
-@pytest.mark.parametrize("preset", ["ssd", "ssdlite", "ssd_ancestor", "flip"])
+@pytest.mark.parametrize("preset", ["ssd", "ssdlite", "ssd_ancestor", "flip", "aerial", "crops"])
 def test_box_stays_on_its_object_through_the_whole_chain(preset):
     steps = [step for step in PRESETS[preset] if step["type"] != "photometric"]
     transform = build_transform(steps, (130, 170), fill=(40, 40, 40))
@@ -112,6 +112,70 @@ def test_flip_mirrors_boxes_and_pixels_once():
     result = build_transform([{"type": "flip", "p": 1.0}], (120, 200))(make_sample(), np.random.default_rng(0))
     np.testing.assert_array_equal(result.boxes, [[130, 20, 170, 60]])
     np.testing.assert_array_equal(result.image, make_sample().image[:, ::-1])
+
+
+def test_vertical_flip_mirrors_boxes_and_pixels():
+    sample = make_sample()
+    result = resample(FlipVertical(p=1.0)(sample, np.random.default_rng(0)), FILL)
+    np.testing.assert_array_equal(result.image, sample.image[::-1])
+    assert result.boxes.tolist() == [[30, 60, 70, 100]]
+
+
+def noise(height=37, width=90, seed=0):
+    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Sample(image, np.array([[10, 5, 30, 9]], np.float32), np.array([1]), 7, (height, width))
+
+
+# by hand, for the 37 x 90 image: of its corner (10, 5) to (30, 9), turned counterclockwise
+@pytest.mark.parametrize(
+    ("quarters", "box"), [(0, [10, 5, 30, 9]), (1, [5, 60, 9, 80]), (2, [60, 28, 80, 32]), (3, [28, 10, 32, 30])]
+)
+def test_turn_is_exact(quarters, box):
+    sample = noise()
+    result = resample(turned(sample, quarters), FILL)
+    np.testing.assert_array_equal(result.image, np.rot90(sample.image, quarters))
+    assert result.boxes.tolist() == [box]
+    assert result.content == (0, 0, *result.image.shape[1::-1])
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_turn_between_crops_and_flips_is_exact(quarters):
+    sample = noise()
+    first = crop(sample, np.array([8.0, 2, 68, 33]), 0)  # 60 x 31
+    second = turned(Flip(p=1.0)(first, np.random.default_rng(0)), quarters)
+    third = FlipVertical(p=1.0)(crop(second, np.array([3.0, 4, 31, 30]), 0), np.random.default_rng(0))
+    expected = np.rot90(sample.image[2:33, 8:68][:, ::-1], quarters)[4:30, 3:31][::-1]
+    np.testing.assert_array_equal(resample(third, FILL).image, expected)
+
+
+def test_turn_follows_the_box_where_the_image_is_shrunk():
+    """A turned image is shrunk as the image itself: by the same blocks, so that it has the same pixels."""
+    sample = make_sample(height=240, width=500)
+    upright = Resize((60, 100), FILL)(sample, np.random.default_rng(0))
+    for quarters in (1, 2, 3):
+        size = (60, 100) if quarters == 2 else (100, 60)
+        result = Resize(size, FILL)(turned(sample, quarters), np.random.default_rng(0))
+        np.testing.assert_array_equal(result.image, np.rot90(upright.image, quarters))
+        np.testing.assert_allclose(bright_box(result.image), result.boxes[0], atol=0.6)
+
+
+def test_every_quarter_is_as_likely():
+    rng = np.random.default_rng(0)
+    counts = np.zeros(4, int)
+    for _ in range(400):
+        x1, y1, _, _ = Turn()(noise(), rng).boxes[0].tolist()
+        counts[[(10, 5), (5, 60), (60, 28), (28, 10)].index((x1, y1))] += 1
+    assert counts.min() > 75
+
+
+def test_zoom_out_shows_an_image_smaller_where_the_input_would_enlarge_it():
+    sample, rng = make_sample(), np.random.default_rng(0)
+    step = ZoomOut(p=1.0, min_scale=0.5)
+    step.input_size = (240, 400)  # twice the image's sides
+    scales = [400 / step(sample, rng).canvas[1] for _ in range(200)]
+    assert 0.5 <= min(scales) < 0.53 and 1.8 < max(scales) <= 2
+    step.input_size = (60, 100)
+    assert step(sample, rng).canvas == (120, 200)
 
 
 def test_steps_that_do_not_apply_change_nothing():
