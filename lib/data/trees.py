@@ -1,7 +1,7 @@
 """Two aerial images of a forest with the boxes of single trees, for the demo.
 
-They are airborne photographs of Yellowstone with one pixel for 10 cm, annotated by hand, which the package
-DeepForest carries (https://github.com/weecology/DeepForest, MIT license). The package is only unpacked, never run.
+They are airborne photographs of Yellowstone, which the package DeepForest carries with their annotations
+(https://github.com/weecology/DeepForest, MIT license). The package is only unpacked, never run.
 """
 
 from pathlib import Path

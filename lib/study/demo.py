@@ -73,7 +73,7 @@ def draw_shapes(
     return plot_by_size(results, out / "by_size.png"), plot_images(dataset, detections, out / "detections.png")
 
 
-TEST_TREES = ("--tiles=400,0.25", "data.val.images=runs/demo/test", "data.val.annotations=runs/demo/test")
+TEST_TREES = ("--tiles=360,0.25", "data.val.images=runs/demo/test", "data.val.annotations=runs/demo/test")
 DEMOS = {
     "trees": Demo(ROOT / "experiments" / "trees", ROOT / "runs" / "demo", prepare_trees, TEST_TREES, draw_trees),
     "synthetic": Demo(
