@@ -119,14 +119,24 @@ def train(demo: Demo, names: Sequence[str]) -> None:
         command = _script("train.py", f"--cfg={file}", f"run.dir={demo.out}", f"run.name={name}")
         log = (demo.out / f"{name}.log").open("w")
         running[name] = subprocess.Popen(command, cwd=ROOT, stderr=log)
-    limit = load_config(demo.experiments / f"{names[0]}.yml").train.time_limit_s or 0
-    for _ in progress(range(int(limit)), f"training {' and '.join(names)}, seconds"):
-        if any(process.poll() for process in running.values()):
-            break
-        time.sleep(1)
+    limit = load_config(demo.experiments / f"{names[0]}.yml").train.time_limit_s
+    _wait(running, limit, demo.out)
+
+
+def _wait(running: Mapping[str, subprocess.Popen], limit_s: float | None, out: Path) -> None:
+    """Returns when all processes have ended well. When one fails, the others are stopped and its log is shown.
+
+    They may take longer than their limit, where it counts the seconds of a busy CPU.
+    """
+    with progress(None, f"training {' and '.join(running)}, seconds", total=int(limit_s or 0) or None) as bar:
+        while None in (states := [process.poll() for process in running.values()]) and not any(states):
+            time.sleep(1)
+            bar.update()
     for name, process in running.items():
-        if process.wait():
-            sys.exit((demo.out / f"{name}.log").read_text()[-2000:])
+        if process.poll():
+            for other in running.values():
+                other.terminate()
+            sys.exit((out / f"{name}.log").read_text()[-2000:])
 
 
 def _script(*command: str) -> list[str]:

@@ -1,5 +1,7 @@
 """The demos: their data, and what happens without a network."""
 
+import subprocess
+import sys
 import zipfile
 
 import cv2
@@ -68,3 +70,12 @@ def test_experiments_of_a_demo_find_their_data_below_its_folder(name):
         out = str(shown.out.relative_to(demo.ROOT))
         assert cfg.data.train.images.startswith(f"{out}/") and cfg.data.train.annotations.startswith(f"{out}/")
         assert cfg.train.time_limit_s == 300 and cfg.run.threads == 1
+
+
+def test_when_a_training_fails_the_other_one_is_stopped_and_the_log_is_shown(tmp_path):
+    (tmp_path / "bad.log").write_text("what went wrong")
+    sleeps = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    fails = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
+    with pytest.raises(SystemExit, match="what went wrong"):
+        demo._wait({"good": sleeps, "bad": fails}, 300.0, tmp_path)
+    assert sleeps.wait(timeout=20) != 0
