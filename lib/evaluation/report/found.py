@@ -80,8 +80,8 @@ def _draw(axes: Axes, image: np.ndarray, shown: Mapping[tuple[str, str], np.ndar
     for (color, _), xywh in shown.items():
         x1, y1, x2, y2 = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1).T
         corners = np.stack([x1, y1, x2, y1, x2, y2, x1, y2], axis=1).reshape(-1, 4, 2)
-        axes.add_collection(PolyCollection(corners, facecolors="none", edgecolors=color, linewidths=_LINE))
+        axes.add_collection(PolyCollection(list(corners), facecolors="none", edgecolors=color, linewidths=_LINE))
     handles = [Patch(facecolor=color, edgecolor="black", label=text) for color, text in shown]
-    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2, "borderpad": 0.0}
-    axes.legend(handles=handles, ncols=len(handles), fontsize=17, handlelength=1, columnspacing=1.2, **place)
+    above: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2, "borderpad": 0.0}
+    axes.legend(handles=handles, ncols=len(handles), fontsize=17, handlelength=1, columnspacing=1.2, **above)
     axes.set_axis_off()
