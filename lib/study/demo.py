@@ -14,8 +14,9 @@ from lib.data.dataset import CocoDataset
 from lib.data.formats.coco_json import read_json
 from lib.data.synthetic.dataset import generate
 from lib.data.trees import fetch_trees
-from lib.evaluation.report.found import find, plot_found
+from lib.evaluation.report.found import Results, find, plot_found, score_to_count
 from lib.evaluation.report.side_by_side import comparison_table, plot_by_size, plot_images
+from lib.inference.predictor import Predictor, evaluate_predictor
 from lib.inference.tile_dataset import write_tiles
 from lib.inference.tiles import Tiles
 from lib.utils.log import progress
@@ -24,9 +25,8 @@ from lib.utils.table import align
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("plain", "S1L0_dual")
-TREE_TILES = Tiles(512, 0.5)  # to train on; random parts of them are shown
-TREE_SCORE = 0.3  # least score of a counted tree: it gives the right number in the part of the image kept for choosing
-Detections = Sequence[Mapping[str, Any]]  # content of a COCO results file
+TREE_TILES = Tiles(512, 0.5)  # to train on, in random parts
+SEARCH_TILES = Tiles(360, 0.25)  # for the test
 
 
 class Demo(NamedTuple):
@@ -36,7 +36,7 @@ class Demo(NamedTuple):
     out: Path
     prepare: Callable[[Path], CocoDataset]  # writes the data below ``out``; gives the images of the test
     test_options: tuple[str, ...]  # of test.py
-    draw: Callable[[CocoDataset, Mapping[str, Any], Mapping[str, Detections], Path], Sequence[Path]]
+    draw: Callable[[CocoDataset, Mapping[str, Any], Mapping[str, Results], Path], Sequence[Path]]
 
 
 def prepare_trees(out: Path) -> CocoDataset:
@@ -47,14 +47,19 @@ def prepare_trees(out: Path) -> CocoDataset:
     return data["test"]
 
 
-def draw_trees(dataset: CocoDataset, _: Any, detections: Mapping[str, Detections], out: Path) -> Sequence[Path]:
-    """Prints how many trees are counted; a picture of the whole test image for each detector."""
-    rows: list[tuple] = [("", "trees", "counted", "found", "missed", "false alarms")]
-    files = []
+def draw_trees(dataset: CocoDataset, _: Any, detections: Mapping[str, Results], out: Path) -> Sequence[Path]:
+    """Prints how many trees are counted; a picture of the whole test image for each detector.
+
+    A detection counts from the score on that is best in the training image.
+    """
+    rows: list[tuple] = [("", "trees", "counted", "found", "missed", "false alarms", "least score")]
+    train_set, files = CocoDataset(out / "train", out / "train"), []
     for name, results in detections.items():
-        found = find(dataset, results, TREE_SCORE)
+        predictor = Predictor(out / name / "last.pth", "cpu", tiles=SEARCH_TILES)
+        min_score = score_to_count(train_set, evaluate_predictor(predictor, train_set).results())
+        found = find(dataset, results, min_score)
         lists = (found.hits, found.missed, found.alarms)
-        rows.append((name, len(found.objects), found.num_counted, *map(len, lists)))
+        rows.append((name, len(found.objects), found.num_counted, *map(len, lists), min_score))
         files.append(plot_found(dataset.load(0).image, found, "trees", out / f"{name}.jpg"))
     print(f"{align(rows)}\n")
     return files
@@ -67,13 +72,17 @@ def prepare_shapes(out: Path) -> CocoDataset:
 
 
 def draw_shapes(
-    dataset: CocoDataset, results: Mapping[str, Any], detections: Mapping[str, Detections], out: Path
+    dataset: CocoDataset, results: Mapping[str, Any], detections: Mapping[str, Results], out: Path
 ) -> Sequence[Path]:
     """A chart by size, and the fullest images with what each detector finds."""
     return plot_by_size(results, out / "by_size.png"), plot_images(dataset, detections, out / "detections.png")
 
 
-TEST_TREES = ("--tiles=360,0.25", "data.val.images=runs/demo/test", "data.val.annotations=runs/demo/test")
+TEST_TREES = (
+    f"--tiles={SEARCH_TILES.size},{SEARCH_TILES.overlap}",
+    "data.val.images=runs/demo/test",
+    "data.val.annotations=runs/demo/test",
+)
 DEMOS = {
     "trees": Demo(ROOT / "experiments" / "trees", ROOT / "runs" / "demo", prepare_trees, TEST_TREES, draw_trees),
     "synthetic": Demo(

@@ -10,14 +10,15 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from lib.evaluation.analysis import judge
-from lib.evaluation.arrays import make_detections, make_ground_truth
+from lib.evaluation.analysis import Judgement, best_score, judge
+from lib.evaluation.arrays import DetectionTable, GroundTruth, make_detections, make_ground_truth
 from lib.evaluation.protocols import make_protocol
 from lib.evaluation.report.style import STYLE
 
 PRESENT, FOUND, MISSED, ALARM = "#ffffff", "#ffe600", "#00d0ff", "#ff3b1f"
 _WIDTH, _GAP, _HEADING, _DPI = 9.0, 0.1, 0.42, 100  # inches of a panel, between two, above them; pixels for an inch
 _LINE = 1.3  # points
+Results = Sequence[Mapping[str, Any]]  # content of a COCO results file
 
 
 class Found(NamedTuple):
@@ -34,24 +35,34 @@ class Found(NamedTuple):
         return len(self.hits) + len(self.alarms)
 
 
-def find(dataset: Any, results: Sequence[Mapping[str, Any]], min_score: float, index: int = 0) -> Found:
+def find(dataset: Any, results: Results, min_score: float, index: int = 0) -> Found:
     """What is found in the image ``index`` of a CocoDataset.
 
     Args:
         results: content of a COCO results file; detections below ``min_score`` are left out.
     """
-    protocol = make_protocol(max_detections=[max(len(results), 1)])
-    image_id = dataset.image_ids[index]
-    ground_truth = make_ground_truth(dataset.ground_truth, protocol, image_ids=[image_id])
-    chosen = [row for row in results if row["image_id"] == image_id and row["score"] >= min_score]
-    detections = make_detections(chosen, ground_truth)
-    judged = judge(ground_truth, detections, protocol)
+    ground_truth, detections, judged = _judge(dataset, results, [dataset.image_ids[index]])
+    is_shown = detections.score >= min_score
     return Found(
         objects=ground_truth.xywh[judged.counting],
-        hits=detections.xywh[judged.true],
-        missed=ground_truth.xywh[judged.counting & np.isnan(judged.score_of)],
-        alarms=detections.xywh[~judged.true & ~judged.ignored],
+        hits=detections.xywh[judged.true & is_shown],
+        missed=ground_truth.xywh[judged.counting & ~(judged.score_of >= min_score)],
+        alarms=detections.xywh[~judged.true & ~judged.ignored & is_shown],
     )
+
+
+def score_to_count(dataset: Any, results: Results) -> float:
+    """The least score to accept for the highest F1 in a CocoDataset; 0 where nothing is found."""
+    _, detections, judged = _judge(dataset, results, dataset.image_ids)
+    return best_score(detections, judged)
+
+
+def _judge(dataset: Any, results: Results, image_ids: Sequence[int]) -> tuple[GroundTruth, DetectionTable, Judgement]:
+    """All detections in some images, however many they are, as COCO judges them."""
+    protocol = make_protocol(max_detections=[max(len(results), 1)])
+    ground_truth = make_ground_truth(dataset.ground_truth, protocol, image_ids=image_ids)
+    detections = make_detections([row for row in results if row["image_id"] in image_ids], ground_truth)
+    return ground_truth, detections, judge(ground_truth, detections, protocol)
 
 
 @STYLE

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lib.data.dataset import CocoDataset
-from lib.evaluation.report.found import find, plot_found
+from lib.evaluation.report.found import find, plot_found, score_to_count
 
 
 @pytest.fixture
@@ -50,6 +50,13 @@ def test_boxes_are_sorted_by_what_they_are(dataset):
 def test_without_detections_all_are_missed(dataset):
     found = find(dataset, [], 0.3, index=1)
     assert (len(found.missed), found.num_counted) == (3, 0)
+
+
+def test_score_to_count_is_that_of_the_highest_f1(dataset):
+    # From .9 on: 2 hits of 4 objects, F1 = 4 / 6; from .5, .4 and .2 on: 4 / 7, 4 / 8 and 6 / 9, a tie
+    assert score_to_count(dataset, RESULTS) == 0.9
+    assert score_to_count(dataset, RESULTS[:1] + RESULTS[3:5]) == 0.2  # 4 / 6 from .2 on, 2 / 5 before
+    assert score_to_count(dataset, []) == 0.0
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
