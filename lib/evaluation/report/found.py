@@ -95,4 +95,5 @@ def _draw(axes: Axes, image: np.ndarray, shown: Mapping[tuple[str, str], np.ndar
     handles = [Patch(facecolor=color, edgecolor="black", label=text) for color, text in shown]
     above: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2, "borderpad": 0.0}
     axes.legend(handles=handles, ncols=len(handles), fontsize=17, handlelength=1, columnspacing=1.2, **above)
+    axes.set(xlim=(-0.5, image.shape[1] - 0.5), ylim=(image.shape[0] - 0.5, -0.5))  # boxes do not widen it
     axes.set_axis_off()
