@@ -11,7 +11,7 @@ import pytest
 from lib.config import load_config
 from lib.data import trees
 from lib.data.trees import IMAGES, fetch_trees
-from lib.study import demo
+from lib.study import demos as demo
 from lib.utils.packages import PackageError
 
 XML = """<annotation><filename>{name}.png</filename><size><width>90</width><height>70</height></size>
