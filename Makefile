@@ -9,7 +9,7 @@ export MPLBACKEND := Agg
 WORKERS := $(shell $(PYTHON) -c 'import os; print(min(8, (os.cpu_count() or 1) + 1))')
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 
-.PHONY: kernels demo demo-weights study test check quick bench lint style types clean help
+.PHONY: kernels demo demo-synthetic demo-weights study test check quick bench lint style types clean help
 kernels: $(VENV)/ready  ## compile the CPU kernels, and the CUDA ones where nvcc is found (default)
 	$(PY) csrc/build.py
 
@@ -19,11 +19,14 @@ $(VENV)/ready: requirements.txt requirements-dev.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
-demo: kernels  ## generate a data set, fine-tune two detectors on it, compare them by object size: runs/demo/
-	$(PY) tools/run_demo.py
+demo: kernels  ## fine-tune two detectors on an aerial image, count the trees of another one: runs/demo/
+	$(PY) tools/run_demo.py trees
 
-demo-weights: kernels  ## train the plain detector that the demo starts from (about 15 minutes)
-	$(PY) tools/run_demo.py --weights-only
+demo-synthetic: kernels  ## the same on generated shapes, by object size: runs/demo_synthetic/
+	$(PY) tools/run_demo.py synthetic
+
+demo-weights: kernels  ## train the plain detector that the synthetic demo starts from (about 15 minutes)
+	$(PY) tools/run_demo.py synthetic --weights-only
 
 study: kernels  ## train a grid of detectors, judge by intervals what stride surgery gains (40 minutes): runs/study/
 	$(PY) tools/study.py

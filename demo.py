@@ -1,8 +1,8 @@
 """Find objects in images or a video, draw them, and write them down.
 
-    python demo.py 'photos/*.jpg' --checkpoint=runs/demo/S1L0_dual/best.pth
+    python demo.py 'photos/*.jpg' --checkpoint=runs/demo/plain/last.pth
     python demo.py street.mp4 --checkpoint=... --score=0.5
-    python demo.py aerial.jpg --checkpoint=... --tiles=512
+    python demo.py aerial.jpg --checkpoint=... --tiles=400
     python demo.py 0 --checkpoint=model.onnx
 
 The pictures (or the video), detections.json and detections.csv go to --out. Where there is a display, a window shows

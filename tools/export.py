@@ -1,6 +1,6 @@
 """Writes a checkpoint as ONNX, or as an archive of torch.export, that runs without this project.
 
-python tools/export.py --checkpoint=runs/demo/S1L0_dual/best.pth --out=model.onnx --check photos/
+python tools/export.py --checkpoint=runs/demo/plain/last.pth --out=model.onnx --check photos/
 python tools/export.py --checkpoint=... --out=heads.onnx --heads          logits and deltas, for other NMS
 python tools/export.py --checkpoint=... --out=small.onnx --int8 photos/   8-bit network, calibrated on photos/
 python tools/export.py --checkpoint=... --out=model.pt2

@@ -13,13 +13,14 @@ TEXT_SIZE = 0.38  # of OpenCV's font
 # A line has one pixel for so many pixels of an image's shorter side, and of the median object's side
 LINE_SIDE, LINE_OBJECT = 900, 40
 ENLARGED_SIDE = 640  # pixels: pictures whose shorter side is under half of it are enlarged to about it
+FIRST_HUE = 0.155  # of label 1: yellow, which stands out on plants, water, streets and shadows alike
 DARK = 110  # luminance of 255 up to which a color needs white text
 MOST_HIDDEN = 0.6  # share of a label that may lie on boxes and other labels; one that would hide more is left out
 
 
 def class_color(label: int) -> tuple[int, int, int]:
-    """(B, G, R) of a class: bright, and far from those of its neighbors."""
-    red, green, blue = colorsys.hsv_to_rgb(label * 0.618034 % 1.0, 0.75, 1.0)
+    """(B, G, R) of a class: bright, and far from those of its neighbors; that of label 1 is yellow."""
+    red, green, blue = colorsys.hsv_to_rgb((FIRST_HUE + (label - 1) * 0.618034) % 1.0, 0.8, 1.0)
     return int(255 * blue), int(255 * green), int(255 * red)
 
 
@@ -29,7 +30,7 @@ def draw_boxes(
     """A copy of the image with a thin box around each object, one pixel off it so as not to hide it.
 
     Names stand beside the boxes where they hide least. In a crowd, where they would hide too much, a box has no
-    name: its color tells the class.
+    name: its color tells the class. Where there is one class only, no box has a name.
 
     Args:
         image: (H, W, 3) uint8 BGR.
@@ -44,6 +45,8 @@ def draw_boxes(
     frames = np.concatenate(corners, axis=1).astype(int)
     for frame, label in zip(frames, labels, strict=True):
         cv2.rectangle(canvas, frame[:2].tolist(), frame[2:].tolist(), class_color(int(label)), thickness)
+    if len(names) == 1:
+        return canvas
     taken = frames.astype(float)
     for row, (frame, label) in enumerate(zip(frames, labels, strict=True)):
         text = names[int(label) - 1] + ("" if scores is None else f" {scores[row]:.2f}")
@@ -84,9 +87,14 @@ def _write(canvas: np.ndarray, text: str, plate: np.ndarray, color: tuple, thick
 
 
 def draw_detections(image: np.ndarray, detections: Detections, names: Sequence[str]) -> np.ndarray:
-    """The image with its detections; a small image is enlarged for them."""
+    """The image with its detections; a small image is enlarged for them. A single class is counted in the corner."""
     boxes, scores, labels = (value.cpu().numpy() for value in detections)
     zoom = max(1, round(ENLARGED_SIDE / min(image.shape[:2])))
     if zoom > 1:
         image = image.repeat(zoom, axis=0).repeat(zoom, axis=1)
-    return draw_boxes(image, boxes * zoom, labels, names, scores)
+    canvas = draw_boxes(image, boxes * zoom, labels, names, scores)
+    if len(names) == 1:
+        text, thickness = f"{names[0]}: {len(boxes)}", max(1, round(min(canvas.shape[:2]) / LINE_SIDE))
+        (width, height), below = cv2.getTextSize(text, FONT, TEXT_SIZE * thickness, thickness)
+        _write(canvas, text, np.array([0, 0, width + 2, height + below]), class_color(1), thickness)
+    return canvas

@@ -13,7 +13,7 @@ from lib.study.grid import plan, read_grid, scaled
 ROOT = Path(__file__).resolve().parents[2]
 GRIDS = sorted((ROOT / "experiments" / "study").glob("*.yaml"))
 SMALL = {
-    "base": {"_base_": str(ROOT / "experiments" / "demo" / "plain.yml"), "data": {"workers": 0}},
+    "base": {"_base_": str(ROOT / "experiments" / "synthetic" / "plain.yml"), "data": {"workers": 0}},
     "rows": {"plain": None, "S1L0": {"model": {"backbone": {"type": "mobilenet_v1_S1L0"}}}},
     "budgets": {"images": {"epochs": 7}},
     "seeds": [0, 1],

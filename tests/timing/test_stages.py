@@ -110,7 +110,7 @@ def test_names_leave_out_the_folders_that_all_models_share(checkpoint, tmp_path,
 
 def test_ap_small_is_read_from_an_experiments_comment():
     assert known_ap_small(ROOT / "experiments/mobilenet_v1/S1L0.yml") == 7.9
-    assert known_ap_small(ROOT / "experiments/demo/plain.yml") is None
+    assert known_ap_small(ROOT / "experiments/synthetic/plain.yml") is None
     assert known_ap_small("nowhere.yml") is None
 
 

@@ -46,6 +46,19 @@ def test_labels_give_way_in_a_crowd_but_boxes_do_not():
     assert all(tuple(drawn[int(y2) + 1, int(x1)]) != (0, 0, 0) for x1, _, _, y2 in boxes)
 
 
+def test_a_single_class_has_no_names_but_a_count_in_the_corner():
+    image = np.zeros((700, 900, 3), np.uint8)
+    box = np.array([[400.0, 300, 440, 330]])
+    frame = draw_boxes(image, box, np.array([1]), ["tree"], np.array([0.9]))
+    rows, columns = changed(image, frame)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (298, 331, 398, 441)
+    found = Detections(torch.from_numpy(box), torch.tensor([0.9]), torch.tensor([1]))
+    rows, columns = changed(frame, draw_detections(image, found, ["tree"]))
+    assert rows.max() < 20 and columns.max() < 80 and len(rows) > 300
+    nothing = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
+    assert draw_detections(image, nothing, ["tree"])[0, 0].tolist() == list(class_color(1))
+
+
 def test_small_picture_is_enlarged():
     image = np.zeros((100, 150, 3), np.uint8)
     found = Detections(torch.tensor([[10.0, 10, 20, 20]]), torch.tensor([0.2]), torch.tensor([1]))

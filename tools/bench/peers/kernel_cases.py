@@ -26,7 +26,7 @@ try:
 except ImportError:
     torchvision = None
 
-DEMO = Path(__file__).resolve().parents[3] / "experiments" / "demo" / "plain.pth"
+DEMO = Path(__file__).resolve().parents[3] / "experiments" / "synthetic" / "plain.pth"
 
 
 def random_boxes(count: int, side: float, smallest: float, largest: float, seed: int = 0) -> torch.Tensor:
@@ -141,7 +141,7 @@ def ssd300_output(images: int, spread: float, background: float, objects: int = 
 
 
 def demo_output() -> Predictions:
-    """As of the trained detector of `make demo`, on an image like those it was trained on."""
+    """As of the trained detector of `make demo-synthetic`, on an image like those it was trained on."""
     detector = Predictor(DEMO, device="cpu")
     image = draw_scene(np.random.default_rng(0), SceneOptions(6, (200, 300), (6, 100), (8, 12), (4, 8))).image
     return Predictions(*detector.forward(detector.prepare([image])[0]))
