@@ -11,7 +11,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from lib.build import build_dataset
+from lib.build_data import build_dataset
 from lib.config import load_config
 from lib.engine.distributed import processes
 from lib.engine.evaluate import evaluate
@@ -45,7 +45,7 @@ def detect(args: argparse.Namespace) -> Evaluator | None:
     """The model's detections in the data set; under torchrun the first process has those of all, the others None."""
     is_exported = args.checkpoint.endswith(".onnx")
     model = args.checkpoint if is_exported else load_detector(args.checkpoint, args.cfg, args.overrides)
-    run = (load_config(None, args.overrides) if is_exported else model.cfg).run
+    run = (load_config({}, args.overrides) if is_exported else model.cfg).run
     set_threads(run.threads)
     options = {"backend": args.backend, "dtype": args.dtype, "tiles": parse_tiles(args.tiles)}
     with processes(run.device) as (world, device):

@@ -13,20 +13,17 @@ import argparse
 import logging
 from pathlib import Path
 
-from torch import nn
-
-from lib.build import build_augmentation, build_dataset, build_detector, build_loader, load_initial_weights
+from lib.build import build_detector, load_initial_weights
+from lib.build_data import build_augmentation, build_dataset, build_loader
 from lib.config import load_config
 from lib.data.sample_sheet import sample_sheet
 from lib.engine.distributed import is_restart, processes
-from lib.engine.evaluate import evaluate
+from lib.engine.evaluate import tester
 from lib.engine.fitting import fit_priors_
 from lib.engine.learner import Learner
 from lib.engine.resume import check_resume
 from lib.engine.run import RunFolder, experiment_name
 from lib.engine.train import Trainer
-from lib.inference import Predictor
-from lib.inference.model_file import Loaded
 from lib.utils.log import setup_logging
 from lib.utils.runtime import keep_memory, parse_with_overrides, prepare_torch, readable_errors, script_parser
 
@@ -72,14 +69,9 @@ def main(argv: list[str] | None = None) -> None:
                 load_initial_weights(cfg, model, data.classes)
         learner = Learner(cfg, model, device, world)
         loader = build_loader(cfg, data, rank=world.rank, world_size=world.size)
-
-        def test(model: nn.Module) -> dict[str, float | None]:
-            loaded = Loaded(cfg, data.classes, model)
-            predictor = Predictor(loaded, device, batch_size=cfg.evaluation.batch_size)
-            return evaluate(predictor, val, world).evaluate().metrics
-
+        test = tester(cfg, val, device, world) if val else None
         about = {"classes": list(data.classes), "category_ids": list(data.category_ids)}
-        trainer = Trainer(learner, loader, cfg.train, run, about, test if val else None)
+        trainer = Trainer(learner, loader, cfg.train, run, about, test)
         if checkpoint is not None:
             trainer.resume(checkpoint)
         trainer.train()

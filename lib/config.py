@@ -277,7 +277,9 @@ def _check(values: Mapping[str, Any], defaults: Mapping[str, Any], where: str = 
 
 def _locate(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The mapping of an experiment file; each of its PATHS that exists beside the file is made absolute."""
-    return dict(functools.reduce(lambda mapping, path: located(mapping, path, folder), PATHS, values))
+    for path in PATHS:
+        values = located(values, path, folder)
+    return dict(values)
 
 
 def _parse_override(text: str) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lib.build import build_detector, input_size, num_classes
+from lib.build import build_detector, num_classes
+from lib.build_data import input_size
 from lib.config import load_config
 from lib.models.cost import count_macs, count_parameters, map_sizes
 

@@ -16,6 +16,7 @@ RANKS = [
     {"lib.legacy"},
     {"lib.checkpoint"},
     {"lib.config"},
+    {"lib.build_data"},
     {"lib.build"},
     {"lib.inference"},
     {"lib.engine"},

@@ -15,7 +15,8 @@ sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 
-from lib.build import build_detector, input_size  # noqa: E402
+from lib.build import build_detector  # noqa: E402
+from lib.build_data import input_size  # noqa: E402
 from lib.config import load_config  # noqa: E402
 from lib.models.cost import cost_of, row_lines  # noqa: E402
 from lib.utils.files import write_text  # noqa: E402

@@ -15,7 +15,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lib.build import build_resize  # noqa: E402
+from lib.build_data import build_resize  # noqa: E402
 from lib.inference.export.agreement import compare, first_images  # noqa: E402
 from lib.inference.export.onnx import archive_bytes, check_target, onnx_bytes  # noqa: E402
 from lib.inference.model_file import Loaded, load_detector  # noqa: E402

@@ -15,7 +15,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lib.build import build_augmentation, build_dataset, build_detector, build_matcher, input_size  # noqa: E402
+from lib.build import build_detector, build_matcher, build_priors  # noqa: E402
+from lib.build_data import build_augmentation, build_dataset, input_size  # noqa: E402
 from lib.config import load_config  # noqa: E402
 from lib.data.image import write_picture  # noqa: E402
 from lib.data.sample_sheet import drawn_samples, sample_sheet  # noqa: E402
@@ -39,7 +40,7 @@ def draw_priors(cfg: dict, source: tuple) -> np.ndarray:
     """The priors of one cell at each level, over the first augmented image."""
     detector, size = build_detector(cfg), input_size(cfg)
     maps, image = map_sizes(detector, size), drawn_samples(*source)[0][1].image
-    priors = detector.priors
+    priors = build_priors(cfg["model"]["priors"], maps, size)
     return picture_grid(prior_pictures(image, priors(maps, size), maps, priors.boxes_per_cell), COLUMNS)
 
 

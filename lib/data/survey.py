@@ -1,6 +1,7 @@
 """What is in a data set and what is wrong with it, before anything is trained."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,7 +58,7 @@ def survey(data: Content | Record, folder: Path | None = None, open_images: bool
     return Survey(len(data.images), num_empty, problems, classes, boxes, limits, columns.area, places)
 
 
-def _count_classes(categories: list[Record], ids: np.ndarray, problems: Problems) -> dict[str, int]:
+def _count_classes(categories: Sequence[Record], ids: np.ndarray, problems: Problems) -> dict[str, int]:
     """Name -> number of objects."""
     counts = Counter(ids.tolist())
     classes: Counter[str] = Counter()
@@ -70,7 +71,7 @@ def _count_classes(categories: list[Record], ids: np.ndarray, problems: Problems
     return dict(classes)
 
 
-def _check_files(records: list[Record], folder: Path, open_images: bool, problems: Problems) -> None:
+def _check_files(records: Sequence[Record], folder: Path, open_images: bool, problems: Problems) -> None:
     listing = Listing(folder)
     for record in records:
         name = record["file_name"]

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from lib.build import build_detector, build_matcher, build_priors, input_size
+from lib.build import build_detector, build_matcher, build_priors
+from lib.build_data import input_size
 from lib.config import load_config
 from lib.data.survey import Survey
 from lib.evaluation.protocols import Protocol, side_text

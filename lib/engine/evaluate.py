@@ -1,11 +1,18 @@
 """Testing a model during and after training: images in, detections and AP by size out."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import numpy as np
+import torch
+from easydict import EasyDict
+from torch import nn
 
 from lib.build import build_protocol
 from lib.data.dataset import CocoDataset
 from lib.engine.distributed import World
 from lib.evaluation.evaluator import Evaluator
+from lib.inference.model_file import Loaded
 from lib.inference.predictor import Predictor
 from lib.utils.ahead import ahead
 from lib.utils.log import progress
@@ -30,3 +37,16 @@ def evaluate(predictor: Predictor, dataset: CocoDataset, world: World = ALONE) -
     for state in world.gather(evaluator.state()):
         evaluator.merge(state)
     return evaluator
+
+
+def tester(
+    cfg: EasyDict, dataset: CocoDataset, device: torch.device, world: World
+) -> Callable[[nn.Module], Mapping[str, Any]]:
+    """What tests a model of this config, whose labels are the data set's: model -> {"AP": ..., ...}."""
+
+    def test(model: nn.Module) -> Mapping[str, Any]:
+        loaded = Loaded(cfg, tuple(dataset.classes), model)
+        predictor = Predictor(loaded, device, batch_size=cfg.evaluation.batch_size)
+        return evaluate(predictor, dataset, world).evaluate().metrics
+
+    return test

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from easydict import EasyDict
 
-from lib.build import adopt_fitted_priors_, build_augmentation, build_detector, build_priors, input_size
+from lib.build import adopt_fitted_priors_, build_detector, build_priors
+from lib.build_data import build_augmentation, input_size
 from lib.data.augment.presets import Compose
 from lib.data.dataset import CocoDataset
 from lib.data.image import StoredImage

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from easydict import EasyDict
 
-from lib.build import testing_size
+from lib.build_data import testing_size
 from lib.config import load_config
 from lib.ops import PaddedDetections
 from lib.ops.checks import check_predictions

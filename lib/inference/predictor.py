@@ -3,12 +3,13 @@
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import torch
 
-from lib.build import build_postprocess, build_resize
+from lib.build import build_postprocess
+from lib.build_data import build_resize
 from lib.config import load_config
 from lib.data.augment.geometric import Resize
 from lib.data.fit import Size
@@ -17,6 +18,7 @@ from lib.inference.model_file import Loaded, load_detector
 from lib.inference.network import Network
 from lib.inference.onnx_model import OnnxModel
 from lib.inference.tiles import Tiles, detect_in_tiles
+from lib.models.detector import Detector
 from lib.ops import PaddedDetections
 from lib.ops.boxes import clip_boxes, scale_boxes
 from lib.structures import Detections, Predictions, Sample
@@ -91,7 +93,7 @@ class Predictor:
             loaded = checkpoint if isinstance(checkpoint, Loaded) else load_detector(checkpoint, cfg, overrides)
             self.cfg, self.classes = loaded.cfg, loaded.classes
             self.network = self._load_network(loaded, choose_device(str(device)), backend)
-            self._resize = build_resize(self.cfg, None if backend == "onnxruntime" else loaded.detector)
+            self._resize = build_resize(self.cfg, None if backend == "onnxruntime" else cast(Detector, loaded.detector))
         self.size: Size = self._resize.size
         self.postprocess = build_postprocess(self.cfg)
 

@@ -78,7 +78,7 @@ class Video:
         self.skipped: list[Path] = []
         is_stream, path = "://" in str(source), Path(str(source).split("?")[0])
         is_camera = isinstance(source, int) or not (is_stream or Path(source).is_file())
-        self.is_live, self.files = is_camera or is_stream, [] if is_camera or is_stream else [Path(source)]
+        self.is_live, self.files = is_camera or is_stream, [] if is_camera or is_stream else [Path(str(source))]
         self.name = name or (f"camera{source}" if isinstance(source, int) else path.name.strip(".") or "stream")
         self.names, self._is_exact = [self.name], path.suffix.lower() in EXACT_SUFFIXES
         self._capture = cv2.VideoCapture(source)

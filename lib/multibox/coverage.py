@@ -43,12 +43,13 @@ def count_unmatched(
     """
     order = np.argsort(images, kind="stable")
     groups = np.split(order, np.flatnonzero(np.diff(images[order])) + 1) if len(order) else []
-    chosen = [groups[i] for i in np.unique(np.linspace(0, len(groups) - 1, most).astype(int))] if groups else []
+    places = sorted(set(np.linspace(0, len(groups) - 1, most).astype(int).tolist())) if groups else []
+    chosen = [groups[place] for place in places]
     matched = 0
     for rows in chosen:
         numbers = torch.arange(1, len(rows) + 1)[None]  # as labels, so that each object is told from the others
         target = Target(torch.from_numpy(boxes[rows].astype(np.float32))[None], numbers)
-        matched += len(set(matcher(priors, target).labels.unique().tolist()) & set(numbers[0].tolist()))
+        matched += len(set(matcher(priors, target).labels[0].tolist()) & set(numbers[0].tolist()))
     objects = sum(map(len, chosen))
     return Unmatched(objects - matched, objects, len(chosen))
 

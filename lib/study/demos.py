@@ -14,9 +14,10 @@ from lib.data.dataset import CocoDataset
 from lib.data.formats.coco_json import read_json
 from lib.data.synthetic.dataset import generate
 from lib.data.trees import fetch_trees
+from lib.engine.evaluate import evaluate
 from lib.evaluation.report.found import Results, find, plot_found, score_to_count
 from lib.evaluation.report.side_by_side import comparison_table, plot_by_size, plot_images
-from lib.inference.predictor import Predictor, evaluate_predictor
+from lib.inference.predictor import Predictor
 from lib.inference.tile_dataset import write_tiles
 from lib.inference.tiles import Tiles
 from lib.utils.log import progress
@@ -56,7 +57,7 @@ def draw_trees(dataset: CocoDataset, _: Any, detections: Mapping[str, Results], 
     train_set, files = CocoDataset(out / "train", out / "train"), []
     for name, results in detections.items():
         predictor = Predictor(out / name / "last.pth", "cpu", tiles=SEARCH_TILES)
-        min_score = score_to_count(train_set, evaluate_predictor(predictor, train_set).results())
+        min_score = score_to_count(train_set, evaluate(predictor, train_set).results())
         found = find(dataset, results, min_score)
         lists = (found.hits, found.missed, found.alarms)
         rows.append((name, len(found.objects), found.num_counted, *map(len, lists), min_score))

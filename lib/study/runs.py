@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from lib.build import build_dataset, build_detector, build_protocol, input_size
+from lib.build import build_detector, build_protocol
+from lib.build_data import build_dataset, input_size
 from lib.checkpoint import read_run
 from lib.evaluation.analysis import size_curve
 from lib.evaluation.arrays import DetectionTable, GroundTruth, make_detections, make_ground_truth

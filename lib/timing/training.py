@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from lib.build import build_dataset, build_detector, build_loader, build_loss, input_size, num_classes
+from lib.build import build_detector, build_loss, num_classes
+from lib.build_data import build_dataset, build_loader, input_size
 from lib.data.loader import Loader
 from lib.data.synthetic.dataset import generate
 from lib.engine.distributed import World

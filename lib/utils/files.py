@@ -239,11 +239,11 @@ class GrowingText:
 def refuse_sources(targets: Iterable[Path | str | None], sources: Iterable[Path | str | None]) -> None:
     """Raises ValueError if a file to be written is one of those to be read, by its own name, another, or a link."""
     read = {}
-    for source in filter(None, sources):
+    for source in (path for path in sources if path):
         with contextlib.suppress(OSError):
             status = os.stat(source)
             read[status.st_dev, status.st_ino] = source
-    for target in filter(None, targets):
+    for target in (path for path in targets if path):
         with contextlib.suppress(OSError):
             status = os.stat(target)
             if Path(target).is_file() and (status.st_dev, status.st_ino) in read:

@@ -67,7 +67,7 @@ class ObjectTable(Sequence[Mapping[str, Any]]):
 def join_tables(tables: Sequence[ObjectTable]) -> ObjectTable:
     """The objects of several tables, one after the other; at least one table."""
     starts = np.cumsum([0, *map(len, tables)]).tolist()
-    unread = {}
+    unread: dict[int, str] = {}
     for table, start in zip(tables, starts, strict=False):
         unread |= {row + start: value for row, value in table.unread.items()}
     columns = zip(*(table.columns for table in tables), strict=True)

@@ -212,7 +212,8 @@ def located(values: Mapping[str, Any], path: str, folder: Path) -> Mapping[str, 
     value = values.get(key)
     if rest:
         return {**values, key: located(value, rest, folder)} if isinstance(value, Mapping) else values
-    is_path = isinstance(value, str) and value and "://" not in value and "\0" not in value
-    if not is_path or len(value) > 1000 or not os.path.exists(folder / value):
+    if not isinstance(value, str) or not value or "://" in value or "\0" in value or len(value) > 1000:
+        return values
+    if not os.path.exists(folder / value):
         return values
     return {**values, key: os.path.abspath(folder / value)}

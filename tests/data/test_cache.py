@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib.build import build_dataset
+from lib.build_data import build_dataset
 from lib.config import load_config
 from lib.data.augment.presets import build_transform
 from lib.data.cache import ImageCache

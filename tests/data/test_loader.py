@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-from lib.build import build_loader
+from lib.build_data import build_loader
 from lib.config import load_config
 from lib.data.augment.presets import build_transform
 from lib.data.dataset import CocoDataset

@@ -10,7 +10,8 @@ import sys
 import pytest
 import torch
 
-from lib.build import build_dataset, build_detector, build_loader
+from lib.build import build_detector
+from lib.build_data import build_dataset, build_loader
 from lib.checkpoint import read_checkpoint
 from lib.config import load_config
 from lib.engine.distributed import World, processes

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from lib.build import build_dataset, build_detector, build_loader
+from lib.build import build_detector
+from lib.build_data import build_dataset, build_loader
 from lib.config import load_config
 from lib.engine.distributed import World
 from lib.engine.learner import Average, Learner

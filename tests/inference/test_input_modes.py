@@ -6,7 +6,7 @@ import pytest
 import torch
 from rectangles import SIZES, sample_with_rectangle, white_box
 
-from lib.build import build_resize
+from lib.build_data import build_resize
 from lib.data.augment.geometric import Resize
 from lib.data.fit import FITS
 from lib.inference import Predictor, Tiles

@@ -13,7 +13,8 @@ import yaml
 from golden_models import FILES, assert_outputs, assert_priors, formula_image, formula_weights
 from torch import nn
 
-from lib.build import build_detector, input_size
+from lib.build import build_detector
+from lib.build_data import input_size
 from lib.checkpoint import load_weights, read_run, save_checkpoint
 from lib.config import load_config
 from lib.legacy import translate_weights

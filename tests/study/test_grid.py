@@ -6,7 +6,8 @@ import pytest
 import torch
 import yaml
 
-from lib.build import build_detector, input_size
+from lib.build import build_detector
+from lib.build_data import input_size
 from lib.models.cost import cost_of
 from lib.study.grid import plan, read_grid, scaled
 

@@ -7,9 +7,10 @@ guessed, at ``},{``, and the reader tells: a guess inside of a text or of a nest
 import contextlib
 import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from operator import attrgetter
 from pathlib import Path
+from types import GenericAlias
 from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
@@ -88,7 +89,8 @@ def stream_coco(path: Path, collector: Collector) -> None:
                     raise NotStreamed
                 seen.add(key)
                 if key in _TYPES:
-                    _stream_list(buffer, key, lambda records, key=key: collector.add(key, _columns(records, key)))
+                    for records in _stream_list(buffer, key):
+                        collector.add(key, _columns(records, key))
                 else:
                     _skip_value(buffer)
             if not buffer.match(re.compile(rb"\s*\}\s*\Z")) or not buffer.is_whole or not seen.issuperset(_TYPES):
@@ -108,9 +110,9 @@ def _columns(records: list[Any], key: str) -> dict[str, list[Any]]:
     return columns
 
 
-def _stream_list(buffer: _Buffer, key: str, take: Callable[[list[Any]], None]) -> None:
+def _stream_list(buffer: _Buffer, key: str) -> Iterator[list[Any]]:
     """Gives the records of a list, piece by piece."""
-    decode = msgspec.json.Decoder(list[_TYPES[key]]).decode  # type: ignore[misc]
+    decode = msgspec.json.Decoder(GenericAlias(list, (_TYPES[key],))).decode
     if not buffer.match(re.compile(rb"\[")):
         raise NotStreamed
     if buffer.match(re.compile(rb"\s*\]")):
@@ -123,7 +125,7 @@ def _stream_list(buffer: _Buffer, key: str, take: Callable[[list[Any]], None]) -
             if buffer.is_whole or len(buffer.data) > 8 * PIECE:
                 raise NotStreamed
             continue
-        take(piece.records)
+        yield piece.records
         buffer.place = piece.end
         buffer.match(re.compile(rb"\s*\]" if piece.is_last else rb"\s*,\s*"))
         if piece.is_last:

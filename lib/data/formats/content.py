@@ -84,8 +84,8 @@ class Collector:
         table = self._known(join_tables(self.tables), images, categories)
         kept, aliases = self._joined(images)
         if aliases:
-            ids = [aliases.get(value, value) for value in table.columns.image_id.tolist()]
-            table = ObjectTable(table.columns._replace(image_id=np.array(ids, np.int64)), table.unread)
+            image_ids = [aliases.get(value, value) for value in table.columns.image_id.tolist()]
+            table = ObjectTable(table.columns._replace(image_id=np.array(image_ids, np.int64)), table.unread)
         return Content(self.where, kept, table, categories, self.problems, aliases)
 
     def _image(self, index: int, number: Any, name: Any, height: Any, width: Any) -> dict[str, Any]:

@@ -115,7 +115,9 @@ class ImageNames:
             self.others.append(f"{stem}.xml names {wanted}")
         if own or wanted or not told:
             return own or wanted or f"{stem}.jpg"
-        return told if "/" in told else places[1]  # without any image, it lies in the subfolder of the XML file
+        return (
+            told if "/" in told else (above / told).as_posix()
+        )  # without any image, it lies in the subfolder of the XML file
 
     def _named(self, name: str) -> str | None:
         """The image of a name, whose suffix may be missing or another one."""

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from lib import __version__
-from lib.build import build_postprocess, build_resize, testing_size
+from lib.build import build_postprocess
+from lib.build_data import build_resize, testing_size
 from lib.config import dump_config
 from lib.data.augment.geometric import Resize
 from lib.inference.model_file import Loaded

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lib.build import build_dataset
+from lib.build_data import build_dataset
 from lib.config import load_config
 from lib.data.dataset import CocoDataset
 from lib.data.formats.registry import read_content, read_dataset, write_dataset

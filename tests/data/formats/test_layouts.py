@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lib.build import build_dataset, num_classes
+from lib.build import num_classes
+from lib.build_data import build_dataset
 from lib.config import load_config
 from lib.data.formats.registry import find_images, read_dataset, write_dataset
 from lib.structures import IGNORE

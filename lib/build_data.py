@@ -1,0 +1,108 @@
+"""From a config to images: sizes, data sets, augmentation, batches; ``lib/build.py`` builds the rest."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from lib.data.augment.geometric import Resize
+from lib.data.augment.presets import Compose, build_transform
+from lib.data.dataset import CocoDataset
+from lib.data.formats.layouts import LAYOUTS, open_layout
+from lib.data.formats.registry import find_images
+from lib.data.loader import Loader
+from lib.data.sampler import aspect_groups, times_of
+from lib.models.cost import largest_stride
+from lib.models.detector import Detector
+
+
+def input_size(cfg: Mapping[str, Any]) -> tuple[int, int]:
+    """(height, width) of the network's input in training."""
+    return _size(cfg, "size")
+
+
+def testing_size(cfg: Mapping[str, Any]) -> tuple[int, int]:
+    """(height, width) of the network's input in testing; where images keep their size, of the largest."""
+    return _size(cfg, "size" if cfg["input"]["test_size"] is None else "test_size")
+
+
+def _size(cfg: Mapping[str, Any], key: str) -> tuple[int, int]:
+    size = cfg["input"][key]
+    if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
+        raise ValueError(f"input.{key} must be [height, width] in pixels, such as [300, 300]; got {size}")
+    return size[0], size[1]
+
+
+def build_dataset(cfg: Mapping[str, Any], split: str, classes: Iterable[str] | None = None) -> CocoDataset:
+    """The images and boxes of ``data.train`` or ``data.val``, or else of the split of ``data.layout``. ``classes``
+    are in the order of their labels, and some of them may have no box here; None: ``data.classes``, or those of the
+    annotations.
+    """
+    data = cfg["data"]
+    images, annotations = data[split]["images"], data[split]["annotations"]
+    if annotations:
+        images = images or find_images(annotations, split)
+    elif data["layout"]:
+        folder, annotations = open_layout(data["layout"], data["root"], split)
+        images = images or folder
+    else:
+        raise ValueError(
+            f"data.{split}.annotations must be given, a COCO JSON file or a folder of VOC, YOLO or VisDrone files; "
+            f"got null: name it, or choose data.layout from {', '.join(LAYOUTS)}"
+        )
+    for_training = {"cache_mb": data["cache_mb"], "decode": data["decode"]} if split == "train" else {}
+    options = {"bad_boxes": data["bad_boxes"], "add_classes": bool(classes), "split": split, **for_training}
+    return CocoDataset(images, annotations, classes or data["classes"], **options)
+
+
+def _fill(cfg: Mapping[str, Any]) -> list[float]:
+    """(3,) BGR: the color of padding, which is the mean that the network subtracts."""
+    mean = cfg["input"]["mean"]
+    return mean if cfg["input"]["channels"] == "bgr" else mean[::-1]
+
+
+def build_augmentation(cfg: Mapping[str, Any]) -> Compose:
+    """What makes a sample of the network's size in training, by ``data.augment``."""
+    return build_transform(cfg["data"]["augment"], input_size(cfg), _fill(cfg), resize=cfg["input"]["resize"])
+
+
+def build_resize(cfg: Mapping[str, Any], detector: Detector | None = None) -> Resize:
+    """What makes an image the network's input in testing. Without a ``detector`` all inputs are of one size, as an
+    exported model wants them.
+    """
+    size, mode = testing_size(cfg), cfg["input"]["test_resize"] or cfg["input"]["resize"]
+    if mode != "native" or detector is None:
+        return Resize(size, _fill(cfg), mode)
+    least = input_size(cfg)  # which is known to leave a map for each level
+    return Resize(size, _fill(cfg), mode, largest_stride(detector, least), least)
+
+
+def build_loader(cfg: Mapping[str, Any], dataset: CocoDataset, rank: int = 0, world_size: int = 1) -> Loader:
+    """Batches for training, augmented and shuffled. The processes (``rank`` of ``world_size``) share
+    ``train.batch_size``, and each takes its part in ``train.accumulate`` batches.
+    """
+    data, train = cfg["data"], cfg["train"]
+    return Loader(
+        dataset,
+        build_augmentation(cfg),
+        _part_size(train["batch_size"], world_size, train["accumulate"]),
+        cfg["input"]["channels"],
+        num_workers=data["workers"],
+        seed=cfg["run"]["seed"],
+        rank=rank,
+        world_size=world_size,
+        shuffle=True,
+        drop_last=True,
+        accumulate=train["accumulate"],
+        times=times_of(dataset, data["oversample_small"], data["repeat_rare"]),
+        groups=aspect_groups(dataset.sizes, data["aspect_groups"]),
+    )
+
+
+def _part_size(batch_size: int, world_size: int, accumulate: int) -> int:
+    """Images of one of the ``accumulate`` parts of one process."""
+    parts = world_size * max(accumulate, 1)
+    if accumulate < 1 or batch_size < 1 or batch_size % parts:
+        raise ValueError(
+            f"train.batch_size must be a multiple of {parts}, {world_size} processes times train.accumulate="
+            f"{accumulate} (1 or more); got {batch_size}: choose such as {max(batch_size // parts, 1) * parts}"
+        )
+    return batch_size // parts
