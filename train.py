@@ -14,7 +14,7 @@ import logging
 from pathlib import Path
 
 from lib.build import build_detector, load_initial_weights
-from lib.build_data import build_augmentation, build_dataset, build_loader
+from lib.build_data import build_augmentation, build_dataset, build_loader, describe_sizes
 from lib.config import load_config
 from lib.data.sample_sheet import sample_sheet
 from lib.engine.distributed import is_restart, processes
@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> None:
         run.create()
         setup_logging(run.path / "log.txt" if world.is_writer else None, is_quiet=not world.is_writer)
         reports = [split.report() for split in (data, val) if split]
-        log.info("%s\n%s", run.path, "\n".join([*reports, *fitted]))
+        log.info("%s\n%s", run.path, "\n".join([*reports, describe_sizes(cfg), *fitted]))
         if checkpoint is None:
             run.picture("samples", sample_sheet(data, build_augmentation(cfg), cfg.run.seed, 4))
             with world.writer_first():

@@ -31,6 +31,15 @@ def _size(cfg: Mapping[str, Any], key: str) -> tuple[int, int]:
     return size[0], size[1]
 
 
+def describe_sizes(cfg: Mapping[str, Any]) -> str:
+    """A line for the log: what the network sees of images in training and in testing."""
+    fits = {"stretch": "stretched to", "letterbox": "padded to", "native": "at their own size, up to"}
+    modes = cfg["input"]["resize"], cfg["input"]["test_resize"] or cfg["input"]["resize"]
+    sizes = zip(modes, (input_size(cfg), testing_size(cfg)), ("training", "testing"), strict=True)
+    parts = [f"{fits[mode]} {height}x{width} in {what}" for mode, (height, width), what in sizes]
+    return f"images (height x width): {', '.join(parts)}"
+
+
 def build_dataset(cfg: Mapping[str, Any], split: str, classes: Iterable[str] | None = None) -> CocoDataset:
     """The images and boxes of ``data.train`` or ``data.val``, or else of the split of ``data.layout``. ``classes``
     are in the order of their labels, and some of them may have no box here; None: ``data.classes``, or those of the
