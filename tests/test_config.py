@@ -236,7 +236,7 @@ def test_paths_of_a_file_count_from_it_if_they_exist_there(tmp_path, monkeypatch
     assert cfg.model.weights == str(tmp_path / "configs" / "start.pth")
     assert cfg.data.train == {"images": str(tmp_path / "images"), "annotations": "nowhere.json"}
     assert load_config(tmp_path / "top.yml", ["model.weights=start.pth"]).model.weights == "start.pth"
-    experiment = Path(__file__).resolve().parents[1] / "experiments" / "demo" / "plain.yml"
+    experiment = Path(__file__).resolve().parents[1] / "experiments" / "synthetic" / "plain.yml"
     assert load_config(experiment).model.weights == str(experiment.with_name("plain.pth"))
 
 

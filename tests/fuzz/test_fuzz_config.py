@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lib import build
+from lib import build, build_data
 from lib.checkpoint import load_weights, read_checkpoint, read_run
 from lib.config import DEFAULTS, dump_config, load_config
 from lib.data.image import ImageError
@@ -103,8 +103,9 @@ def use(cfg):
         optimizer = build.build_optimizer(cfg, model)
     assert optimizer.param_groups
     build.build_schedule(cfg)(0.5)
-    for part in ("normalizer", "coder", "loss", "postprocess", "protocol", "augmentation"):
+    for part in ("normalizer", "coder", "loss", "postprocess", "protocol"):
         getattr(build, f"build_{part}")(cfg)
+    build_data.build_augmentation(cfg)
 
 
 def damaged(value, rng):

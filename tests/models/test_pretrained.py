@@ -43,12 +43,8 @@ def test_every_row_is_a_backbone_and_has_a_digest():
 
 def test_imagenet_decides_the_input_and_the_scope():
     cfg = load_config(SMALL)
-    assert cfg.input == {
-        "size": [64, 96],
-        "channels": "rgb",
-        "mean": [127.0, 127.0, 127.0],
-        "std": [128.0, 128.0, 128.0],
-    }
+    assert (cfg.input["size"], cfg.input.channels) == ([64, 96], "rgb")
+    assert (cfg.input.mean, cfg.input.std) == ([127.0, 127.0, 127.0], [128.0, 128.0, 128.0])
     assert cfg.model.weights_scope == ["backbone"]
     assert cfg.model.norm == {"eps": 0.001, "momentum": 0.1}
     other = load_config({"model": {"backbone": {"type": "resnet18_S1L0"}}}, ["model.weights=imagenet"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lib.build import build_loss, build_postprocess
+from lib.build import build_loss, build_postprocess, build_priors
 from lib.config import load_config
 from lib.multibox.box_losses import BoxLoss
 from lib.multibox.coder import BoxCoder
@@ -185,7 +185,8 @@ def test_loss_is_torchvisions():
     # torchvision's SSD300 default boxes; later objects take a box that two want, as in its matcher
     config = load_config("experiments/vgg16/torchvision300_c91.yml", ["loss.min_negatives=0"])
     golden = json.loads((Path(__file__).parents[1] / "golden" / "loss" / "ssd300_vgg16_torchvision.json").read_text())
-    priors = PriorGenerator(**config.model.priors)([(side, side) for side in (38, 19, 10, 5, 3, 1)], (300, 300))
+    maps = [(side, side) for side in (38, 19, 10, 5, 3, 1)]
+    priors = build_priors(config.model.priors, maps, (300, 300))(maps, (300, 300))
     count = len(priors)
     loc, conf = formula_outputs(count, 91)
     boxes, labels = torch.zeros(2, 4, 4), torch.zeros(2, 4, dtype=torch.long)

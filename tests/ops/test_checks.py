@@ -161,7 +161,7 @@ def test_kernels_refuse_what_their_callers_should_have_refused():
     ("override", "message"),
     [
         ("loss.negative_ratio=-3", "loss.negative_ratio must be 0 or more and finite; got -3"),
-        ("loss.negative_ratio=.nan", "loss.negative_ratio must be 0 or more and finite; got nan"),
+        ("loss.negative_ratio=.inf", "loss.negative_ratio must be a finite number; got inf"),
         ("loss.min_negatives=-5", r"loss.min_negatives must be 0 or more and below 2\*\*31; got -5"),
         ("loss.box_weight=-1", "loss.box_weight must be 0 or more and finite; got -1"),
         ("loss={type: focal, alpha: 2}", "loss.alpha must be in 0 .. 1; got 2"),
@@ -171,7 +171,7 @@ def test_kernels_refuse_what_their_callers_should_have_refused():
         ("matcher={type: gaussian, constant: 0}", "matcher.constant must be greater than 0; got 0"),
         ("postprocess.max_detections=0", "postprocess.max_detections must be at least 1; got 0"),
         ("postprocess.iou_threshold=-1", "postprocess.iou_threshold must be in 0 .. 1; got -1"),
-        ("postprocess.score_threshold=.nan", "postprocess.score_threshold must be in 0 .. 1; got nan"),
+        ("postprocess.score_threshold=1.5", "postprocess.score_threshold must be in 0 .. 1; got 1.5"),
         ("model.variances=[0.1]", r"model.variances must be two numbers, of center and size; got \[0.1\]"),
         ("model.variances=[0.1, 0]", "model.variances must be greater than 0; got 0"),
     ],

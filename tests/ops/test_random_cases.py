@@ -1,4 +1,4 @@
-"""FUZZ_CASES=100000 python -m pytest tests/ops/test_fuzz.py: the recorded run of docs/kernels.md."""
+"""FUZZ_CASES=100000 python -m pytest tests/ops/test_random_cases.py: the recorded run of docs/kernels.md."""
 
 import os
 import sys
