@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lib.inference import Predictor, parse_tiles
 from lib.inference.outputs import Output, check_folder, has_display, plan_outputs
-from lib.inference.sources import open_source
+from lib.inference.sources import Files, open_source
 from lib.utils.log import progress, setup_logging
 from lib.utils.runtime import Stopped, StopSignals, parse_with_overrides, readable_errors, script_parser, set_threads
 
@@ -57,6 +57,8 @@ def main(argv: list[str] | None = None) -> int:
         batch_size=1 if source.is_live else args.batch_size,
         tiles=parse_tiles(args.tiles),
     )
+    if isinstance(source, Files):
+        source.reading = predictor.reading
     frames, again = itertools.tee(source)  # holds one batch
     detections = predictor.stream(frame.image for frame in again)
     is_shown = not args.no_show and has_display()

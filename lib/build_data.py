@@ -6,8 +6,10 @@ from typing import Any
 from lib.data.augment.geometric import Resize
 from lib.data.augment.presets import Compose, build_transform
 from lib.data.dataset import CocoDataset
+from lib.data.depth import check_bands, check_depth
 from lib.data.formats.layouts import LAYOUTS, open_layout
 from lib.data.formats.registry import find_images
+from lib.data.image import Reading
 from lib.data.loader import Loader
 from lib.data.sampler import aspect_groups, times_of
 from lib.models.cost import largest_stride
@@ -40,6 +42,13 @@ def describe_sizes(cfg: Mapping[str, Any]) -> str:
     return f"images (height x width): {', '.join(parts)}"
 
 
+def build_reading(cfg: Mapping[str, Any]) -> Reading:
+    """How ``input`` has images read."""
+    options = cfg["input"]
+    depth, bands = check_depth(options["depth"], "input.depth"), check_bands(options["bands"], "input.bands")
+    return Reading(depth, bands, options["max_pixels"])
+
+
 def build_dataset(cfg: Mapping[str, Any], split: str, classes: Iterable[str] | None = None) -> CocoDataset:
     """The images and boxes of ``data.train`` or ``data.val``, or else of the split of ``data.layout``. ``classes``
     are in the order of their labels, and some of them may have no box here; None: ``data.classes``, or those of the
@@ -59,6 +68,7 @@ def build_dataset(cfg: Mapping[str, Any], split: str, classes: Iterable[str] | N
         )
     for_training = {"cache_mb": data["cache_mb"], "decode": data["decode"]} if split == "train" else {}
     options = {"bad_boxes": data["bad_boxes"], "add_classes": bool(classes), "split": split, **for_training}
+    options |= {"orientation": data["orientation"], "way": build_reading(cfg)}
     return CocoDataset(images, annotations, classes or data["classes"], **options)
 
 

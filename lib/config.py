@@ -13,6 +13,7 @@ from typing import Any
 from easydict import EasyDict
 
 from lib.data.augment.presets import build_transform
+from lib.data.depth import check_bands, check_depth
 from lib.legacy import translate_config
 from lib.models.backbones import BACKBONES
 from lib.models.necks import NECKS
@@ -39,6 +40,11 @@ DEFAULTS: dict[str, Any] = {
         "channels": "bgr",  # bgr | rgb: the order in which the network sees the channels
         "mean": [103.94, 116.78, 123.68],  # gray levels in 0 .. 255, in the order of channels
         "std": [1.0, 1.0, 1.0],  # in the same units: the network sees (gray level - mean) / std
+        # full | percentile | [low, high]: what is black and white in images of more than 8 bits: the ends of the type's
+        # range, the 0.1 and 99.9 percentiles of each image, or the same numbers in all
+        "depth": "full",
+        "bands": Maybe(list),  # numbers from 1 of the bands for red, green and blue; null: the first three
+        "max_pixels": 2**28,  # an image with more is refused before it is decoded; at most 2^30
     },
     "data": {
         # a row of lib/data/formats/layouts.py: the data of train and of val where these name no annotations
@@ -49,6 +55,9 @@ DEFAULTS: dict[str, Any] = {
         "train": {"images": Maybe(str), "annotations": Maybe(str)},  # must be known to train
         "val": {"images": Maybe(str), "annotations": Maybe(str)},  # unknown: no testing
         "classes": Maybe(list),  # class names in the order of their labels; null: those of the annotations
+        # as_stored | upright: the pixels that boxes count in images with an EXIF orientation, where the sizes in the
+        # annotations do not tell; null: upright for YOLO and for COCO without sizes
+        "orientation": Maybe(str),
         "bad_boxes": "drop",  # drop | refuse: boxes outside the image, without area, or not finite
         "augment": "ssd",  # a preset of lib/data/augment/presets.py, or a list of {type: ..., option: ...}
         "workers": 2,  # processes that load images; 0: the main process loads them
@@ -185,7 +194,9 @@ def _check_loss(value: Any, name: str) -> None:
 
 
 # Part -> the registry whose entries take its keys, or a function of (value, key of the config) that checks it.
-PARTS: dict[str, Mapping[str, Any] | Callable[[Any, str], None]] = {
+PARTS: dict[str, Mapping[str, Any] | Callable[[Any, str], Any]] = {
+    "input.depth": check_depth,
+    "input.bands": check_bands,
     "data.augment": _check_augment,
     "model.backbone": _check_backbone,
     "model.neck": NECKS,

@@ -1,6 +1,7 @@
 """Looks for faults in a data set before training on it, and at how well an experiment's priors fit its objects.
 
 python tools/check_dataset.py --gt ann.json --images DIR --html data.html
+python tools/check_dataset.py --gt ann.json --images DIR --open input.depth=percentile data.orientation=upright
 python tools/check_dataset.py --gt ann.json --cfg experiments/mobilenet_v1/S1L0_dual.yml
 """
 
@@ -11,12 +12,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from lib.build_data import build_reading  # noqa: E402
+from lib.config import load_config  # noqa: E402
 from lib.data.formats.registry import read_content  # noqa: E402
 from lib.data.survey import survey  # noqa: E402
 from lib.engine.data_report import DataReport, cover  # noqa: E402
 from lib.evaluation.protocols import PROTOCOLS, make_protocol, parse_ranges  # noqa: E402
 from lib.utils.files import refuse_sources, write_json, write_text  # noqa: E402
-from lib.utils.runtime import readable_errors, script_parser  # noqa: E402
+from lib.utils.runtime import parse_with_overrides, readable_errors, script_parser  # noqa: E402
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -32,7 +35,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--ranges", nargs="+", metavar="NAME=LOW:HIGH", help="other ranges, px^2, such as tiny=0:256")
     add("--json", type=Path, help="file to write: counts and all problems")
     add("--html", type=Path, help="file to write: the report with plots")
-    return parser.parse_args(argv)
+    return parse_with_overrides(parser, argv, "data.orientation=upright")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -43,9 +46,10 @@ def main(argv: list[str] | None = None) -> None:
     protocol = make_protocol(args.protocol, parse_ranges(args.ranges) if args.ranges else None)
     if args.images and not args.images.is_dir():
         raise FileNotFoundError(f"--images must be a folder; got {args.images}, which is none: check the path")
-    data = read_content(args.gt, args.images, split=args.split, lenient=True)
-    content = survey(data, args.images, args.open)
-    report = DataReport(content, protocol, cover(content, args.cfg) if args.cfg else None)
+    cfg = load_config(args.cfg or "", args.overrides)
+    data = read_content(args.gt, args.images, split=args.split, lenient=True, orientation=cfg.data.orientation)
+    content = survey(data, args.images, args.open, build_reading(cfg))
+    report = DataReport(content, protocol, cover(content, cfg) if args.cfg else None)
     if args.json:
         write_json(args.json, report.to_json())
     if args.html:

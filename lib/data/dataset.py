@@ -13,7 +13,8 @@ from lib.data.formats.content import Content, Record, content_of
 from lib.data.formats.listing import Listing
 from lib.data.formats.registry import read_content
 from lib.data.formats.usable import choose_categories, leaves_image, number_objects, object_text, usable_objects
-from lib.data.image import ImageError, StoredImage, image_size, read_image
+from lib.data.header import file_header
+from lib.data.image import DARK_IMAGES, ImageError, ImageFile, Reading, StoredImage
 from lib.structures import IGNORE, Sample
 from lib.utils.fields import Problems, first_few, reading
 from lib.utils.lookup import lookup
@@ -21,6 +22,7 @@ from lib.utils.objects import ObjectTable
 
 # The report's ranges, with their lower bounds: square root of the box's area, pixels.
 SIZES = {"under 8": 0, "8 to 16": 8, "16 to 32": 16, "32 to 96": 32, "from 96": 96}
+LOOKED_AT, DECODED = 64, 8  # files whose headers are looked at when a data set is made, in equal steps; and pixels
 
 
 class Objects(NamedTuple):
@@ -47,6 +49,9 @@ class CocoDataset:
         skip_missing: leave out images whose file is missing, instead of refusing.
         decode: whether ``load`` reads an image in ``full``, or leaves a StoredImage, of which ``reduced`` JPEGs are
             decoded at the scale that is needed. Images that the cache has room for are read in full.
+        orientation: as_stored or upright: the pixels that boxes count, where the EXIF data of an image have an
+            orientation and the sizes in the annotations do not tell; None: as the format's tools have it.
+        way: how images become 8-bit ones of three channels.
 
     Attributes:
         classes, category_ids: names, and the file's own ids; label ``i + 1`` is ``classes[i]``.
@@ -66,23 +71,29 @@ class CocoDataset:
         decode: Literal["full", "reduced"] = "full",
         add_classes: bool = False,
         split: str = "train",
+        orientation: Literal["as_stored", "upright"] | None = None,
+        way: Reading | None = None,
     ):
         lookup(dict.fromkeys(("drop", "refuse")), bad_boxes, "data.bad_boxes")
         lookup(dict.fromkeys(("full", "reduced")), decode, "data.decode")
-        self.folder, self.decode = Path(images), decode
+        self.folder, self.decode, self._way = Path(images), decode, way or Reading()
         self.name = "annotations" if isinstance(annotations, Mapping) else str(annotations)
         with reading(self.name):
             if isinstance(annotations, Mapping):
                 content = content_of(annotations, self.name, images)
+                upright = {None: content.upright, "as_stored": False, "upright": True}
+                content = content._replace(upright=lookup(upright, orientation, "data.orientation"))
             else:
-                content = read_content(annotations, images, split=split)
+                content = read_content(annotations, images, split=split, orientation=orientation)
             self.problems = content.problems
             categories = choose_categories(content.categories, classes, self.name, add_classes)
             self.classes, self.category_ids = tuple(categories.values()), tuple(categories)
             records = self._present(content.images, skip_missing)
             self.image_ids = [record["id"] for record in records]
             self.files = [record["file_name"] for record in records]
-            self.sizes = np.array([self._size(record) for record in records], np.int64).reshape(-1, 2)
+            self._upright = [content.is_upright(record) for record in records]  # where sizes do not tell
+            sizes = [content.size(record, self.folder / record["file_name"]) for record in records]
+            self.sizes = np.array(sizes, np.int64).reshape(-1, 2)
             kept = self._usable(content, bad_boxes)
         measured = zip(records, self.sizes.tolist(), strict=True)
         self.ground_truth = {
@@ -92,6 +103,7 @@ class CocoDataset:
         }
         self._index_boxes(kept)
         self._cache = ImageCache(self.sizes, cache_mb)
+        self._note_readings(is_chosen=orientation is not None)
 
     def _present(self, records: list[dict[str, Any]], skip_missing: bool) -> list[dict[str, Any]]:
         """The image records whose file is there."""
@@ -107,12 +119,6 @@ class CocoDataset:
             )
         self.problems.add("images left out, their file is missing", *missing)
         return [record for record in records if record["file_name"] not in missing]
-
-    def _size(self, record: Record) -> tuple[int, int]:
-        """(height, width) as the file says; where it does not say, that of the image."""
-        if record["height"] is None or record["width"] is None:
-            return image_size(self.folder / record["file_name"])
-        return record["height"], record["width"]
 
     def _usable(self, content: Content, bad_boxes: str) -> ObjectTable:
         """The objects of the wanted classes and present images that have a usable box."""
@@ -191,15 +197,39 @@ class CocoDataset:
         return Sample(image, *self.objects(index), self.image_ids[index], (height, width))
 
     def _decode(self, index: int, shrink: int = 1) -> np.ndarray:
-        path, (height, width) = self.folder / self.files[index], self.sizes[index]
-        image = read_image(path, shrink)
-        stored = image.shape[:2] if shrink == 1 else image_size(path)
-        if stored != (height, width):
+        path, size = self.folder / self.files[index], tuple(self.sizes[index].tolist())
+        file = ImageFile(path, self._way)
+        upright = file.header.is_upright(size, self._upright[index]) if file.header else self._upright[index]
+        image = file.pixels(shrink, upright)
+        stored = image.shape[:2] if shrink == 1 else file.size(upright)
+        if stored != size:
             raise ImageError(
-                f"image {path} must be as large as {self.name} says, {width}x{height} (width x height); it has "
-                f"{stored[1]}x{stored[0]} stored pixels (EXIF rotation is not applied), so boxes would be misplaced"
+                f"image {path} must be as large as {self.name} says, {size[1]}x{size[0]} (width x height); it has "
+                f"{stored[1]}x{stored[0]} stored pixels, so boxes would be misplaced: fix the size, or the image"
             )
         return image
+
+    def _note_readings(self, is_chosen: bool) -> None:
+        """Notes, for a part of the files, what a reader may have to choose; ``is_chosen``: the orientation is."""
+        deep = 0
+        for index in np.unique(np.linspace(0, len(self.files) - 1, LOOKED_AT).astype(int)).tolist():
+            name = self.files[index]
+            try:
+                header = file_header(self.folder / name)
+                if header is None:
+                    continue
+                size, upright = tuple(self.sizes[index].tolist()), self._upright[index]
+                is_told = header.is_upright(size, True) == header.is_upright(size, False)
+                if header.orientation != 1 and not is_told and not is_chosen:
+                    way = "upright" if upright else "as stored"
+                    self.problems.add(f"images with an EXIF orientation, read {way} (see data.orientation)", name)
+                if header.bits > 8 and deep < DECODED:
+                    deep += 1
+                    file = ImageFile(self.folder / name, self._way)
+                    file.pixels()
+                    self.problems.add(DARK_IMAGES, *([name] if file.is_dark else []))
+            except (ImageError, OSError):  # ``load`` says what is wrong with it
+                continue
 
     def report(self) -> str:
         """A few lines for a log: images, boxes by class and by size, what was wrong."""

@@ -1,25 +1,55 @@
 """Reading an image file, in full or at a reduced scale, with a message that says what is wrong; writing one."""
 
-import struct
+import logging
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from lib.data.depth import FULL, Depth, to_8_bit, uses_little
+from lib.data.header import (
+    JPEG_END,
+    JPEG_SCAN,
+    JPEG_START,
+    PNG_END,
+    PNG_START,
+    BrokenHeader,
+    Header,
+    bytes_of,
+    file_header,
+    parse_header,
+)
+from lib.data.tiff import Tiff
 from lib.utils.files import write_bytes
 
-# A JPEG ends with its end marker, after its last start of scan (a thumbnail inside has both as well).
-JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
-PNG_START, PNG_END = b"\x89PNG", b"IEND"
-_JPEG_SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers of a frame header
+log = logging.getLogger(__name__)
 # Scales 1 / n at which a JPEG can be decoded: each 8 x 8 block becomes one of 8 / n pixels a side.
 REDUCED = {1: cv2.IMREAD_COLOR_BGR}
 REDUCED |= {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
+MAX_PIXELS = 2**28  # 16,384 x 16,384, which take 0.8 GB when they are decoded
+DARK_IMAGES = "images of more than 8 bits that use under a tenth of their range (see input.depth)"
+DARK = (
+    "uses under a tenth of the range of its numbers, so it comes out nearly uniform (as others may): choose "
+    "input.depth=percentile, or the numbers of black and white, such as input.depth=[0, 4095]"
+)
+_MAX_BYTES = 8  # of the stored numbers, for each pixel of MAX_PIXELS
 
 
 class ImageError(ValueError):
     """An image file is not what it must be; the user can replace it."""
+
+
+class Reading(NamedTuple):
+    """How stored numbers become pixels: ``depth`` (see ``to_8_bit``) is for images of more than 8 bits; ``bands`` are
+    the numbers, from 1, of those that give red, green and blue, or the one that is shown as gray.
+    """
+
+    depth: Depth = FULL
+    bands: tuple[int, ...] | None = None  # None: the first three, or the only one
+    max_pixels: int = MAX_PIXELS  # of an image; larger ones are refused before they are decoded
 
 
 class StoredImage:
@@ -40,45 +70,175 @@ class StoredImage:
         return self._decoded[shrink]
 
 
-def read_image(path: str | Path, shrink: int = 1) -> np.ndarray:
-    """The stored pixels of an image file in a format of OpenCV: (ceil(H / shrink), ceil(W / shrink), 3) uint8 BGR.
+class ImageFile:
+    """An image file in memory, its header checked.
 
-    Gray images get three equal channels, 16-bit ones are scaled to 8, an alpha channel is left out. A rotation noted
-    in EXIF data is not applied: annotations count the stored pixels. ``shrink`` is 1, 2, 4 or 8: a JPEG is decoded at
-    1 / ``shrink``, which is close to the average over blocks of that size and costs less; others are averaged.
+    Attributes:
+        header: None: of a format whose header is not read here.
+        is_dark: whether ``pixels`` had more than 8 bits and used under a tenth of their full range.
 
     Raises:
-        FileNotFoundError: there is no such file. ImageError: it is no whole image.
+        FileNotFoundError: there is no such file. ImageError: it is no whole image, or too large.
     """
-    try:
-        content = np.fromfile(path, np.uint8)
-    except (FileNotFoundError, IsADirectoryError):
-        raise FileNotFoundError(f"image {path} must be a file; there is none: check the folder") from None
-    is_jpeg = content[:2].tobytes() == JPEG_START
-    # From memory, because cv2.imread silently fills a truncated JPEG up with gray.
-    mode = REDUCED[shrink if is_jpeg else 1] | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(content, mode) if content.size else None
-    if image is None:
-        raise ImageError(f"image {path} must be readable; {_fault(content.tobytes())}: replace the file")
-    return image if is_jpeg else block_average(image, shrink, shrink)
 
+    def __init__(self, path: str | Path, reading: Reading | None = None):
+        self.path, self.reading, self.is_dark = path, reading or Reading(), False
+        try:
+            self.content = np.fromfile(path, np.uint8)
+        except (FileNotFoundError, IsADirectoryError):
+            raise FileNotFoundError(f"image {path} must be a file; there is none: check the folder") from None
+        try:
+            self.header = parse_header(bytes_of(self.content), len(self.content))
+            self.tiff = Tiff(self.content.tobytes()) if self.header and self.header.kind == "TIFF" else None
+        except BrokenHeader:
+            raise self._unreadable() from None
+        if self.header:
+            check_size(path, self.header, len(self.content), self.reading.max_pixels)
+        self.orientation = self.header.orientation if self.header else 1
 
-def image_size(path: Path) -> tuple[int, int]:
-    """(height, width) of the stored pixels; from the header of a JPEG or PNG file, without decoding it."""
-    with path.open("rb") as file:
-        start = file.read(24)
-        if start.startswith(PNG_START) and len(start) == 24:
-            width, height = struct.unpack(">II", start[16:24])
+    def pixels(self, shrink: int = 1, upright: bool = True) -> np.ndarray:
+        """The pixels, as ``read_image`` gives them."""
+        if not upright or self.orientation == 1:
+            return self._stored(shrink)
+        if any(side % shrink for side in self.size()):  # blocks are to begin at the upright corner
+            return block_average(turn(self._stored(1), self.orientation), shrink, shrink)
+        return turn(self._stored(shrink), self.orientation)
+
+    def size(self, upright: bool = True) -> tuple[int, int]:
+        """(height, width) of the pixels."""
+        if self.header is None:
+            height, width = self._stored(1).shape[:2]
             return height, width
-        if start.startswith(JPEG_START):
-            file.seek(2)
-            while len(head := file.read(4)) == 4 and head[0] == 0xFF:
-                if head[1] in _JPEG_SIZES and len(frame := file.read(5)) == 5:
-                    height, width = struct.unpack(">xHH", frame)
-                    return height, width
-                file.seek(struct.unpack(">H", head[2:])[0] - 2, 1)
-    height, width = read_image(path).shape[:2]
+        return self.header.upright_size if upright else self.header.size
+
+    def _stored(self, shrink: int) -> np.ndarray:
+        """The pixels in the order in which they are stored."""
+        is_reduced = False
+        if self.reading.bands or (self.tiff and not self.tiff.is_plain):
+            image = self._chosen_bands()
+        else:
+            is_reduced = self.content[:2].tobytes() == JPEG_START
+            is_deep = self.header is not None and self.header.kind == "PNG" and self.header.bits > 8
+            mode = REDUCED[shrink if is_reduced else 1] | (cv2.IMREAD_ANYDEPTH if is_deep else 0)
+            image = self._decoded(mode | cv2.IMREAD_IGNORE_ORIENTATION)
+        if image.dtype != np.uint8:
+            self.is_dark = self.reading.depth == FULL and uses_little(image)
+            try:
+                image = to_8_bit(image, self.reading.depth, self.path)
+            except ValueError as error:
+                raise ImageError(str(error)) from None
+        return image if is_reduced else block_average(image, shrink, shrink)
+
+    def _decoded(self, mode: int) -> np.ndarray:
+        image = _decode(self.tiff.as_stored() if self.tiff else self.content, mode)
+        if image is None:
+            raise self._unreadable()
+        return image
+
+    def _chosen_bands(self) -> np.ndarray:
+        """(H, W, 3) in the type of the file: the bands that are shown as blue, green and red."""
+        if self.tiff and not self.tiff.is_plain:
+            try:
+                pixels = self.tiff.pixels(lambda content: _decode(content, cv2.IMREAD_UNCHANGED))
+            except BrokenHeader as error:
+                raise ImageError(f"image {self.path} must be readable; {error}: convert the file") from None
+            if pixels is None:
+                raise self._unreadable()
+            num_colors = self.tiff.num_colors if pixels.shape[2] <= 4 else 0
+        else:
+            pixels = np.atleast_3d(self._decoded(cv2.IMREAD_UNCHANGED))
+            pixels = pixels[..., [2, 1, 0, 3][: pixels.shape[2]]] if pixels.shape[2] > 2 else pixels
+            num_colors = min(pixels.shape[2], 3)
+        number, bands = pixels.shape[2], self.reading.bands
+        if bands is None:
+            bands = {1: (1,), 3: (1, 2, 3), 4: (1, 2, 3)}.get(num_colors, ())
+        if not bands:
+            raise ImageError(
+                f"image {self.path} must have 1, 3 or 4 bands; it has {number}: choose those for red, green and blue, "
+                "such as input.bands=[3, 2, 1]"
+            )
+        if max(bands) > number:
+            raise ImageError(
+                f"image {self.path} must have the bands of input.bands, {list(bands)}; it has {number}: choose others"
+            )
+        return pixels[..., [band - 1 for band in (bands * 3)[2::-1]]]
+
+    def _unreadable(self) -> ImageError:
+        return ImageError(f"image {self.path} must be readable; {_fault(self.content.tobytes())}: replace the file")
+
+
+_dark_files: list[str] = []  # a warning names the first one of a process only
+
+
+def read_image(
+    path: str | Path, shrink: int = 1, *, upright: bool = True, reading: Reading | None = None
+) -> np.ndarray:
+    """The pixels of an image file in a format of OpenCV: (ceil(H / shrink), ceil(W / shrink), 3) uint8 BGR.
+
+    Gray images get three equal channels, transparency is left out. ``upright``: turned as EXIF data say, as programs
+    that show pictures do; otherwise in the order in which they are stored. ``shrink`` is 1, 2, 4 or 8: a JPEG is
+    decoded at 1 / ``shrink``, which is close to the average over blocks of that size and costs less; others are
+    averaged. It warns, once, of images of more than 8 bits that come out nearly uniform.
+
+    Raises:
+        FileNotFoundError: there is no such file. ImageError: it is no whole image, or cannot be read by ``reading``.
+    """
+    file = ImageFile(path, reading)
+    pixels = file.pixels(shrink, upright)
+    if file.is_dark and not _dark_files:
+        _dark_files.append(str(path))
+        log.warning("image %s %s", path, DARK)
+    return pixels
+
+
+def image_size(path: Path, upright: bool = True) -> tuple[int, int]:
+    """(height, width) of the pixels that ``read_image`` gives; from the header, where its format is known here."""
+    header = file_header(path)
+    if header is not None:
+        return header.upright_size if upright else header.size
+    height, width = read_image(path, upright=upright).shape[:2]
     return height, width
+
+
+def check_size(path: str | Path, header: Header, length: int, max_pixels: int = MAX_PIXELS) -> None:
+    """Refuses an image that is too large to be decoded, or whose file of ``length`` bytes cannot hold it."""
+    height, width = header.size
+    pixels = math.prod(header.size)
+    if pixels > max_pixels or pixels * header.bands * header.bits > 8 * _MAX_BYTES * max_pixels:
+        raise ImageError(
+            f"image {path} must have at most {max_pixels} pixels; its header says {width}x{height} of {header.bands} "
+            "bands: cut it into tiles by another tool, or choose a larger input.max_pixels"
+        )
+    if not header.fits_in(length):
+        raise ImageError(
+            f"image {path} must be readable; its header says {width}x{height}, more than {length} bytes can hold: "
+            "replace the file"
+        )
+
+
+def turn(image: np.ndarray, orientation: int) -> np.ndarray:
+    """The upright picture (H, W, C) of stored pixels, which EXIF's ``orientation``, 1 to 8, says how to turn."""
+    if orientation > 4:
+        image = image.transpose(1, 0, 2)
+    rows = -1 if orientation in (3, 4, 7, 8) else 1
+    columns = -1 if orientation in (2, 3, 6, 7) else 1
+    return np.ascontiguousarray(image[::rows, ::columns])
+
+
+def _decode(content: bytes | np.ndarray, mode: int) -> np.ndarray | None:
+    """What OpenCV makes of a file in memory; None: nothing, about which it is silent."""
+    if len(content) == 0:
+        return None
+    logging_of_opencv = cv2.utils.logging
+    level = logging_of_opencv.getLogLevel()
+    logging_of_opencv.setLogLevel(logging_of_opencv.LOG_LEVEL_SILENT)
+    try:
+        # From memory, because cv2.imread silently fills a truncated JPEG up with gray.
+        return cv2.imdecode(np.frombuffer(content, np.uint8), mode)
+    except cv2.error:
+        return None
+    finally:
+        logging_of_opencv.setLogLevel(level)
 
 
 def write_picture(path: Path, image: np.ndarray, options: Sequence[int] = ()) -> None:

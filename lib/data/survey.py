@@ -10,7 +10,8 @@ import numpy as np
 from lib.data.formats.content import Content, Record, content_of
 from lib.data.formats.listing import Listing
 from lib.data.formats.usable import leaves_image, object_text, sizes_of, usable_objects
-from lib.data.image import image_size, read_image
+from lib.data.header import file_header
+from lib.data.image import DARK_IMAGES, ImageFile, Reading, check_size, image_size
 from lib.utils.fields import Problems, reading
 
 SMALL_AREA = 0.001  # share of its box that an object's area has at least, if it is no mistake
@@ -29,10 +30,13 @@ class Survey(NamedTuple):
     images: np.ndarray  # (G,) int64, the place of each one's image among the images listed
 
 
-def survey(data: Content | Record, folder: Path | None = None, open_images: bool = False) -> Survey:
+def survey(
+    data: Content | Record, folder: Path | None = None, open_images: bool = False, way: Reading | None = None
+) -> Survey:
     """Looks at every image record and annotation of a data set: read leniently, or in COCO's form.
 
     Files are checked if their ``folder`` is given: headers only, or with ``open_images`` all, to detect truncated ones.
+    ``way`` is how an experiment reads images.
     """
     if not isinstance(data, Content):
         with reading("annotations"):
@@ -40,7 +44,7 @@ def survey(data: Content | Record, folder: Path | None = None, open_images: bool
     problems = Problems(data.problems)
     sizes = {record["id"]: (record["height"] or np.inf, record["width"] or np.inf) for record in data.images}
     if folder is not None:
-        _check_files(data.images, folder, open_images, problems)
+        _check_files(data, folder, open_images, way or Reading(), problems)
     _check_ids(data.objects.columns.id, problems)
     data = data._replace(objects=data.objects.select(usable_objects(data, sizes, problems)))
     of_object = sizes_of(data.objects.columns.image_id, sizes)
@@ -71,28 +75,42 @@ def _count_classes(categories: Sequence[Record], ids: np.ndarray, problems: Prob
     return dict(classes)
 
 
-def _check_files(records: Sequence[Record], folder: Path, open_images: bool, problems: Problems) -> None:
+def _check_files(data: Content, folder: Path, open_images: bool, way: Reading, problems: Problems) -> None:
     listing = Listing(folder)
-    for record in records:
+    for record in data.images:
         name = record["file_name"]
         if not listing.has(name):
             problems.add("image files that are missing", name)
             continue
         if listing.leads_out(name):
             problems.add("image files that are links to outside of their folder", name)
-        _check_file(record, folder / name, open_images, problems)
+        try:
+            _check_file(data, record, folder / name, open_images, way, problems)
+        except (ValueError, OSError) as error:
+            problems.add("image files that cannot be read", str(error).replace(str(folder / name), name))
 
 
-def _check_file(record: Record, path: Path, open_images: bool, problems: Problems) -> None:
-    try:
-        height, width = read_image(path).shape[:2] if open_images else image_size(path)
-    except (ValueError, OSError) as error:
-        problems.add("image files that cannot be read", str(error))
-        return
+def _check_file(data: Content, record: Record, path: Path, open_images: bool, way: Reading, problems: Problems) -> None:
+    name, file = record["file_name"], ImageFile(path, way) if open_images else None
+    header = file.header if file else file_header(path)
     told = record["height"], record["width"]
+    upright = header is not None and header.is_upright(told, data.is_upright(record))
+    if header is not None and header.orientation != 1:
+        problems.add(
+            "images with an orientation in their EXIF data",
+            f"{name}: {header.orientation}, read {'upright' if upright else 'as stored'}",
+        )
+    if file:
+        height, width = file.pixels(upright=upright).shape[:2]
+        if file.is_dark:
+            problems.add(DARK_IMAGES, name)
+    else:
+        height, width = image_size(path, upright)
+        if header is not None:
+            check_size(path, header, path.stat().st_size, way.max_pixels)
     if told not in ((None, None), (height, width)):
-        sizes = f"{told[1]}x{told[0]} told, {width}x{height} stored"
-        problems.add("images of another size than told (width x height)", f"{record['file_name']}: {sizes}")
+        sizes = f"{told[1]}x{told[0]} told, {width}x{height} in the file"
+        problems.add("images of another size than told (width x height)", f"{name}: {sizes}")
 
 
 def _check_ids(ids: np.ndarray, problems: Problems) -> None:

@@ -9,7 +9,6 @@ import numpy as np
 from lib.data.formats.content import Content
 from lib.data.formats.registry import read_content
 from lib.data.formats.usable import usable_objects
-from lib.data.image import image_size
 from lib.utils.fields import Problems, one_line
 
 log = logging.getLogger(__name__)
@@ -34,9 +33,7 @@ def image_sizes(content: Content, images: str | Path | None) -> dict[int, tuple[
     """Image id -> (height, width), infinite where neither the annotations nor a file in ``images`` tell it."""
     sizes = {}
     for record in content.images:
-        size = record["height"], record["width"]
         file = None if images is None else Path(images) / record["file_name"]
-        if None in size:
-            size = image_size(file) if file and file.is_file() else (np.inf, np.inf)
-        sizes[record["id"]] = size
+        is_known = None not in (record["height"], record["width"]) or (file and file.is_file())
+        sizes[record["id"]] = content.size(record, file or Path()) if is_known else (np.inf, np.inf)
     return sizes

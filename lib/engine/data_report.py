@@ -1,6 +1,7 @@
 """What tools/check_dataset.py reports: a survey of a data set, and how well an experiment's priors fit its objects."""
 
 import json
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,7 +37,7 @@ class Coverage(NamedTuple):
         )
 
 
-def cover(survey: Survey, experiment: str) -> Coverage:
+def cover(survey: Survey, experiment: str | Mapping[str, Any]) -> Coverage:
     """Matches the objects, resized to the network's input, with the experiment's priors and with fitted ones."""
     cfg = load_config(experiment)
     size = input_size(cfg)

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from lib.build import build_postprocess
-from lib.build_data import build_resize
+from lib.build_data import build_reading, build_resize
 from lib.config import load_config
 from lib.data.augment.geometric import Resize
 from lib.data.fit import Size
-from lib.data.image import read_image
+from lib.data.image import Reading, read_image
 from lib.inference.model_file import Loaded, load_detector
 from lib.inference.network import Network
 from lib.inference.onnx_model import OnnxModel
@@ -62,6 +62,7 @@ class Predictor:
     Attributes:
         classes, cfg: names of label 1, 2, ...; the resolved config.
         size: (height, width) of the network's input; where images keep their size, the largest.
+        reading: how files of images are read, which are shown upright.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Predictor:
             self._resize = build_resize(self.cfg, None if backend == "onnxruntime" else cast(Detector, loaded.detector))
         self.size: Size = self._resize.size
         self.postprocess = build_postprocess(self.cfg)
+        self.reading = build_reading(self.cfg)
 
     def _load_network(self, loaded: Loaded, device: torch.device, backend: str) -> Run:
         """The function from prepared images (B, H, W, 3) uint8 to Predictions."""
@@ -110,7 +112,8 @@ class Predictor:
     def __call__(self, images: Image | Sequence[Image] | np.ndarray) -> Detections | list[Detections]:
         """Detections on the CPU, boxes in pixels of the image as it was given; of several images, a list of them.
 
-        ``images`` is an array (H, W, 3) uint8 BGR or the path of a file; or a list of those, or (B, H, W, 3).
+        ``images`` is an array (H, W, 3) uint8 BGR or the path of a file, which is seen upright, as its EXIF data say;
+        or a list of those, or (B, H, W, 3).
         """
         if isinstance(images, (str, Path)) or (isinstance(images, np.ndarray) and images.ndim < 4):
             return next(self.stream([images]))
@@ -118,7 +121,7 @@ class Predictor:
 
     def stream(self, images: Iterable[Image]) -> Iterator[Detections]:
         """The objects of one image after the other; ``batch_size`` images are read ahead."""
-        for tiles, group in itertools.groupby(map(_as_image, images), self._tiles_of):
+        for tiles, group in itertools.groupby((_as_image(image, self.reading) for image in images), self._tiles_of):
             if tiles is None:
                 yield from self.detect(group)
             else:
@@ -168,10 +171,10 @@ def prepare(images: Sequence[np.ndarray], resize: Resize) -> Prepared:
     return Prepared(prepared, torch.tensor([sample.size for sample in samples]), frames)
 
 
-def _as_image(image: Image) -> np.ndarray:
+def _as_image(image: Image, reading: Reading) -> np.ndarray:
     """An image as (H, W, 3) uint8 BGR, read where it is a path."""
     if isinstance(image, (str, Path)):
-        return read_image(image)
+        return read_image(image, reading=reading)
     if not isinstance(image, np.ndarray):
         raise TypeError(f"an image must be an array or a path; got {type(image).__name__}: use np.asarray")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from lib.data.image import read_image
+from lib.data.image import Reading, read_image
 
 log = logging.getLogger(__name__)
 # fmt: off
@@ -36,12 +36,16 @@ class Frame(NamedTuple):
 
 
 class Files:
-    """The images and videos among some files, in their order; attributes as of ``Video``."""
+    """The images and videos among some files, in their order; attributes as of ``Video``.
+
+    Images are shown upright, as their EXIF data say. ``reading`` is how else they are read.
+    """
 
     is_live = False
 
     def __init__(self, files: Sequence[Path]):
         self.files = list(files)
+        self.reading = Reading()
         self.skipped: list[Path] = []
         self.folder = Path(os.path.commonpath([file.parent.absolute() for file in files]))
         self.names = [str(file.absolute().relative_to(self.folder)) for file in files]
@@ -58,7 +62,7 @@ class Files:
                     yield from video
                     self.skipped += [file] if video.skipped else []
                 else:
-                    yield Frame(read_image(file), name, number)
+                    yield Frame(read_image(file, reading=self.reading), name, number)
             except (ValueError, OSError) as error:
                 self.skipped.append(file)
                 log.warning("skipped: %s", error)

@@ -63,8 +63,8 @@ def is_coco(path: Path) -> bool:
     return path.suffix == ".json" or path.is_file()
 
 
-def read_coco(path: Path, images: Path | None = None, split: str = "train") -> dict[str, Any]:
-    """The data set of a COCO JSON file, as it is; its images and the split are not needed."""
+def read_coco(path: Path, images: Path | None = None, split: str = "train", upright: bool = True) -> dict[str, Any]:
+    """The data set of a COCO JSON file, as it is; nothing else is needed."""
     content = read_json(path)
     check_structure(content, str(path))
     return content  # type: ignore[no-any-return]

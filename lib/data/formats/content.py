@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lib.data.image import image_size
 from lib.utils.fields import (
     MAX_SIDE,
     MISSING,
@@ -39,6 +40,19 @@ class Content(NamedTuple):
     categories: list[dict[str, Any]]  # id, name
     problems: Problems  # what was read otherwise than it stands in the file
     aliases: dict[int, int]  # id of an image record that was joined with another of the same file -> the other's
+    # Whether boxes count the pixels of upright pictures where the EXIF data of an image have an orientation and the
+    # sizes do not tell; None: where there are no sizes
+    upright: bool | None = None
+
+    def is_upright(self, record: Record) -> bool:
+        """Whether boxes count the pixels of upright pictures where the size of an image does not tell."""
+        return None in (record["height"], record["width"]) if self.upright is None else self.upright
+
+    def size(self, record: Record, path: Path) -> tuple[int, int]:
+        """(height, width) of an image: as told, else as its file has it."""
+        if record["height"] is not None and record["width"] is not None:
+            return record["height"], record["width"]
+        return image_size(path, self.is_upright(record))
 
     def to_coco(self) -> dict[str, Any]:
         """The data set as an evaluator takes it."""
@@ -184,7 +198,7 @@ def fields_of(key: str) -> tuple[str, ...]:
 def content_of(coco: Any, where: str, folder: str | Path | None = None, lenient: bool = False) -> Content:
     """A data set in COCO's form, checked; ``folder`` is that of the images. See ``Collector``.
 
-    ``notes`` of the data set, if there are any, are what its reader noted.
+    ``notes`` of the data set, if there are any, are what its reader noted; ``upright`` is that of ``Content``.
     """
     check_structure(coco, where)
     collector = Collector(where, folder, lenient)
@@ -195,7 +209,7 @@ def content_of(coco: Any, where: str, folder: str | Path | None = None, lenient:
             fields = fields_of(key)
             collector.add(key, {name: [entry.get(name, MISSING) for entry in coco[key]] for name in fields})
     collector.problems.update(coco.get("notes") or {})
-    return collector.content()
+    return collector.content()._replace(upright=coco.get("upright"))
 
 
 def check_structure(content: Any, where: str) -> None:

@@ -9,7 +9,6 @@ import numpy as np
 
 from lib.data.formats.content import Content, Record, content_of
 from lib.data.formats.registry import find_images, read_dataset, write_dataset
-from lib.data.image import image_size
 from lib.utils.fields import one_line, reading
 from lib.utils.files import new_folder
 from lib.utils.objects import FLAGS
@@ -71,18 +70,18 @@ def cleaned(coco: Record, where: str, images: Path | None) -> dict[str, Any]:
     old = {(record["id"] + 2**63) % 2**64 - 2**63: record for record in coco["images"] if isinstance(record["id"], int)}
     annotations = coco["annotations"]
     return {
-        **{key: value for key, value in coco.items() if key != "notes"},
-        "images": [_image(old.get(key, {}), record, ids[key], images) for key, record in records.items()],
+        **{key: value for key, value in coco.items() if key not in ("notes", "upright")},
+        "images": [_image(old.get(key, {}), record, ids[key], content, images) for key, record in records.items()],
         "annotations": [_annotation(annotations[row], content, row, ids) for row in np.flatnonzero(is_good).tolist()],
         "categories": [{**entry, **kept} for entry, kept in zip(coco["categories"], content.categories, strict=True)],
     }
 
 
-def _image(old: Record, record: Record, image_id: int, images: Path | None) -> dict[str, Any]:
+def _image(old: Record, record: Record, image_id: int, content: Content, images: Path | None) -> dict[str, Any]:
     size = {key: record[key] for key in ("height", "width") if record[key] is not None}
     file = None if images is None else images / record["file_name"]
     if not size and file and file.is_file():
-        size = dict(zip(("height", "width"), image_size(file), strict=True))
+        size = dict(zip(("height", "width"), content.size(record, file), strict=True))
     rest = {key: value for key, value in old.items() if key not in ("height", "width")}
     return {**rest, "id": image_id, "file_name": record["file_name"], **size}
 

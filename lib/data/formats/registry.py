@@ -15,22 +15,25 @@ from lib.utils.lookup import lookup
 
 
 class Format(NamedTuple):
-    """A way to keep a data set: ``read(path, images, split)`` gives COCO's form, ``write(coco, path)`` writes it.
+    """A way to keep a data set: ``read(path, images, split, upright)`` gives COCO's form, ``write(coco, path)`` writes
+    it.
 
     ``is_at(path)`` says whether a path holds this format, ``images(path, split)`` where the images are; None: unknown.
+    ``upright`` is whether boxes count the pixels of upright pictures, unless somebody knows better, see ``Content``.
     """
 
-    read: Callable[[Path, Path | None, str], dict[str, Any]]
+    read: Callable[[Path, Path | None, str, bool], dict[str, Any]]
     write: Callable[[Record, Path], None]
     is_at: Callable[[Path], bool]
     images: Callable[[Path, str], Path] | None
+    upright: bool | None
 
 
 FORMATS = {
-    "voc": Format(read_voc, write_voc, is_voc, images_beside),
-    "yolo": Format(read_yolo, write_yolo, is_yolo, yolo_images),
-    "visdrone": Format(read_visdrone, write_visdrone, is_visdrone, images_beside),
-    "coco": Format(read_coco, write_coco, is_coco, None),  # last, as it takes any file
+    "voc": Format(read_voc, write_voc, is_voc, images_beside, False),
+    "yolo": Format(read_yolo, write_yolo, is_yolo, yolo_images, True),
+    "visdrone": Format(read_visdrone, write_visdrone, is_visdrone, images_beside, False),
+    "coco": Format(read_coco, write_coco, is_coco, None, None),  # last, as it takes any file
 }
 
 
@@ -53,17 +56,28 @@ def find_images(path: str | Path, split: str) -> Path:
 
 
 def read_dataset(
-    path: str | Path, images: str | Path | None = None, name: str | None = None, split: str = "train"
+    path: str | Path,
+    images: str | Path | None = None,
+    name: str | None = None,
+    split: str = "train",
+    orientation: str | None = None,
 ) -> dict[str, Any]:
     """A data set in COCO's form: a COCO JSON file, a folder of VOC, YOLO or VisDrone files, or a YOLO data.yaml.
 
     YOLO and VisDrone need the folder of the ``images``, if it is not where the format keeps it. ``name`` is the
     format; None to tell it from the files. ``split`` is that of a data.yaml. The content of a JSON file comes as it
     is; ``read_content`` checks it. A file that cannot be read is a ValueError of one line that names it.
+
+    ``orientation`` is ``as_stored`` or ``upright``: the pixels that boxes count where the EXIF data of their image have
+    an orientation and sizes do not tell; None: as the format's tools have it.
     """
     path = Path(path)
     with reading(path):
-        coco = lookup(FORMATS, name or guess_format(path), "format").read(path, Path(images) if images else None, split)
+        row = lookup(FORMATS, name or guess_format(path), "format")
+        upright = _is_upright(row, orientation)
+        coco = row.read(path, Path(images) if images else None, split, bool(upright))
+        if upright is not None:
+            coco = {**coco, "upright": upright}
         if not coco["images"]:
             raise ValueError(f"{path} must hold at least one image; it holds none: check the path and the format")
         return coco
@@ -75,13 +89,22 @@ def read_content(
     name: str | None = None,
     split: str = "train",
     lenient: bool = False,
+    orientation: str | None = None,
 ) -> Content:
     """A data set as ``read_dataset`` takes it, as arrays, with every field checked; see ``Collector``."""
     path = Path(path)
     with reading(path):
         if (name or guess_format(path)) == "coco":
-            return open_coco(path, Path(images) if images else None, lenient)
-        return content_of(read_dataset(path, images, name, split), str(path), images, lenient)
+            content = open_coco(path, Path(images) if images else None, lenient)
+            return content._replace(upright=_is_upright(FORMATS["coco"], orientation))
+        return content_of(read_dataset(path, images, name, split, orientation), str(path), images, lenient)
+
+
+def _is_upright(row: Format, orientation: str | None) -> bool | None:
+    """Whether boxes count upright pixels where sizes do not tell; None: if there are no sizes."""
+    if orientation is None:
+        return row.upright
+    return bool(lookup({"as_stored": False, "upright": True}, orientation, "data.orientation"))
 
 
 def write_dataset(coco: Record, path: str | Path, name: str) -> None:

@@ -40,8 +40,13 @@ def is_visdrone(path: Path) -> bool:
     return "," in first_line(path)
 
 
-def read_visdrone(folder: Path, images: Path | None = None, split: str = "train") -> dict[str, Any]:
-    """A folder of text files, or the one above that holds ``annotations`` and ``images``, in COCO form."""
+def read_visdrone(
+    folder: Path, images: Path | None = None, split: str = "train", upright: bool = False
+) -> dict[str, Any]:
+    """A folder of text files, or the one above that holds ``annotations`` and ``images``, in COCO form.
+
+    ``upright``: whether boxes count the pixels of upright pictures, and not those that are stored.
+    """
     texts = inner_folder(folder, "annotations")
     images = images or images_beside(folder, split)
     files, builder = image_files(images), CocoBuilder()
@@ -50,7 +55,7 @@ def read_visdrone(folder: Path, images: Path | None = None, split: str = "train"
         file = files.get(stem_of(texts, path))
         if file is None:
             raise FileNotFoundError(f"the image of {path} must be there; there is none in {images}: give its folder")
-        builder.add_image(image_id, file.relative_to(images).as_posix(), image_size(file))
+        builder.add_image(image_id, file.relative_to(images).as_posix(), image_size(file, upright))
         for line in read_lines(path, ",", range(8, 9)):
             _add_object(builder, image_id, line)
     return builder.content(dict(enumerate(NAMES, 1)))

@@ -77,11 +77,12 @@ def voc_images(path: Path) -> Path | None:
         return None
 
 
-def read_voc(folder: Path, images: Path | None = None, split: str = "train") -> dict[str, Any]:
+def read_voc(folder: Path, images: Path | None = None, split: str = "train", upright: bool = False) -> dict[str, Any]:
     """A folder of XML files, or a devkit's ``VOC2007`` above ``Annotations``, in COCO form.
 
     The images may be missing. Where they are there, an XML file belongs to the image of its own name, whatever
-    ``filename`` says; else to that of ``filename``, also without a suffix or with another one.
+    ``filename`` says; else to that of ``filename``, also without a suffix or with another one. ``upright``: whether
+    sizes that the XML does not tell are those of upright pictures.
     """
     texts = inner_folder(folder, "Annotations")
     paths, images = files_below(texts, {".xml"}), images or voc_images(folder)
@@ -89,7 +90,7 @@ def read_voc(folder: Path, images: Path | None = None, split: str = "train") -> 
     ids = image_ids([path.stem for path in paths])
     files = (XmlFile(*pair, stem=stem_of(texts, pair[1])) for pair in zip(ids, paths, strict=True))
     notes = Problems()
-    coco = read_files(files, names, images)
+    coco = read_files(files, names, images, upright)
     notes.add("XML files that name another image (that of their own name is taken)", *names.others)
     return {**coco, "notes": notes}
 
@@ -134,7 +135,9 @@ def _stem(name: str) -> str:
     return PurePosixPath(name).with_suffix("").as_posix() if PurePosixPath(name).name else name
 
 
-def read_files(files: Iterable[XmlFile], found: ImageNames | None = None, images: Path | None = None) -> dict[str, Any]:
+def read_files(
+    files: Iterable[XmlFile], found: ImageNames | None = None, images: Path | None = None, upright: bool = False
+) -> dict[str, Any]:
     """XML files in COCO form. Categories are VOC's, or, where a file has another one, those that occur.
 
     Sizes that the XML does not tell are those of the files in ``images``.
@@ -146,9 +149,8 @@ def read_files(files: Iterable[XmlFile], found: ImageNames | None = None, images
             if root.tag != "annotation":
                 raise ValueError(f"{file.path} must be an annotation of VOC; its element is {one_line(root.tag)}")
             name = file.name or found.find(file.stem or file.path.stem, (root.findtext("filename") or "").strip())
-            builder.add_image(
-                file.image_id, name, _size(root, file.path, images / name if images and name in found.names else None)
-            )
+            image = images / name if images and name in found.names else None
+            builder.add_image(file.image_id, name, _size(root, file.path, image, upright))
             for element in root.iter("object"):
                 names.append(text((element.findtext("name") or "").strip(), f"{file.path}: object/name"))
                 _add_object(builder, file.image_id, element, file.path)
@@ -159,7 +161,7 @@ def read_files(files: Iterable[XmlFile], found: ImageNames | None = None, images
     return builder.content(dict(enumerate(known, 1)))
 
 
-def _size(root: ElementTree.Element, path: Path, image: Path | None) -> tuple[int, int] | None:
+def _size(root: ElementTree.Element, path: Path, image: Path | None, upright: bool) -> tuple[int, int] | None:
     """(height, width): those of the XML; where these are 0 or missing, the image's; None: unknown."""
     texts = [(root.findtext(f"size/{key}") or "0").strip() or "0" for key in ("height", "width")]
     height, width = (
@@ -167,7 +169,7 @@ def _size(root: ElementTree.Element, path: Path, image: Path | None) -> tuple[in
     )
     if height and width:
         return height, width
-    return None if image is None else image_size(image)
+    return None if image is None else image_size(image, upright)
 
 
 def _add_object(builder: CocoBuilder, image_id: int, element: ElementTree.Element, path: Path) -> None:

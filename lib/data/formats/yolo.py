@@ -65,11 +65,11 @@ def _with_part(folder: Path, old: str, new: str) -> Path:
     return Path(*parts[: places[-1]], new, *parts[places[-1] + 1 :]) if places else folder
 
 
-def read_yolo(folder: Path, images: Path | None = None, split: str = "train") -> dict[str, Any]:
+def read_yolo(folder: Path, images: Path | None = None, split: str = "train", upright: bool = True) -> dict[str, Any]:
     """A folder with ``labels`` and ``images``, or the labels' own, or the ``split`` of a data.yaml, in COCO form.
 
     Class names come from ``data.yaml``, another ``*.yaml`` with ``names``, or ``classes.txt`` beside or above the
-    labels; without one they are the numbers.
+    labels; without one they are the numbers. ``upright``: whether the fractions are those of upright pictures.
     """
     description = (
         read_description(folder) if folder.suffix in YAML else _description_near(inner_folder(folder, "labels"))
@@ -78,7 +78,7 @@ def read_yolo(folder: Path, images: Path | None = None, split: str = "train") ->
     builder, notes, rows = CocoBuilder(), Problems(), []
     ids = image_ids([Path(file.name).with_suffix("").as_posix() for file in files])
     for image_id, file in zip(ids, files, strict=True):
-        size = image_size(file.image)
+        size = image_size(file.image, upright)
         builder.add_image(image_id, file.name, size)
         lines = read_lines(file.labels, None, range(5, 10**6)) if file.labels.is_file() else ()
         rows += [(image_id, size, line) for line in lines]
