@@ -19,9 +19,10 @@ _MARKER, _MOST_SEGMENTS = re.compile(rb"\xff[^\x00\xff]", re.DOTALL), 10**5
 _ALONE = {0x01, *range(0xD0, 0xD8)}  # markers that no length follows
 _PNG_BANDS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a PNG's color type
 ORIENTATION = 274  # EXIF's tag, which is TIFF's
-# The bits of an image that one byte of its file can hold at most: deflate makes 1032 bytes of one, a JPEG has at least
-# a bit for each block of 64 pixels, and a BMP of colors has 16 bits for each pixel of three samples.
-_MOST_BITS = {"PNG": 1032 * 8, "JPEG": 512 * 32, "BMP": 16}
+# Bits of an image that one byte of its file holds at most: of deflate, which makes 1032 bytes of one; of a JPEG, which
+# has a bit at least for each block of 64 pixels; of TIFF's compressions, without those that have no such limit.
+_DEFLATE, _JPEG = 1032 * 8, 512 * 32
+_TIFF = {1: 8, 5: 1500 * 8, 8: _DEFLATE, 32946: _DEFLATE, 32773: 64 * 8}
 
 
 class Header(NamedTuple):
@@ -32,6 +33,7 @@ class Header(NamedTuple):
     bits: int = 8  # of a sample
     bands: int = 3  # samples of a pixel
     orientation: int = 1  # 1 to 8, as EXIF counts; 1: the stored pixels are upright
+    most_bits: float = math.inf  # of pixels, in one byte of the file
 
     @property
     def upright_size(self) -> tuple[int, int]:
@@ -48,8 +50,7 @@ class Header(NamedTuple):
 
     def fits_in(self, length: int) -> bool:
         """Whether a file of ``length`` bytes can hold so many pixels."""
-        is_bounded = self.kind in _MOST_BITS and not (self.kind == "BMP" and self.bands == 1)  # which may hold runs
-        return not is_bounded or math.prod(self.size) * self.bits * self.bands <= _MOST_BITS[self.kind] * length
+        return math.prod(self.size) * self.bits * self.bands <= self.most_bits * length
 
 
 class BrokenHeader(Exception):
@@ -98,7 +99,10 @@ class Directory:
         if entry.count > self.MOST:
             raise BrokenHeader("too many values")
         code = f"{self.order}{entry.count}{self.CODES[entry.kind]}"
-        return struct.unpack(code, self.at(entry.place, struct.calcsize(code)))
+        try:
+            return struct.unpack(code, self.at(entry.place, struct.calcsize(code)))
+        except struct.error as error:
+            raise BrokenHeader(str(error)) from None
 
     def value(self, tag: int, default: int | None = None) -> int:
         """The first number of a field."""
@@ -175,7 +179,7 @@ def _jpeg(at: At, length: int) -> Header:
         size = struct.unpack_from(">H", window, 2)[0]
         if marker in _JPEG_FRAMES:
             bits, height, width, bands = struct.unpack_from(">BHHB", window, 4)
-            return Header("JPEG", (height, width), bits, bands, orientation)
+            return Header("JPEG", (height, width), bits, bands, orientation, _JPEG)
         if marker == 0xE1 and window[4:10] == b"Exif\0\0" and orientation == 1:
             orientation = _exif_orientation(at(place + 4, size - 2))
         place += 2 + size
@@ -194,7 +198,7 @@ def _png(at: At, length: int) -> Header:
         if kind == b"eXIf":
             orientation = _exif_orientation(at(place + 8, size))
         place += 12 + size
-    return Header("PNG", (height, width), bits, _PNG_BANDS[color], orientation)
+    return Header("PNG", (height, width), bits, _PNG_BANDS[color], orientation, _DEFLATE)
 
 
 def _bmp(at: At, length: int) -> Header:
@@ -203,7 +207,10 @@ def _bmp(at: At, length: int) -> Header:
         width, height, _, bits = struct.unpack_from("<HHHH", info, 4)
     else:
         width, height, _, bits = struct.unpack_from("<iiHH", info, 4)
-    return Header("BMP", (abs(height), width), 8 if bits > 8 else bits, 3 if bits > 8 else 1)  # height < 0: top first
+    size = abs(height), width  # a height below 0: the rows begin at the top
+    if bits > 8:
+        return Header("BMP", size, most_bits=16)  # three samples in 16 bits or more
+    return Header("BMP", size, bits, 1)  # of colors by number, maybe as runs
 
 
 def _webp(at: At, length: int) -> Header:
@@ -230,7 +237,8 @@ def _webp(at: At, length: int) -> Header:
 def _tiff(at: At, length: int) -> Header:
     directory = Directory(at)
     size = directory.value(257), directory.value(256)
-    return Header("TIFF", size, directory.value(258, 1), directory.value(277, 1), directory.orientation)
+    value, most_bits = directory.value, _TIFF.get(directory.value(259, 1), math.inf)
+    return Header("TIFF", size, value(258, 1), value(277, 1), directory.orientation, most_bits)
 
 
 _READERS: dict[bytes, Callable[[At, int], Header]] = {

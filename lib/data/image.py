@@ -141,7 +141,7 @@ class ImageFile:
             try:
                 pixels = self.tiff.pixels(lambda content: _decode(content, cv2.IMREAD_UNCHANGED))
             except BrokenHeader as error:
-                raise ImageError(f"image {self.path} must be readable; {error}: convert the file") from None
+                raise ImageError(f"image {self.path} must be readable; it has {error}: convert the file") from None
             if pixels is None:
                 raise self._unreadable()
             num_colors = self.tiff.num_colors if pixels.shape[2] <= 4 else 0

@@ -33,6 +33,8 @@ class Tiff:
         self.content, self.directory = content, Directory(bytes_of(content))
         value = self.directory.value
         self.bits, self.bands, self.photometric = value(BITS, 1), value(BANDS, 1), value(PHOTOMETRIC, GRAY)
+        if not (1 <= self.bits <= 64 and 1 <= self.bands < 2**16):
+            raise BrokenHeader(f"{self.bands} bands of {self.bits} bits")
         self.is_plain = (
             self.photometric not in (WHITE_IS_ZERO, GRAY, RGB)
             or self.bits < 8
@@ -71,7 +73,7 @@ class Tiff:
         """Whether the numbers are stored as differences from those of the pixel before, which we have to add up."""
         predictor = self.directory.value(PREDICTOR, 1)
         if predictor > 2 and self.bands > 1:
-            raise BrokenHeader("its predictor for floating-point numbers is not supported for several bands")
+            raise BrokenHeader("several bands with the predictor for floating-point numbers, which is not supported")
         return predictor == 2 and self.bands > 1
 
     def _one_band(self, plane: int | None) -> bytes:
@@ -99,6 +101,8 @@ class Tiff:
 
     def _new(self, kind: int, value: int) -> bytes:
         """A field of one number, without its tag."""
+        if value >= 2**16 and kind == _SHORT:
+            raise BrokenHeader(f"a number of {value}")
         field = struct.pack(self.directory.order + Directory.CODES[kind], value)
         return self._packed(kind, 1, field)
 

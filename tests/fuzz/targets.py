@@ -8,7 +8,7 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -18,11 +18,13 @@ from lib.data.dataset import CocoDataset
 from lib.data.formats.coco_json import read_results
 from lib.data.formats.convert import convert
 from lib.data.formats.registry import read_content
+from lib.data.image import Reading, read_image
 from lib.data.survey import survey
 from lib.data.truth import read_truth
 from lib.evaluation.arrays import make_detections, make_ground_truth
 from lib.evaluation.protocols import make_protocol
 from lib.utils.fields import reading
+from tests.data.image_files import jpeg, tiff
 
 COCO = {
     "info": {"year": 2026},
@@ -129,7 +131,36 @@ def make_yaml(folder: Path, rng: random.Random) -> Path:
     return folder / "data.yaml"
 
 
+def make_image(folder: Path, rng: random.Random) -> Path:
+    """An image file of one of many kinds, a part of its bytes replaced, moved, left out or cut off."""
+    bits = np.random.default_rng(rng.randrange(100)).integers(0, 2**16, (23, 37, 5)).astype(np.uint16)
+    colors = (bits[..., :3] >> 8).astype(np.uint8)
+    kinds: list[Callable[[], bytes]] = [
+        lambda: jpeg(colors, rng.randrange(1, 9), rng.choice("<>")),
+        lambda: tiff(bits, planar=rng.choice([1, 2]), order=rng.choice("<>"), orientation=rng.randrange(1, 9)),
+        lambda: tiff(rng.choice([colors, bits[..., 0], bits[..., 0].astype(np.float32) / 2**16])),
+        lambda: cv2.imencode(rng.choice([".png", ".bmp", ".webp", ".tif"]), colors)[1].tobytes(),
+        lambda: cv2.imencode(rng.choice([".png", ".tif"]), rng.choice([bits[..., 0], bits[..., :4]]))[1].tobytes(),
+    ]
+    content = bytearray(rng.choice(kinds)())
+    for _ in range(rng.randrange(5)):
+        start = rng.choice([rng.randrange(64), rng.randrange(len(content)), len(content) - rng.randrange(1, 200)])
+        part = slice(max(start, 0), max(start, 0) + rng.choice([1, 1, 2, 4, 30]))
+        content[part] = rng.choice([b"", b"\xff" * 4, bytes(4), rng.randbytes(4), bytes(content[part]) * 2])
+    path = folder / "image"
+    path.write_bytes(bytes(content) if rng.random() < 0.9 else bytes(content[: rng.randrange(len(content))]))
+    return path
+
+
+def read_image_file(path: Path, rng: random.Random) -> None:
+    bands = rng.choice([None, None, (1,), (3, 2, 1), (5, 4, 1)])
+    depth: Any = rng.choice(["full", "percentile", (0.0, 100.0)])
+    read = read_image(path, rng.choice([1, 1, 2, 8]), upright=rng.random() < 0.5, reading=Reading(depth, bands))
+    assert read.ndim == 3 and read.shape[2] == 3 and read.dtype == np.uint8
+
+
 TARGETS = {
+    "image": Target(make_image, read_image_file),
     "coco": Target(make_coco, read_set),
     "detections": Target(make_detections_file, read_detections),
     "voc": text_target("Annotations/1.xml", "Annotations", VOC),

@@ -1,0 +1,308 @@
+"""Orientation, depth, bands and headers: every kind of file becomes the picture that its maker meant, or one error."""
+
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from lib.data import image as image_module
+from lib.data.dataset import CocoDataset
+from lib.data.header import file_header
+from lib.data.image import ImageError, Reading, image_size, read_image
+from lib.data.survey import survey
+from tests.data.image_files import exif, jpeg, tiff, with_exif
+
+BAND5 = np.random.default_rng(0).integers(0, 2**16, (6, 9, 5)).astype(np.uint16)
+
+
+def scene():
+    """(40, 60, 3) uint8 BGR: a red square at x 8 to 24, y 4 to 14 on gray."""
+    image = np.full((40, 60, 3), 60, np.uint8)
+    image[4:14, 8:24] = (0, 0, 255)
+    return image
+
+
+def stored(upright, orientation):
+    """How a camera stores what ``orientation`` turns into ``upright``, by definition of EXIF."""
+    turned = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright, 1),
+        7: np.rot90(upright, 2).transpose(1, 0, 2),
+        8: np.rot90(upright, -1),
+    }
+    return np.ascontiguousarray(turned[orientation])
+
+
+def coco(name, box=(8, 4, 16, 10), **size):
+    return {
+        "images": [{"id": 1, "file_name": name, **size}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": list(box), "area": 160}],
+        "categories": [{"id": 1, "name": "red"}],
+    }
+
+
+def is_red_inside(sample):
+    """Whether the box is full of red and its frame outside is not."""
+    x1, y1, x2, y2 = sample.boxes[0].astype(int)
+    red = (sample.image[..., 2] > 200) & (sample.image[..., 0] < 60)
+    return red[y1 + 2 : y2 - 2, x1 + 2 : x2 - 2].all() and red.sum() < 1.2 * (x2 - x1) * (y2 - y1)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_upright_pictures_are_those_of_pillow(orientation, order, tmp_path):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(jpeg(stored(scene(), orientation), orientation, order))
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(path)))[..., ::-1]
+    assert np.abs(read_image(path).astype(int) - expected).max() <= 2  # two decoders
+    assert np.abs(read_image(path).astype(int) - scene()).mean() < 5
+    assert image_size(path) == (40, 60)
+    assert read_image(path, upright=False).shape[:2] == image_size(path, upright=False)
+    np.testing.assert_array_equal(read_image(path, upright=False), cv2.imdecode(np.fromfile(path, np.uint8), 129))
+
+
+@pytest.mark.parametrize("kind", [".png", ".webp", ".tif"])
+def test_orientation_is_read_in_other_formats(kind, tmp_path):
+    path, upright = tmp_path / f"a{kind}", scene()
+    if kind == ".tif":
+        path.write_bytes(tiff(stored(upright, 6)[..., ::-1], orientation=6))
+    else:
+        image = Image.fromarray(np.ascontiguousarray(stored(upright, 6)[..., ::-1]))
+        image.save(path, exif=b"Exif\0\0" + exif(6), **({"lossless": True} if kind == ".webp" else {}))
+    assert file_header(path).orientation == 6
+    np.testing.assert_array_equal(read_image(path), upright)
+    np.testing.assert_array_equal(read_image(path, upright=False), stored(upright, 6))
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+@pytest.mark.parametrize("shrink", [2, 4, 8])
+def test_reduced_blocks_begin_at_the_upright_corner(orientation, shrink, tmp_path):
+    upright = np.repeat(np.linspace(0, 250, 61).astype(np.uint8)[None, :, None], 43, 0).repeat(3, 2)
+    (tmp_path / "a.jpg").write_bytes(jpeg(stored(upright, orientation), orientation))
+    expected = image_module.block_average(upright, shrink, shrink).astype(int)
+    assert np.abs(read_image(tmp_path / "a.jpg", shrink) - expected).max() <= 6
+
+
+@pytest.mark.parametrize("decode", ["full", "reduced"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_sizes_in_annotations_decide(orientation, decode, tmp_path):
+    pixels = stored(scene(), orientation)
+    (tmp_path / "a.jpg").write_bytes(jpeg(pixels, orientation))
+    upright = CocoDataset(tmp_path, coco("a.jpg", height=40, width=60), orientation="upright", decode=decode)
+    sample = upright.load(0)
+    sample = sample if decode == "full" else sample._replace(image=sample.image.pixels())
+    assert is_red_inside(sample)
+    if orientation < 5:
+        return
+    told = CocoDataset(tmp_path, coco("a.jpg", height=40, width=60), orientation="as_stored").load(0)
+    assert is_red_inside(told) and told.size == (40, 60)
+    ys, xs = np.nonzero((pixels == (0, 0, 255)).all(axis=2))
+    box = xs.min(), ys.min(), np.ptp(xs) + 1, np.ptp(ys) + 1
+    box = [int(value) for value in box]
+    assert is_red_inside(CocoDataset(tmp_path, coco("a.jpg", box, height=60, width=40), orientation="upright").load(0))
+
+
+def test_formats_decide_where_sizes_do_not(tmp_path):
+    for folder, orientation in (("images", 6), ("half", 3)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.jpg").write_bytes(jpeg(stored(scene(), orientation), orientation))
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels/a.txt").write_text(f"0 {16 / 60} {9 / 40} {16 / 60} {10 / 40}\n")
+    assert is_red_inside(CocoDataset(tmp_path / "images", tmp_path).load(0))
+    assert is_red_inside(CocoDataset(tmp_path / "half", tmp_path).load(0))
+    assert is_red_inside(CocoDataset(tmp_path / "images", coco("a.jpg")).load(0))
+    sized = CocoDataset(tmp_path / "half", coco("a.jpg", height=40, width=60))
+    assert not is_red_inside(sized.load(0))
+    assert "EXIF orientation, read as stored (see data.orientation): 1 (a.jpg)" in sized.report()
+    assert CocoDataset(tmp_path / "images", tmp_path, orientation="as_stored").load(0).size == (60, 40)
+    with pytest.raises(ValueError, match=r"data\.orientation must be one of as_stored, upright; got 'turned'"):
+        CocoDataset(tmp_path / "images", tmp_path, orientation="turned")
+
+
+@pytest.mark.parametrize("open_images", [False, True])
+def test_the_doctor_names_images_with_an_orientation(open_images, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(jpeg(stored(scene(), 6), 6))
+    problems = survey(coco("a.jpg", height=40, width=60), tmp_path, open_images).problems
+    assert problems == {"images with an orientation in their EXIF data": ["a.jpg: 6, read upright"]}
+    problems = survey(coco("a.jpg", height=60, width=40), tmp_path, open_images).problems
+    assert problems == {"images with an orientation in their EXIF data": ["a.jpg: 6, read as stored"]}
+
+
+def test_broken_exif_data_are_passed_over(tmp_path):
+    for data in (b"", b"MM\0*", exif(6)[:-10], exif(9), exif(6).replace(b"MM\0*", b"XX\0*"), exif(0)):
+        (tmp_path / "a.jpg").write_bytes(with_exif(jpeg(scene()), data))
+        assert read_image(tmp_path / "a.jpg").shape == (40, 60, 3)
+
+
+def test_16_bit_images_are_scaled_by_the_full_range_or_as_told(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(image_module, "_dark_files", [])
+    values = np.linspace(0, 4095, 6 * 9).reshape(6, 9).astype(np.uint16)
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(tmp_path / name), values)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png")[..., 1], np.rint(values / 257))
+    read_image(tmp_path / "b.png")
+    warnings = [record.getMessage() for record in caplog.records if "input.depth" in record.getMessage()]
+    assert len(warnings) == 1 and f"{tmp_path / 'a.png'} uses under a tenth of the range" in warnings[0]
+    spread = read_image(tmp_path / "a.png", reading=Reading((0, 4095)))
+    np.testing.assert_array_equal(spread[..., 2], np.rint(values / 4095 * 255))
+    spread = read_image(tmp_path / "a.png", reading=Reading("percentile"))
+    assert spread.min() == 0 and spread.max() == 255 and spread.shape == (6, 9, 3)
+    assert (
+        "under a tenth of their range (see input.depth): 1 (a.png)"
+        in CocoDataset(tmp_path, coco("a.png", (1, 1, 4, 4))).report()
+    )
+    problems = survey(coco("a.png"), tmp_path, True).problems
+    assert problems["images of more than 8 bits that use under a tenth of their range (see input.depth)"] == ["a.png"]
+
+
+def test_8_bit_images_are_not_scaled(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), scene())
+    for depth in ("percentile", (0.0, 100.0)):
+        np.testing.assert_array_equal(read_image(tmp_path / "a.png", reading=Reading(depth)), scene())
+
+
+def test_floats_are_scaled_where_their_range_is_known(tmp_path):
+    values = np.linspace(0, 1, 54, dtype=np.float32).reshape(6, 9)
+    for factor, scale in ((1, 255), (200, 1)):
+        (tmp_path / "a.tif").write_bytes(tiff(values * factor))
+        np.testing.assert_allclose(read_image(tmp_path / "a.tif")[..., 0], np.rint(values * factor * scale), atol=1)
+    (tmp_path / "a.tif").write_bytes(tiff(values * 100 + 250))
+    with pytest.raises(ImageError, match=r"a\.tif must have floating-point numbers in .* got 250 to 350: choose input"):
+        read_image(tmp_path / "a.tif")
+    read = read_image(tmp_path / "a.tif", reading=Reading((250, 350)))
+    np.testing.assert_allclose(read[..., 0], np.rint(values * 255), atol=1)
+    holes = (values * 100).astype(np.float32)
+    holes[0, :3] = np.nan, np.inf, -np.inf
+    (tmp_path / "a.tif").write_bytes(tiff(holes))
+    assert read_image(tmp_path / "a.tif", reading=Reading("percentile"))[0, :3, 0].tolist() == [0, 255, 0]
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("planar", [1, 2])
+def test_bands_are_chosen(planar, order, tmp_path):
+    path = tmp_path / "a.tif"
+    path.write_bytes(tiff(BAND5, planar=planar, order=order, orientation=6))
+    with pytest.raises(ImageError, match=r"1, 3 or 4 bands; it has 5: choose .* input\.bands=\[3, 2, 1\]"):
+        read_image(path)
+    with pytest.raises(ImageError, match=r"bands of input\.bands, \[6, 2, 1\]; it has 5"):
+        read_image(path, reading=Reading(bands=(6, 2, 1)))
+    expected = np.rint(BAND5 / 257)
+    read = read_image(path, upright=False, reading=Reading(bands=(5, 3, 1)))
+    np.testing.assert_array_equal(read, expected[..., [0, 2, 4]])
+    np.testing.assert_array_equal(read_image(path, reading=Reading(bands=(5, 3, 1))), np.rot90(read, -1))
+    gray = read_image(path, upright=False, reading=Reading(bands=(2,)))
+    np.testing.assert_array_equal(gray, expected[..., [1, 1, 1]])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("extra", [0, 1, 2])
+def test_a_fourth_band_is_never_multiplied_into_colors(extra, dtype, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 250, (6, 9, 4)).astype(dtype) * (257 if dtype == np.uint16 else 1)
+    (tmp_path / "a.tif").write_bytes(tiff(pixels, extra=[extra]))
+    expected = np.rint(pixels / (257 if dtype == np.uint16 else 1))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), expected[..., 2::-1])
+    infrared = read_image(tmp_path / "a.tif", reading=Reading(bands=(4, 1, 2)))
+    np.testing.assert_array_equal(infrared, expected[..., [1, 0, 3]])
+
+
+def test_two_bands_need_a_choice_and_gray_with_transparency_does_not(tmp_path):
+    pixels = np.arange(108, dtype=np.uint8).reshape(6, 9, 2)
+    (tmp_path / "a.tif").write_bytes(tiff(pixels))
+    with pytest.raises(ImageError, match="it has 2: choose"):
+        read_image(tmp_path / "a.tif")
+    (tmp_path / "a.tif").write_bytes(tiff(pixels, extra=[2]))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), pixels[..., [0, 0, 0]])
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+@pytest.mark.parametrize("compression", [1, 5, 8])
+@pytest.mark.parametrize("bands", [3, 4])
+def test_compressed_bands_with_differences_are_added_up(bands, compression, dtype, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 2**16, (50, 30, bands)).astype(dtype)
+    pixels = pixels if dtype == np.uint16 else pixels / np.float32(2**16)
+    options = [cv2.IMWRITE_TIFF_COMPRESSION, compression, cv2.IMWRITE_TIFF_PREDICTOR, 2]
+    cv2.imwrite(str(tmp_path / "a.tif"), pixels, options + [cv2.IMWRITE_TIFF_ROWSPERSTRIP, 8])
+    read = read_image(tmp_path / "a.tif")
+    np.testing.assert_array_equal(read, np.rint(pixels[..., :3] * (1 / 257 if dtype == np.uint16 else 255)))
+
+
+def test_bands_of_a_png_and_of_a_jpeg_are_counted_in_their_order(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (6, 9, 4), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), image)
+    read = read_image(tmp_path / "a.png", reading=Reading(bands=(4, 2, 1)))  # of red, green, blue, transparency
+    np.testing.assert_array_equal(read, image[..., [2, 1, 3]])
+    (tmp_path / "a.jpg").write_bytes(jpeg(image[..., 0]))
+    with pytest.raises(ImageError, match="it has 1"):
+        read_image(tmp_path / "a.jpg", reading=Reading(bands=(3, 2, 1)))
+
+
+def png_of_size(width, height, data=b""):
+    def chunk(kind, content):
+        check = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
+
+
+def bmp_of_size(width, height):
+    start = struct.pack("<2sIHHI", b"BM", 54, 0, 0, 54)
+    return start + struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
+
+
+def jpeg_of_size(width, height):
+    content = bytearray(jpeg(scene()))
+    place = content.index(b"\xff\xc0")
+    content[place + 5 : place + 9] = struct.pack(">HH", height, width)
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        (png_of_size(2**31 - 1, 1), "at most 268435456 pixels; its header says 2147483647x1"),
+        (png_of_size(65535, 30000), "at most 268435456 pixels; its header says 65535x30000"),
+        (png_of_size(16000, 16000), "header says 16000x16000, more than .* bytes can hold"),
+        (bmp_of_size(137, -922746729), "at most 268435456 pixels"),
+        (bmp_of_size(9000, 9000), "more than 54 bytes can hold"),
+        (jpeg_of_size(40000, 40000), "at most 268435456 pixels; its header says 40000x40000"),
+        (jpeg_of_size(12000, 12000), "more than .* bytes can hold"),
+        (png_of_size(40, 60)[:-12], "truncated"),
+        (png_of_size(0, 60), "no image that OpenCV can decode"),
+        (png_of_size(40, 60), "no image that OpenCV can decode"),
+        (tiff(np.zeros((1, 1), np.uint8))[:60], "no image that OpenCV can decode"),
+        (
+            tiff(np.zeros((1, 2), np.uint8)).replace(b"\0\1\3\0\1\0\0\0\2\0", b"\0\1\4\0\1\0\0\0\0\xff"),
+            "65280x1, more than .* bytes can hold",
+        ),
+    ],
+)
+def test_header_is_looked_at_before_anything_is_decoded(content, rule, tmp_path, capfd):
+    (tmp_path / "a.img").write_bytes(content)
+    with pytest.raises(ImageError, match=rf"^image .*a\.img must .*{rule}") as error:
+        read_image(tmp_path / "a.img")
+    assert "\n" not in str(error.value) and capfd.readouterr().err.count("OpenCV") == 0
+
+
+def test_the_limit_of_pixels_is_a_setting(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), scene())
+    assert read_image(tmp_path / "a.png", reading=Reading(max_pixels=2400)).shape == (40, 60, 3)
+    with pytest.raises(ImageError, match=r"at most 2399 pixels; its header says 60x40 .* input\.max_pixels"):
+        read_image(tmp_path / "a.png", reading=Reading(max_pixels=2399))
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".tif", ".webp"])
+def test_plain_images_are_decoded_to_the_bit_as_by_opencv(suffix, tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (37, 91, 3), dtype=np.uint8)
+    for pixels in (image, image[..., 0]):
+        cv2.imwrite(str(tmp_path / f"a{suffix}"), pixels)
+        expected = cv2.imread(str(tmp_path / f"a{suffix}"), cv2.IMREAD_COLOR)
+        np.testing.assert_array_equal(read_image(tmp_path / f"a{suffix}"), expected)
+        assert image_size(tmp_path / f"a{suffix}") == (37, 91)
