@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lib.data.formats.coco_json import read_results  # noqa: E402
-from lib.data.truth import read_truth  # noqa: E402
+from lib.data.truth import picture_reader, read_truth  # noqa: E402
 from lib.evaluation.arrays import make_detections, make_ground_truth  # noqa: E402
 from lib.evaluation.engines import ENGINES  # noqa: E402
 from lib.evaluation.evaluator import evaluate  # noqa: E402
@@ -61,7 +61,8 @@ def main(argv: list[str] | None = None) -> None:
         from lib.evaluation.report.evaluation import build_report  # plots take a second to import
 
         title, folder = f"{args.dt} on {args.gt}", args.images and Path(args.images)
-        report = (title, result, ground_truth, detections, dataset["images"], folder, args.links)
+        read = picture_reader(dataset, folder) if folder else None
+        report = (title, result, ground_truth, detections, dataset["images"], folder, args.links, read)
         outputs[args.html] = lambda: build_report(*report)
     for path, write in outputs.items():
         if path is not None:

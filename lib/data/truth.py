@@ -1,6 +1,7 @@
 """The objects that an evaluation judges: the same ones of a file, whichever script reads it."""
 
 import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from lib.data.formats.content import Content
 from lib.data.formats.registry import read_content
 from lib.data.formats.usable import usable_objects
+from lib.data.image import ImageFile
 from lib.utils.fields import Problems, one_line
 
 log = logging.getLogger(__name__)
@@ -37,3 +39,20 @@ def image_sizes(content: Content, images: str | Path | None) -> dict[int, tuple[
         is_known = None not in (record["height"], record["width"]) or (file and file.is_file())
         sizes[record["id"]] = content.size(record, file or Path()) if is_known else (np.inf, np.inf)
     return sizes
+
+
+def picture_reader(dataset: Mapping[str, Any], folder: Path) -> Callable[[str], np.ndarray | None]:
+    """A function from the name of an image in ``folder`` to its pixels (H, W, 3) uint8 BGR, which the boxes of a
+    ``read_truth`` count; None: it cannot be read.
+    """
+    records = {record["file_name"]: record for record in dataset["images"]}
+
+    def read(name: str) -> np.ndarray | None:
+        try:
+            file, told = ImageFile(folder / name), (records[name]["height"], records[name]["width"])
+            default = None in told if dataset["upright"] is None else dataset["upright"]
+            return file.pixels(upright=file.header.is_upright(told, default) if file.header else default)
+        except (ValueError, OSError):
+            return None
+
+    return read

@@ -306,3 +306,17 @@ def test_plain_images_are_decoded_to_the_bit_as_by_opencv(suffix, tmp_path):
         expected = cv2.imread(str(tmp_path / f"a{suffix}"), cv2.IMREAD_COLOR)
         np.testing.assert_array_equal(read_image(tmp_path / f"a{suffix}"), expected)
         assert image_size(tmp_path / f"a{suffix}") == (37, 91)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint32, np.int32, np.float32, np.float64])
+@pytest.mark.parametrize("planar", [1, 2])
+def test_numbers_of_any_type_are_those_of_the_file(planar, dtype, tmp_path):
+    values = (np.arange(270).reshape(6, 9, 5) * 7).astype(dtype)
+    (tmp_path / "a.tif").write_bytes(tiff(values, planar=planar))
+    read = read_image(tmp_path / "a.tif", reading=Reading((0.0, 2550.0), (4, 2, 1)))
+    np.testing.assert_array_equal(read, np.rint(values[..., [0, 1, 3]] / 10.0))
+
+
+def test_the_full_range_of_signed_numbers_has_zero_in_its_middle(tmp_path):
+    (tmp_path / "a.tif").write_bytes(tiff(np.array([[-32768, 0, 32767]], np.int16)))
+    assert read_image(tmp_path / "a.tif")[0, :, 0].tolist() == [0, 128, 255]

@@ -3,7 +3,7 @@
 import csv
 import itertools
 import json
-import logging
+import struct
 
 import cv2
 import numpy as np
@@ -14,6 +14,7 @@ from lib.inference import video_file
 from lib.inference.outputs import Output, check_folder, has_display, plan_outputs
 from lib.inference.sources import Files, Frame, Video, open_source
 from lib.structures import Detections
+from tests.data.image_files import jpeg
 from tests.engine.conftest import load_script
 
 NOTHING = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
@@ -42,7 +43,7 @@ def video(tmp_path):
     return path
 
 
-def test_folder_with_rubbish_is_done_but_for_it_and_the_status_says_so(demo, tmp_path, images, caplog):
+def test_folder_with_rubbish_is_done_but_for_it_and_the_status_says_so(demo, tmp_path, images, capsys):
     folder = tmp_path / "photos"
     folder.mkdir()
     for number, image in enumerate(images[:3]):
@@ -50,12 +51,19 @@ def test_folder_with_rubbish_is_done_but_for_it_and_the_status_says_so(demo, tmp
     (folder / "cut.jpg").write_bytes((folder / "0.jpg").read_bytes()[:700])
     (folder / "notes.txt").write_text("no image")
     (folder / "empty.png").touch()
-    with caplog.at_level(logging.WARNING):
-        assert demo(folder, "--batch-size=2") == 1
+    start = struct.pack("<2sIHHI", b"BM", 54, 0, 0, 54)  # of a picture with more pixels than OpenCV holds
+    (folder / "huge.bmp").write_bytes(start + struct.pack("<IiiHHIIiiII", 40, 50000, 50000, 1, 24, *[0] * 6))
+    (folder / "turned.jpg").write_bytes(jpeg(np.ascontiguousarray(np.rot90(images[0])), 6))
+    assert demo(folder, "--batch-size=2") == 1
+    said = capsys.readouterr().err
     written = {path.name for path in (tmp_path / "out").iterdir()}
-    assert written == {"0.jpg", "1.jpg", "2.jpg", "detections.json", "detections.csv"}
+    assert written == {"0.jpg", "1.jpg", "2.jpg", "turned.jpg", "detections.json", "detections.csv"}
+    entries = json.loads((tmp_path / "out" / "detections.json").read_text())
+    assert [entry["file"] for entry in entries] == ["0.jpg", "1.jpg", "2.jpg", "turned.jpg"]
+    assert (entries[-1]["height"], entries[-1]["width"]) == images[0].shape[:2]
+    assert "huge.bmp must have at most 268435456 pixels" in said and "4 could not be read" in said
     (folder / "cut.jpg").unlink()
-    assert [path.name for path in _skipped(folder)] == ["empty.png", "notes.txt"]
+    assert [path.name for path in _skipped(folder)] == ["empty.png", "huge.bmp", "notes.txt"]
 
 
 def _skipped(folder):

@@ -15,6 +15,7 @@ from lib.inference import Predictor
 from lib.inference.model_file import load_detector
 from lib.inference.network import fold_norms
 from lib.structures import Predictions, Sample
+from tests.data.image_files import jpeg, tiff
 
 
 @pytest.fixture(scope="module")
@@ -158,3 +159,17 @@ def test_suppression_is_chosen_by_a_key(checkpoint, suppression, first_box, scor
     found = predictor(np.zeros((128, 192, 3), np.uint8))
     assert found.boxes[0].tolist() == pytest.approx(first_box)
     assert found.scores.tolist() == pytest.approx(scores)
+
+
+def test_files_are_seen_upright_and_by_the_keys_of_the_input(checkpoint, images, tmp_path):
+    stored = np.ascontiguousarray(np.rot90(images[0]))
+    (tmp_path / "a.jpg").write_bytes(jpeg(stored, 6))
+    upright = np.ascontiguousarray(np.rot90(cv2.imdecode(np.frombuffer(jpeg(stored), np.uint8), 1), -1))
+    assert upright.shape == images[0].shape
+    assert_same(Predictor(checkpoint, "cpu")(tmp_path / "a.jpg"), Predictor(checkpoint, "cpu")(upright))
+    bands = np.dstack([images[0], images[0][..., :2]]).astype(np.uint16) * 16
+    (tmp_path / "b.tif").write_bytes(tiff(bands))
+    chosen = Predictor(checkpoint, "cpu", overrides=["input.bands=[3, 2, 1]", "input.depth=[0, 4080]"])
+    assert_same(chosen(tmp_path / "b.tif"), chosen(images[0]))
+    with pytest.raises(ValueError, match=r"b\.tif must have 1, 3 or 4 bands; it has 5"):
+        Predictor(checkpoint, "cpu")(tmp_path / "b.tif")

@@ -56,7 +56,7 @@ class Content(NamedTuple):
 
     def to_coco(self) -> dict[str, Any]:
         """The data set as an evaluator takes it."""
-        keys = ("images", "categories", "aliases")
+        keys = ("images", "categories", "aliases", "upright")
         return {**{key: getattr(self, key) for key in keys}, "annotations": self.objects}
 
 

@@ -1,6 +1,6 @@
 """The HTML report of an evaluation, to be read from top to bottom; its words are in templates/evaluation.html."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,13 @@ def build_report(
     images: Sequence[Mapping[str, Any]] = (),
     image_folder: Path | None = None,
     links: bool = False,
+    read: Callable[[str], np.ndarray | None] | None = None,
 ) -> str:
     """The page as HTML text, of what ``evaluate`` took and gave.
 
     The gallery takes the ``file_name`` of the data set's image records ``images``; without the folder in which these
-    files lie there is none, and ``links`` says whether links that lead out of it are followed.
+    files lie there is none, and ``links`` says whether links that lead out of it are followed. ``read`` is that of
+    ``draw_gallery``.
     """
     ground_truth, detections = drop_regions(ground_truth, detections)
     errors = find_errors(ground_truth, detections, result.protocol)
@@ -46,7 +48,7 @@ def build_report(
         files = {int(record["id"]): str(record.get("file_name", "")) for record in images}
         misses = worst_misses(ground_truth, detections, judged, score, side)
         shown = detections.select(detections.score >= score)
-        gallery = draw_gallery(ground_truth, shown, misses, files, image_folder, links)
+        gallery = draw_gallery(ground_truth, shown, misses, files, image_folder, links, read)
     titles = (f"{name} ({side_text(bounds)})" for name, bounds in result.protocol.ranges.items())
     counts = zip(result.names, result.objects.tolist(), strict=True)
     return page(

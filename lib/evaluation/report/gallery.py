@@ -2,7 +2,7 @@
 
 import base64
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,17 +91,19 @@ def draw_gallery(
     files: Mapping[int, str],
     folder: Path,
     links: bool = False,
+    read: Callable[[str], np.ndarray | None] | None = None,
 ) -> list[Picture]:
     """One picture for each miss: it in orange, other objects in green, ``shown`` detections in blue with their scores.
 
     ``files`` has the name in ``folder`` of each image id. Files outside of the folder are not shown: whoever wrote the
     annotations could otherwise have any picture of the reader's in the page. ``links``: those in it are followed.
+    ``read`` gives the picture (H, W, 3) uint8 BGR of a name, in whose pixels the boxes are; None: as OpenCV reads it.
     """
     pictures = []
     for index, reason in misses:
         name = files.get(int(ground_truth.image_ids[ground_truth.image[index]]), "")
         is_shown = is_inside(folder / name, folder) or (links and ".." not in Path(name).parts and name[:1] != "/")
-        image = cv2.imread(str(folder / name), cv2.IMREAD_COLOR) if is_shown else None
+        image = (read(name) if read else cv2.imread(str(folder / name), cv2.IMREAD_COLOR)) if is_shown else None
         fault = "cannot be read." if is_shown else "is outside of the image folder; --links shows what links lead to."
         source = None
         if image is not None:
