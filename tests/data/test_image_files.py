@@ -1,5 +1,6 @@
 """Orientation, depth, bands and headers: every kind of file becomes the picture that its maker meant, or one error."""
 
+import json
 import struct
 import zlib
 
@@ -10,9 +11,11 @@ from PIL import Image, ImageOps
 
 from lib.data import image as image_module
 from lib.data.dataset import CocoDataset
+from lib.data.formats.convert import convert
 from lib.data.header import file_header
 from lib.data.image import ImageError, Reading, image_size, read_image
 from lib.data.survey import survey
+from lib.data.truth import picture_reader, read_truth
 from tests.data.image_files import exif, jpeg, tiff, with_exif
 
 BAND5 = np.random.default_rng(0).integers(0, 2**16, (6, 9, 5)).astype(np.uint16)
@@ -320,3 +323,23 @@ def test_numbers_of_any_type_are_those_of_the_file(planar, dtype, tmp_path):
 def test_the_full_range_of_signed_numbers_has_zero_in_its_middle(tmp_path):
     (tmp_path / "a.tif").write_bytes(tiff(np.array([[-32768, 0, 32767]], np.int16)))
     assert read_image(tmp_path / "a.tif")[0, :, 0].tolist() == [0, 128, 255]
+
+
+def test_pictures_of_a_report_have_the_pixels_that_boxes_count(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(jpeg(stored(scene(), 6), 6))
+    for size, shape in ((None, (40, 60, 3)), ((40, 60), (40, 60, 3)), ((60, 40), (60, 40, 3))):
+        record = coco("a.jpg") if size is None else coco("a.jpg", height=size[0], width=size[1])
+        (tmp_path / "ann.json").write_text(json.dumps(record))
+        read = picture_reader(read_truth(tmp_path / "ann.json", tmp_path), tmp_path)
+        assert read("a.jpg").shape == shape and read("b.jpg") is None
+
+
+def test_a_converted_set_tells_the_sizes_of_upright_pictures(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/a.jpg").write_bytes(jpeg(stored(scene(), 6), 6))
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels/a.txt").write_text(f"0 {16 / 60} {9 / 40} {16 / 60} {10 / 40}\n")
+    convert(tmp_path, tmp_path / "out.json", "coco")
+    record = json.loads((tmp_path / "out.json").read_text())
+    assert (record["images"][0]["height"], record["images"][0]["width"]) == (40, 60) and "upright" not in record
+    assert is_red_inside(CocoDataset(tmp_path / "images", tmp_path / "out.json").load(0))
