@@ -61,7 +61,7 @@ class Entry(NamedTuple):
     """A field of a TIFF directory: its type, the number of its values, and where they lie in the file."""
 
     kind: int
-    count: int
+    number: int
     place: int
 
 
@@ -96,9 +96,9 @@ class Directory:
         entry = self.entries.get(tag)
         if entry is None or entry.kind not in self.CODES:
             return ()
-        if entry.count > self.MOST:
+        if entry.number > self.MOST:
             raise BrokenHeader("too many values")
-        code = f"{self.order}{entry.count}{self.CODES[entry.kind]}"
+        code = f"{self.order}{entry.number}{self.CODES[entry.kind]}"
         try:
             return struct.unpack(code, self.at(entry.place, struct.calcsize(code)))
         except struct.error as error:
