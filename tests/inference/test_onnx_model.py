@@ -13,7 +13,7 @@ from lib.inference.onnx_model import OnnxModel
 
 onnx = pytest.importorskip("onnx", reason="needs onnx: make")
 RUNNER = Path(__file__).parent / "damaged_models.py"
-CASES = int(os.environ.get("FUZZ_CASES", 60))
+CASES = int(os.environ.get("FUZZ_CASES", 20))
 
 
 def changed(file, path, change):
