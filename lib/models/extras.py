@@ -160,10 +160,10 @@ def make_extras(
         values = given if isinstance(given, list | tuple) else [None]
         mine = given if isinstance(given, Mapping) else dict(zip(KEYS, values, strict=False))
         options = {**(default if mine.get("type", default["type"]) == default["type"] else {}), **mine}
-        out_channels = options.pop("channels", None)
-        if not isinstance(out_channels, int):
-            raise ValueError(f"{where} must say how many channels it has, such as [256, 2]; got {given}")
-        layers.append(build(EXTRAS, options, where, in_channels, out_channels, options.pop("stride", 1)))
+        out_channels, stride = options.pop("channels", None), options.pop("stride", 1)
+        if not isinstance(out_channels, int) or not isinstance(stride, int):
+            raise ValueError(f"{where} must say its channels and its stride, such as [256, 2]; got {given}")
+        layers.append(build(EXTRAS, options, where, in_channels, out_channels, stride))
         channels.append(out_channels)
         in_channels = out_channels
     return layers, channels

@@ -1,6 +1,7 @@
 """Values that come from a file of somebody else, checked one by one, with messages that name the file and the field."""
 
 import contextlib
+import errno
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -60,6 +61,12 @@ def reading(path: str | Path) -> Iterator[None]:
     """
     try:
         yield
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        name = one_line(str(error.filename), 100)
+        text = f"{one_line(path, 200)} must name files; got a name that is too long for one, {name}: fix the file"
+        raise ValueError(text) from None
     except (ValueError, TypeError, *_FOREIGN) as error:
         text = one_line(" ".join(str(error).split()) or type(error).__name__, 10**4)
         if isinstance(error, _FOREIGN):

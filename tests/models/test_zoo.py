@@ -160,8 +160,8 @@ def test_a_tap_inside_a_row_is_that_stages_output():
         ("ssd", "model.neck.type=fusion", r"model.head.type must be null where .* \(fusion\); got 'ssd'"),
         ("fssd", "model.neck.pyramid=null", "model.neck.pyramid must be given"),
         ("fpn_lite", "model.neck.source=5", "model.neck takes taps, extras, .*; got model.neck.source"),
-        ("ssd", "model.neck.extras=[3]", r"model.neck.extras\[0\] must say how many channels"),
-        ("ssd", "model.neck.extras=[{stride: 2}]", r"model.neck.extras\[0\] must say how many channels"),
+        ("ssd", "model.neck.extras=[3]", r"model.neck.extras\[0\] must say its channels"),
+        ("ssd", "model.neck.extras=[{stride: 2}]", r"model.neck.extras\[0\] must say its channels"),
         ("ssd", "model.neck.extras=[{channels: 8, strid: 2}]", r"got model.neck.extras\[0\].strid"),
         ("ssd", "model.neck.extra={act: rleu}", r"act must be one of .*; got 'rleu' \(did you mean 'relu'\?\)"),
         ("ssd", "model.neck.extra={type: sepable}", r"model.neck.extras\[0\].type must be one of"),
@@ -187,3 +187,18 @@ def test_own_boxes_replace_those_of_a_level():
     first = model.priors.fractions([(4, 6), (2, 3), (1, 2)], (300, 300))[:3]
     scale = math.sqrt(math.prod(model.priors.size)) / 300  # of the input in training to the reference
     torch.testing.assert_close(first[:, 2:] * 300, scale * torch.tensor([[6.0, 4], [2, 8], [3, 3]]))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.backbone.strides=[0]", r"model.backbone.strides must say row: stride, such as \{0: 1\}; got \[0\]"),
+        (
+            "model.neck.extras=[[64, two]]",
+            r"model.neck.extras\[0\] must say its channels and its stride, such as \[256, 2\]",
+        ),
+    ],
+)
+def test_strides_of_another_type_are_refused_by_name(override, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        build_detector(load_config({}, [override]))

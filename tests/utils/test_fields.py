@@ -87,3 +87,9 @@ def test_errors_of_ours_get_the_file_and_are_shortened():
     assert len(str(caught.value)) < 600
     with pytest.raises(KeyError), reading("x/a.json"):  # a defect of this project keeps its traceback
         raise KeyError("k")
+
+
+def test_a_name_that_is_too_long_for_a_file_is_a_fault_of_the_file_that_names_it(tmp_path):
+    message = r"list.txt must name files; got a name that is too long for one, .{1,200}: fix"
+    with pytest.raises(ValueError, match=message), reading(tmp_path / "list.txt"):
+        (tmp_path / ("9" * 5000)).read_text()

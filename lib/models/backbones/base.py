@@ -29,6 +29,8 @@ def with_strides(table: Table, strides: Mapping[int | str, int]) -> Table:
     No parameter's name or shape depends on a stride, so a checkpoint of one variant loads into every other.
     ``strides``: row -> its new stride; ``{0: 1}`` takes the first row's stride out (S1L0).
     """
+    if not isinstance(strides, Mapping):
+        raise TypeError(f"model.backbone.strides must say row: stride, such as {{0: 1}}; got {strides!r}")
     rows = list(table)
     for row, stride in strides.items():
         if not str(row).isdigit() or int(row) >= len(rows):
