@@ -35,8 +35,8 @@ DEFAULTS: dict[str, Any] = {
         # stretch | letterbox | native: how an image becomes that size. letterbox keeps the aspect ratio and pads.
         # native keeps the pixels: training shows a random window; testing pads, or cuts what is larger into tiles
         "resize": "stretch",
-        "test_size": Maybe(list),  # as size, in testing, of which AP is that of the training too; null: as size
-        "test_resize": Maybe(str),  # as resize, in testing; null: as resize
+        "test_size": Maybe(list),  # the size in testing, also in the evaluations of a training; null: as size
+        "test_resize": Maybe(str),  # how an image becomes that size in testing; null: as resize says
         "channels": "bgr",  # bgr | rgb: the order in which the network sees the channels
         "mean": [103.94, 116.78, 123.68],  # gray levels in 0 .. 255, in the order of channels
         "std": [1.0, 1.0, 1.0],  # in the same units: the network sees (gray level - mean) / std
