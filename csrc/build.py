@@ -36,6 +36,7 @@ class Kernel(NamedTuple):
     name: str
     face: str
     cores: tuple[str, ...]
+    flags: tuple[str, ...] = ()  # after CPU_FLAGS
 
 
 SHARED = ("guards.pxi", "pair.hpp", "ranks.hpp", "simd.hpp")
@@ -44,6 +45,7 @@ KERNELS = (
     Kernel("_nms", "nms.pyx", ("nms.hpp", "multiclass.hpp", "postprocess.hpp", "grid.hpp", "kept.hpp", *SHARED)),
     Kernel("_fusion", "fusion.pyx", ("fusion.hpp", "overlaps.hpp", *SHARED)),
     Kernel("_training", "training.pyx", ("mining.hpp", "matching.hpp", "overlaps.hpp", *SHARED)),
+    Kernel("_depthwise", "depthwise.pyx", ("depthwise.hpp", *SHARED), ("-ffp-contract=fast",)),  # its sums are long
 )
 CUDA_KERNEL = Kernel(
     "_cuda", "cuda/faces.pyx", ("cuda/overlaps.cu", "cuda/nms.cu", "cuda/kernels.hpp", "cuda/launch.cuh", *SHARED)
@@ -140,7 +142,7 @@ def cpu_command() -> list[str]:
 def build_cpu(kernel: Kernel, target: Path, command: list[str]) -> None:
     """One CPU kernel; with OpenMP where the compiler has it."""
     openmp = ["-fopenmp"] if accepts(command[:1], "-fopenmp") else []
-    run(*command, *openmp, translate(kernel), *LINK_FLAGS, "-o", target)
+    run(*command, *kernel.flags, *openmp, translate(kernel), *LINK_FLAGS, "-o", target)
 
 
 def build_cuda(kernel: Kernel, target: Path, command: list[str]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Collection
 import torch
 from torch import nn
 
-from lib.models.convolution import GroupedConv2d, SameConv2d, folded, is_frozen
+from lib.models.convolution import GroupedConv2d, SameConv2d, activated, folded, is_frozen
 from lib.utils.lookup import lookup
 
 ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6, "hard_swish": nn.Hardswish, "swish": nn.SiLU}
@@ -52,9 +52,10 @@ class Conv(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, in_channels, h, w) -> (B, out_channels, h', w')."""
         if self.training and is_frozen(self.norm):
-            y: torch.Tensor = self.act(folded(self.conv, self.norm, x))
-        else:
-            y = self.act(self.norm(self.conv(x)))
+            return activated(self.conv, x, *folded(self.conv, self.norm), self.act)
+        if isinstance(self.norm, nn.Identity) and isinstance(self.conv, GroupedConv2d):
+            return activated(self.conv, x, self.conv.weight, self.conv.bias, self.act)
+        y: torch.Tensor = self.act(self.norm(self.conv(x)))
         return y
 
 

@@ -8,6 +8,8 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from lib.ops.depthwise import Window, depthwise_conv2d, is_kernel_for
+
 
 class _SinglePrecisionBackward(torch.autograd.Function):
     """A convolution whose gradients are computed in float32, whatever the precision of its map and weights."""
@@ -41,31 +43,53 @@ class _SinglePrecisionBackward(torch.autograd.Function):
 
 
 class GroupedConv2d(nn.Conv2d):
-    """A convolution in groups, whose gradients under half-precision autocast on a CPU are computed in float32.
+    """A convolution in groups. Where it is depthwise, kernels of ours run it on a CPU (lib/ops/depthwise.py).
 
-    oneDNN (torch 2.13) takes five to eight times as long for them in bf16. On maps smaller than the kernel, it also
-    does not write the gradient of weights that meet only padding: they get whatever was in that memory, and now
-    and then a step moves them by 10^8, or to NaN.
+    Other gradients under half-precision autocast on a CPU are computed in float32: oneDNN (torch 2.13) takes five to
+    eight times as long for them in bf16. On maps smaller than the kernel, it also does not write the gradient of
+    weights that meet only padding: they get whatever was in that memory, and now and then a step moves them by 10^8,
+    or to NaN.
     """
 
+    def pads(self, x: torch.Tensor) -> tuple[int, int, int, int]:
+        """Zeros (above, below, left, right) of a map (B, C, h, w)."""
+        vertical, horizontal = (int(pad) for pad in self.padding)
+        return vertical, vertical, horizontal, horizontal
+
+    def convolved(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, clip: bool = False
+    ) -> torch.Tensor:
+        """The convolution with other weights and bias, and ReLU6 after it where ``clip`` is set."""
+        pads = self.pads(x)
+        if self._is_depthwise and x.is_contiguous(memory_format=torch.channels_last) and _is_full(x, weight):
+            return depthwise_conv2d(x, weight, bias, Window(self.stride[0], pads, clip_output=clip))
+        top, bottom, left, right = pads
+        if (top, left) == (bottom, right):
+            y = _grouped(self, x, weight, bias, (top, left))
+        else:
+            y = _grouped(self, F.pad(x, (left, right, top, bottom)), weight, bias, (0, 0))
+        return F.relu6(y, inplace=True) if clip else y
+
+    @property
+    def _is_depthwise(self) -> bool:
+        is_square = self.stride[0] == self.stride[1] and self.dilation == (1, 1)
+        return is_square and self.groups == self.in_channels == self.out_channels
+
     def _conv_forward(self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        return _grouped(self, input, weight, bias, self.padding)
+        return self.convolved(input, weight, bias)
 
 
-class SameConv2d(nn.Conv2d):
+class SameConv2d(GroupedConv2d):
     """A convolution padded as TensorFlow's "SAME": to ceil(size / stride), the odd pixel right and below.
 
     On a map of even size at stride 2 the windows are centered on the odd pixels, not on the even ones as with
     equal padding: there the law of the dual path does not hold.
     """
 
-    def _conv_forward(self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        """(B, in_channels, h, w) -> (B, out_channels, ceil(h / stride), ceil(w / stride))."""
-        totals = [self._padding_of(input, axis) for axis in (0, 1)]
-        if all(self.stride[axis] == 1 and totals[axis] % 2 == 0 for axis in (0, 1)):
-            return _grouped(self, input, weight, bias, (totals[0] // 2, totals[1] // 2))
-        pads = [pad for total in totals[::-1] for pad in (total // 2, total - total // 2)]  # last axis first
-        return _grouped(self, F.pad(input, pads), weight, bias, (0, 0))
+    def pads(self, x: torch.Tensor) -> tuple[int, int, int, int]:
+        """See ``GroupedConv2d``; the output has the size (ceil(h / stride), ceil(w / stride))."""
+        height, width = (self._padding_of(x, axis) for axis in (0, 1))
+        return height // 2, height - height // 2, width // 2, width - width // 2
 
     def _padding_of(self, x: torch.Tensor, axis: int) -> int:
         """Pixels to add to the height (axis 0) or width (1), on both sides together."""
@@ -76,8 +100,13 @@ class SameConv2d(nn.Conv2d):
         return max((-(-size // stride) - 1) * stride + reach - size, 0)
 
 
+def _is_full(x: torch.Tensor, weight: torch.Tensor) -> bool:
+    """Whether our kernels take them, and no autocast wants another precision."""
+    return is_kernel_for(x, weight) and not torch.is_autocast_enabled("cpu")
+
+
 def _grouped(
-    layer: nn.Conv2d, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, padding: tuple[int, ...] | str
+    layer: nn.Conv2d, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, padding: tuple[int, int]
 ) -> torch.Tensor:
     """The layer's convolution with other weights, bias and padding."""
     options = (layer.stride, padding, layer.dilation, layer.groups)
@@ -96,16 +125,25 @@ def is_frozen(norm: nn.Module) -> TypeGuard[_BatchNorm]:
     return isinstance(norm, _BatchNorm) and not norm.training
 
 
-def folded(conv: nn.Conv2d, norm: _BatchNorm, x: torch.Tensor) -> torch.Tensor:
-    """``norm(conv(x))`` of a frozen norm as one convolution, which saves a pass over the map in each direction.
+def folded(conv: nn.Conv2d, norm: _BatchNorm) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weights and bias of the convolution that equals ``conv`` and then a frozen ``norm``, which saves a pass over the
+    map in each direction.
 
-    The weights are scaled anew in each call, so they follow the optimizer: that costs less than a hundredth of a step.
-    They, and the norm's scale and shift, get their gradients if they learn. ``is_frozen(norm)`` must hold.
-    (B, in_channels, h, w) -> (B, out_channels, h', w').
+    They are computed anew in each call, so they follow the optimizer: that costs less than a hundredth of a step.
+    conv's weights, and the norm's scale and shift, get their gradients if they learn. ``is_frozen(norm)`` must hold.
     """
     mean, variance = norm.running_mean, norm.running_var  # (out_channels,)
     assert mean is not None and variance is not None, "a norm without statistics cannot be frozen"
     scale = norm.weight * torch.rsqrt(variance + norm.eps)
     shift = norm.bias - (mean if conv.bias is None else mean - conv.bias) * scale
-    y: torch.Tensor = conv._conv_forward(x, conv.weight * scale[:, None, None, None], shift)
+    return conv.weight * scale[:, None, None, None], shift
+
+
+def activated(
+    conv: nn.Conv2d, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, act: nn.Module
+) -> torch.Tensor:
+    """``act`` of the convolution with other weights and bias: (B, in_channels, h, w) -> (B, out_channels, h', w')."""
+    if isinstance(conv, GroupedConv2d) and isinstance(act, nn.ReLU6):
+        return conv.convolved(x, weight, bias, clip=True)
+    y: torch.Tensor = act(conv._conv_forward(x, weight, bias))
     return y

@@ -101,6 +101,25 @@ def test_a_folded_norm_computes_what_it_computed_and_learns_what_it_learned(opti
         torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5 * wanted.abs().max().item())
 
 
+@pytest.mark.parametrize("is_same", [False, True])
+@pytest.mark.parametrize("act", ["relu6", "relu", None])
+def test_a_depthwise_convolution_in_memory_as_channels_last_computes_the_same(is_same, act):
+    torch.manual_seed(0)
+    layer = Conv(6, 6, 2, groups=6, act=act, same=is_same)
+    layer.norm.running_mean.uniform_(-1, 1)
+    layer.norm.eval()
+    results = []
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        layer.zero_grad()
+        x = torch.randn(2, 6, 8, 11, generator=torch.Generator().manual_seed(1))
+        x = x.to(memory_format=memory_format).requires_grad_()
+        y = layer(x)
+        y.square().sum().backward()
+        results.append([y, x.grad, *(parameter.grad.clone() for parameter in layer.parameters())])
+    for found, wanted in zip(*results, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+
+
 def test_folding_follows_new_weights_and_statistics_and_stops_with_training(monkeypatch):
     layer, x, calls = frozen_layer(), torch.randn(1, 6, 5, 5), []
     monkeypatch.setattr("lib.models.blocks.folded", lambda *given: calls.append(1) or folded(*given))

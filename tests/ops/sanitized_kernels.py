@@ -212,11 +212,54 @@ def mined_gradient(given: Inputs) -> Arguments:
     }
 
 
+def convolution(given: Inputs) -> tuple[Arguments, np.ndarray]:
+    """Arguments that both directions of a depthwise convolution share, and an array of its output's shape."""
+    images, channels = int(given.rng.integers(1, 4)), given.count(1) % 70 or 1
+    kernel, stride = given.rng.choice([1, 2, 3, 5, 6, 7], 2), int(given.rng.integers(1, 4))
+    pads = [int(given.rng.integers(side)) for side in np.repeat(kernel, 2)]  # above, below, left, right
+    size = np.maximum(given.rng.integers(1, 20, 2), kernel - np.add(pads[::2], pads[1::2]))
+    windows = (size + np.add(pads[::2], pads[1::2]) - kernel) // stride + 1
+    output = given.reals(images, *windows, channels)
+    options = {
+        "stride": stride,
+        "pads": pads,
+        "clip_input": given.rng.random() < 0.5,
+        "clip_output": given.rng.random() < 0.5,
+    }
+    arguments = {"map": given.reals(images, *size, channels, scale=3), "weights": given.reals(*kernel, channels)}
+    return arguments | {"options": options}, output
+
+
+def forward(given: Inputs) -> Arguments:
+    """Arguments of ``forward`` of a depthwise convolution."""
+    shared, output = convolution(given)
+    options = shared.pop("options")
+    return {**shared, "bias": given.reals(output.shape[-1]), **options, "out": output}
+
+
+def backward(given: Inputs) -> Arguments:
+    """Arguments of ``backward`` of a depthwise convolution."""
+    shared, output = convolution(given)
+    options = shared.pop("options")
+    gradient = given.reals(*output.shape)
+    to = {f"to_{name}": np.empty_like(shared[name]) for name in ("map", "weights")}
+    return {
+        **shared,
+        "output": output,
+        "gradient": gradient,
+        **options,
+        "threads": 1,
+        **to,
+        "to_bias": gradient[0, 0, 0] + 0,
+    }
+
+
 MODULES = {
     "_nms": (nms, multiclass_nms, postprocess),
     "_overlaps": (bbox_overlaps,),
     "_fusion": (soft_nms, fuse_boxes),
     "_training": (match, mined_losses, mined_gradient),
+    "_depthwise": (forward, backward),
 }
 # What must be refused: numbers out of range, by the argument's name.
 OUT_OF_RANGE = {
@@ -228,12 +271,14 @@ OUT_OF_RANGE = {
     "ratio": (-3.0, np.nan, np.inf),
     "least": (-5.0, np.nan, np.inf),
     "threads": (0, -1),
+    "stride": (0, -1),
     "sigma": (0.0, -1.0, np.nan),
 }
 
 
 ROOMY = {"keep", "new_scores", "members", "founders", "fused"}  # results that may have room for more
-FREE = {("scores", 2), ("logits", 2)}  # sides that no other argument may repeat: the number of classes
+# Sides that no other argument may repeat: the number of classes; a map or kernel may be larger for as many windows.
+FREE = {("scores", 2), ("logits", 2), ("map", 1), ("map", 2), ("weights", 0), ("weights", 1)}
 
 
 def spoil_(arguments: Arguments, rng: np.random.Generator) -> str:
