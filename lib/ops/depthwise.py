@@ -91,7 +91,7 @@ class _Depthwise(torch.autograd.Function):
         shift = None if bias is None else kernels.as_input(bias)
         kernel = kernels.needed("_depthwise")
         kernel.forward(_pixels(x), _own(weight), shift, *window, torch.get_num_threads(), _pixels(y))
-        ctx.save_for_backward(x, weight, y)
+        ctx.save_for_backward(x, weight, y if window.clip_output else None)  # what follows may work in place on y
         ctx.window = window
         return y
 
@@ -104,7 +104,14 @@ class _Depthwise(torch.autograd.Function):
         to_weight = np.empty((*weight.shape[2:], len(weight)), np.float32) if for_weight or for_bias else None
         to_bias = torch.empty(len(weight)) if for_weight or for_bias else None
         kernels.needed("_depthwise").backward(
-            *(_pixels(x), _own(weight), _pixels(y), _pixels(gradient), *ctx.window, torch.get_num_threads()),
+            *(
+                _pixels(x),
+                _own(weight),
+                _pixels(gradient if y is None else y),
+                _pixels(gradient),
+                *ctx.window,
+                torch.get_num_threads(),
+            ),
             *(None if to_x is None else _pixels(to_x), to_weight, None if to_bias is None else to_bias.numpy()),
         )
         of_weight = torch.from_numpy(to_weight).permute(2, 0, 1)[:, None] if for_weight else None
