@@ -53,8 +53,6 @@ class Conv(nn.Module):
         """(B, in_channels, h, w) -> (B, out_channels, h', w')."""
         if self.training and is_frozen(self.norm):
             return activated(self.conv, x, *folded(self.conv, self.norm), self.act)
-        if isinstance(self.norm, nn.Identity) and isinstance(self.conv, GroupedConv2d):
-            return activated(self.conv, x, self.conv.weight, self.conv.bias, self.act)
         y: torch.Tensor = self.act(self.norm(self.conv(x)))
         return y
 

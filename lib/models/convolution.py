@@ -43,7 +43,7 @@ class _SinglePrecisionBackward(torch.autograd.Function):
 
 
 class GroupedConv2d(nn.Conv2d):
-    """A convolution in groups. Where it is depthwise, kernels of ours run it on a CPU (lib/ops/depthwise.py).
+    """A convolution in groups. Where it is depthwise, a kernel of ours trains it on a CPU (lib/ops/depthwise.py).
 
     Other gradients under half-precision autocast on a CPU are computed in float32: oneDNN (torch 2.13) takes five to
     eight times as long for them in bf16. On maps smaller than the kernel, it also does not write the gradient of

@@ -1,4 +1,4 @@
-"""Depthwise convolution on the CPU, with ReLU6 before and after it in the same pass over memory."""
+"""Depthwise convolution for training on a CPU, with ReLU6 before and after it in the same pass over memory."""
 
 from typing import Any, NamedTuple
 
@@ -43,9 +43,12 @@ def depthwise_conv2d(
 
 
 def is_kernel_for(x: torch.Tensor, weight: torch.Tensor) -> bool:
-    """Whether the compiled kernel runs: in float32 on the CPU, outside of what torch traces to compile or export."""
+    """Whether the compiled kernel runs: in training in float32 on the CPU, outside of what torch traces to compile.
+
+    Without gradients oneDNN is faster on a single image.
+    """
     is_traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
-    if is_traced or x.dtype != torch.float32 or weight.dtype != torch.float32:
+    if is_traced or not torch.is_grad_enabled() or x.dtype != torch.float32 or weight.dtype != torch.float32:
         return False
     return kernels.for_cpu("_depthwise", x) is not None
 
