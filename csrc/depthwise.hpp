@@ -1,9 +1,8 @@
 // Depthwise convolution and its gradients, on maps whose channels lie side by side in memory (channels_last).
 //
 // The few rows of the map that a row of the output needs are copied to scratch memory, which the second cache holds,
-// with zeros around them, so that no bound has to be checked. Where asked, ReLU6 is applied to the map as it is copied
-// and to the output as it is written: neither takes a pass over memory of its own. lib/ops/depthwise.py has the torch
-// version.
+// with zeros around them, so that no bound has to be checked. Where asked, ReLU6 is applied to the output as it is
+// written, without a pass over memory of its own. lib/ops/depthwise.py has the torch version.
 #pragma once
 
 #include <algorithm>
@@ -17,7 +16,7 @@ namespace kernels {
 struct Depthwise {
     int64_t images, height, width, channels, out_height, out_width;
     int64_t rows, columns, stride, top, left;  // of the kernel; zeros above and left of the map
-    bool clip_input, clip_output;              // whether ReLU6 comes before and after
+    bool clip;                                 // whether ReLU6 comes after
 };
 
 namespace depthwise {
@@ -98,11 +97,11 @@ class Rows {
           length((this->before + width + std::max<int64_t>(0, after)) * pitch), held(held), count(count),
           data(held * length), owner(held) {}
 
-    // Starts anew with the channels from `map` on, of which `channels` lie between two pixels. With `clip` ReLU6 is
-    // applied; with `output`, laid out as the map, the values are 0 where its ReLU6 has no gradient.
-    void begin(const float* map, int64_t height, int64_t channels, bool clip, const float* output = nullptr) {
+    // Starts anew with the channels from `map` on, of which `channels` lie between two pixels. With `output`, laid out
+    // as the map, the values are 0 where its ReLU6 has no gradient.
+    void begin(const float* map, int64_t height, int64_t channels, const float* output = nullptr) {
         this->map = map, this->output = output, this->height = height, this->channels = channels;
-        this->clip = clip, owner.assign(held, none);
+        owner.assign(held, none);
     }
 
     // The row's first pixel, zeros before it; a row outside of the map is zeros.
@@ -127,8 +126,6 @@ class Rows {
             copy(first, out, [&](const Lanes& x, int64_t at, int64_t some) {
                 return where_passes(x, load(output + at, some));
             });
-        else if (clip)
-            copy(first, out, [](const Lanes& x, int64_t, int64_t) { return relu6(x); });
         else
             copy(first, out, [](const Lanes& x, int64_t, int64_t) { return x; });
     }
@@ -142,7 +139,6 @@ class Rows {
 
     int64_t width, before, length, held, count, height = 0, channels = 0;
     const float *map = nullptr, *output = nullptr;
-    bool clip = false;
     std::vector<float> data;
     std::vector<int64_t> owner;
 };
@@ -198,7 +194,7 @@ struct Part {
     Rows map_rows(const float* map) const {
         const int64_t after = (d.out_width - 1) * d.stride + d.columns - d.left - d.width;
         Rows rows(d.width, d.left, after, d.rows, count);
-        rows.begin(map + this->map(), d.height, d.channels, d.clip_input);
+        rows.begin(map + this->map(), d.height, d.channels);
         return rows;
     }
 
@@ -208,7 +204,7 @@ struct Part {
         const int64_t after = (d.width - 1 + d.left) / d.stride - (d.out_width - 1);
         Rows rows(d.out_width, before, after, (d.rows - 1) / d.stride + 1, count);
         const int64_t at = this->output();
-        rows.begin(gradient + at, d.out_height, d.channels, false, d.clip_output ? output + at : nullptr);
+        rows.begin(gradient + at, d.out_height, d.channels, d.clip ? output + at : nullptr);
         return rows;
     }
 
@@ -239,7 +235,7 @@ inline void forward(const Part& part, const float* map, const float* weights, co
             float* to = out + part.output() + y * d.out_width * d.channels + c;
             slide(taps, d.stride * rows.pitch, d.out_width, [&](int64_t x, Lanes sum) {
                 sum.add(start);
-                store(d.clip_output ? relu6(sum) : sum, to + x * d.channels, part.count - c);
+                store(d.clip ? relu6(sum) : sum, to + x * d.channels, part.count - c);
             });
         }
 }
@@ -279,8 +275,8 @@ inline void weight_gradient(const Part& part, const float* map, const float* out
 
 // to_map, laid out as the map is. A pixel of the map takes part in every stride-th column of the windows, so the pixels
 // of a row that have the same remainder are sums over the same taps.
-inline void map_gradient(const Part& part, const float* map, const float* weights, const float* output,
-                         const float* gradient, float* to_map) {
+inline void map_gradient(const Part& part, const float* weights, const float* output, const float* gradient,
+                         float* to_map) {
     const Depthwise& d = part.d;
     const auto own = part.own(weights);
     Rows gradients = part.gradient_rows(gradient, output);
@@ -299,8 +295,7 @@ inline void map_gradient(const Part& part, const float* map, const float* weight
                 }
                 const int64_t place = part.map() + (y * d.width + rest) * d.channels + c, some = part.count - c;
                 slide(taps, gradients.pitch, (d.width - rest + d.stride - 1) / d.stride, [&](int64_t x, Lanes sum) {
-                    const int64_t at = place + x * d.stride * d.channels;
-                    store(d.clip_input ? where_passes(sum, load(map + at, some)) : sum, to_map + at, some);
+                    store(sum, to_map + place + x * d.stride * d.channels, some);
                 });
             }
 }
@@ -340,7 +335,7 @@ inline void depthwise_backward(const Depthwise& d, const float* map, const float
         if (to_weights)
             depthwise::weight_gradient(part, map, output, gradient, &of_weights[part.image * size],
                                        &of_bias[part.image * d.channels]);
-        if (to_map) depthwise::map_gradient(part, map, weights, output, gradient, to_map);
+        if (to_map) depthwise::map_gradient(part, weights, output, gradient, to_map);
     });
     const auto sum = [&](const std::vector<float>& parts, int64_t count, float* to) {
         std::fill_n(to, count, 0.0f);

@@ -19,8 +19,7 @@ cdef extern from "depthwise.hpp" namespace "kernels" nogil:
         int64_t stride
         int64_t top
         int64_t left
-        cbool clip_input
-        cbool clip_output
+        cbool clip
 
     void depthwise_forward(
         const Depthwise& d, const float* map, const float* weights, const float* bias, float* out, int threads
@@ -37,8 +36,7 @@ cdef Depthwise problem(
     const float[:, :, :, ::1] output,
     int64_t stride,
     pads,
-    bint clip_input,
-    bint clip_output,
+    bint clip,
 ) except *:
     """The sizes of a convolution, which must fit together."""
     cdef int64_t i, top, bottom, left, right
@@ -56,7 +54,7 @@ cdef Depthwise problem(
     expect(width >= 0 and output.shape[2] == width // stride + 1, "output columns as many as there are windows")
     return Depthwise(
         map.shape[0], map.shape[1], map.shape[2], map.shape[3], output.shape[1], output.shape[2],
-        weights.shape[0], weights.shape[1], stride, top, left, clip_input, clip_output,
+        weights.shape[0], weights.shape[1], stride, top, left, clip,
     )
 
 
@@ -66,13 +64,12 @@ def forward(
     const float[::1] bias,  # IN (C,), or None
     int64_t stride,
     pads,
-    bint clip_input,
-    bint clip_output,
+    bint clip,
     int threads,
     float[:, :, :, ::1] out,  # OUT (B, h', w', C)
 ):
-    """The convolution, with zeros around the map, ReLU6 before and after it where asked."""
-    cdef Depthwise d = problem(map, weights, out, stride, pads, clip_input, clip_output)
+    """The convolution, with zeros around the map, and ReLU6 after it with ``clip``."""
+    cdef Depthwise d = problem(map, weights, out, stride, pads, clip)
     cdef const float* shift = NULL
     expect(threads >= 1, "threads above 0")
     if bias is not None:
@@ -89,15 +86,14 @@ def backward(
     const float[:, :, :, ::1] gradient,  # IN (B, h', w', C)
     int64_t stride,
     pads,
-    bint clip_input,
-    bint clip_output,
+    bint clip,
     int threads,
     float[:, :, :, ::1] to_map,  # OUT (B, h, w, C), or None
     float[:, :, ::1] to_weights,  # OUT (rows, columns, C), or None
     float[::1] to_bias,  # OUT (C,), or None; there if ``to_weights`` is
 ):
     """The gradients."""
-    cdef Depthwise d = problem(map, weights, output, stride, pads, clip_input, clip_output)
+    cdef Depthwise d = problem(map, weights, output, stride, pads, clip)
     cdef float* of_map = NULL
     cdef float* of_weights = NULL
     cdef float* of_bias = NULL

@@ -62,7 +62,7 @@ class GroupedConv2d(nn.Conv2d):
         """The convolution with other weights and bias, and ReLU6 after it where ``clip`` is set."""
         pads = self.pads(x)
         if self._is_depthwise and x.is_contiguous(memory_format=torch.channels_last) and _is_full(x, weight):
-            return depthwise_conv2d(x, weight, bias, Window(self.stride[0], pads, clip_output=clip))
+            return depthwise_conv2d(x, weight, bias, Window(self.stride[0], pads, clip=clip))
         top, bottom, left, right = pads
         if (top, left) == (bottom, right):
             y = _grouped(self, x, weight, bias, (top, left))

@@ -1,4 +1,4 @@
-"""Depthwise convolution for training on a CPU, with ReLU6 before and after it in the same pass over memory."""
+"""Depthwise convolution for training on a CPU, with ReLU6 after it in the same pass over memory."""
 
 from typing import Any, NamedTuple
 
@@ -16,8 +16,7 @@ class Window(NamedTuple):
 
     stride: int = 1
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)  # zeros (above, below, left, right), fewer than the kernel's sides
-    clip_input: bool = False  # whether ReLU6 comes before
-    clip_output: bool = False  # whether ReLU6 comes after
+    clip: bool = False  # whether ReLU6 comes after
 
 
 PLAIN = Window()
@@ -55,9 +54,8 @@ def is_kernel_for(x: torch.Tensor, weight: torch.Tensor) -> bool:
 
 def _in_torch(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, window: Window) -> torch.Tensor:
     top, bottom, left, right = window.pads
-    x = F.relu6(x) if window.clip_input else x
     y = F.conv2d(F.pad(x, (left, right, top, bottom)), weight, bias, window.stride, groups=x.shape[1])
-    return F.relu6(y) if window.clip_output else y
+    return F.relu6(y) if window.clip else y
 
 
 def _check(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, window: Window) -> None:
@@ -94,7 +92,7 @@ class _Depthwise(torch.autograd.Function):
         shift = None if bias is None else kernels.as_input(bias)
         kernel = kernels.needed("_depthwise")
         kernel.forward(_pixels(x), _own(weight), shift, *window, torch.get_num_threads(), _pixels(y))
-        ctx.save_for_backward(x, weight, y if window.clip_output else None)  # what follows may work in place on y
+        ctx.save_for_backward(x, weight, y if window.clip else None)  # what follows may work in place on y
         ctx.window = window
         return y
 
