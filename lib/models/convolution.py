@@ -112,7 +112,7 @@ def _grouped(
     options = (layer.stride, padding, layer.dilation, layer.groups)
     is_half = x.is_cpu and torch.is_autocast_enabled("cpu") and torch.is_grad_enabled()
     if not is_half or layer.groups == 1:
-        return F.conv2d(x, weight, bias, *options)  # type: ignore[arg-type] # the stub knows no tuple of any length
+        return F.conv2d(x, weight, bias, *options)
     dtype = torch.get_autocast_dtype("cpu")
     with torch.autocast("cpu", enabled=False):
         given = (x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype))

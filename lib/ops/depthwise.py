@@ -46,7 +46,7 @@ def is_kernel_for(x: torch.Tensor, weight: torch.Tensor) -> bool:
 
     Without gradients oneDNN is faster on a single image.
     """
-    is_traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    is_traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call]  # torch does not annotate it
     if is_traced or not torch.is_grad_enabled() or x.dtype != torch.float32 or weight.dtype != torch.float32:
         return False
     return kernels.for_cpu("_depthwise", x) is not None

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pycocotools.mask
 import torch
+import torch.nn.functional as F
 
 from lib.data.synthetic.scenes import SceneOptions, draw_scene
 from lib.inference import Predictor
@@ -17,6 +18,7 @@ from lib.multibox.postprocess import PostProcess
 from lib.multibox.priors import PriorGenerator
 from lib.ops import batched_nms, bbox_overlaps, nms, reference, soft_nms
 from lib.ops.boxes import xyxy_to_xywh
+from lib.ops.depthwise import Window, depthwise_conv2d
 from lib.ops.padded import Selection
 from lib.structures import Predictions
 from lib.timing.turns import Call, Case
@@ -147,6 +149,27 @@ def demo_output() -> Predictions:
     return Predictions(*detector.forward(detector.prepare([image])[0]))
 
 
+def depthwise_case(channels: int, side: int, kernel: int, stride: int = 1) -> Case:
+    """Training's forward and backward pass of a depthwise convolution and ReLU6, on 8 maps as channels_last."""
+    generator = torch.Generator().manual_seed(6)
+    x = torch.randn(8, channels, side, side, generator=generator).contiguous(memory_format=torch.channels_last)
+    weight = torch.randn(channels, 1, kernel, kernel, generator=generator)
+    bias, pad = torch.zeros(channels, requires_grad=True), kernel // 2
+    x.requires_grad_(), weight.requires_grad_()
+
+    def gradients(y: torch.Tensor) -> torch.Tensor:
+        _, *small = torch.autograd.grad(y.square().mean(), (x, weight, bias))
+        return torch.cat([part.flatten() for part in small])
+
+    def in_torch() -> torch.Tensor:
+        return gradients(F.relu6(F.conv2d(x, weight, bias, stride, pad, groups=channels), inplace=True))
+
+    window = Window(stride, (pad,) * 4, clip=True)
+    sides = {"ours": lambda: gradients(depthwise_conv2d(x, weight, bias, window)), "torch": in_torch}
+    name = f"depthwise {kernel}x{kernel}, stride {stride}, {channels} channels of {side}x{side}, forward and backward"
+    return Case(name, sides, lambda ours, theirs: torch.allclose(ours, theirs, rtol=1e-3, atol=1e-5))
+
+
 def cpu_cases() -> Iterator[Case]:
     """The jobs for one thread of a CPU."""
     for count, side, largest in ((10, 300, 64), (1000, 300, 64), (8732, 300, 30), (50000, 2000, 36)):
@@ -163,6 +186,8 @@ def cpu_cases() -> Iterator[Case]:
     ours, plain = partial(soft_nms, boxes, scores), partial(reference.soft_nms, boxes, scores, None)
     sides = {"ours": lambda: ours()[0], "reference": lambda: plain("gaussian", 0.3, 0.5, 0.001)[0]}
     yield Case("soft_nms, 1000 boxes in 300x300", sides, same_set)
+    for channels, side, kernel, stride in ((144, 80, 3, 1), (240, 40, 5, 1), (672, 20, 5, 1), (96, 160, 3, 2)):
+        yield depthwise_case(channels, side, kernel, stride)
 
 
 def cuda_cases() -> Iterator[Case]:
