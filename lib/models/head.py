@@ -28,19 +28,16 @@ class PerLevel(nn.ModuleList):
 class Shared(nn.Module):
     """One separable predictor for all maps, with a BatchNorm for each level, because their statistics differ
     (EfficientDet, section 3.3; Ghiasi et al. 2019, section 4).
-
-    Before it come ``depth`` - 1 separable convolutions of as many channels as the maps have, shared likewise.
     """
 
-    def __init__(self, in_channels: Sequence[int], out_channels: Sequence[int], depth: int = 1):
+    def __init__(self, in_channels: Sequence[int], out_channels: Sequence[int]):
         super().__init__()
         if len(set(in_channels)) > 1 or len(set(out_channels)) > 1:
             raise ValueError(
                 "a shared predictor needs maps of equal channels and model.priors.ratios of equal length; got "
                 f"channels {list(in_channels)}, outputs {list(out_channels)}: choose model.head.predictor=separable"
             )
-        channels, levels = in_channels[0], len(in_channels)
-        self.tower = nn.ModuleList(SharedConv(channels, levels) for _ in range(depth - 1))
+        channels = in_channels[0]
         self.depthwise = GroupedConv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
         self.norms = nn.ModuleList(nn.BatchNorm2d(channels) for _ in in_channels)
         self.act = nn.ReLU6()
@@ -48,24 +45,7 @@ class Shared(nn.Module):
 
     def forward(self, maps: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """[(B, C, h_l, w_l)] -> [(B, out_channels, h_l, w_l)]."""
-        for layer in self.tower:
-            maps = layer(maps)
         return [self.pointwise(self.act(norm(self.depthwise(x)))) for norm, x in zip(self.norms, maps, strict=True)]
-
-
-class SharedConv(nn.Module):
-    """A separable convolution for all maps, with a BatchNorm for each level, and ReLU6 (EfficientDet, section 4.2)."""
-
-    def __init__(self, channels: int, levels: int):
-        super().__init__()
-        self.depthwise = GroupedConv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
-        self.pointwise = nn.Conv2d(channels, channels, 1, bias=False)
-        self.norms = nn.ModuleList(nn.BatchNorm2d(channels) for _ in range(levels))
-        self.act = nn.ReLU6()
-
-    def forward(self, maps: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """[(B, C, h_l, w_l)] -> [(B, C, h_l, w_l)]."""
-        return [self.act(norm(self.pointwise(self.depthwise(x)))) for norm, x in zip(self.norms, maps, strict=True)]
 
 
 def _dense(in_channels: int, out_channels: int, is_last: bool) -> nn.Module:
@@ -93,7 +73,6 @@ PREDICTORS: dict[str, Callable[[Sequence[int], Sequence[int]], nn.Module]] = {
     "separable": partial(PerLevel, _separable),
     "separable_biased": partial(PerLevel, _ssdlite),
     "shared": Shared,
-    "shared_deep": partial(Shared, depth=2),
 }
 
 
