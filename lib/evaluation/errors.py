@@ -41,6 +41,14 @@ class Errors(NamedTuple):
         return max(KINDS, key=self.cost.__getitem__)
 
 
+class Faults(NamedTuple):
+    """What is wrong with each detection, if it is wrong."""
+
+    kind: np.ndarray  # (D,) int64, index into KINDS
+    object: np.ndarray  # (D,) int64, the object it is meant for, else the one it overlaps most; NONE without any
+    iou: np.ndarray  # (D,) float64, with that object
+
+
 class _Ranking(NamedTuple):
     """What AP is computed from: (D,) of the detections, of which ``true`` are hits; (K,) objects to find."""
 
@@ -55,7 +63,7 @@ def find_errors(ground_truth: GroundTruth, detections: DetectionTable, protocol:
     """Errors by range of the protocol, at its highest limit on detections."""
     protocol = protocol._replace(iou_thresholds=(_FOREGROUND,), limits=protocol.limits[-1:])
     matches = match(ground_truth, detections, protocol)
-    kinds, target = _sort_by_kind(ground_truth, detections)
+    faults = find_faults(ground_truth, detections)
     errors = {}
     for area, name in enumerate(protocol.ranges):
         (true,), (ignored,) = matches.flags(area)
@@ -65,12 +73,15 @@ def find_errors(ground_truth: GroundTruth, detections: DetectionTable, protocol:
         is_open[hit_objects[hit_objects != NONE]] = False
         positives = np.bincount(ground_truth.category[counting], minlength=len(ground_truth.names))
         ranking = _Ranking(detections.score, detections.category, true, ignored, positives)
-        errors[name] = _errors_of(ranking, kinds, target, is_open, ground_truth.category)
+        errors[name] = _errors_of(ranking, faults, is_open, ground_truth.category)
     return errors
 
 
-def _sort_by_kind(ground_truth: GroundTruth, detections: DetectionTable) -> tuple[np.ndarray, np.ndarray]:
-    """(D,) index into ``KINDS`` of each detection if it is wrong, (D,) the object that Loc or Cls is meant for."""
+def find_faults(ground_truth: GroundTruth, detections: DetectionTable) -> Faults:
+    """The kind of each detection's error, as if it were one, and the object that this is about.
+
+    It is an object of the detection's class for Loc and Dupe, one of another class for Cls, and any for Bkg and Both.
+    """
     objects = np.flatnonzero(~ground_truth.ignore)
     pairs = find_pairs(ground_truth.select(objects), detections, 0.0, same_class=False)
     paired = objects[pairs.object]
@@ -90,17 +101,20 @@ def _sort_by_kind(ground_truth: GroundTruth, detections: DetectionTable) -> tupl
         "Dupe": same >= _FOREGROUND,
         "Bkg": np.maximum(same, other) < _BACKGROUND,
     }
-    kinds = np.select(list(tests.values()), [KINDS.index(kind) for kind in tests], KINDS.index("Both"))
-    is_kind = [kinds == KINDS.index(kind) for kind in ("Loc", "Cls")]
-    return kinds, np.select(is_kind, [same_object, other_object], NONE)
+    kind = np.select(list(tests.values()), [KINDS.index(name) for name in tests], KINDS.index("Both"))
+    is_of_class = np.where(np.isin(kind, _indices("Bkg", "Both")), same >= other, kind != KINDS.index("Cls"))
+    return Faults(kind, np.where(is_of_class, same_object, other_object), np.where(is_of_class, same, other))
 
 
-def _errors_of(
-    ranking: _Ranking, kinds: np.ndarray, target: np.ndarray, is_open: np.ndarray, object_category: np.ndarray
-) -> Errors:
+def _indices(*kinds: str) -> list[int]:
+    return [KINDS.index(kind) for kind in kinds]
+
+
+def _errors_of(ranking: _Ranking, faults: Faults, is_open: np.ndarray, object_category: np.ndarray) -> Errors:
     """Counts of each kind, and how much AP50 fixing it would add."""
+    kinds, target = faults.kind, faults.object
     wrong = ~ranking.true & ~ranking.ignored
-    aimed = np.flatnonzero(wrong & (target != NONE))  # detections that could be hits
+    aimed = np.flatnonzero(wrong & np.isin(kinds, _indices("Loc", "Cls")))  # detections that could be hits
     aimed = aimed[is_open[target[aimed]]]
     aimed = aimed[np.argsort(-ranking.score[aimed], kind="stable")]
     is_missed = is_open.copy()
