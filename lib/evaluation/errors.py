@@ -13,6 +13,8 @@ Miss is an object that no detection finds and that no Loc or Cls error is meant 
 AP50 would rise if errors of this kind alone were fixed. Fixing turns the best-scored Loc or Cls error of each object
 into a hit and removes the others, removes false positives of the other kinds, and no longer counts missed objects.
 Regions to ignore are neither errors nor objects to find.
+
+Two more costs take all kinds together: FalsePos, of all false positives, and FalseNeg, of all objects not found.
 """
 
 from typing import NamedTuple
@@ -25,6 +27,7 @@ from lib.evaluation.protocols import Protocol
 from lib.evaluation.voc_visdrone import precision_recall
 
 KINDS = ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss")
+SPECIAL = ("FalsePos", "FalseNeg")
 _FOREGROUND, _BACKGROUND = 0.5, 0.1
 
 
@@ -34,6 +37,7 @@ class Errors(NamedTuple):
     ap50: float | None  # AP at IoU .5 as it is; None without an object
     counts: dict[str, int]  # kind -> detections (Miss: objects)
     cost: dict[str, float]  # kind -> how much AP50 would rise if this kind alone were fixed
+    special: dict[str, float]  # the same for SPECIAL
 
     @property
     def worst(self) -> str:
@@ -121,21 +125,24 @@ def _errors_of(ranking: _Ranking, faults: Faults, is_open: np.ndarray, object_ca
     is_missed[target[aimed]] = False
     is_best = np.zeros(len(wrong), bool)
     is_best[aimed[np.unique(target[aimed], return_index=True)[1]]] = True
-    ap50 = _mean_ap(ranking)
-    counts, cost = {}, {}
+    counts, fixed = {}, {}
     for index, kind in enumerate(KINDS):
         rows = wrong & (kinds == index)
         hits = rows & is_best
         category = ranking.category.copy()
         category[hits] = object_category[target[hits]]
         true, ignored = ranking.true | hits, ranking.ignored | (rows & ~hits)
-        fixed = ranking._replace(category=category, true=true, ignored=ignored)
+        fixed[kind] = ranking._replace(category=category, true=true, ignored=ignored)
         counts[kind] = int(np.count_nonzero(rows))
-        if kind == "Miss":
-            missed = np.bincount(object_category[is_missed], minlength=len(ranking.positives))
-            fixed, counts[kind] = ranking._replace(positives=ranking.positives - missed), int(missed.sum())
-        cost[kind] = 0.0 if ap50 is None else max((_mean_ap(fixed, ranking.positives) or 0.0) - ap50, 0.0)
-    return Errors(ap50, counts, cost)
+    counts["Miss"] = int(np.count_nonzero(is_missed))
+    fixed["FalsePos"] = ranking._replace(ignored=ranking.ignored | wrong)
+    for kind, objects in (("Miss", is_missed), ("FalseNeg", is_open)):
+        number = np.bincount(object_category[objects], minlength=len(ranking.positives))
+        fixed[kind] = ranking._replace(positives=ranking.positives - number)
+    ap50 = _mean_ap(ranking)
+    gains = {kind: (_mean_ap(better, ranking.positives) or 0.0) - (ap50 or 0.0) for kind, better in fixed.items()}
+    cost, special = ({kind: max(gains[kind], 0.0) for kind in chosen} for chosen in (KINDS, SPECIAL))
+    return Errors(ap50, counts, cost, special)
 
 
 def _mean_ap(ranking: _Ranking, classes: np.ndarray | None = None) -> float | None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from lib.evaluation.analysis import best_score, calibrate, confusion, judge, size_curve
 from lib.evaluation.arrays import DetectionTable, GroundTruth
-from lib.evaluation.errors import KINDS, find_errors
+from lib.evaluation.errors import KINDS, SPECIAL, find_errors
 from lib.evaluation.protocols import side_text
 from lib.evaluation.report import plots
 from lib.evaluation.report.gallery import Picture, draw_gallery
@@ -70,6 +70,7 @@ def build_report(
         calibration_figure=plots.calibration_figure(calibrate(detections, judged)),
         error_figure=plots.error_figure(errors),
         error_rows=[("number of errors", *KINDS), *((name, *errors[name].counts.values()) for name in errors)],
+        special_rows=[("cost in AP50", *SPECIAL), *((name, *errors[name].special.values()) for name in errors)],
         confusion=_confusion(ground_truth, detections, score),
         count_rows=[("class", *titles), *((name, *of_class) for name, of_class in counts)],
         galleries=galleries,
