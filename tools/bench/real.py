@@ -41,7 +41,11 @@ from lib.utils.runtime import readable_errors, script_parser  # noqa: E402
 from lib.utils.yaml_files import read_yaml  # noqa: E402
 
 WORKERS = {"ours": "ours_worker.py", "ssdlite": "ssdlite_worker.py", "yolo11n": "yolo_worker.py"}
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
+# One thread; and freed memory is kept for the next step, as our train.py does by itself: it saves all of them time.
+ENVIRONMENT = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1"),
+    **{"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)},
+}
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -75,7 +79,7 @@ def run_worker(args: argparse.Namespace, folder: str) -> dict[str, Any]:
     file = Path(folder) / "job.json"
     file.write_text(json.dumps(job))
     command = [args.python, str(ROOT / "tools" / "bench" / "peers" / WORKERS[args.peer]), str(file)]
-    status = subprocess.run(command, env={**os.environ, **dict.fromkeys(THREADS, "1")}).returncode
+    status = subprocess.run(command, env={**os.environ, **ENVIRONMENT}).returncode
     if status:
         raise RuntimeError(f"{args.peer} ended with status {status}; its own error stands above")
     answer: dict[str, Any] = json.loads((Path(folder) / "answer.json").read_text())
