@@ -12,6 +12,7 @@ from job import Found, answer, read_job, read_split
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 import train  # noqa: E402
 from lib.inference import Predictor  # noqa: E402
+from lib.inference.model_file import load_detector  # noqa: E402
 
 
 def main(job: Any) -> None:
@@ -31,13 +32,14 @@ def main(job: Any) -> None:
     train.main([f"--cfg={job.cfg}", *overrides])
     run = Path(job.folder) / "run"
     last = json.loads((run / "epochs.jsonl").read_text().splitlines()[-1])
-    predictor, split = Predictor(run / "last.pth", device="cpu"), read_split(job.val, job.val_images)
+    loaded, split = load_detector(run / "last.pth"), read_split(job.val, job.val_images)
+    parameters = sum(parameter.numel() for parameter in loaded.detector.parameters())
+    predictor: Any = Predictor(loaded, device="cpu")
 
     def detect(image: np.ndarray) -> Found:
         found = predictor(image)
         return found.boxes.numpy(), found.scores.numpy(), found.labels.numpy() - 1
 
-    parameters = sum(parameter.numel() for parameter in predictor.network.detector.parameters())
     figures = {"cfg": job.cfg, "settings": job.settings, "parameters": parameters, "epochs": last["epoch"]}
     answer(job, split, detect, {**figures, "cpu_seconds": last["seconds"], "versions": {"torch": torch.__version__}})
 

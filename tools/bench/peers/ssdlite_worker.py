@@ -112,7 +112,7 @@ def main(job: Any) -> None:
     torch.manual_seed(job.seed)
     settings = {**DEFAULTS, **job.settings}
     split = read_split(job.train, job.train_images)
-    model = build(job.weights, len(split.names))
+    model = build(job.weights, len(split.names)).to(memory_format=torch.channels_last)  # faster on CPUs
     figures = train(model, split, job, settings)
     model.eval()
 
