@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from test_import_layers import RANKS
 
+from lib.config import load_config
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
@@ -38,3 +40,29 @@ def test_ranks_are_those_of_the_test_of_imports():
     block = re.search(r"```\n(structures.*?)\ntrain\.py", ARCHITECTURE.read_text(encoding="utf-8"), re.DOTALL)
     ranks = [set(line.split(" | ")) for line in block[1].splitlines()]
     assert ranks == [{name.removeprefix("lib.") for name in rank} for rank in RANKS]
+
+
+def torchvision_flags():
+    """What the table of torchvision's flags names as ours, text by text."""
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    section = re.search(r"## From torchvision's flags\n(.*?)\n## ", page, re.DOTALL)[1]
+    rows = re.findall(r"^\|[^|]*\|([^|]*)\|[^|]*\|$", section, re.MULTILINE)
+    return [text for cell in rows[2:] for text in re.findall(r"`([^`]+)`", cell)]
+
+
+@pytest.mark.parametrize("text", [text for text in torchvision_flags() if re.match(r"[a-z]+\.|--cfg=", text)])
+def test_what_stands_for_a_flag_of_torchvision_loads(text):
+    is_experiment = text.startswith("--cfg=")
+    source = ROOT / text.removeprefix("--cfg=") if is_experiment else ROOT / "experiments/vgg16/torchvision300.yml"
+    overrides = [] if is_experiment else re.split(r" (?=\w+\.\w+=)", text)
+    loaded = load_config(source, overrides)
+    for override in overrides:
+        value = loaded
+        for key in override.partition("=")[0].split("."):
+            value = value[key]
+        assert value is not None
+
+
+def test_the_table_of_flags_has_few_texts_that_are_no_override():
+    others = {text for text in torchvision_flags() if not re.match(r"[a-z]+\.|--cfg=", text)}
+    assert others == {"--resume", "python test.py --checkpoint=FILE", "torchrun"}

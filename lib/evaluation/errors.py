@@ -13,6 +13,8 @@ Miss is an object that no detection finds and that no Loc or Cls error is meant 
 AP50 would rise if errors of this kind alone were fixed. Fixing turns the best-scored Loc or Cls error of each object
 into a hit and removes the others, removes false positives of the other kinds, and no longer counts missed objects.
 Regions to ignore are neither errors nor objects to find.
+
+Two more costs take all kinds together: FalsePos, of all false positives, and FalseNeg, of all objects not found.
 """
 
 from typing import NamedTuple
@@ -25,6 +27,7 @@ from lib.evaluation.protocols import Protocol
 from lib.evaluation.voc_visdrone import precision_recall
 
 KINDS = ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss")
+SPECIAL = ("FalsePos", "FalseNeg")
 _FOREGROUND, _BACKGROUND = 0.5, 0.1
 
 
@@ -34,11 +37,20 @@ class Errors(NamedTuple):
     ap50: float | None  # AP at IoU .5 as it is; None without an object
     counts: dict[str, int]  # kind -> detections (Miss: objects)
     cost: dict[str, float]  # kind -> how much AP50 would rise if this kind alone were fixed
+    special: dict[str, float]  # the same for SPECIAL
 
     @property
     def worst(self) -> str:
         """The kind that costs most."""
         return max(KINDS, key=self.cost.__getitem__)
+
+
+class Faults(NamedTuple):
+    """What is wrong with each detection, if it is wrong."""
+
+    kind: np.ndarray  # (D,) int64, index into KINDS
+    object: np.ndarray  # (D,) int64, the object it is meant for, else the one it overlaps most; NONE without any
+    iou: np.ndarray  # (D,) float64, with that object
 
 
 class _Ranking(NamedTuple):
@@ -55,7 +67,7 @@ def find_errors(ground_truth: GroundTruth, detections: DetectionTable, protocol:
     """Errors by range of the protocol, at its highest limit on detections."""
     protocol = protocol._replace(iou_thresholds=(_FOREGROUND,), limits=protocol.limits[-1:])
     matches = match(ground_truth, detections, protocol)
-    kinds, target = _sort_by_kind(ground_truth, detections)
+    faults = find_faults(ground_truth, detections)
     errors = {}
     for area, name in enumerate(protocol.ranges):
         (true,), (ignored,) = matches.flags(area)
@@ -65,12 +77,15 @@ def find_errors(ground_truth: GroundTruth, detections: DetectionTable, protocol:
         is_open[hit_objects[hit_objects != NONE]] = False
         positives = np.bincount(ground_truth.category[counting], minlength=len(ground_truth.names))
         ranking = _Ranking(detections.score, detections.category, true, ignored, positives)
-        errors[name] = _errors_of(ranking, kinds, target, is_open, ground_truth.category)
+        errors[name] = _errors_of(ranking, faults, is_open, ground_truth.category)
     return errors
 
 
-def _sort_by_kind(ground_truth: GroundTruth, detections: DetectionTable) -> tuple[np.ndarray, np.ndarray]:
-    """(D,) index into ``KINDS`` of each detection if it is wrong, (D,) the object that Loc or Cls is meant for."""
+def find_faults(ground_truth: GroundTruth, detections: DetectionTable) -> Faults:
+    """The kind of each detection's error, as if it were one, and the object that this is about.
+
+    It is an object of the detection's class for Loc and Dupe, one of another class for Cls, and any for Bkg and Both.
+    """
     objects = np.flatnonzero(~ground_truth.ignore)
     pairs = find_pairs(ground_truth.select(objects), detections, 0.0, same_class=False)
     paired = objects[pairs.object]
@@ -90,38 +105,44 @@ def _sort_by_kind(ground_truth: GroundTruth, detections: DetectionTable) -> tupl
         "Dupe": same >= _FOREGROUND,
         "Bkg": np.maximum(same, other) < _BACKGROUND,
     }
-    kinds = np.select(list(tests.values()), [KINDS.index(kind) for kind in tests], KINDS.index("Both"))
-    is_kind = [kinds == KINDS.index(kind) for kind in ("Loc", "Cls")]
-    return kinds, np.select(is_kind, [same_object, other_object], NONE)
+    kind = np.select(list(tests.values()), [KINDS.index(name) for name in tests], KINDS.index("Both"))
+    is_of_class = np.where(np.isin(kind, _indices("Bkg", "Both")), same >= other, kind != KINDS.index("Cls"))
+    return Faults(kind, np.where(is_of_class, same_object, other_object), np.where(is_of_class, same, other))
 
 
-def _errors_of(
-    ranking: _Ranking, kinds: np.ndarray, target: np.ndarray, is_open: np.ndarray, object_category: np.ndarray
-) -> Errors:
+def _indices(*kinds: str) -> list[int]:
+    return [KINDS.index(kind) for kind in kinds]
+
+
+def _errors_of(ranking: _Ranking, faults: Faults, is_open: np.ndarray, object_category: np.ndarray) -> Errors:
     """Counts of each kind, and how much AP50 fixing it would add."""
+    kinds, target = faults.kind, faults.object
     wrong = ~ranking.true & ~ranking.ignored
-    aimed = np.flatnonzero(wrong & (target != NONE))  # detections that could be hits
+    aimed = np.flatnonzero(wrong & np.isin(kinds, _indices("Loc", "Cls")))  # detections that could be hits
     aimed = aimed[is_open[target[aimed]]]
     aimed = aimed[np.argsort(-ranking.score[aimed], kind="stable")]
     is_missed = is_open.copy()
     is_missed[target[aimed]] = False
     is_best = np.zeros(len(wrong), bool)
     is_best[aimed[np.unique(target[aimed], return_index=True)[1]]] = True
-    ap50 = _mean_ap(ranking)
-    counts, cost = {}, {}
+    counts, fixed = {}, {}
     for index, kind in enumerate(KINDS):
         rows = wrong & (kinds == index)
         hits = rows & is_best
         category = ranking.category.copy()
         category[hits] = object_category[target[hits]]
         true, ignored = ranking.true | hits, ranking.ignored | (rows & ~hits)
-        fixed = ranking._replace(category=category, true=true, ignored=ignored)
+        fixed[kind] = ranking._replace(category=category, true=true, ignored=ignored)
         counts[kind] = int(np.count_nonzero(rows))
-        if kind == "Miss":
-            missed = np.bincount(object_category[is_missed], minlength=len(ranking.positives))
-            fixed, counts[kind] = ranking._replace(positives=ranking.positives - missed), int(missed.sum())
-        cost[kind] = 0.0 if ap50 is None else max((_mean_ap(fixed, ranking.positives) or 0.0) - ap50, 0.0)
-    return Errors(ap50, counts, cost)
+    counts["Miss"] = int(np.count_nonzero(is_missed))
+    fixed["FalsePos"] = ranking._replace(ignored=ranking.ignored | wrong)
+    for kind, objects in (("Miss", is_missed), ("FalseNeg", is_open)):
+        number = np.bincount(object_category[objects], minlength=len(ranking.positives))
+        fixed[kind] = ranking._replace(positives=ranking.positives - number)
+    ap50 = _mean_ap(ranking)
+    gains = {kind: (_mean_ap(better, ranking.positives) or 0.0) - (ap50 or 0.0) for kind, better in fixed.items()}
+    cost, special = ({kind: max(gains[kind], 0.0) for kind in chosen} for chosen in (KINDS, SPECIAL))
+    return Errors(ap50, counts, cost, special)
 
 
 def _mean_ap(ranking: _Ranking, classes: np.ndarray | None = None) -> float | None:

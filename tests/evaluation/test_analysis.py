@@ -1,33 +1,12 @@
-"""AP along size, calibration, confusion and misses, on cases computed by hand."""
+"""AP along size, calibration, and confusion, on cases computed by hand."""
 
 import numpy as np
 import pytest
+from hand_sets import COCO, tables
 from random_sets import random_set
 
-from lib.evaluation import make_protocol
 from lib.evaluation.analysis import best_score, calibrate, confusion, judge, size_curve
 from lib.evaluation.arrays import make_detections, make_ground_truth
-from lib.evaluation.report.gallery import worst_misses
-
-COCO = make_protocol("coco")
-
-
-def tables(objects, detections, num_images=1):
-    """Objects (x, y, side, category), detections (x, y, side, category, score), all of image 1."""
-    coco = {
-        "images": [{"id": index + 1} for index in range(num_images)],
-        "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
-        "annotations": [
-            {"image_id": 1, "category_id": category, "bbox": [x, y, side, side], "area": side * side}
-            for x, y, side, category in objects
-        ],
-    }
-    truth = make_ground_truth(coco, COCO)
-    results = [
-        {"image_id": 1, "category_id": category, "bbox": [x, y, side, side], "score": score}
-        for x, y, side, category, score in detections
-    ]
-    return truth, make_detections(results, truth)
 
 
 def test_size_curve_has_bins_of_equal_count_and_splits_no_area():
@@ -78,26 +57,3 @@ def test_confusion_counts_every_object_once(seed):
     table = confusion(truth, make_detections(results, truth), 0.3)
     objects = np.bincount(truth.category[~truth.ignore], minlength=len(truth.names))
     assert table[:-1].sum(axis=1).tolist() == objects.tolist()
-
-
-def test_misses_say_what_came_instead_and_start_with_the_largest():
-    objects = [*OBJECTS, (0, 50, 12, 1), (50, 50, 40, 1)]
-    truth, found = tables(objects, [*FOUND, (6, 50, 12, 1, 0.7)])
-    misses = worst_misses(truth, found, judge(truth, found, COCO), 0.3, side=32, per_image=9)
-    assert [(miss.object, miss.reason) for miss in misses] == [
-        (4, "box off, IoU 0.33"),
-        (1, "taken for dog (0.65)"),
-        (2, "found, but only with 0.05"),
-        (3, "nothing near"),
-    ]
-
-
-def test_a_miss_whose_detection_finds_another_object_says_so():
-    truth, found = tables([(0, 0, 10, 1), (1, 0, 10, 1)], [(0, 0, 10, 1, 0.9)])
-    misses = worst_misses(truth, found, judge(truth, found, COCO), 0.3, side=32)
-    assert [(miss.object, miss.reason) for miss in misses] == [(1, "its detection finds another object")]
-
-
-def test_misses_of_one_image_do_not_fill_the_gallery():
-    truth, found = tables(OBJECTS, [])
-    assert len(worst_misses(truth, found, judge(truth, found, COCO), 0.3, side=32, per_image=2)) == 2

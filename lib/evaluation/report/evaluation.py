@@ -8,11 +8,12 @@ import numpy as np
 
 from lib.evaluation.analysis import best_score, calibrate, confusion, judge, size_curve
 from lib.evaluation.arrays import DetectionTable, GroundTruth
-from lib.evaluation.errors import KINDS, find_errors
+from lib.evaluation.errors import KINDS, SPECIAL, find_errors
 from lib.evaluation.protocols import side_text
 from lib.evaluation.report import plots
-from lib.evaluation.report.gallery import draw_gallery, worst_misses
+from lib.evaluation.report.gallery import Picture, draw_gallery
 from lib.evaluation.report.style import page
+from lib.evaluation.report.worst import worst_alarms, worst_misses
 from lib.evaluation.result import Result
 from lib.evaluation.voc_visdrone import drop_regions
 
@@ -33,8 +34,8 @@ def build_report(
 ) -> str:
     """The page as HTML text, of what ``evaluate`` took and gave.
 
-    The gallery takes the ``file_name`` of the data set's image records ``images``; without the folder in which these
-    files lie there is none, and ``links`` says whether links that lead out of it are followed. ``read`` is that of
+    The galleries take the ``file_name`` of the data set's image records ``images``; without the folder in which these
+    files lie there are none, and ``links`` says whether links that lead out of it are followed. ``read`` is that of
     ``draw_gallery``.
     """
     ground_truth, detections = drop_regions(ground_truth, detections)
@@ -43,12 +44,17 @@ def build_report(
     judged = judge(ground_truth, detections, result.protocol)
     score, side = best_score(detections, judged), small_side(result)
     curve = size_curve(ground_truth, detections, result.protocol)
-    gallery = None
+    galleries: dict[str, list[Picture]] = {}
     if image_folder is not None:
         files = {int(record["id"]): str(record.get("file_name", "")) for record in images}
-        misses = worst_misses(ground_truth, detections, judged, score, side)
         shown = detections.select(detections.score >= score)
-        gallery = draw_gallery(ground_truth, shown, misses, files, image_folder, links, read)
+        exhibits = {
+            "misses": worst_misses(ground_truth, detections, judged, score, side),
+            "on_nothing": worst_alarms(ground_truth, detections, judged, score, on_objects=False),
+            "on_objects": worst_alarms(ground_truth, detections, judged, score, on_objects=True),
+        }
+        for name, chosen in exhibits.items():
+            galleries[name] = draw_gallery(ground_truth, shown, chosen, files, image_folder, links, read)
     titles = (f"{name} ({side_text(bounds)})" for name, bounds in result.protocol.ranges.items())
     counts = zip(result.names, result.objects.tolist(), strict=True)
     return page(
@@ -64,9 +70,10 @@ def build_report(
         calibration_figure=plots.calibration_figure(calibrate(detections, judged)),
         error_figure=plots.error_figure(errors),
         error_rows=[("number of errors", *KINDS), *((name, *errors[name].counts.values()) for name in errors)],
+        special_rows=[("cost in AP50", *SPECIAL), *((name, *errors[name].special.values()) for name in errors)],
         confusion=_confusion(ground_truth, detections, score),
         count_rows=[("class", *titles), *((name, *of_class) for name, of_class in counts)],
-        gallery=gallery,
+        galleries=galleries,
         score=score,
         side=side,
     )

@@ -1,7 +1,6 @@
-"""The misses that a reader should look at, each with a picture and with what was detected instead."""
+"""Pictures of single objects and detections with their surroundings, for a report."""
 
 import base64
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,22 +8,20 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from lib.evaluation.analysis import IOU, Judgement
 from lib.evaluation.arrays import DetectionTable, GroundTruth
-from lib.evaluation.matching import find_pairs
 from lib.utils.files import is_inside
 
-MISSED, PRESENT, DETECTED = (0, 90, 230), (60, 170, 60), (210, 120, 20)  # BGR: orange, green, blue
+SUBJECT, PRESENT, DETECTED = (0, 90, 230), (60, 170, 60), (210, 120, 20)  # BGR: orange, green, blue
 SIDE = 245  # of a picture, px
-_CONTEXT = 5.0  # sides of the object that a picture shows
-_NEAR = 0.1  # least overlap of a box that may have been meant for the object
+_CONTEXT = 5.0  # sides of its subject that a picture shows
 
 
-class Miss(NamedTuple):
-    """A missed object: its index in the ground truth, and what was detected instead, in words."""
+class Exhibit(NamedTuple):
+    """What a picture of a gallery is about: an object or a detection."""
 
-    object: int
-    reason: str
+    image: int  # index into the ground truth's images
+    box: np.ndarray  # (4,) float64 xywh, pixels of the image
+    caption: str
 
 
 class Picture(NamedTuple):
@@ -36,88 +33,38 @@ class Picture(NamedTuple):
     fault: str = ""
 
 
-def worst_misses(
-    ground_truth: GroundTruth,
-    detections: DetectionTable,
-    judged: Judgement,
-    score: float,
-    side: float,
-    number: int = 24,
-    per_image: int = 2,
-) -> list[Miss]:
-    """Missed objects up to a size, the largest first, because they should be the easiest.
-
-    Args:
-        judged: what ``judge`` gave for the ground truth and detections.
-        score: an object is missed if no detection with at least this score finds it.
-        side: square root of the largest area, px.
-        number: of misses at most, and ``per_image`` of one image.
-    """
-    is_missed = judged.counting & ~(judged.score_of >= score) & (ground_truth.area <= side**2)
-    rows = np.flatnonzero(is_missed)
-    rows = rows[np.argsort(-ground_truth.area[rows], kind="stable")]
-    taken: Counter[int] = Counter()
-    chosen = []
-    for row, image in zip(rows.tolist(), ground_truth.image[rows].tolist(), strict=True):
-        taken[image] += 1
-        if taken[image] <= per_image:
-            chosen.append(row)
-    shown = detections.select(detections.score >= score)
-    return [Miss(row, _reason(ground_truth, shown, judged, row)) for row in chosen[:number]]
-
-
-def _reason(ground_truth: GroundTruth, shown: DetectionTable, judged: Judgement, row: int) -> str:
-    """What the detections above the score make of a missed object."""
-    pairs = find_pairs(ground_truth.select(np.array([row])), shown, _NEAR, same_class=False)
-    is_same = shown.category[pairs.detection] == ground_truth.category[row]
-    other = np.where(is_same, 0, pairs.iou)
-    if other.max(initial=0) >= IOU:
-        detection = pairs.detection[other.argmax()]
-        return f"taken for {ground_truth.names[shown.category[detection]]} ({shown.score[detection]:.2f})"
-    if is_same.any():
-        best = pairs.iou[is_same].max()
-        if best >= IOU:
-            return "its detection finds another object"  # one that overlaps it
-        return f"box off, IoU {np.floor(100 * best) / 100:.2f}"
-    if np.isfinite(judged.score_of[row]):
-        return f"found, but only with {judged.score_of[row]:.2f}"
-    return "nothing near"
-
-
 def draw_gallery(
     ground_truth: GroundTruth,
     shown: DetectionTable,
-    misses: Sequence[Miss],
+    exhibits: Sequence[Exhibit],
     files: Mapping[int, str],
     folder: Path,
     links: bool = False,
     read: Callable[[str], np.ndarray | None] | None = None,
 ) -> list[Picture]:
-    """One picture for each miss: it in orange, other objects in green, ``shown`` detections in blue with their scores.
+    """One picture for each exhibit: it in orange, objects in green, ``shown`` detections in blue with their scores.
 
     ``files`` has the name in ``folder`` of each image id. Files outside of the folder are not shown: whoever wrote the
     annotations could otherwise have any picture of the reader's in the page. ``links``: those in it are followed.
     ``read`` gives the picture (H, W, 3) uint8 BGR of a name, in whose pixels the boxes are; None: as OpenCV reads it.
     """
     pictures = []
-    for index, reason in misses:
-        name = files.get(int(ground_truth.image_ids[ground_truth.image[index]]), "")
+    for exhibit in exhibits:
+        name = files.get(int(ground_truth.image_ids[exhibit.image]), "")
         is_shown = is_inside(folder / name, folder) or (links and ".." not in Path(name).parts and name[:1] != "/")
         image = (read(name) if read else cv2.imread(str(folder / name), cv2.IMREAD_COLOR)) if is_shown else None
         fault = "cannot be read." if is_shown else "is outside of the image folder; --links shows what links lead to."
         source = None
         if image is not None:
-            _, data = cv2.imencode(".jpg", _draw(image, ground_truth, shown, index), [cv2.IMWRITE_JPEG_QUALITY, 88])
+            _, data = cv2.imencode(".jpg", _draw(image, ground_truth, shown, exhibit), [cv2.IMWRITE_JPEG_QUALITY, 88])
             source = f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"
-        side = np.sqrt(ground_truth.area[index])
-        kind = ground_truth.names[ground_truth.category[index]]
-        pictures.append(Picture(name, source, f"{kind}, {side:.0f} px: {reason}. {name}", fault))
+        pictures.append(Picture(name, source, f"{exhibit.caption}. {name}", fault))
     return pictures
 
 
-def _draw(image: np.ndarray, ground_truth: GroundTruth, shown: DetectionTable, missed: int) -> np.ndarray:
-    """(SIDE, SIDE, 3) uint8 BGR, the surroundings of the missed object."""
-    x, y, width, height = ground_truth.xywh[missed]
+def _draw(image: np.ndarray, ground_truth: GroundTruth, shown: DetectionTable, exhibit: Exhibit) -> np.ndarray:
+    """(SIDE, SIDE, 3) uint8 BGR, the surroundings of the exhibit."""
+    x, y, width, height = exhibit.box
     side = max(_CONTEXT * max(width, height), 48.0)
     scale, corner = SIDE / side, np.array([x + width / 2 - side / 2, y + height / 2 - side / 2])
     shift = np.array([[scale, 0, -scale * corner[0]], [0, scale, -scale * corner[1]]])
@@ -128,10 +75,10 @@ def _draw(image: np.ndarray, ground_truth: GroundTruth, shown: DetectionTable, m
         cv2.rectangle(picture, start.tolist(), end.tolist(), color, thickness, cv2.LINE_AA)
         return start, end
 
-    of_image = ground_truth.image[missed]
-    for row in np.flatnonzero((ground_truth.image == of_image) & ~ground_truth.ignore):
-        frame(ground_truth.xywh[row], MISSED if row == missed else PRESENT, 2 if row == missed else 1)
-    for row in np.flatnonzero(shown.image == of_image):
+    frame(exhibit.box, SUBJECT, 3)
+    for box in ground_truth.xywh[(ground_truth.image == exhibit.image) & ~ground_truth.ignore]:
+        frame(box, PRESENT, 1)
+    for row in np.flatnonzero(shown.image == exhibit.image):
         start, end = frame(shown.xywh[row], DETECTED, 1)
         if (end > 0).all() and (start < SIDE).all():  # a label only for what is in view
             label = f"{ground_truth.names[shown.category[row]]} {shown.score[row]:.2f}"

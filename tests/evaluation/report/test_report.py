@@ -1,5 +1,6 @@
 """The report is one file that needs nothing else, and holds for sets without objects or detections."""
 
+import base64
 import html.parser
 import re
 
@@ -11,7 +12,7 @@ from random_sets import random_set
 from lib.evaluation import evaluate, make_protocol
 from lib.evaluation.arrays import make_detections, make_ground_truth
 from lib.evaluation.report.evaluation import build_report, small_side
-from lib.evaluation.report.gallery import Miss, draw_gallery
+from lib.evaluation.report.gallery import SIDE, SUBJECT, Exhibit, draw_gallery
 
 
 def report_of(coco, results, protocol="coco", folder=None):
@@ -71,6 +72,37 @@ def test_gallery_shows_missed_small_objects(tmp_path):
     assert "nothing near" in page
 
 
+def test_galleries_of_false_alarms_tell_what_is_on_nothing_from_what_is_on_objects(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((160, 200, 3), 90, np.uint8))
+    coco = {
+        "images": [{"id": 1, "width": 200, "height": 160, "file_name": "a.png"}],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 10, 20, 20], "area": 400}],
+    }
+    boxes = {0.7: [10, 10, 20, 20], 0.9: [150, 100, 20, 20], 0.8: [20, 10, 20, 20]}
+    results = [{"image_id": 1, "category_id": 1, "bbox": box, "score": score} for score, box in boxes.items()]
+    sections = dict(
+        re.findall(r"<section><h2>(.*?)</h2>(.*?)</section>", report_of(coco, results, folder=tmp_path), re.S)
+    )
+    captions = {name: re.findall(r"<figcaption>(.*?)</figcaption>", text) for name, text in sections.items()}
+    assert captions["False alarms on nothing"] == ["cat 0.90, 20 px: nothing there. a.png"]
+    assert captions["False alarms on objects"] == ["cat 0.80, 20 px: box off, IoU 0.33. a.png"]
+    assert "No object of this size was missed." in sections["Small objects that were missed"]
+
+
+def test_the_subject_of_a_picture_has_an_orange_frame(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((160, 200, 3), 90, np.uint8))
+    truth = make_ground_truth({**random_set(7)[0], "annotations": []}, make_protocol())
+    exhibit = Exhibit(0, np.array([80.0, 60.0, 49.0, 20.0]), "why")  # one pixel of the image is one of the picture
+    files = {int(truth.image_ids[0]): "a.png"}
+    source = draw_gallery(truth, make_detections([], truth), [exhibit], files, tmp_path)[0].source
+    picture = cv2.imdecode(np.frombuffer(base64.b64decode(source.split(",")[1]), np.uint8), cv2.IMREAD_COLOR)
+    x, y = SIDE // 2 - 24, SIDE // 2 - 10  # of the frame's corner
+    assert picture.shape == (SIDE, SIDE, 3)
+    np.testing.assert_allclose(picture[y, x + 10 : x + 40], [SUBJECT] * 30, atol=40)
+    np.testing.assert_allclose(picture[y + 10, x + 10 : x + 40], [[90] * 3] * 30, atol=10)
+
+
 def test_gallery_shows_no_picture_from_outside_of_the_folder(tmp_path):
     cv2.imwrite(str(tmp_path / "private.png"), np.full((160, 200, 3), 90, np.uint8))
     (tmp_path / "images").mkdir()
@@ -80,7 +112,8 @@ def test_gallery_shows_no_picture_from_outside_of_the_folder(tmp_path):
 
     def picture(name, links=False):
         found = make_detections([], truth)
-        return draw_gallery(truth, found, [Miss(0, "why")], {image_id: name}, tmp_path / "images", links)[0]
+        exhibits = [Exhibit(int(truth.image[0]), truth.xywh[0], "why")]
+        return draw_gallery(truth, found, exhibits, {image_id: name}, tmp_path / "images", links)[0]
 
     for name in ("../private.png", str(tmp_path / "private.png"), "link.png"):
         assert picture(name).source is None and "is outside of the image folder" in picture(name).fault
