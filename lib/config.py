@@ -26,8 +26,8 @@ from lib.ops.checks import check_fraction
 from lib.ops.padded import Selection, check_selection
 from lib.optim import OPTIMIZERS, SCHEDULES
 from lib.utils.lookup import build, prepare, suggest
-from lib.utils.schema import Maybe, check_plain, check_value
-from lib.utils.yaml_files import dump_yaml, located, nested, read_with_bases, read_yaml, to_plain
+from lib.utils.schema import Maybe, check_plain, check_value, without_maybe
+from lib.utils.yaml_files import dump_yaml, located, parse_override, read_with_bases, to_plain
 
 DEFAULTS: dict[str, Any] = {
     "input": {
@@ -260,14 +260,6 @@ def _expand_short_name(part: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**part, "type": match[1], "strides": dict.fromkeys(rows, 1)}
 
 
-def _without_maybe(defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """DEFAULTS with None for each ``Maybe``."""
-    return {
-        key: _without_maybe(value) if isinstance(value, dict) else None if isinstance(value, Maybe) else value
-        for key, value in defaults.items()
-    }
-
-
 def _check(values: Mapping[str, Any], defaults: Mapping[str, Any], where: str = "") -> None:
     """Raises for a key that DEFAULTS does not have, and for a value of another type."""
     for key, value in values.items():
@@ -293,19 +285,6 @@ def _locate(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return dict(values)
 
 
-def _parse_override(text: str) -> dict[str, Any]:
-    """``train.epochs=10`` -> {"train": {"epochs": 10}}."""
-    key, equals, value = text.partition("=")
-    if not equals or not re.fullmatch(r"\w[\w-]*(\.\w[\w-]*){0,9}", key):
-        raise ValueError(f"an override must read key=value, such as train.epochs=10; got {_shortened(text)}")
-    return nested({key: read_yaml(value, f"the value of {key}")})
-
-
-def _shortened(text: str) -> str:
-    """A text in quotes, its middle left out if it is long."""
-    return repr(text if len(text) < 100 else f"{text[:60]} ... {text[-20:]}")
-
-
 def load_config(source: str | Path | Mapping[str, Any] = "", overrides: Iterable[str] = ()) -> EasyDict:
     """The complete, checked configuration: every key of DEFAULTS, by attribute or by index.
 
@@ -319,7 +298,7 @@ def load_config(source: str | Path | Mapping[str, Any] = "", overrides: Iterable
         values: Mapping[str, Any] = source
     else:
         values = read_with_bases(Path(source).resolve(), merge, _locate) if source else {}
-    layers = [translate_config(values), *map(_parse_override, overrides)]
+    layers = [translate_config(values), *map(parse_override, overrides)]
     given: dict[str, Any] = functools.reduce(merge, layers, {})
     config = _complete(given)
     if config["model"]["weights"] == IMAGENET:
@@ -330,7 +309,7 @@ def load_config(source: str | Path | Mapping[str, Any] = "", overrides: Iterable
 
 def _complete(given: Mapping[str, Any]) -> dict[str, Any]:
     """``given`` over the defaults, with its short name written out, checked."""
-    config = merge(_without_maybe(DEFAULTS), given)
+    config = merge(without_maybe(DEFAULTS), given)
     model = config["model"]
     if isinstance(model, Mapping) and all(isinstance(model[part], Mapping) for part in ("neck", "head")):
         config["model"] = expand_recipe(model)  # anything else is refused by the check
