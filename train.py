@@ -14,7 +14,7 @@ import logging
 from pathlib import Path
 
 from lib.build import build_detector, load_initial_weights
-from lib.build_data import build_augmentation, build_dataset, build_loader, describe_sizes
+from lib.build_data import build_augmentation, build_dataset, build_loader, describe_sizes, has_data
 from lib.config import load_config
 from lib.data.sample_sheet import sample_sheet
 from lib.engine.distributed import is_restart, processes
@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
         setup_logging(is_quiet=not world.is_writer)
         checkpoint = run.checkpoint(args.resume or is_restart())
         data = build_dataset(cfg, "train")
-        val = build_dataset(cfg, "val", data.classes) if cfg.data.val.annotations or cfg.data.layout else None
+        val = build_dataset(cfg, "val", data.classes) if has_data(cfg, "val") else None
         cfg.data.classes = list(data.classes)
         fitted = fit_priors_(cfg, data, world, checkpoint)
         model = build_detector(cfg).to(device)

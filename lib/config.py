@@ -47,8 +47,9 @@ DEFAULTS: dict[str, Any] = {
         "max_pixels": 2**28,  # an image with more is refused before it is decoded; at most 2^30
     },
     "data": {
-        # a row of lib/data/formats/layouts.py: the data of train and of val where these name no annotations
-        "layout": Maybe(str),
+        # a row of lib/data/formats/layouts.py, or sets of it as {train: [...], val: [...]}: the data of train and of
+        # val where these name no annotations
+        "layout": Maybe(str | dict),
         "root": Maybe(str),  # folder where its archives were unpacked; null: the layout's, such as data/coco
         # images: a folder; null: where the format keeps it (COCO's does not say). annotations: a COCO JSON file, a
         # folder of VOC, YOLO or VisDrone files, or a YOLO data.yaml; null: the layout's
