@@ -5,7 +5,6 @@ that function's keyword arguments: ``type`` decides which keys there are (see PA
 """
 
 import functools
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from lib.legacy import translate_config
 from lib.models.backbones import BACKBONES
 from lib.models.necks import NECKS
 from lib.models.pretrained import IMAGENET, implied_config
-from lib.models.recipes import expand_recipe
+from lib.models.recipes import expand_recipe, expand_surgery
 from lib.multibox.coder import BoxCoder
 from lib.multibox.losses import LOSSES
 from lib.multibox.matcher import MATCHERS
@@ -241,24 +240,13 @@ def merge(base: Mapping[str, Any], update: Mapping[str, Any], where: str = "") -
         key = RENAMED.get(f"{where}{key}", key)
         name, old = f"{where}{key}", result.get(key)
         if isinstance(value, Mapping) and key not in ("strides", "ranges"):
-            value = _expand_short_name(value)
+            value = expand_surgery(value)
             old = old if isinstance(old, Mapping) else {}
             is_other_type = name in PARTS and value.get("type", old.get("type")) != old.get("type")
             result[key] = merge({} if is_other_type else old, value, f"{name}.")
         else:
             result[key] = value
     return result
-
-
-def _expand_short_name(part: Mapping[str, Any]) -> Mapping[str, Any]:
-    """``{type: mobilenet_v1_S2L0_6}``, *S(number of strides taken out)L(rows)*, with ``strides: {0: 1, 6: 1}``."""
-    match = re.fullmatch(r"(.+)_S(\d+)L(\d+(?:_\d+)*)", str(part.get("type", "")))
-    if not match:
-        return part
-    rows = match[3].split("_")
-    if len(rows) != int(match[2]):
-        raise ValueError(f"S{match[2]} must be followed by L and {match[2]} rows; got {match[0]!r}")
-    return {**part, "type": match[1], "strides": dict.fromkeys(rows, 1)}
 
 
 def _check(values: Mapping[str, Any], defaults: Mapping[str, Any], where: str = "") -> None:
@@ -286,6 +274,11 @@ def _locate(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return dict(values)
 
 
+def read_config(path: str | Path) -> dict[str, Any]:
+    """The mapping of an experiment file over that of its ``_base_``, as it stands there; see ``load_config``."""
+    return read_with_bases(Path(path).resolve(), merge, _locate)
+
+
 def load_config(source: str | Path | Mapping[str, Any] = "", overrides: Iterable[str] = ()) -> EasyDict:
     """The complete, checked configuration: every key of DEFAULTS, by attribute or by index.
 
@@ -295,17 +288,22 @@ def load_config(source: str | Path | Mapping[str, Any] = "", overrides: Iterable
 
     Errors (FileNotFoundError, ValueError, TypeError) name the file or key, what came, and what to choose.
     """
-    if isinstance(source, Mapping):
-        values: Mapping[str, Any] = source
-    else:
-        values = read_with_bases(Path(source).resolve(), merge, _locate) if source else {}
-    layers = [translate_config(values), *map(parse_override, overrides)]
+    values = source if isinstance(source, Mapping) else read_config(source) if source else {}
+    changes = list(map(parse_override, overrides))
+    layers = [translate_config(values, _data_root(changes)), *changes]
     given: dict[str, Any] = functools.reduce(merge, layers, {})
     config = _complete(given)
     if config["model"]["weights"] == IMAGENET:
         implied = implied_config(config["model"]["backbone"]["type"], given.get("input", {}).get("channels"))
         config = _complete(merge(implied, given))
     return EasyDict(to_plain(config))
+
+
+def _data_root(changes: Iterable[Mapping[str, Any]]) -> str | None:
+    """The ``data.root`` that overrides give."""
+    data = functools.reduce(merge, changes, {}).get("data")
+    root = data.get("root") if isinstance(data, Mapping) else None
+    return root if isinstance(root, str) else None
 
 
 def _complete(given: Mapping[str, Any]) -> dict[str, Any]:

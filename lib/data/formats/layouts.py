@@ -10,6 +10,7 @@ from lib.utils.lookup import lookup
 
 LARGEST_TO_COUNT = 2**25  # bytes; the published annotations of COCO's training sets are ten times as large
 
+
 class Part(NamedTuple):
     """A set of images and their annotations, by their paths below the data set's root, and the archives of the two."""
 
@@ -115,6 +116,12 @@ def open_layout(
     if len(parts) == 1:
         return Split(root / parts[0].images, root / parts[0].annotations)
     return Split(root, _joined(root, parts))
+
+
+def are_there(names: Sequence[str], root: str | Path) -> bool:
+    """Whether the annotations of sets of SETS are in ``root``."""
+    parts = parts_of({"train": list(names)}, "train")
+    return all((Path(root) / _as_unpacked(Path(root), part).annotations).exists() for part in parts)
 
 
 def count_images(names: Sequence[str], root: str | Path | None) -> tuple[int, bool]:
