@@ -14,6 +14,7 @@ from lib.checkpoint import read_run
 from lib.config import load_config
 from lib.inference.model_file import load_detector
 from lib.legacy.classes import COCO
+from lib.timing.stages import open_models
 from tests.engine.conftest import leave_pictures_out, load_script
 from tests.legacy.keras_files import FILES as KERAS
 from tests.legacy.yacs_files import FILES as YACS
@@ -135,3 +136,7 @@ def test_columns_of_a_focal_checkpoint_are_moved_when_it_is_tested(folder):
     theirs, ours = (m.head.cls[-1].bias.detach().view(-1, 81) for m in (model, loaded.detector))
     assert torch.equal(ours[:, 1:], theirs[:, :-1])
     assert loaded.classes[0] == "person"
+
+
+def test_speed_is_measured_by_either_kind_of_file(folder):
+    assert list(open_models(["small.json", "lite.yaml"], torch.device("cpu"), [])) == ["small", "lite"]
