@@ -164,7 +164,9 @@ def _training(theirs: Mapping[str, Any], epochs: int) -> dict[str, Any]:
     if weights and Path(weights).is_file():
         config |= {"model.weights": weights, "model.weights_scope": _scope(theirs, "TRAIN.RESUME_SCOPE")}
     elif weights:
-        log.warning("RESUME_CHECKPOINT %s is not there: training starts from random weights, as theirs did", weights)
+        log.warning(
+            "RESUME_CHECKPOINT %s is not there: training would start from random weights, as theirs did", weights
+        )
     return config
 
 
