@@ -54,37 +54,35 @@ ALWAYS: dict[str, Any] = {
 }
 
 
-# Their keys by section ("": none), with their types: those that are read, without those of SAME
-READ: dict[str, dict[str, Any]] = {
-    "": {"EXP_DIR": str, "RESUME_CHECKPOINT": str, "PHASE": list[str]},
-    "MODEL": {
-        **{"FEATURE_LAYER": list[list], "SIZES": list[list], "ASPECT_RATIOS": list[list]},  # these must be there
-        **{"SSDS": str, "NETS": str, "STEPS": list[list]},
-    },
-    "TRAIN": {"TRAINABLE_SCOPE": str, "RESUME_SCOPE": str},
-    "TRAIN.OPTIMIZER": {
-        **{"OPTIMIZER": str, "LEARNING_RATE": float, "MOMENTUM": float, "MOMENTUM_2": float, "WEIGHT_DECAY": float}
-    },
-    "TRAIN.LR_SCHEDULER": {"SCHEDULER": str, "STEPS": list[int], "GAMMA": float, "WARM_UP_EPOCHS": int},
-    "TEST": {"TEST_SCOPE": tuple[int, int]},
-    "MATCHER": {},
-    "POST_PROCESS": {"MAX_DETECTIONS": int},
-    "DATASET": {
-        **{"DATASET": str, "DATASET_DIR": str, "PROB": float},
-        **{"TRAIN_SETS": list[tuple[str | int, str]], "TEST_SETS": list[tuple[str | int, str]]},
-    },
+_SETS = list[tuple[str | int, str]]  # [[year, set], ...]
+# Their other keys that are read -> their types
+READ: dict[str, Any] = {
+    **dict.fromkeys(("EXP_DIR", "RESUME_CHECKPOINT"), str),
+    "PHASE": list[str],
+    **dict.fromkeys(("MODEL.FEATURE_LAYER", "MODEL.SIZES", "MODEL.ASPECT_RATIOS"), list[list]),  # must be there
+    "MODEL.STEPS": list[list],
+    **dict.fromkeys(("MODEL.SSDS", "MODEL.NETS", "TRAIN.TRAINABLE_SCOPE", "TRAIN.RESUME_SCOPE"), str),
+    "TRAIN.OPTIMIZER.OPTIMIZER": str,
+    **{f"TRAIN.OPTIMIZER.{key}": float for key in ("LEARNING_RATE", "MOMENTUM", "MOMENTUM_2", "WEIGHT_DECAY")},
+    "TRAIN.LR_SCHEDULER.SCHEDULER": str,
+    "TRAIN.LR_SCHEDULER.STEPS": list[int],
+    "TRAIN.LR_SCHEDULER.GAMMA": float,
+    "TRAIN.LR_SCHEDULER.WARM_UP_EPOCHS": int,
+    "TEST.TEST_SCOPE": tuple[int, int],
+    "POST_PROCESS.MAX_DETECTIONS": int,
+    **{"DATASET.DATASET": str, "DATASET.DATASET_DIR": str, "DATASET.PROB": float},
+    **{"DATASET.TRAIN_SETS": _SETS, "DATASET.TEST_SETS": _SETS},
 }
 # Those without a counterpart
-UNUSED = {
-    "": "LOG_DIR CHECKPOINTS_PREFIX ROOT_DIR",
-    "MODEL": "HALF_PRECISION NUM_FUSED",
-    "TRAIN": "CHECKPOINTS_EPOCHS CHECKPOINTS_KEPT",
-    "TRAIN.OPTIMIZER": "EPS",
-    "TRAIN.LR_SCHEDULER": "MAX_EPOCHS",
-    "MATCHER": "UNMATCHED_THRESHOLD BACKGROUND_LABEL NUM_CLASSES",
-    "POST_PROCESS": "BACKGROUND_LABEL NUM_CLASSES VARIANCE",
-    "DATASET": "IMAGE_SIZE NUM_WORKERS TRAIN_BATCH_SIZE TEST_BATCH_SIZE",
-}
+UNUSED = (
+    *("LOG_DIR", "CHECKPOINTS_PREFIX", "ROOT_DIR", "MODEL.HALF_PRECISION", "MODEL.NUM_FUSED"),
+    *("TRAIN.CHECKPOINTS_EPOCHS", "TRAIN.CHECKPOINTS_KEPT", "TRAIN.OPTIMIZER.EPS", "TRAIN.LR_SCHEDULER.MAX_EPOCHS"),
+    *("MATCHER.UNMATCHED_THRESHOLD", "MATCHER.BACKGROUND_LABEL", "MATCHER.NUM_CLASSES"),
+    *("POST_PROCESS.BACKGROUND_LABEL", "POST_PROCESS.NUM_CLASSES", "POST_PROCESS.VARIANCE"),
+    *("DATASET.IMAGE_SIZE", "DATASET.NUM_WORKERS", "DATASET.TRAIN_BATCH_SIZE", "DATASET.TEST_BATCH_SIZE"),
+)
+TYPES = READ | {name: type(default) for name, (_, default) in SAME.items()} | dict.fromkeys(UNUSED, Any)
+SECTIONS = {name.rpartition(".")[0]: Mapping for name in TYPES if "." in name}  # MODEL, TRAIN.OPTIMIZER ...
 PHASES = ("train", "eval", "test", "visualize", "custom_visualize", "visualize_results")
 
 
@@ -102,6 +100,8 @@ def translate_config(source: Mapping[str, Any]) -> Mapping[str, Any]:
     for key in ("FEATURE_LAYER", "SIZES", "ASPECT_RATIOS"):
         if f"MODEL.{key}" not in theirs:
             raise ValueError(f"MODEL.{key} of a BMVC config must be given; got {', '.join(source['MODEL'])}")
+    if unused := [name for name in theirs if name in UNUSED]:
+        log.info("not used, for want of a counterpart: %s", ", ".join(unused))
     config: dict[str, Any] = ALWAYS | {ours: theirs.get(name, default) for name, (ours, default) in SAME.items()}
     epochs, num_classes = config["train.epochs"], config["model.num_classes"]
     config |= translate_network(theirs) | _training(theirs, epochs) | _data(theirs, num_classes)
@@ -116,26 +116,18 @@ def translate_config(source: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _flat(source: Mapping[str, Any], section: str = "") -> dict[str, Any]:
-    """``{"MODEL": {"NETS": ...}}`` -> ``{"MODEL.NETS": ...}``, each key known; logs those that are not used."""
-    begin = f"{section}." if section else ""
-    sections = [name.removeprefix(begin) for name in READ if name and name.rpartition(".")[0] == section]
-    same = {name: type(default) for name, (_, default) in SAME.items() if name.rpartition(".")[0] == section}
-    read = READ[section] | {name.rpartition(".")[2]: kind for name, kind in same.items()}
-    known, unused = [*sections, *read], UNUSED.get(section, "").split()
+    """``{"MODEL": {"NETS": ...}}`` -> ``{"MODEL.NETS": ...}``, each key known and of its type."""
+    begin, known = f"{section}." if section else "", SECTIONS | TYPES
     flat: dict[str, Any] = {}
     for key, value in source.items():
-        kind = Mapping if key in sections else read.get(key, Any)
-        if not accepts(value, kind):
-            raise TypeError(f"{begin}{key} of a BMVC config must be {_words(kind)}; got {value!r}")
-        if key in sections:
-            flat |= _flat(value, f"{begin}{key}")
-        elif key in read:
-            flat[f"{begin}{key}"] = value
-        elif key in unused:
-            log.info("%s%s of a BMVC config has no counterpart and is not used", begin, key)
-        else:
+        name = f"{begin}{key}"
+        if name not in known:
+            here = [other.removeprefix(begin) for other in known if other.rpartition(".")[0] == section]
             where = f"{section} of a BMVC config" if section else "a BMVC config"
-            raise ValueError(f"{where} must hold {', '.join(known)}; got {key}{suggest(key, known)}")
+            raise ValueError(f"{where} must hold {', '.join(here)}; got {key}{suggest(key, here)}")
+        if not accepts(value, known[name]):
+            raise TypeError(f"{name} of a BMVC config must be {_words(known[name])}; got {value!r}")
+        flat |= _flat(value, name) if name in SECTIONS else {name: value}
     return flat
 
 
