@@ -11,6 +11,7 @@ from lib.build import adopt_fitted_priors_, build_detector, num_classes
 from lib.checkpoint import is_ours, load_weights, read_checkpoint, read_run
 from lib.config import load_config
 from lib.legacy.classes import class_names
+from lib.models.pretrained import IMAGENET
 
 
 class Loaded(NamedTuple):
@@ -29,6 +30,14 @@ def config_for(
     if config.model.priors.fit is not None:
         adopt_fitted_priors_(config, read_checkpoint(checkpoint))
     return config
+
+
+def weights_of(cfg: str | None, overrides: Sequence[str] = ()) -> str:
+    """The checkpoint that an experiment file starts from, for scripts that got no other."""
+    weights: str | None = load_config(cfg or "", overrides).model.weights
+    if weights is None or weights == IMAGENET:
+        raise ValueError(f"--checkpoint must be given, or --cfg with a checkpoint as model.weights; got {weights}")
+    return weights
 
 
 def load_detector(

@@ -90,6 +90,25 @@ class Tucker(Chain):
         self.residual = residual
 
 
+class ReduceConv(Chain):
+    """1x1 convolution to ``hidden`` channels, then 3x3 (YOLO9000, section 3; with ``residual`` YOLOv3, section 2.4)."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int = 1,
+        *,
+        hidden: int,
+        residual: bool = False,
+        act: str = "relu",
+    ):
+        super().__init__()
+        self.reduce = Conv(in_channels, hidden, kernel=1, act=act)
+        self.conv = Conv(hidden, out_channels, stride, act=act)
+        self.residual = residual
+
+
 class Sandglass(Chain):
     """Depthwise, linear 1x1 reduction, 1x1 expansion, linear depthwise (MobileNeXt, section 3.2).
 
