@@ -10,7 +10,7 @@ from lib.models.blocks import Chain, Conv, SqueezeExcite, activation
 class DepthwiseSeparable(Chain):
     """3x3 depthwise, then 1x1 convolution, each with BatchNorm and activation (MobileNetV1, section 3.1)."""
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, *, act: str | None = "relu"):
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, /, *, act: str | None = "relu"):
         super().__init__()
         self.depthwise = Conv(in_channels, in_channels, stride, groups=in_channels, act=act)
         self.pointwise = Conv(in_channels, out_channels, kernel=1, act=act)
