@@ -4,7 +4,7 @@
     python demo.py street.mp4 --checkpoint=... --score=0.5
     python demo.py aerial.jpg --checkpoint=... --tiles=400
     python demo.py 0 --checkpoint=model.onnx
-    python demo.py photos --cfg=THEIRS.yml --checkpoint=THEIRS.pth
+    python demo.py street.jpg --checkpoint=THEIRS.pth --cfg=THEIRS.yml
 
 The pictures (or the video), detections.json and detections.csv go to --out. Where there is a display, a window shows
 each frame, and the key q closes it. The exit status is 1 if a part of the source could not be read.
@@ -31,8 +31,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = script_parser(__doc__)
     add = parser.add_argument
     add("source", metavar="SOURCE", help="image, folder, pattern in quotes, video, URL, camera index or device")
-    add("--cfg", metavar="FILE.yml", help="experiment file, ours or theirs (default: the config in the checkpoint)")
     add("--checkpoint", metavar="FILE", help=".pth of any work, or .onnx of ours (default: model.weights of --cfg)")
+    add("--cfg", metavar="FILE.yml", help="experiment file, ours or theirs (default: the config in the checkpoint)")
     add("--out", default="runs/detections", help="folder for the results (default: %(default)s)")
     add("--score", type=float, default=0.3, help="least score of a detection (default: %(default)s)")
     add("--tiles", metavar="SIDE[,OVERLAP[,nms|fusion]]", help="cut large images into tiles, such as 512,0.25")

@@ -42,7 +42,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Trains one detector."""
     args = parse(argv)
-    setup_logging(is_quiet=os.environ.get("RANK", "0") != "0")  # a config of another work has something to say
+    setup_logging(is_quiet=os.environ.get("RANK", "0") != "0")  # what a config of another work becomes is in the log
     cfg = load_config(args.cfg, args.overrides)
     prepare_torch(cfg.run.seed, cfg.run.threads, cfg.run.tf32)
     if cfg.run.keep_memory:
@@ -50,6 +50,7 @@ def main(argv: list[str] | None = None) -> None:
     cfg.run.name = cfg.run.name or experiment_name(args.cfg)
     folder = Path(cfg.run.dir) / cfg.run.name
     with processes(cfg.run.device) as (world, device), RunFolder(folder, cfg, world.is_writer).held() as run:
+        setup_logging(is_quiet=not world.is_writer)
         checkpoint = run.checkpoint(args.resume or is_restart())
         data = build_dataset(cfg, "train")
         val = build_dataset(cfg, "val", data.classes) if has_data(cfg, "val") else None

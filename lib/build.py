@@ -10,7 +10,7 @@ from torch import nn
 
 from lib.build_data import input_size
 from lib.checkpoint import load_weights
-from lib.data.formats.layouts import has_split, open_image_sets, parts_of
+from lib.data.formats.layouts import has_split, parts_of
 from lib.data.formats.registry import read_dataset
 from lib.evaluation.protocols import Protocol, make_protocol
 from lib.models.backbones import BACKBONES
@@ -53,9 +53,6 @@ def num_classes(cfg: Mapping[str, Any]) -> int:
         count = given
     elif classes:
         count = len(classes) + 1
-    elif train["sets"]:
-        content = open_image_sets(train["annotations"], train["sets"], "train").annotations
-        count = len(content["categories"]) + 1
     elif train["annotations"] and Path(train["annotations"]).exists():
         count = len(read_dataset(train["annotations"], train["images"])["categories"]) + 1
     elif has_split(layout, "train") and not train["annotations"]:

@@ -7,7 +7,7 @@ from lib.data.augment.geometric import Resize
 from lib.data.augment.presets import Compose, build_transform
 from lib.data.dataset import CocoDataset
 from lib.data.depth import check_bands, check_depth
-from lib.data.formats.layouts import LAYOUTS, has_split, open_image_sets, open_layout
+from lib.data.formats.layouts import LAYOUTS, has_split, open_layout
 from lib.data.formats.registry import find_images
 from lib.data.image import Reading
 from lib.data.loader import Loader
@@ -60,14 +60,8 @@ def build_dataset(cfg: Mapping[str, Any], split: str, classes: Iterable[str] | N
     annotations.
     """
     data = cfg["data"]
-    images, annotations, sets = (data[split][key] for key in ("images", "annotations", "sets"))
-    if sets and (images or not annotations):
-        raise ValueError(
-            f"data.{split}.sets needs data.{split}.annotations, a VOC devkit, and no images; got {data[split]}"
-        )
-    if sets:
-        images, annotations = open_image_sets(annotations, sets, split)
-    elif annotations:
+    images, annotations = data[split]["images"], data[split]["annotations"]
+    if annotations:
         images = images or find_images(annotations, split)
     elif has_split(data["layout"], split):
         folder, annotations = open_layout(data["layout"], data["root"], split)

@@ -51,10 +51,9 @@ DEFAULTS: dict[str, Any] = {
         "layout": Maybe(str | dict),
         "root": Maybe(str),  # folder where its archives were unpacked; null: the layout's, such as data/coco
         # images: a folder; null: where the format keeps it (COCO's does not say). annotations: a COCO JSON file, a
-        # folder of VOC, YOLO or VisDrone files, or a YOLO data.yaml; null: the layout's. sets: of a VOC devkit as
-        # annotations, the lists whose images count, such as [VOC2007/trainval, VOC2012/trainval]; null: all images
-        "train": {"images": Maybe(str), "annotations": Maybe(str), "sets": Maybe(list)},  # must be known to train
-        "val": {"images": Maybe(str), "annotations": Maybe(str), "sets": Maybe(list)},  # unknown: no testing
+        # folder of VOC, YOLO or VisDrone files, or a YOLO data.yaml; null: the layout's
+        "train": {"images": Maybe(str), "annotations": Maybe(str)},  # must be known to train
+        "val": {"images": Maybe(str), "annotations": Maybe(str)},  # unknown: no testing
         "classes": Maybe(list),  # class names in the order of their labels; null: those of the annotations
         # as_stored | upright: the pixels that boxes count in images with an EXIF orientation, where the sizes in the
         # annotations do not tell; null: upright for YOLO and for COCO without sizes
@@ -218,7 +217,7 @@ PATHS = (
 # Key of a list -> the type of its items, where its default does not say it.
 ITEMS: dict[str, Any] = {
     **dict.fromkeys(("data.classes", "model.weights_scope", "train.trainable", "train.frozen"), str),
-    **dict.fromkeys(("train.frozen_norms", "data.train.sets", "data.val.sets"), str),
+    "train.frozen_norms": str,
     "evaluation.iou_thresholds": float,
     "evaluation.max_detections": int,
     "model.priors.sizes": float,

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from lib.data.augment.presets import PRESETS
-from lib.data.formats.voc import NAMES
 from lib.legacy.ssds_network import translate_network
 from lib.utils.lookup import accepts, lookup, suggest
 from lib.utils.yaml_files import nested
@@ -104,7 +103,7 @@ def translate_config(source: Mapping[str, Any]) -> Mapping[str, Any]:
         log.info("not used, for want of a counterpart: %s", ", ".join(unused))
     config: dict[str, Any] = ALWAYS | {ours: theirs.get(name, default) for name, (ours, default) in SAME.items()}
     epochs, num_classes = config["train.epochs"], config["model.num_classes"]
-    config |= translate_network(theirs) | _training(theirs, epochs) | _data(theirs, num_classes)
+    config |= translate_network(theirs) | _training(theirs, epochs) | _data(theirs)
     config |= _testing(theirs, epochs)
     # There the limit is one of each class, and the evaluation takes as many of each class and image.
     config["postprocess.max_detections"] = theirs.get("POST_PROCESS.MAX_DETECTIONS", 100) * (num_classes - 1)
@@ -192,23 +191,20 @@ def _scope(theirs: Mapping[str, Any], name: str) -> list[str] | None:
     return None if not parts or set(parts) >= everything else translated
 
 
-def _data(theirs: Mapping[str, Any], num_classes: int) -> dict[str, Any]:
+def _data(theirs: Mapping[str, Any]) -> dict[str, Any]:
     name = lookup(("coco", "voc"), theirs.get("DATASET.DATASET", "voc"), "DATASET.DATASET")
     folder = Path(theirs.get("DATASET.DATASET_DIR", "./data"))
-    defaults = ([["2007", "trainval"], ["2012", "trainval"]], [["2007", "test"]])
     config: dict[str, Any] = {}
-    for part, key, default in zip(("train", "val"), ("DATASET.TRAIN_SETS", "DATASET.TEST_SETS"), defaults, strict=True):
-        sets = theirs.get(key, default if name == "voc" else [])
-        if sets and name == "voc":
-            config[f"data.{part}"] = {
-                "annotations": str(folder),
-                "sets": [f"VOC{year}/{image_set}" for year, image_set in sets],
-            }
-        elif sets:
-            config[f"data.{part}"] = _coco_set(folder, sets, key)
     if name == "voc":
-        config["data.classes"] = list(NAMES) if num_classes == len(NAMES) + 1 else None
+        train, test = [["2007", "trainval"], ["2012", "trainval"]], [["2007", "test"]]
+        sets = {"train": theirs.get("DATASET.TRAIN_SETS", train), "val": theirs.get("DATASET.TEST_SETS", test)}
+        layout = {split: [f"voc_{year}_{part}" for year, part in pairs] for split, pairs in sets.items() if pairs}
+        config = {"data.layout": layout, "data.root": str(folder)}
         log.info("objects that VOC marks as difficult are not learned here; there they were")
+    else:
+        for split, key in (("train", "DATASET.TRAIN_SETS"), ("val", "DATASET.TEST_SETS")):
+            if theirs.get(key):
+                config[f"data.{split}"] = _coco_set(folder, theirs[key], key)
     probability = float(theirs.get("DATASET.PROB", 0.6))
     config["data.augment"] = [
         {**step, "p": probability} if step["type"] == "expand" else step for step in PRESETS["ssd_ancestor"]

@@ -129,7 +129,7 @@ def test_a_short_file_has_the_defaults_of_their_code():
         }
     )
     assert (cfg.model.num_classes, cfg.train.epochs, cfg.train.batch_size) == (21, 300, 128)
-    assert cfg.data.train.sets == ["VOC2007/trainval", "VOC2012/trainval"]
+    assert cfg.data.layout == {"train": ["voc_2007_trainval", "voc_2012_trainval"], "val": ["voc_2007_test"]}
     assert cfg.train.schedule.milestones == list(range(300))  # STEPS [1], GAMMA 0.98
     assert cfg.train.trainable is None
 
@@ -216,19 +216,13 @@ def test_checkpoints_of_the_epochs_to_test_are_kept(caplog):
     assert load_config(theirs(TEST={"TEST_SCOPE": [90, 100]})).train.keep_last == 1
 
 
-def test_sets_of_voc_and_its_classes(caplog):
+def test_sets_of_voc_are_joined(caplog):
     caplog.set_level("INFO")
     cfg = load_config(theirs(MODEL={"NUM_CLASSES": 21}, DATASET=VOC))
-    assert cfg.data.train == {
-        "images": None,
-        "annotations": "data/VOCdevkit",
-        "sets": ["VOC2007/trainval", "VOC2012/trainval"],
-    }
-    assert cfg.data.val.sets == ["VOC2007/test"]
-    assert (cfg.data.classes[0], cfg.data.classes[-1], len(cfg.data.classes)) == ("aeroplane", "tvmonitor", 20)
+    assert cfg.data.layout == {"train": ["voc_2007_trainval", "voc_2012_trainval"], "val": ["voc_2007_test"]}
+    assert cfg.data.root == "data/VOCdevkit"
     assert cfg.postprocess.max_detections == 100 * 20  # of each class there
     assert "difficult" in caplog.text
-    assert load_config(theirs(MODEL={"NUM_CLASSES": 4}, DATASET=VOC)).data.classes is None
 
 
 def test_numbers_of_their_modules_become_rows():

@@ -1,11 +1,10 @@
 """Public data sets by name, as their official archives unpack."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from lib.data.formats.coco_json import first_few, read_coco
-from lib.data.formats.folder import image_ids
 from lib.data.formats.voc import XmlFile, read_files
 from lib.utils.lookup import lookup
 
@@ -46,11 +45,7 @@ def _coco(year: int, name: str, num_images: int, images: str | None = None) -> P
 
 
 def _voc(year: int, image_set: str, num_images: int, archive: str) -> Part:
-    return _image_set(f"{DEVKIT}VOC{year}", image_set, num_images, archive)
-
-
-def _image_set(folder: str, image_set: str, num_images: int = 0, archive: str = "") -> Part:
-    """A list of images in a folder that is laid out as a devkit's VOC2007."""
+    folder = f"{DEVKIT}VOC{year}"
     names = (f"{folder}/JPEGImages", f"{folder}/Annotations")
     return Part(*names, (archive, archive), num_images, f"{folder}/ImageSets/Main/{image_set}.txt")
 
@@ -113,14 +108,14 @@ def open_layout(
     root, name = Path(root or parts[0].root), layout if isinstance(layout, str) else ", ".join(layout[split])
     parts = [_as_unpacked(root, part) for part in parts]
     for part in parts:
-        first, second = part.archives
-        for path, archive in ((part.images, first), (part.annotations, second), (part.image_set, second)):
-            _check(root, path, f"data.layout={name}", f"unpack {archive} there, or choose data.root")
+        _check(root, part.images, part.archives[0], name)
+        for path in filter(None, (part.annotations, part.image_set)):
+            _check(root, path, part.archives[1], name)
     if parts[0].image_set:
-        return _join(root, parts)
+        return Split(root, read_files(file for part in parts for file in _xml_files(root, part)))
     if len(parts) == 1:
         return Split(root / parts[0].images, root / parts[0].annotations)
-    return Split(root, _join_coco(root, parts))
+    return Split(root, _joined(root, parts))
 
 
 def are_there(names: Sequence[str], root: str | Path) -> bool:
@@ -158,7 +153,7 @@ def _as_unpacked(root: Path, part: Part) -> Part:
     return part._replace(images=images, annotations=annotations, image_set=image_set)
 
 
-def _join_coco(root: Path, parts: Sequence[Part]) -> dict[str, Any]:
+def _joined(root: Path, parts: Sequence[Part]) -> dict[str, Any]:
     """The content of several COCO JSON files, the names of their images counted from the root."""
     contents = [read_coco(root / part.annotations) for part in parts]
     images = [
@@ -175,32 +170,13 @@ def _join_coco(root: Path, parts: Sequence[Part]) -> dict[str, Any]:
     return {"images": images, "annotations": annotations, "categories": contents[0]["categories"]}
 
 
-def open_image_sets(folder: str | Path, sets: Sequence[str], split: str) -> Split:
-    """The images that some lists of a VOC devkit name, one set after the other.
-
-    Args:
-        folder: the devkit, such as ``data/VOCdevkit``; or with sets without a folder, a folder like its VOC2007.
-        sets: such as ``VOC2007/trainval``, which stands for ``VOC2007/ImageSets/Main/trainval.txt``.
-        split: train or val, for messages.
-
-    Raises:
-        FileNotFoundError, ValueError: a list, or what it names, is not there.
-    """
-    parts = []
-    for name in sets:
-        inner, _, image_set = name.rpartition("/")
-        parts.append(part := _image_set(inner or ".", image_set))
-        for path in part.images, part.annotations, part.image_set:
-            _check(Path(folder), path, f"{name} of data.{split}.sets", f"choose data.{split}.annotations or sets")
-    return _join(Path(folder), parts)
-
-
-def _check(root: Path, wanted: str, what: str, advice: str) -> None:
-    """Raises if a file or folder of the data set is not there."""
+def _check(root: Path, wanted: str, archive: str, name: str) -> None:
+    """Raises if a file or folder of the layout is not there."""
     if not (root / wanted).exists():
         held = first_few(sorted(path.name for path in root.iterdir())) if root.is_dir() else ""
         fault = f"it holds {held or 'nothing'}" if root.is_dir() else "there is no such folder"
-        raise FileNotFoundError(f"{what} must find {wanted} in {root}; {fault}: {advice}")
+        advice = f"unpack {archive} there, or choose data.root"
+        raise FileNotFoundError(f"data.layout={name} must find {wanted} in {root}; {fault}: {advice}")
 
 
 def _stems(path: Path) -> list[str]:
@@ -208,24 +184,16 @@ def _stems(path: Path) -> list[str]:
     return [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
-def _join(root: Path, parts: Sequence[Part]) -> Split:
-    """The images of some VOC sets. Ids are the digits of the names, such as 2008000002, or else 1, 2, ...; 2007's six
-    digits and 2012's ten never meet.
+def _xml_files(root: Path, part: Part) -> Iterator[XmlFile]:
+    """The XML files of the images of a VOC set.
+
+    Ids are the digits of the names, such as 2008000002: 2007's six and 2012's ten never meet.
     """
-    files = {file: part for part in parts for file in _listed(root, part)}
-    ids = image_ids([file.stem.replace("_", "") for file in files])
-    names = (f"{PurePosixPath(part.images)}/{file.stem}.jpg" for file, part in files.items())
-    return Split(root, read_files(XmlFile(*file) for file in zip(ids, files, names, strict=True)))
-
-
-def _listed(root: Path, part: Part) -> Iterator[Path]:
-    """The XML files of the images that a set lists."""
-    path = root / part.image_set
-    again = f"unpack {part.archives[1]} again" if part.archives[1] else "check the list"
+    path, again = root / part.image_set, f"unpack {part.archives[1]} again"
     for stem in _stems(path):
-        if "/" in stem or "\\" in stem:
+        if not stem.replace("_", "").isdecimal():
             raise ValueError(f"{path} must list images such as 000005 or 2008_000002; got {stem!r}: {again}")
         xml = root / part.annotations / f"{stem}.xml"
         if not xml.is_file():
             raise FileNotFoundError(f"{xml} must be there, as {path.name} lists it; there is none: {again}")
-        yield xml
+        yield XmlFile(int(stem.replace("_", "")), xml, f"{part.images}/{stem}.jpg")

@@ -68,44 +68,6 @@ def test_voc_of_one_year_takes_its_own_sets(voc):
     assert build_dataset(config({"layout": "voc2012", "root": str(voc)}), "train").image_ids == [2008000002]
 
 
-def test_sets_of_a_devkit_are_joined_in_their_order(voc):
-    sets = {"train": ["VOC2012/trainval", "VOC2007/trainval"], "val": ["VOC2007/test"]}
-    data = {split: {"annotations": str(voc / "VOCdevkit"), "sets": names} for split, names in sets.items()}
-    cfg = config(data)
-    train = build_dataset(cfg, "train")
-    assert train.image_ids == [2007000005, 2008000002, 5, 7]
-    assert train.files[0] == "VOC2012/JPEGImages/2007_000005.jpg"
-    assert train.load(3).image.shape == (HEIGHT, WIDTH, 3)
-    assert build_dataset(cfg, "val", train.classes).image_ids == [1]
-    assert num_classes(cfg) == 21
-    alone = {"annotations": str(voc / "VOCdevkit/VOC2007"), "sets": ["trainval", "test", "test"]}
-    assert build_dataset(config({"train": alone}), "train").image_ids == [5, 7, 1]
-
-
-def test_sets_of_images_with_any_names_are_numbered(tmp_path):
-    make_voc(tmp_path, 2007, {"mine": ["b-side", "a"]})
-    data = build_dataset(
-        config({"train": {"annotations": str(tmp_path / "VOCdevkit"), "sets": ["VOC2007/mine"]}}), "train"
-    )
-    assert (data.image_ids, data.files) == ([1, 2], ["VOC2007/JPEGImages/b-side.jpg", "VOC2007/JPEGImages/a.jpg"])
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"sets": ["VOC2010/train"]}, r"VOC2010/train of data.train.sets must find VOC2010/JPEGImages in .*VOCdevkit"),
-        ({"sets": ["VOC2007/train"]}, r"find VOC2007/ImageSets/Main/train.txt in .*: choose data.train.annotations"),
-        ({"annotations": None}, r"data.train.sets needs data.train.annotations, a VOC devkit, and no images"),
-        ({"images": "x"}, r"data.train.sets needs data.train.annotations, a VOC devkit, and no images"),
-        ({"sets": "VOC2007/trainval"}, r"data.train.sets must be"),
-    ],
-)
-def test_sets_that_are_not_there_are_named(change, message, voc):
-    given = {"annotations": str(voc / "VOCdevkit"), "sets": ["VOC2007/trainval"], **change}
-    with pytest.raises((FileNotFoundError, ValueError, TypeError), match=message):
-        build_dataset(config({"train": given}), "train")
-
-
 def make_coco(root, split):
     record = {"id": 9, "file_name": "000000000009.jpg", "height": HEIGHT, "width": WIDTH}
     write_image(root / split / record["file_name"])
@@ -288,7 +250,7 @@ def test_coco_sets_that_cannot_be_joined_are_refused(tmp_path):
         ({"train": ["voc_2007_train", "coco_2017_val"]}, "data.layout.train must be sets of one family"),
     ],
 )
-def test_names_of_sets_that_are_unknown_are_named(layout, message):
+def test_sets_that_are_not_there_are_named(layout, message):
     with pytest.raises((ValueError, TypeError), match=message):
         parts_of(layout, "train")
 
