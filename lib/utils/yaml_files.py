@@ -199,6 +199,15 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
+def parse_override(text: str) -> dict[str, Any]:
+    """``train.epochs=10`` -> {"train": {"epochs": 10}}."""
+    key, equals, value = text.partition("=")
+    if not equals or not re.fullmatch(r"\w[\w-]*(\.\w[\w-]*){0,9}", key):
+        shortened = repr(text if len(text) < 100 else f"{text[:60]} ... {text[-20:]}")
+        raise ValueError(f"an override must read key=value, such as train.epochs=10; got {shortened}")
+    return nested({key: read_yaml(value, f"the value of {key}")})
+
+
 def to_plain(value: Any) -> Any:
     """A value as plain dicts with text keys and plain lists, for YAML files and checkpoints."""
     if isinstance(value, Mapping):
