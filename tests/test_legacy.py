@@ -96,6 +96,8 @@ def test_parameters_and_multiply_accumulates_equal_the_ancestors(golden):
     parts = {"base": model.backbone, "norm": neck.norm, "extras": neck.extras, "loc": head.box, "conf": head.cls}
     parts |= {name: getattr(neck, name) for name in ("transforms", "pyramids") if hasattr(neck, name)}
     counts = {name: count_parameters(part) for name, part in parts.items()}
+    if getattr(neck, "refine", None) is not None:  # of RFB, on the second tap
+        counts["norm"] += count_parameters(neck.refine)
     assert {name: count for name, count in counts.items() if count} == values["params_by"]
     assert count_parameters(model) == values["params_total"]
     assert sum(count_macs(model, tuple(values["image_size"])).values()) == values["madds_total"]
