@@ -301,7 +301,10 @@ def load_config(source: str | Path | Mapping[str, Any] = "", overrides: Iterable
 
 def _data_root(changes: Iterable[Mapping[str, Any]]) -> str | None:
     """The ``data.root`` that overrides give."""
-    data = functools.reduce(merge, changes, {}).get("data")
+    merged: dict[str, Any] = {}
+    for change in changes:
+        merged = merge(merged, change)
+    data = merged.get("data")
     root = data.get("root") if isinstance(data, Mapping) else None
     return root if isinstance(root, str) else None
 

@@ -117,8 +117,7 @@ def row_of(backbone: str, module: int) -> int:
     for row, layer in enumerate(vgg16()):
         end += 1 if layer.channels is None else 2  # a pool is one module, a convolution two with its ReLU
         ends[end] = row
-    row: int = lookup(ends, module, "a number of MODEL.FEATURE_LAYER for VGG16")
-    return row
+    return int(lookup(ends, module, "a number of MODEL.FEATURE_LAYER for VGG16"))
 
 
 def _priors(theirs: Mapping[str, Any]) -> dict[str, Any]:

@@ -132,8 +132,9 @@ def count_images(names: Sequence[str], root: str | Path | None) -> tuple[int, bo
     parts = parts_of({"train": list(names)}, "train")
     root = Path(root or parts[0].root)
     counts = [_count(root, _as_unpacked(root, part)) for part in parts]
-    is_counted = None not in counts
-    return sum(counts if is_counted else [part.num_images for part in parts]), is_counted  # type: ignore[arg-type]
+    counted = [count for count in counts if count is not None]
+    is_counted = len(counted) == len(parts)
+    return sum(counted if is_counted else [part.num_images for part in parts]), is_counted
 
 
 def _count(root: Path, part: Part) -> int | None:
