@@ -51,7 +51,7 @@ def picture_reader(dataset: Mapping[str, Any], folder: Path) -> Callable[[str], 
         try:
             file, told = ImageFile(folder / name), (records[name]["height"], records[name]["width"])
             default = None in told if dataset["upright"] is None else dataset["upright"]
-            return file.pixels(upright=file.header.is_upright(told, default) if file.header else default)
+            return file.pixels(upright=file.header.is_upright(told, default))
         except (ValueError, OSError):
             return None
 
