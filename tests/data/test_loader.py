@@ -183,7 +183,7 @@ def test_dead_worker_is_named_with_what_to_choose(monkeypatch):
     monkeypatch.setattr(_MultiProcessingDataLoaderIter._try_get_data, "__defaults__", (0.1,))
     loader = Loader(Deadly(8), build_transform("none", SIZE), 1, num_workers=2)
     handler = signal.getsignal(signal.SIGCHLD)
-    with pytest.raises(OSError, match=r"number 1 of 2 \(pid \d+\) was killed by SIGKILL, .* fewer data.workers"):
+    with pytest.raises(OSError, match=r"number 0 of 2 \(pid \d+\) was killed by SIGKILL, .* fewer data.workers"):
         list(loader)
     assert signal.getsignal(signal.SIGCHLD) is handler  # so nothing else is interrupted
 
