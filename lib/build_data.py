@@ -113,7 +113,6 @@ def build_loader(cfg: Mapping[str, Any], dataset: CocoDataset, rank: int = 0, wo
         seed=cfg["run"]["seed"],
         rank=rank,
         world_size=world_size,
-        shuffle=True,
         drop_last=True,
         accumulate=train["accumulate"],
         times=times_of(dataset, data["oversample_small"], data["repeat_rare"]),

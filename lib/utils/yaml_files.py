@@ -41,6 +41,12 @@ class _Loader(yaml.SafeLoader):
         if tag is None or tag.removeprefix(PREFIX) in (*TAGS, "str", "seq", "map")
     }
 
+    def fetch_more_tokens(self) -> None:
+        """Reads on; a text of brackets alone is given up at once, as PyYAML needs time that grows by their square."""
+        if self.flow_level + len(self.indents) > DEEPEST + 1:
+            raise RecursionError
+        super().fetch_more_tokens()
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         given = set()
         for key, value in node.value:
