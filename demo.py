@@ -4,6 +4,7 @@
     python demo.py street.mp4 --checkpoint=... --score=0.5
     python demo.py aerial.jpg --checkpoint=... --tiles=400
     python demo.py 0 --checkpoint=model.onnx
+    python demo.py street.jpg --checkpoint=THEIRS.pth --cfg=THEIRS.yml
 
 The pictures (or the video), detections.json and detections.csv go to --out. Where there is a display, a window shows
 each frame, and the key q closes it. The exit status is 1 if a part of the source could not be read.
@@ -16,6 +17,7 @@ import sys
 from pathlib import Path
 
 from lib.inference import Predictor, parse_tiles
+from lib.inference.model_file import weights_of
 from lib.inference.outputs import Output, check_folder, has_display, plan_outputs
 from lib.inference.sources import Files, open_source
 from lib.utils.log import progress, setup_logging
@@ -29,7 +31,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = script_parser(__doc__)
     add = parser.add_argument
     add("source", metavar="SOURCE", help="image, folder, pattern in quotes, video, URL, camera index or device")
-    add("--checkpoint", required=True, metavar="FILE", help=".pth of train.py, or .onnx of tools/export.py")
+    add("--checkpoint", metavar="FILE", help=".pth of any work, or .onnx of ours (default: model.weights of --cfg)")
+    add("--cfg", metavar="FILE.yml", help="experiment file, ours or theirs (default: the config in the checkpoint)")
     add("--out", default="runs/detections", help="folder for the results (default: %(default)s)")
     add("--score", type=float, default=0.3, help="least score of a detection (default: %(default)s)")
     add("--tiles", metavar="SIDE[,OVERLAP[,nms|fusion]]", help="cut large images into tiles, such as 512,0.25")
@@ -50,8 +53,9 @@ def main(argv: list[str] | None = None) -> int:
     source = open_source(args.source)
     targets = plan_outputs(Path(args.out), source)
     predictor = Predictor(
-        args.checkpoint,
+        args.checkpoint or weights_of(args.cfg, args.overrides),
         args.device,
+        cfg=args.cfg,
         overrides=[f"postprocess.score_threshold={args.score}", *args.overrides],
         backend=args.backend,
         batch_size=1 if source.is_live else args.batch_size,

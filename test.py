@@ -4,6 +4,7 @@ python test.py --checkpoint=runs/mobilenet_v1/S1L0_dual/best.pth
 python test.py --cfg=experiments/... --checkpoint=... --json=result.json data.val.annotations=FILE.json
 python test.py --checkpoint=... --tiles=512 'evaluation.ranges={tiny: [0, 256], rest: [256, .inf]}'
 python test.py --checkpoint=model.onnx
+python test.py --cfg=THEIRS.yml --checkpoint=THEIRS.pth
 torchrun --nproc_per_node=4 test.py --checkpoint=...
 """
 
@@ -17,7 +18,7 @@ from lib.engine.distributed import processes
 from lib.engine.evaluate import evaluate
 from lib.evaluation.evaluator import Evaluator
 from lib.inference import Predictor, parse_tiles
-from lib.inference.model_file import load_detector
+from lib.inference.model_file import load_detector, weights_of
 from lib.utils.files import refuse_sources, write_json
 from lib.utils.log import setup_logging
 from lib.utils.runtime import parse_with_overrides, readable_errors, script_parser, set_threads
@@ -30,13 +31,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = script_parser(__doc__)
     add = parser.add_argument
     add("--cfg", metavar="FILE.yml", help="experiment file (default: the config inside the checkpoint)")
-    add("--checkpoint", required=True, metavar="FILE", help=".pth of any supported work, or .onnx of ours")
+    add("--checkpoint", metavar="FILE", help=".pth of any work, or .onnx of ours (default: model.weights of --cfg)")
     add("--json", metavar="FILE", help="file to write the metrics to")
     add("--detections", metavar="FILE", help="COCO results (default: detections.json, beside the checkpoint)")
     add("--tiles", metavar="SIDE[,OVERLAP[,nms|fusion]]", help="cut images into tiles, such as 512,0.25")
     add("--backend", default="torch", help="torch or onnxruntime (default: %(default)s)")
     add("--dtype", default="float32", help="float32, bfloat16 or float16 (default: %(default)s)")
     args = parse_with_overrides(parser, argv, "evaluation.batch_size=8")
+    args.checkpoint = args.checkpoint or weights_of(args.cfg, args.overrides)
     args.detections = args.detections or str(Path(args.checkpoint).with_name("detections.json"))
     return args
 

@@ -11,10 +11,11 @@ folder, runs/<experiment>, gets config.yml, results.csv, curves.png, tensorboard
 
 import argparse
 import logging
+import os
 from pathlib import Path
 
 from lib.build import build_detector, load_initial_weights
-from lib.build_data import build_augmentation, build_dataset, build_loader, describe_sizes
+from lib.build_data import build_augmentation, build_dataset, build_loader, describe_sizes, has_data
 from lib.config import load_config
 from lib.data.sample_sheet import sample_sheet
 from lib.engine.distributed import is_restart, processes
@@ -33,9 +34,7 @@ log = logging.getLogger("train")
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = script_parser(__doc__)
-    parser.add_argument(
-        "--cfg", required=True, metavar="FILE.yml", help="experiment file, ours or of the BMVC 2019 code"
-    )
+    parser.add_argument("--cfg", required=True, metavar="FILE.yml", help="experiment file, ours or of another work")
     parser.add_argument("--resume", action="store_true", help="go on from the run's last.pth, if there is one")
     return parse_with_overrides(parser, argv, "train.epochs=10 run.name=mine")
 
@@ -43,6 +42,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Trains one detector."""
     args = parse(argv)
+    setup_logging(is_quiet=os.environ.get("RANK", "0") != "0")  # what a config of another work becomes is in the log
     cfg = load_config(args.cfg, args.overrides)
     prepare_torch(cfg.run.seed, cfg.run.threads, cfg.run.tf32)
     if cfg.run.keep_memory:
@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
         setup_logging(is_quiet=not world.is_writer)
         checkpoint = run.checkpoint(args.resume or is_restart())
         data = build_dataset(cfg, "train")
-        val = build_dataset(cfg, "val", data.classes) if cfg.data.val.annotations or cfg.data.layout else None
+        val = build_dataset(cfg, "val", data.classes) if has_data(cfg, "val") else None
         cfg.data.classes = list(data.classes)
         fitted = fit_priors_(cfg, data, world, checkpoint)
         model = build_detector(cfg).to(device)

@@ -25,6 +25,7 @@ SOURCE = Path(__file__).resolve().parent
 ROOT = SOURCE.parent
 BUILD = ROOT / "build"
 OUTPUT = ROOT / "lib" / "ops"
+SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")  # asked here: threads that ask first at the same time may get None
 # No contraction into fused multiply-adds: the kernels give the bits of lib/ops/reference.py.
 CPU_FLAGS = ["-O3", "-std=c++17", "-fPIC", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 LINK_FLAGS = ["-shared"] + (["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else [])
@@ -182,7 +183,7 @@ def fingerprint(kernel: Kernel, command: list[str]) -> str:
 
 def make(kernel: Kernel, find_command, build) -> tuple[str, str]:
     """Builds one kernel if it must be -> (what happened, detail)."""
-    target = OUTPUT / (kernel.name + sysconfig.get_config_var("EXT_SUFFIX"))
+    target = OUTPUT / (kernel.name + SUFFIX)
     stamp = BUILD / f"{target.name}.hash"
     try:
         command = find_command()

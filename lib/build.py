@@ -10,7 +10,7 @@ from torch import nn
 
 from lib.build_data import input_size
 from lib.checkpoint import load_weights
-from lib.data.formats.layouts import LAYOUTS
+from lib.data.formats.layouts import has_split, parts_of
 from lib.data.formats.registry import read_dataset
 from lib.evaluation.protocols import Protocol, make_protocol
 from lib.models.backbones import BACKBONES
@@ -55,8 +55,8 @@ def num_classes(cfg: Mapping[str, Any]) -> int:
         count = len(classes) + 1
     elif train["annotations"] and Path(train["annotations"]).exists():
         count = len(read_dataset(train["annotations"], train["images"])["categories"]) + 1
-    elif layout and not train["annotations"]:
-        count = lookup(LAYOUTS, layout, "data.layout").num_classes + 1
+    elif has_split(layout, "train") and not train["annotations"]:
+        count = parts_of(layout, "train")[0].num_classes + 1
     else:
         count = 80 + 1  # COCO's
     if count < 2:

@@ -7,7 +7,7 @@ from lib.data.augment.geometric import Resize
 from lib.data.augment.presets import Compose, build_transform
 from lib.data.dataset import CocoDataset
 from lib.data.depth import check_bands, check_depth
-from lib.data.formats.layouts import LAYOUTS, open_layout
+from lib.data.formats.layouts import LAYOUTS, has_split, open_layout
 from lib.data.formats.registry import find_images
 from lib.data.image import Reading
 from lib.data.loader import Loader
@@ -49,6 +49,11 @@ def build_reading(cfg: Mapping[str, Any]) -> Reading:
     return Reading(depth, bands, options["max_pixels"])
 
 
+def has_data(cfg: Mapping[str, Any], split: str) -> bool:
+    """Whether the config names the data of ``train`` or ``val``."""
+    return bool(cfg["data"][split]["annotations"]) or has_split(cfg["data"]["layout"], split)
+
+
 def build_dataset(cfg: Mapping[str, Any], split: str, classes: Iterable[str] | None = None) -> CocoDataset:
     """The images and boxes of ``data.train`` or ``data.val``, or else of the split of ``data.layout``. ``classes``
     are in the order of their labels, and some of them may have no box here; None: ``data.classes``, or those of the
@@ -58,7 +63,7 @@ def build_dataset(cfg: Mapping[str, Any], split: str, classes: Iterable[str] | N
     images, annotations = data[split]["images"], data[split]["annotations"]
     if annotations:
         images = images or find_images(annotations, split)
-    elif data["layout"]:
+    elif has_split(data["layout"], split):
         folder, annotations = open_layout(data["layout"], data["root"], split)
         images = images or folder
     else:
@@ -108,7 +113,6 @@ def build_loader(cfg: Mapping[str, Any], dataset: CocoDataset, rank: int = 0, wo
         seed=cfg["run"]["seed"],
         rank=rank,
         world_size=world_size,
-        shuffle=True,
         drop_last=True,
         accumulate=train["accumulate"],
         times=times_of(dataset, data["oversample_small"], data["repeat_rare"]),

@@ -160,6 +160,8 @@ def load_weights(
     ours = {name: value for name, value in model.state_dict().items() if is_in_any(name, wanted)}
     if not ours:
         raise ValueError(f"model.weights_scope must name parts such as backbone, neck.extras, head; got {scope}")
+    if is_ours(content) and classes == "shifted":
+        classes = "by_name"  # column 0 of ours is background always
     fit = ClassRows(model, classes, names, content.get("classes") if is_ours(content) else None)
     if is_ours(content):
         theirs = with_coarse_statistics(content["model"], model)

@@ -5,7 +5,6 @@ that function's keyword arguments: ``type`` decides which keys there are (see PA
 """
 
 import functools
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from lib.legacy import translate_config
 from lib.models.backbones import BACKBONES
 from lib.models.necks import NECKS
 from lib.models.pretrained import IMAGENET, implied_config
-from lib.models.recipes import expand_recipe
+from lib.models.recipes import expand_recipe, expand_surgery
 from lib.multibox.coder import BoxCoder
 from lib.multibox.losses import LOSSES
 from lib.multibox.matcher import MATCHERS
@@ -26,8 +25,8 @@ from lib.ops.checks import check_fraction
 from lib.ops.padded import Selection, check_selection
 from lib.optim import OPTIMIZERS, SCHEDULES
 from lib.utils.lookup import build, prepare, suggest
-from lib.utils.schema import Maybe, check_plain, check_value
-from lib.utils.yaml_files import dump_yaml, located, nested, read_with_bases, read_yaml, to_plain
+from lib.utils.schema import Maybe, check_plain, check_value, without_maybe
+from lib.utils.yaml_files import dump_yaml, located, parse_override, read_with_bases, to_plain
 
 DEFAULTS: dict[str, Any] = {
     "input": {
@@ -47,8 +46,9 @@ DEFAULTS: dict[str, Any] = {
         "max_pixels": 2**28,  # an image with more is refused before it is decoded; at most 2^30
     },
     "data": {
-        # a row of lib/data/formats/layouts.py: the data of train and of val where these name no annotations
-        "layout": Maybe(str),
+        # a row of lib/data/formats/layouts.py, or sets of it as {train: [...], val: [...]}: the data of train and of
+        # val where these name no annotations
+        "layout": Maybe(str | dict),
         "root": Maybe(str),  # folder where its archives were unpacked; null: the layout's, such as data/coco
         # images: a folder; null: where the format keeps it (COCO's does not say). annotations: a COCO JSON file, a
         # folder of VOC, YOLO or VisDrone files, or a YOLO data.yaml; null: the layout's
@@ -240,32 +240,13 @@ def merge(base: Mapping[str, Any], update: Mapping[str, Any], where: str = "") -
         key = RENAMED.get(f"{where}{key}", key)
         name, old = f"{where}{key}", result.get(key)
         if isinstance(value, Mapping) and key not in ("strides", "ranges"):
-            value = _expand_short_name(value)
+            value = expand_surgery(value)
             old = old if isinstance(old, Mapping) else {}
             is_other_type = name in PARTS and value.get("type", old.get("type")) != old.get("type")
             result[key] = merge({} if is_other_type else old, value, f"{name}.")
         else:
             result[key] = value
     return result
-
-
-def _expand_short_name(part: Mapping[str, Any]) -> Mapping[str, Any]:
-    """``{type: mobilenet_v1_S2L0_6}``, *S(number of strides taken out)L(rows)*, with ``strides: {0: 1, 6: 1}``."""
-    match = re.fullmatch(r"(.+)_S(\d+)L(\d+(?:_\d+)*)", str(part.get("type", "")))
-    if not match:
-        return part
-    rows = match[3].split("_")
-    if len(rows) != int(match[2]):
-        raise ValueError(f"S{match[2]} must be followed by L and {match[2]} rows; got {match[0]!r}")
-    return {**part, "type": match[1], "strides": dict.fromkeys(rows, 1)}
-
-
-def _without_maybe(defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """DEFAULTS with None for each ``Maybe``."""
-    return {
-        key: _without_maybe(value) if isinstance(value, dict) else None if isinstance(value, Maybe) else value
-        for key, value in defaults.items()
-    }
 
 
 def _check(values: Mapping[str, Any], defaults: Mapping[str, Any], where: str = "") -> None:
@@ -293,17 +274,9 @@ def _locate(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return dict(values)
 
 
-def _parse_override(text: str) -> dict[str, Any]:
-    """``train.epochs=10`` -> {"train": {"epochs": 10}}."""
-    key, equals, value = text.partition("=")
-    if not equals or not re.fullmatch(r"\w[\w-]*(\.\w[\w-]*){0,9}", key):
-        raise ValueError(f"an override must read key=value, such as train.epochs=10; got {_shortened(text)}")
-    return nested({key: read_yaml(value, f"the value of {key}")})
-
-
-def _shortened(text: str) -> str:
-    """A text in quotes, its middle left out if it is long."""
-    return repr(text if len(text) < 100 else f"{text[:60]} ... {text[-20:]}")
+def read_config(path: str | Path) -> dict[str, Any]:
+    """The mapping of an experiment file over that of its ``_base_``, as it stands there; see ``load_config``."""
+    return read_with_bases(Path(path).resolve(), merge, _locate)
 
 
 def load_config(source: str | Path | Mapping[str, Any] = "", overrides: Iterable[str] = ()) -> EasyDict:
@@ -315,11 +288,9 @@ def load_config(source: str | Path | Mapping[str, Any] = "", overrides: Iterable
 
     Errors (FileNotFoundError, ValueError, TypeError) name the file or key, what came, and what to choose.
     """
-    if isinstance(source, Mapping):
-        values: Mapping[str, Any] = source
-    else:
-        values = read_with_bases(Path(source).resolve(), merge, _locate) if source else {}
-    layers = [translate_config(values), *map(_parse_override, overrides)]
+    values = source if isinstance(source, Mapping) else read_config(source) if source else {}
+    changes = list(map(parse_override, overrides))
+    layers = [translate_config(values, _data_root(changes)), *changes]
     given: dict[str, Any] = functools.reduce(merge, layers, {})
     config = _complete(given)
     if config["model"]["weights"] == IMAGENET:
@@ -328,9 +299,19 @@ def load_config(source: str | Path | Mapping[str, Any] = "", overrides: Iterable
     return EasyDict(to_plain(config))
 
 
+def _data_root(changes: Iterable[Mapping[str, Any]]) -> str | None:
+    """The ``data.root`` that overrides give."""
+    merged: dict[str, Any] = {}
+    for change in changes:
+        merged = merge(merged, change)
+    data = merged.get("data")
+    root = data.get("root") if isinstance(data, Mapping) else None
+    return root if isinstance(root, str) else None
+
+
 def _complete(given: Mapping[str, Any]) -> dict[str, Any]:
     """``given`` over the defaults, with its short name written out, checked."""
-    config = merge(_without_maybe(DEFAULTS), given)
+    config = merge(without_maybe(DEFAULTS), given)
     model = config["model"]
     if isinstance(model, Mapping) and all(isinstance(model[part], Mapping) for part in ("neck", "head")):
         config["model"] = expand_recipe(model)  # anything else is refused by the check

@@ -61,7 +61,6 @@ class Batch(NamedTuple):
     images: torch.Tensor  # (B, 3, H, W) uint8 in the channel order of the config; the model's normalizer makes it float
     target: Target  # the padded ground truth
     image_ids: torch.Tensor  # (B,) int64
-    sizes: torch.Tensor  # (B, 2) int64, (height, width) of each original image
 
 
 class Predictions(NamedTuple):

@@ -26,6 +26,8 @@ SLOW = {
     "tests/data/test_cache.py::test_second_epoch_of_several_workers_reads_no_file": "starts many processes",
     "tests/tools/test_count.py": "counts detectors at full size",
     "tests/engine/test_bmvc_config.py": "trains and tests a whole run",
+    "tests/engine/test_their_configs.py": "trains and tests whole runs",
+    "tests/legacy/test_yacs.py": "runs other projects' detectors at full size",
     "tests/study/test_grid.py::test_every_row_of_every_grid_builds": "builds detectors at full size",
     "tests/study/test_grid.py::test_the_control_of_the_default_grid_costs_what_S1L0_costs": "builds them at full size",
     "tests/engine/test_budget.py": "trains until a budget is spent",

@@ -11,6 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lib.data.formats.coco_json import read_results  # noqa: E402
+from lib.data.formats.registry import ORIENTATIONS  # noqa: E402
 from lib.data.truth import read_truth  # noqa: E402
 from lib.evaluation.arrays import make_detections, make_ground_truth  # noqa: E402
 from lib.evaluation.compare import compare  # noqa: E402
@@ -31,6 +32,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--gt", required=True, help="COCO file, data.yaml, or folder of VOC, YOLO or VisDrone files")
     add("--split", default="val", help="split of a data.yaml (default: %(default)s)")
     add("--images", help="folder of the images, where a YOLO or VisDrone folder does not have it")
+    add("--orientation", choices=ORIENTATIONS, help="as data.orientation was, for photos that are stored sideways")
     add("--protocol", default="coco", choices=PROTOCOLS, help="rules of the evaluation (default: %(default)s)")
     add("--ranges", nargs="+", metavar="NAME=LOW:HIGH", help="other ranges, px^2, such as tiny=0:256")
     add("--resamples", type=int, default=1000, help="drawings of the images (default: %(default)s)")
@@ -47,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
     refuse_sources([args.json, args.html], [args.first, args.second, args.gt])
     set_threads(1)  # the work is many small steps: threads would only wait for each other
     protocol = make_protocol(args.protocol, parse_ranges(args.ranges) if args.ranges else None)
-    dataset = read_truth(args.gt, args.images, args.split)
+    dataset = read_truth(args.gt, args.images, args.split, args.orientation)
     truth = make_ground_truth(dataset, protocol)
     paths = args.first, args.second
     tables = []

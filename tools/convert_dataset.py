@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lib.data.formats.convert import convert  # noqa: E402
-from lib.data.formats.registry import FORMATS  # noqa: E402
+from lib.data.formats.registry import FORMATS, ORIENTATIONS  # noqa: E402
 from lib.utils.runtime import readable_errors, script_parser  # noqa: E402
 
 
@@ -28,6 +28,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--from", dest="source_format", choices=FORMATS, help="format to read (default: told from the files)")
     add("--images", type=Path, help="folder of the images, if it is not where the format puts it")
     add("--split", default="train", help="split of a data.yaml (default: %(default)s)")
+    add("--orientation", choices=ORIENTATIONS, help="pixels that the boxes of photos stored sideways count")
     return parser.parse_args(argv)
 
 
@@ -37,7 +38,8 @@ def main(argv: list[str] | None = None) -> None:
     logging.basicConfig(format="%(message)s")
     if args.out.is_file() or (args.out.is_dir() and any(args.out.iterdir())):
         raise FileExistsError(f"OUT must be new or an empty folder; got {args.out}, which exists: choose another")
-    counts = convert(args.source, args.out, args.to, args.source_format, args.images, args.split)
+    options = (args.source_format, args.images, args.split, args.orientation)
+    counts = convert(args.source, args.out, args.to, *options)
     print(f"{args.out}: {counts.images} images, {counts.boxes} boxes, {counts.classes} classes")
 
 

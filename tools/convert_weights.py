@@ -30,7 +30,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = script_parser(__doc__)
     add = parser.add_argument
     add("source", metavar="SOURCE.pth", help="the checkpoint, or its address")
-    add("--cfg", required=True, metavar="FILE.yml", help="experiment that builds the same model, ours or a BMVC file")
+    add("--cfg", required=True, metavar="FILE.yml", help="experiment that builds the same model, ours or theirs")
     add("--out", required=True, metavar="FILE.pth", help="where to write")
     add("--sha256", metavar="HEX", help="the file's digest, or at least its first 8 hex digits")
     add(

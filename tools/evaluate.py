@@ -14,6 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lib.data.formats.coco_json import read_results  # noqa: E402
+from lib.data.formats.registry import ORIENTATIONS  # noqa: E402
 from lib.data.truth import picture_reader, read_truth  # noqa: E402
 from lib.evaluation.arrays import make_detections, make_ground_truth  # noqa: E402
 from lib.evaluation.engines import ENGINES  # noqa: E402
@@ -32,6 +33,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--dt", required=True, help="COCO results: a JSON list of detections")
     add("--split", default="val", help="split of a data.yaml (default: %(default)s)")
     add("--images", help="folder of the images, for the gallery of the report")
+    add("--orientation", choices=ORIENTATIONS, help="as data.orientation was, for photos that are stored sideways")
     add("--links", action="store_true", help="let the gallery follow links that lead out of --images")
     add("--protocol", default="coco", choices=PROTOCOLS, help="rules of the evaluation (default: %(default)s)")
     add("--ranges", nargs="+", metavar="NAME=LOW:HIGH", help="other ranges, px^2, such as tiny=0:256")
@@ -51,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
     refuse_sources([args.json, args.csv, args.html], [args.gt, args.dt])
     ranges = parse_ranges(args.ranges) if args.ranges else None
     protocol = make_protocol(args.protocol, ranges, args.iou, args.max_detections)
-    dataset = read_truth(args.gt, args.images, args.split)
+    dataset = read_truth(args.gt, args.images, args.split, args.orientation)
     ground_truth = make_ground_truth(dataset, protocol)
     with reading(args.dt):
         detections = make_detections(read_results(args.dt, dataset), ground_truth)

@@ -199,7 +199,7 @@ class CocoDataset:
     def _decode(self, index: int, shrink: int = 1) -> np.ndarray:
         path, size = self.folder / self.files[index], tuple(self.sizes[index].tolist())
         file = ImageFile(path, self._way)
-        upright = file.header.is_upright(size, self._upright[index]) if file.header else self._upright[index]
+        upright = file.header.is_upright(size, self._upright[index])
         image = file.pixels(shrink, upright)
         stored = image.shape[:2] if shrink == 1 else file.size(upright)
         if stored != size:

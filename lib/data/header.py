@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-At = Callable[[int, int], bytes]  # (first byte, how many) -> these bytes of a file, fewer at its end
+from lib.data.rare_formats import At, rare_format
 
 # A JPEG ends with its end marker, after its last start of scan (a thumbnail inside has both as well).
 JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
@@ -28,7 +28,7 @@ _TIFF = {1: 8, 5: 1500 * 8, 8: _DEFLATE, 32946: _DEFLATE, 32773: 64 * 8}
 class Header(NamedTuple):
     """What the header of an image file says."""
 
-    kind: str  # JPEG, PNG, BMP, TIFF or WebP
+    kind: str  # JPEG, PNG, BMP, TIFF, WebP, or one of lib/data/rare_formats.py
     size: tuple[int, int]  # (height, width) of the stored pixels
     bits: int = 8  # of a sample
     bands: int = 3  # samples of a pixel
@@ -145,14 +145,12 @@ def parse_header(at: At, length: int) -> Header | None:
         BrokenHeader: it begins as one of them, but its header is not whole.
     """
     start = at(0, 12)
-    reader = next((read for mark, read in _READERS.items() if start.startswith(mark)), None)
-    if reader is None or (reader is _webp and start[8:] != b"WEBP"):
-        return None
+    reader = next((read for mark, read in _READERS.items() if start.startswith(mark)), _rare)
     try:
         header = reader(at, length)
     except (struct.error, IndexError, KeyError, OverflowError) as error:
         raise BrokenHeader(str(error)) from None
-    if min(header.size) < 1:
+    if header is not None and min(header.size) < 1:
         raise BrokenHeader(f"a size of {header.size[1]}x{header.size[0]}")
     return header
 
@@ -213,7 +211,9 @@ def _bmp(at: At, length: int) -> Header:
     return Header("BMP", size, bits, 1)  # of colors by number, maybe as runs
 
 
-def _webp(at: At, length: int) -> Header:
+def _webp(at: At, length: int) -> Header | None:
+    if at(8, 4) != b"WEBP":  # another file in pieces, such as a sound
+        return None
     place, size, orientation = 12, None, 1
     while place + 8 <= length and (size is None or at(12, 4) == b"VP8X"):
         kind, number = struct.unpack("<4sI", at(place, 8))
@@ -241,7 +241,12 @@ def _tiff(at: At, length: int) -> Header:
     return Header("TIFF", size, value(258, 1), value(277, 1), directory.orientation, most_bits)
 
 
-_READERS: dict[bytes, Callable[[At, int], Header]] = {
+def _rare(at: At, length: int) -> Header | None:
+    found = rare_format(at, length)
+    return Header(*found) if found else None
+
+
+_READERS: dict[bytes, Callable[[At, int], Header | None]] = {
     JPEG_START: _jpeg,
     PNG_START: _png,
     b"BM": _bmp,

@@ -35,6 +35,7 @@ DARK = (
     "uses under a tenth of the range of its numbers, so it comes out nearly uniform (as others may): choose "
     "input.depth=percentile, or the numbers of black and white, such as input.depth=[0, 4095]"
 )
+FORMATS = "JPEG, PNG, BMP, TIFF, WebP, GIF, AVIF, JPEG 2000, PNM, PFM"  # whose sizes are known before decoding
 _MAX_BYTES = 8  # of the stored numbers, for each pixel of MAX_PIXELS
 
 
@@ -74,7 +75,6 @@ class ImageFile:
     """An image file in memory, its header checked.
 
     Attributes:
-        header: None: of a format whose header is not read here.
         is_dark: whether ``pixels`` had more than 8 bits and used under a tenth of their full range.
 
     Raises:
@@ -88,27 +88,26 @@ class ImageFile:
         except (FileNotFoundError, IsADirectoryError):
             raise FileNotFoundError(f"image {path} must be a file; there is none: check the folder") from None
         try:
-            self.header = parse_header(bytes_of(self.content), len(self.content))
-            self.tiff = Tiff(self.content.tobytes()) if self.header and self.header.kind == "TIFF" else None
+            header = parse_header(bytes_of(self.content), len(self.content))
+            self.tiff = Tiff(self.content.tobytes()) if header and header.kind == "TIFF" else None
         except BrokenHeader:
             raise self._unreadable() from None
-        if self.header:
-            check_size(path, self.header, len(self.content), self.reading.max_pixels)
-        self.orientation = self.header.orientation if self.header else 1
+        if header is None:  # its size cannot be limited before it is decoded
+            raise self._unreadable()
+        check_size(path, header, len(self.content), self.reading.max_pixels)
+        self.header = header
 
     def pixels(self, shrink: int = 1, upright: bool = True) -> np.ndarray:
         """The pixels, as ``read_image`` gives them."""
-        if not upright or self.orientation == 1:
+        orientation = self.header.orientation
+        if not upright or orientation == 1:
             return self._stored(shrink)
         if any(side % shrink for side in self.size()):  # blocks are to begin at the upright corner
-            return block_average(turn(self._stored(1), self.orientation), shrink, shrink)
-        return turn(self._stored(shrink), self.orientation)
+            return block_average(turn(self._stored(1), orientation), shrink, shrink)
+        return turn(self._stored(shrink), orientation)
 
     def size(self, upright: bool = True) -> tuple[int, int]:
         """(height, width) of the pixels."""
-        if self.header is None:
-            height, width = self._stored(1).shape[:2]
-            return height, width
         return self.header.upright_size if upright else self.header.size
 
     def _stored(self, shrink: int) -> np.ndarray:
@@ -118,7 +117,7 @@ class ImageFile:
             image = self._chosen_bands()
         else:
             is_reduced = self.content[:2].tobytes() == JPEG_START
-            is_deep = self.header is not None and self.header.kind == "PNG" and self.header.bits > 8
+            is_deep = self.header.kind == "PNG" and self.header.bits > 8
             mode = REDUCED[shrink if is_reduced else 1] | (cv2.IMREAD_ANYDEPTH if is_deep else 0)
             image = self._decoded(mode | cv2.IMREAD_IGNORE_ORIENTATION)
         if image.dtype != np.uint8:
@@ -173,7 +172,7 @@ _dark_files: list[str] = []  # a warning names the first one of a process only
 def read_image(
     path: str | Path, shrink: int = 1, *, upright: bool = True, reading: Reading | None = None
 ) -> np.ndarray:
-    """The pixels of an image file in a format of OpenCV: (ceil(H / shrink), ceil(W / shrink), 3) uint8 BGR.
+    """The pixels of an image file, in a format of FORMATS: (ceil(H / shrink), ceil(W / shrink), 3) uint8 BGR.
 
     Gray images get three equal channels, transparency is left out. ``upright``: turned as EXIF data say, as programs
     that show pictures do; otherwise in the order in which they are stored. ``shrink`` is 1, 2, 4 or 8: a JPEG is
@@ -280,4 +279,4 @@ def _fault(content: bytes) -> str:
     is_cut_jpeg = content.startswith(JPEG_START) and content.rfind(JPEG_END) <= content.rfind(JPEG_SCAN)
     if is_cut_jpeg or (content.startswith(PNG_START) and PNG_END not in content):
         return f"it is truncated ({len(content)} bytes, the end is missing)"
-    return f"its {len(content)} bytes are no image that OpenCV can decode"
+    return f"its {len(content)} bytes are no whole image in one of the formats {FORMATS}"

@@ -1,4 +1,4 @@
-"""Batches of a data set, in an order that depends only on (seed, epoch).
+"""Batches of a data set for training, in an order that depends only on (seed, epoch).
 
 What a sample looks like depends only on (seed, epoch, index, how often the epoch had that image before), not on the
 number of workers or processes, nor on the step at which an epoch is resumed.
@@ -150,7 +150,6 @@ def _collate(samples: list[Any]) -> Batch | _Failure:
         images=torch.from_numpy(np.stack([sample.image for sample in samples])),  # (B, 3, H, W)
         target=Target(boxes, labels),
         image_ids=torch.tensor([sample.image_id for sample in samples]),
-        sizes=torch.tensor([sample.size for sample in samples]),
     )
 
 

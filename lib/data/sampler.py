@@ -25,7 +25,7 @@ class Key(NamedTuple):
 
 @dataclass(eq=False)
 class Steps:
-    """A batch sampler: the keys of the images of each batch of this process.
+    """A batch sampler: the keys of the images of each batch of this process, each epoch in an order of its own.
 
     An epoch is cut into steps of ``world_size * accumulate * batch_size`` images. Of each, process r takes every
     ``world_size``-th image from the r-th on, and cuts these into ``accumulate`` batches. So step k of all processes
@@ -41,10 +41,6 @@ class Steps:
 
     count: int  # images of the data set
     batch_size: int  # images of a batch of this process; the last of an epoch may be smaller
-    # Whether each epoch has an order of its own, for training; then every process gets the same number of batches,
-    # for which the first images of the order may be repeated. Without it, the order is that of the data set and each
-    # image comes exactly once, so that one process may get fewer batches.
-    shuffle: bool = False
     drop_last: bool = False  # leave out the images that do not fill a step of all processes
     seed: int = 0  # of the order
     rank: int = 0
@@ -58,16 +54,13 @@ class Steps:
         if batch_size < 1 or not 0 <= rank < world_size:
             got = f"{batch_size}, and {rank} of {world_size}"
             raise ValueError(f"a loader must have batch_size 1 or more, and rank below world_size; got {got}")
-        if not self.shuffle and (self.times is not None or self.groups is not None):
-            raise ValueError("a loader must shuffle to take times or groups; got shuffle=False: omit them")
         self._group = np.zeros(self.count, np.int64) if self.groups is None else self.groups
         self.step_size = world_size * accumulate * batch_size
         self.epoch, self.start = 0, 0
         sums = np.cumsum(np.bincount(self._group, self.times))
         sizes = np.diff(np.floor(sums + _ROUNDING), prepend=0).astype(np.int64)  # images of each group
         full, rest = np.divmod(sizes, self.step_size)
-        shares = -(-(rest if self.shuffle else np.maximum(rest - rank, 0)) // world_size)
-        num_rest = 0 if self.drop_last else -(-shares // batch_size)
+        num_rest = 0 if self.drop_last else -(-rest // (world_size * batch_size))
         self.num_batches = int((full * accumulate + num_rest).sum())
         if self.drop_last and not self.num_batches:
             largest = int(sizes.max(initial=0))
@@ -99,7 +92,7 @@ class Steps:
             if len(waiting[group]) == self.step_size:
                 yield waiting.pop(group)
         for rest in () if self.drop_last else waiting.values():
-            missing = -len(rest) % self.world_size if self.shuffle else 0
+            missing = -len(rest) % self.world_size  # every process gets the same number of batches
             yield [*rest, *itertools.islice(itertools.cycle(rest), missing)]
 
     def _order(self) -> np.ndarray:
@@ -108,8 +101,6 @@ class Steps:
         The fractions of ``times`` are added up over the images in random order, group by group; an image that lifts
         the sum over a whole number comes once more. So every epoch has the same number of images of each group.
         """
-        if not self.shuffle:
-            return np.arange(self.count)
         rng = np.random.default_rng([self.seed, self.epoch])
         order = rng.permutation(self.count)
         if self.times is None:

@@ -55,10 +55,10 @@ def survey(
     boxes, limits = columns.xywh.copy(), of_object[is_object]
     boxes[:, 2:] = np.minimum(boxes[:, :2] + boxes[:, 2:], limits[:, ::-1])
     boxes[:, :2] = np.maximum(boxes[:, :2], 0)
-    num_empty = len(data.images) - len(np.unique(columns.image_id))
     ids = np.array([record["id"] for record in data.images])
     order = np.argsort(ids)
     places = order[np.searchsorted(ids[order], columns.image_id)] if len(ids) else columns.image_id
+    num_empty = len(data.images) - np.count_nonzero(np.bincount(places))
     return Survey(len(data.images), num_empty, problems, classes, boxes, limits, columns.area, places)
 
 

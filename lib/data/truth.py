@@ -16,13 +16,15 @@ from lib.utils.fields import Problems, one_line
 log = logging.getLogger(__name__)
 
 
-def read_truth(path: str | Path, images: str | Path | None = None, split: str = "val") -> dict[str, Any]:
+def read_truth(
+    path: str | Path, images: str | Path | None = None, split: str = "val", orientation: str | None = None
+) -> dict[str, Any]:
     """A data set for an evaluator, without the boxes that cannot be used, as ``CocoDataset`` drops them too.
 
     What is dropped or read otherwise than it stands in the file is logged. Sizes that the file does not tell are
     those of the files in ``images``; where these are not there either, no box counts as outside of its image.
     """
-    content = read_content(path, images, split=split)
+    content = read_content(path, images, split=split, orientation=orientation)
     dropped = Problems()
     is_usable = usable_objects(content, image_sizes(content, images), dropped)
     problems = {**content.problems, **{f"{kind}, dropped": things for kind, things in dropped.items()}}
@@ -51,7 +53,7 @@ def picture_reader(dataset: Mapping[str, Any], folder: Path) -> Callable[[str], 
         try:
             file, told = ImageFile(folder / name), (records[name]["height"], records[name]["width"])
             default = None in told if dataset["upright"] is None else dataset["upright"]
-            return file.pixels(upright=file.header.is_upright(told, default) if file.header else default)
+            return file.pixels(upright=file.header.is_upright(told, default))
         except (ValueError, OSError):
             return None
 

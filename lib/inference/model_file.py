@@ -10,6 +10,8 @@ from torch import nn
 from lib.build import adopt_fitted_priors_, build_detector, num_classes
 from lib.checkpoint import is_ours, load_weights, read_checkpoint, read_run
 from lib.config import load_config
+from lib.legacy.classes import class_names
+from lib.models.pretrained import IMAGENET
 
 
 class Loaded(NamedTuple):
@@ -30,6 +32,14 @@ def config_for(
     return config
 
 
+def weights_of(cfg: str | None, overrides: Sequence[str] = ()) -> str:
+    """The checkpoint that an experiment file starts from, for scripts that got no other."""
+    weights: str | None = load_config(cfg or "", overrides).model.weights
+    if weights is None or weights == IMAGENET:
+        raise ValueError(f"--checkpoint must be given, or --cfg with a checkpoint as model.weights; got {weights}")
+    return weights
+
+
 def load_detector(
     checkpoint: str | Path, cfg: str | Path | Mapping[str, Any] | None = None, overrides: Sequence[str] = ()
 ) -> Loaded:
@@ -38,7 +48,8 @@ def load_detector(
     config = config_for(checkpoint, cfg, overrides)
     classes = content.get("classes") if is_ours(content) else None
     config.data.classes = list(classes or config.data.classes or ()) or None
-    names = config.data.classes or [f"class {label}" for label in range(1, num_classes(config))]
+    names = config.data.classes or class_names(num_classes(config))
     detector = build_detector(config)
-    load_weights(detector, checkpoint)
+    is_shifted = not is_ours(content) and config.model.weights_classes == "shifted"
+    load_weights(detector, checkpoint, classes="shifted" if is_shifted else "same", names=config.data.classes)
     return Loaded(config, tuple(names), detector)

@@ -1,5 +1,6 @@
 """Where detections go: pictures or videos with boxes, JSON, CSV, and a window."""
 
+import contextlib
 import json
 import logging
 import os
@@ -18,7 +19,8 @@ from lib.inference.sources import VIDEO_SUFFIXES, Files, Frame, Video
 from lib.inference.video_file import VideoFile
 from lib.structures import Detections
 from lib.utils.draw import draw_detections
-from lib.utils.files import GrowingText, refuse_sources, remove_leftovers, writing
+from lib.utils.files import GrowingText, refuse_sources, remove_leftovers
+from lib.utils.lock import locked
 from lib.utils.table import csv_text
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,8 @@ JSON, CSV = "detections.json", "detections.csv"
 
 class Output:
     """Writes detections, frame by frame; whenever it ends, all earlier frames are completely on the disk.
+
+    While it is open, no other process may write into the folder: that is a ValueError there.
 
     Args:
         folder: for the pictures and videos, ``detections.json`` and ``detections.csv``.
@@ -56,15 +60,20 @@ class Output:
         self._video_name = ""  # Frame.name of its frames
 
     def __enter__(self) -> "Output":
-        with writing(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(self.folder)
-        self._json = GrowingText(self.folder / JSON, "[", "\n]\n")
-        self._csv = GrowingText(self.folder / CSV, csv_text([COLUMNS]))
+        with contextlib.ExitStack() as held:
+            held.enter_context(locked(self.folder, "another --out"))
+            remove_leftovers(self.folder)
+            self._json = GrowingText(self.folder / JSON, "[", "\n]\n")
+            self._csv = GrowingText(self.folder / CSV, csv_text([COLUMNS]))
+            self._held = held.pop_all()
         self._started = time.perf_counter()
         return self
 
     def __exit__(self, *_: object) -> None:
+        with self._held:
+            self._close()
+
+    def _close(self) -> None:
         self._json.close()
         self._csv.close()
         if self.show:

@@ -32,7 +32,8 @@ class VideoFile:
     def write(self, drawn: np.ndarray) -> None:
         """Adds a frame (H, W, 3) uint8 BGR; an OSError if the disk is nearly full: OpenCV would not say so."""
         if has_no_room(self._temporary.parent, ROOM + INDEX * self.num_frames + drawn.nbytes // 2):
-            raise disk_full(self.file, f"its first {self.num_frames} frames are kept")
+            kept = f"its first {self.num_frames} frames are kept" if self.num_frames else "there is no video"
+            raise disk_full(self.file, kept)
         if drawn.shape[1::-1] != self.size:
             drawn = cv2.resize(drawn, self.size)
         self._writer.write(drawn)

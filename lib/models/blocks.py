@@ -4,7 +4,8 @@ Every block takes ``(in_channels, out_channels, stride)`` and keeps the map's si
 stride changes no parameter's name or shape: stride surgery relies on it.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 
 import torch
 from torch import nn
@@ -12,13 +13,22 @@ from torch import nn
 from lib.models.convolution import GroupedConv2d, SameConv2d, activated, folded, is_frozen
 from lib.utils.lookup import lookup
 
-ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6, "hard_swish": nn.Hardswish, "swish": nn.SiLU}
+ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "leaky_relu": partial(nn.LeakyReLU, 0.1),  # as in Darknet
+    "hard_swish": nn.Hardswish,
+    "swish": nn.SiLU,
+}
 GATES = {"sigmoid": nn.Sigmoid, "hard_sigmoid": nn.Hardsigmoid}
 
 
 def activation(name: str | None) -> nn.Module:
     """A new layer of that activation of ACTIVATIONS; None: one that changes nothing."""
-    return nn.Identity() if name is None else lookup(ACTIVATIONS, name, "act")(inplace=True)
+    if name is None:
+        return nn.Identity()
+    make: Callable[..., nn.Module] = lookup(ACTIVATIONS, name, "act")
+    return make(inplace=True)
 
 
 class Conv(nn.Module):

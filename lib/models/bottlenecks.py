@@ -10,7 +10,7 @@ from lib.models.blocks import Chain, Conv, SqueezeExcite, activation
 class DepthwiseSeparable(Chain):
     """3x3 depthwise, then 1x1 convolution, each with BatchNorm and activation (MobileNetV1, section 3.1)."""
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, *, act: str | None = "relu"):
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, /, *, act: str | None = "relu"):
         super().__init__()
         self.depthwise = Conv(in_channels, in_channels, stride, groups=in_channels, act=act)
         self.pointwise = Conv(in_channels, out_channels, kernel=1, act=act)
@@ -87,6 +87,25 @@ class Tucker(Chain):
         self.reduce = Conv(in_channels, ranks[0], kernel=1, act=act)
         self.conv = Conv(*ranks, stride, kernel=kernel, act=act)
         self.project = Conv(ranks[1], out_channels, kernel=1, act=None)
+        self.residual = residual
+
+
+class ReduceConv(Chain):
+    """1x1 convolution to ``hidden`` channels, then 3x3 (YOLO9000, section 3; with ``residual`` YOLOv3, section 2.4)."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int = 1,
+        *,
+        hidden: int,
+        residual: bool = False,
+        act: str = "relu",
+    ):
+        super().__init__()
+        self.reduce = Conv(in_channels, hidden, kernel=1, act=act)
+        self.conv = Conv(hidden, out_channels, stride, act=act)
         self.residual = residual
 
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from lib.models.blocks import Chain, Conv
-from lib.models.bottlenecks import InvertedResidual, Sandglass
+from lib.models.bottlenecks import DepthwiseSeparable, InvertedResidual, Sandglass
 from lib.utils.lookup import build
 
 # the convolutions of one branch of a receptive field, each as (channels, kernel, stride, dilation)
@@ -137,6 +137,7 @@ EXTRAS: dict[str, Callable[..., nn.Module]] = {
     "separable": ExtraSeparable,
     "inverted": InvertedResidual,
     "sandglass": Sandglass,
+    "depthwise": DepthwiseSeparable,
     "rfb": rfb,
     "rfb_lite": rfb_lite,
 }

@@ -10,7 +10,7 @@ from torch import nn
 
 from lib.models.backbones.base import Backbone
 from lib.models.blocks import Conv, L2Norm
-from lib.models.bottlenecks import Sandglass
+from lib.models.bottlenecks import DepthwiseSeparable, Sandglass
 from lib.models.extras import make_extras, rfb, rfb_fine
 from lib.models.taps import Tap
 
@@ -144,6 +144,12 @@ class Fusion(Neck):
         return outputs_of(self.pyramids, self.norm(torch.cat([first, *resized], dim=1)))
 
 
+SMOOTHS: dict[str, Callable[[int, int], nn.Module]] = {
+    "sandglass": lambda width, out: Sandglass(width, out, hidden=width, last=False),
+    "depthwise": DepthwiseSeparable,
+}
+
+
 class FeaturePyramid(Neck):
     """Each tap goes through a 1x1 convolution to ``width`` channels, takes the next coarser level enlarged by
     nearest pixels, and is smoothed by a separable 3x3 convolution (Lin et al. 2017, section 3).
@@ -152,6 +158,9 @@ class FeaturePyramid(Neck):
         taps: rows or stages whose outputs become levels, finest first.
         extras, extra: the extra layers, see ``make_extras``; they start from the coarsest smoothed level.
         width: channels of the levels.
+        smooth: the convolution that smooths a level: ``sandglass``, whose 1x1 convolution is in two parts, or
+            ``depthwise``, whose is not.
+        from_tap: whether the extra layers start from the last tap instead.
     """
 
     def __init__(
@@ -162,11 +171,14 @@ class FeaturePyramid(Neck):
         extras: Sequence[Any] = (),
         extra: Mapping[str, Any] | None = None,
         width: int = 128,
+        smooth: Literal["sandglass", "depthwise"] = "sandglass",
+        from_tap: bool = False,
     ):
         super().__init__(backbone, taps, source=taps[-1])
         self.lateral = nn.ModuleList(Conv(backbone.tap_channels(tap), width, kernel=1, act=None) for tap in taps)
-        self.smooth = nn.ModuleList(Sandglass(width, width, hidden=width, last=False) for _ in taps)
-        self.extras, channels = make_extras(width, extras, extra)
+        self.smooth = nn.ModuleList(SMOOTHS[smooth](width, width) for _ in taps)
+        self.from_tap = from_tap
+        self.extras, channels = make_extras(backbone.tap_channels(taps[-1]) if from_tap else width, extras, extra)
         self.out_channels = [width] * len(taps) + channels
 
     def forward(self, features: Features) -> list[torch.Tensor]:
@@ -176,7 +188,7 @@ class FeaturePyramid(Neck):
             enlarged = F.interpolate(levels[level], size=levels[level - 1].shape[-2:], mode="nearest")
             levels[level - 1] = levels[level - 1] + enlarged
         maps = [smooth(x) for smooth, x in zip(self.smooth, levels, strict=True)]
-        return maps + outputs_of(self.extras, maps[-1])
+        return maps + outputs_of(self.extras, self.source.read(features) if self.from_tap else maps[-1])
 
 
 NECKS = {"extras": ExtraLayers, "fusion": Fusion, "pyramid": FeaturePyramid}

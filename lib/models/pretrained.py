@@ -50,6 +50,7 @@ PRETRAINED = {
     "resnet18": _torchvision("resnet18", "f37072fd"),
     "resnet34": _torchvision("resnet34", "b627a593"),
     "resnet50": _torchvision("resnet50", "0676ba61"),
+    "resnet101": _torchvision("resnet101", "63fe2227"),
 }
 
 

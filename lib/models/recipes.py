@@ -1,5 +1,6 @@
-"""What the short names of ``model.head.type`` stand for: a neck and a predictor together."""
+"""What short names stand for: ``model.head.type`` for a neck and a predictor together, ``S1L0`` for strides."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,3 +50,14 @@ def expand_recipe(model: Mapping[str, Any]) -> dict[str, Any]:
         given["extra"] = {**default, **extra}
     head = {**head, "type": None, "predictor": head["predictor"] or recipe["predictor"]}
     return {**model, "neck": {**options, **given}, "head": head}
+
+
+def expand_surgery(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    """``{type: mobilenet_v1_S2L0_6}``, *S(number of strides taken out)L(rows)*, with ``strides: {0: 1, 6: 1}``."""
+    match = re.fullmatch(r"(.+)_S(\d+)L(\d+(?:_\d+)*)", str(part.get("type", "")))
+    if not match:
+        return part
+    rows = match[3].split("_")
+    if len(rows) != int(match[2]):
+        raise ValueError(f"S{match[2]} must be followed by L and {match[2]} rows; got {match[0]!r}")
+    return {**part, "type": match[1], "strides": dict.fromkeys(rows, 1)}

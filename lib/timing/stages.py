@@ -104,7 +104,7 @@ def open_models(
     names = [os.path.relpath(path, folder) for path in paths]
     predictors = {}
     for number, (name, source) in enumerate(zip(names, sources, strict=True), start=1):
-        is_experiment = Path(source).suffix in (".yml", ".yaml")
+        is_experiment = Path(source).suffix in (".yml", ".yaml", ".json")
         model, over = (random_detector(source, overrides), ()) if is_experiment else (source, overrides)
         unique = name if names.count(name) == 1 else f"{name} {number}"
         predictors[unique] = Predictor(model, device, overrides=over, **options)

@@ -59,7 +59,7 @@ def random_batch(cfg: Config, images: int, objects: int = 8) -> Batch:
     pixels = torch.randint(0, 256, (images, 3, height, width), dtype=torch.uint8)
     boxes = torch.cat([corner, corner + sides], dim=-1)
     target = Target(boxes, torch.randint(1, num_classes(cfg), (images, objects)))
-    return Batch(pixels, target, torch.arange(images), torch.tensor([[height, width]]).expand(images, 2))
+    return Batch(pixels, target, torch.arange(images))
 
 
 def new_learner(cfg: Config, device: torch.device) -> Learner:

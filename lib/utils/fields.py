@@ -158,7 +158,9 @@ class Entries:
 
 
 def id_column(values: Sequence[Any], key: str, entries: Entries) -> np.ndarray:
-    """(N,) int64."""
+    """(N,) int64. An array is taken as it is, here and below."""
+    if isinstance(values, np.ndarray):
+        return values
     if set(map(type, values)) <= {int}:
         with contextlib.suppress(OverflowError):
             return np.fromiter(values, np.int64, len(values))
@@ -167,6 +169,8 @@ def id_column(values: Sequence[Any], key: str, entries: Entries) -> np.ndarray:
 
 def number_column(values: Sequence[Any], key: str, entries: Entries) -> np.ndarray:
     """(N,) float64; values that are missing or null become NaN."""
+    if isinstance(values, np.ndarray):
+        return values
     if set(map(type, values)) <= {int, float}:
         with contextlib.suppress(OverflowError):
             return np.fromiter(values, np.float64, len(values))
@@ -176,6 +180,8 @@ def number_column(values: Sequence[Any], key: str, entries: Entries) -> np.ndarr
 
 def flag_column(values: Sequence[Any], key: str, entries: Entries) -> np.ndarray:
     """(N,) bool."""
+    if isinstance(values, np.ndarray):
+        return values != 0
     if set(map(type, values)) <= _PLAIN_FLAGS and (kinds := set(values)) <= {0, 1, None, MISSING}:
         return (
             np.fromiter((value == 1 for value in values), bool, len(values))

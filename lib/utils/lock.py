@@ -17,11 +17,11 @@ NAME = "lock"
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, choice: str = "run.name=...") -> Iterator[None]:
     """Holds a folder for this process; makes it if it is not there, and removes it if it stays empty.
 
     The lock ends with the process, however that ends, so that nothing is left to clean up. Processes that it starts do
-    not have it.
+    not have it. ``choice`` is what a second process is told to choose.
 
     Raises:
         ValueError: another process holds the folder; the message says which.
@@ -29,7 +29,7 @@ def locked(folder: Path) -> Iterator[None]:
     is_new = not folder.exists()
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = _take(folder)
+        descriptor = _take(folder, choice)
     try:
         yield
     finally:
@@ -41,7 +41,7 @@ def locked(folder: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
-def _take(folder: Path) -> int:
+def _take(folder: Path, choice: str) -> int:
     """The open lock file, which holds our number and host."""
     file = folder / NAME
     while True:
@@ -55,7 +55,7 @@ def _take(folder: Path) -> int:
                 os.close(descriptor)
                 raise ValueError(
                     f"{folder} must belong to one run at a time; it is in use by {holder}: wait for it, end it, or "
-                    "choose run.name=..."
+                    f"choose {choice}"
                 ) from None
             log.warning("%s cannot be locked (%s): start no second run in it", folder, error)
         if _is_same(descriptor, file):  # and not one that its holder has removed meanwhile

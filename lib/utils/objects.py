@@ -7,7 +7,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lib.utils.fields import MISSING, TEXTS, Entries, Problems, flag_column, id_column, number, number_column, shown
+from lib.utils.fields import (
+    MISSING,
+    TEXTS,
+    Entries,
+    Problems,
+    flag_column,
+    id_column,
+    number,
+    number_column,
+    shown,
+    whole_id,
+)
 
 FLAGS = ("iscrowd", "ignore", "difficult", "uncertain", "ignored_region")  # of an annotation, each is 0 or 1
 KEYS = ("id", "image_id", "category_id", "bbox", "area", "segmentation", *FLAGS)
@@ -83,18 +94,31 @@ def object_table(columns: Mapping[str, Sequence[Any]], entries: Entries) -> Obje
     Raises:
         ValueError: an id of an image or a category, or a flag, cannot be understood.
     """
-    problems = entries.problems
     xywh, unread = _boxes(columns["bbox"], columns["segmentation"], entries)
     flags = np.zeros(len(xywh), np.uint8)
     for bit, key in enumerate(FLAGS):
         flags |= flag_column(columns[key], key, entries).astype(np.uint8) << np.uint8(bit)
     image_id, category_id = (id_column(columns[key], key, entries) for key in ("image_id", "category_id"))
+    ids, areas = _ids(columns["id"], entries), _areas(columns["area"], xywh, entries)
+    return ObjectTable(Objects(ids, image_id, category_id, xywh, areas, flags), unread)
+
+
+def _ids(values: Sequence[Any], entries: Entries) -> np.ndarray:
+    """(G,) int64, 0 where there is none or none that is a whole number."""
+
+    def read(value: Any, where: str) -> int:
+        try:
+            return whole_id(value, where)
+        except ValueError:
+            entries.problems.add("annotation ids that are no whole numbers", shown(value))
+            return 0
+
+    if not isinstance(values, np.ndarray):
+        values = [0 if value is MISSING or value is None else value for value in values]
     try:
-        ids = id_column([0 if value is MISSING or value is None else value for value in columns["id"]], "id", entries)
+        return id_column(values, "id", entries)
     except ValueError:
-        problems.add("annotation ids that are no whole numbers", *map(shown, columns["id"]))
-        ids = np.zeros(len(xywh), np.int64)
-    return ObjectTable(Objects(ids, image_id, category_id, xywh, _areas(columns["area"], xywh, entries), flags), unread)
+        return np.array(entries.read(values, "id", read), np.int64)
 
 
 def as_table(annotations: Any, where: str, problems: Problems | None = None) -> ObjectTable:
@@ -123,7 +147,9 @@ def _areas(values: Sequence[Any], xywh: np.ndarray, entries: Entries) -> np.ndar
 
 
 def box_column(boxes: Sequence[Any]) -> np.ndarray | None:
-    """(G, 4) float64 of lists of four numbers; None where one is something else."""
+    """(G, 4) float64 of lists of four numbers; None where one is something else. An array is taken as it is."""
+    if isinstance(boxes, np.ndarray):
+        return boxes
     if set(map(type, boxes)) <= {list, tuple} and set(map(len, boxes)) <= {4}:
         flat = list(chain.from_iterable(boxes))
         if set(map(type, flat)) <= _NUMBERS:

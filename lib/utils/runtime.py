@@ -185,7 +185,8 @@ class StopSignals:
     """Turns SIGTERM and SIGINT into ``Stopped``: at once or, while ``deferred``, when the program asks for them.
 
     A second signal stops the program at once. Where Python throws an exception away, in a ``__del__`` or in a hook of
-    fork, the signal comes again. Outside the main thread, which alone gets signals, this does nothing.
+    fork, the signal comes again; a ``SystemError`` that it became inside of a library is a ``Stopped`` again. Outside
+    the main thread, which alone gets signals, this does nothing.
     """
 
     def __init__(self) -> None:
@@ -200,10 +201,14 @@ class StopSignals:
         self._hook_before, sys.unraisablehook = sys.unraisablehook, self._catch_lost
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         sys.unraisablehook = self._hook_before
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        while isinstance(error, SystemError):  # a library in C went on with the exception and tripped over it
+            error = error.__cause__ or error.__context__
+            if isinstance(error, Stopped):
+                raise error
 
     def _receive(self, number: int, _: object) -> None:
         if not self._is_deferred or self.requested:

@@ -13,6 +13,14 @@ class Maybe(NamedTuple):
     type: Any
 
 
+def without_maybe(defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults with None for each ``Maybe``."""
+    return {
+        key: without_maybe(value) if isinstance(value, dict) else None if isinstance(value, Maybe) else value
+        for key, value in defaults.items()
+    }
+
+
 def check_value(value: Any, default: Any, name: str, of_item: Any = None) -> None:
     """Raises TypeError unless a value has the type of its default, and a list items of the type ``of_item``.
 

@@ -41,6 +41,12 @@ class _Loader(yaml.SafeLoader):
         if tag is None or tag.removeprefix(PREFIX) in (*TAGS, "str", "seq", "map")
     }
 
+    def fetch_more_tokens(self) -> None:
+        """Reads on; a text of brackets alone is given up at once, as PyYAML needs time that grows by their square."""
+        if self.flow_level + len(self.indents) > DEEPEST + 1:
+            raise RecursionError
+        super().fetch_more_tokens()
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         given = set()
         for key, value in node.value:
@@ -197,6 +203,15 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
             place = place.setdefault(parent, {})
         place[key] = value
     return result
+
+
+def parse_override(text: str) -> dict[str, Any]:
+    """``train.epochs=10`` -> {"train": {"epochs": 10}}."""
+    key, equals, value = text.partition("=")
+    if not equals or not re.fullmatch(r"\w[\w-]*(\.\w[\w-]*){0,9}", key):
+        shortened = repr(text if len(text) < 100 else f"{text[:60]} ... {text[-20:]}")
+        raise ValueError(f"an override must read key=value, such as train.epochs=10; got {shortened}")
+    return nested({key: read_yaml(value, f"the value of {key}")})
 
 
 def to_plain(value: Any) -> Any:

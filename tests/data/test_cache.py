@@ -84,7 +84,7 @@ def test_second_epoch_of_several_workers_reads_no_file(tmp_path, method, workers
     if method not in multiprocessing.get_all_start_methods():
         pytest.skip(f"this platform has no {method}")
     dataset = CocoDataset(tmp_path, make_files(tmp_path), cache_mb=1)
-    loader = Loader(dataset, build_transform("none", (24, 32)), 2, shuffle=True, num_workers=workers)
+    loader = Loader(dataset, build_transform("none", (24, 32)), 2, num_workers=workers)
     monkeypatch.setattr(loader._loader, "multiprocessing_context", method)
     first = pixels_by_id(loader)
     for path in tmp_path.glob("*.png"):

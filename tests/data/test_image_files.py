@@ -267,6 +267,20 @@ def jpeg_of_size(width, height):
     return bytes(content)
 
 
+def box(kind, content):
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+def avif_of_size(width, height):
+    parts = box(b"ispe", struct.pack(">III", 0, 3, 2)) + box(b"ispe", struct.pack(">III", 0, width, height))
+    return box(b"ftyp", b"avif" + bytes(8)) + box(b"meta", bytes(4) + box(b"iprp", box(b"ipco", parts)))
+
+
+def jp2_of_size(width, height):
+    stream = b"\xff\x4f\xff\x51" + struct.pack(">HHIIII", 47, 0, width + 5, height + 7, 5, 7)
+    return box(b"jP  ", b"\r\n\x87\n") + box(b"jp2c", stream)
+
+
 @pytest.mark.parametrize(
     ("content", "rule"),
     [
@@ -278,9 +292,18 @@ def jpeg_of_size(width, height):
         (jpeg_of_size(40000, 40000), "at most 268435456 pixels; its header says 40000x40000"),
         (jpeg_of_size(12000, 12000), "more than .* bytes can hold"),
         (png_of_size(40, 60)[:-12], "truncated"),
-        (png_of_size(0, 60), "no image that OpenCV can decode"),
-        (png_of_size(40, 60), "no image that OpenCV can decode"),
-        (tiff(np.zeros((1, 1), np.uint8))[:60], "no image that OpenCV can decode"),
+        (png_of_size(0, 60), "no whole image in one of the formats JPEG, PNG"),
+        (png_of_size(40, 60), "no whole image in one of the formats JPEG, PNG"),
+        (tiff(np.zeros((1, 1), np.uint8))[:60], "no whole image in one of the formats JPEG, PNG"),
+        (b"GIF89a" + struct.pack("<HH", 65535, 65534) + b"\xf7\0\0", "at most .* pixels; its header says 65535x65534"),
+        (avif_of_size(70000, 50000), "at most 268435456 pixels; its header says 70000x50000"),
+        (jp2_of_size(80000, 60000), "at most 268435456 pixels; its header says 80000x60000"),
+        (jp2_of_size(80000, 60000)[20:], "at most 268435456 pixels; its header says 80000x60000"),
+        (b"P5\n# a camera\n90000 40000\n255\n", "at most 268435456 pixels; its header says 90000x40000"),
+        (b"GIF89a\x09", "no whole image in one of the formats"),
+        (avif_of_size(9, 9).replace(b"ispe", b"free"), "no whole image in one of the formats"),
+        (b"#?RADIANCE\n\n-Y 90000 +X 90000\n", "no whole image in one of the formats"),
+        (b"RIFF\4\0\0\0WAVE", "no whole image in one of the formats"),
         (
             tiff(np.zeros((1, 2), np.uint8)).replace(b"\0\1\3\0\1\0\0\0\2\0", b"\0\1\4\0\1\0\0\0\0\xff"),
             "65280x1, more than .* bytes can hold",
@@ -309,6 +332,18 @@ def test_plain_images_are_decoded_to_the_bit_as_by_opencv(suffix, tmp_path):
         expected = cv2.imread(str(tmp_path / f"a{suffix}"), cv2.IMREAD_COLOR)
         np.testing.assert_array_equal(read_image(tmp_path / f"a{suffix}"), expected)
         assert image_size(tmp_path / f"a{suffix}") == (37, 91)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".avif", ".jp2", ".ppm", ".pgm", ".pbm"])
+def test_sizes_of_rare_formats_are_known_before_they_are_decoded(suffix, tmp_path):
+    path, image = tmp_path / f"a{suffix}", np.random.default_rng(0).integers(0, 256, (37, 91, 3), dtype=np.uint8)
+    if not cv2.imencode(suffix, image[..., 0] if suffix in (".pgm", ".pbm") else image)[0]:
+        pytest.skip("this OpenCV cannot write it")
+    cv2.imwrite(str(path), image[..., 0] if suffix in (".pgm", ".pbm") else image)
+    assert file_header(path).size == (37, 91)
+    np.testing.assert_array_equal(read_image(path), cv2.imread(str(path)))
+    with pytest.raises(ImageError, match="at most 3000 pixels; its header says 91x37"):
+        read_image(path, reading=Reading(max_pixels=3000))
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.uint32, np.int32, np.float32, np.float64])

@@ -11,7 +11,7 @@ from lib.structures import IGNORE
 
 
 def steps(count=10, batch_size=2, **options):
-    defaults = {"shuffle": True, "drop_last": True, "seed": 0, "rank": 0, "world_size": 1, "accumulate": 1}
+    defaults = {"drop_last": True, "seed": 0, "rank": 0, "world_size": 1, "accumulate": 1}
     return Steps(count, batch_size, **({"times": None, "groups": None} | defaults | options))
 
 
@@ -72,14 +72,6 @@ def test_rests_of_groups_come_last_and_go_round_the_processes():
     ranks = [steps(5, 2, drop_last=False, groups=np.array([0, 0, 0, 1, 1]), rank=r, world_size=2) for r in (0, 1)]
     seen = [[index for _, index, _ in chain(*in_epoch(rank, 0))] for rank in ranks]
     assert [len(part) for part in seen] == [3, 3] and set(chain(*seen)) == set(range(5))
-
-
-@pytest.mark.parametrize(("count", "world"), [(0, 2), (1, 3), (10, 4), (12, 3)])
-def test_without_shuffling_each_image_comes_to_exactly_one_process(count, world):
-    ranks = [steps(count, 2, shuffle=False, drop_last=False, rank=r, world_size=world) for r in range(world)]
-    seen = [[index for _, index, _ in chain(*in_epoch(rank, 7))] for rank in ranks]
-    assert sorted(chain(*seen)) == list(range(count))
-    assert [rank.num_batches for rank in ranks] == [-(-len(part) // 2) for part in seen]
 
 
 def test_small_objects_decide_how_often_an_image_comes():

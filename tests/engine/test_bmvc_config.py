@@ -2,6 +2,9 @@
 
 import json
 
+import cv2
+import numpy as np
+import pytest
 import torch
 import yaml
 
@@ -68,6 +71,57 @@ def test_bmvc_config_and_checkpoint_run_unchanged(tmp_path, data, monkeypatch, c
     )
     assert "small" in capsys.readouterr().out
     assert json.loads((tmp_path / "r.json").read_text())["metrics"]["AP"] is not None
+
+
+VOC = {
+    **{"DATASET": "voc", "DATASET_DIR": "VOCdevkit", "TRAIN_SETS": [["2007", "trainval"], ["2012", "trainval"]]},
+    "TEST_SETS": [["2007", "test"]],
+}
+XML = """<annotation><filename>{name}.jpg</filename><size><width>96</width><height>64</height><depth>3</depth></size>
+<object><name>dog</name><difficult>0</difficult><bndbox><xmin>11</xmin><ymin>6</ymin><xmax>50</xmax><ymax>45</ymax>
+</bndbox></object></annotation>"""
+
+
+def make_voc(root):
+    """Two sets to train on, of two images each, and one to test on."""
+    for name, stems in {
+        "VOC2007/trainval": ("000005", "000007"),
+        "VOC2012/trainval": ("2008_000002", "2008_000003"),
+        "VOC2007/test": ("000001", "000002"),
+    }.items():
+        year, image_set = name.split("/")
+        for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
+            (root / year / folder).mkdir(parents=True, exist_ok=True)
+        (root / year / f"ImageSets/Main/{image_set}.txt").write_text("".join(f"{stem}\n" for stem in stems))
+        for stem in stems:
+            cv2.imwrite(str(root / year / f"JPEGImages/{stem}.jpg"), np.full((64, 96, 3), 90, np.uint8))
+            (root / year / f"Annotations/{stem}.xml").write_text(XML.format(name=stem))
+
+
+def test_bmvc_config_of_voc_trains_tests_and_draws(tmp_path, monkeypatch):
+    mapping = yaml.safe_load(CONFIG)
+    mapping["MODEL"] |= {
+        **{"SSDS": "rfb_lite", "NETS": "mobilenet_v2_025", "NUM_CLASSES": 21},
+        "FEATURE_LAYER": [[13, 17, "RBF", "S"], [24, 80, 64, 32]],
+    }
+    mapping |= {"DATASET": VOC, "RESUME_CHECKPOINT": "experiments/models/mine/last.pth"}
+    (tmp_path / "theirs.yml").write_text(yaml.safe_dump(mapping))
+    make_voc(tmp_path / "VOCdevkit")
+    monkeypatch.chdir(tmp_path)
+    settings = ["--cfg=theirs.yml", "data.workers=0", "run.threads=1"]
+    load_script("train").main(settings)  # without weights, as there are none yet
+    folder = tmp_path / "experiments" / "models" / "mine"
+    assert len((folder / "epochs.jsonl").read_text().splitlines()) == 1
+    load_script("test").main([*settings, "--json=r.json"])  # of RESUME_CHECKPOINT
+    result = json.loads((tmp_path / "r.json").read_text())
+    assert result["protocol"] == "voc07"
+    assert len(result["per_class"]) == 20
+    image = tmp_path / "VOCdevkit/VOC2007/JPEGImages/000001.jpg"
+    assert load_script("demo").main([str(image), "--cfg=theirs.yml", "--out=out", "--no-show", "--score=0.02"]) == 0
+    found = json.loads((tmp_path / "out" / "detections.json").read_text())
+    assert found
+    with pytest.raises(ValueError, match="--checkpoint must be given, or --cfg with a checkpoint as model.weights"):
+        load_script("demo").main([str(image), "--out=out2", "--no-show"])
 
 
 def base_of_theirs() -> dict[str, torch.Tensor]:

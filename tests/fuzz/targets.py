@@ -1,4 +1,4 @@
-"""What is fuzzed: a name, how a mutated input is made, and the entry points that read it.
+"""Images and data sets that are fuzzed: a name, how a mutated input is made, and the entry points that read it.
 
 To add a reader, write two functions and one row of TARGETS.
 """
@@ -8,10 +8,11 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
+from fuzz.attempts import Target
 from fuzz.mutate import mutated_json, mutated_text
 
 from lib.data.dataset import CocoDataset
@@ -53,13 +54,6 @@ VOC = """<annotation>
 YOLO = "0 0.5 0.5 0.25 0.5\n1 0.1 0.2 0.3 0.2 0.3 0.6\n0 0.5 0.5 0.2 0.2 0.45 0.5 2 0.55 0.5 1\n"
 YAML = "path: .\ntrain: images\nval: [images]\nkpt_shape: [2, 3]\nnc: 2\nnames:\n  0: cat\n  1: dog\n"
 VISDRONE = "2,3,10,8,1,4,0,1\n1,2,9,9,0,0,0,0\n5,6,7,8,0,11,2,0\n"
-
-
-class Target(NamedTuple):
-    """``make(folder, rng)`` writes an input and gives its path; ``read(path, rng)`` gives it to the entry points."""
-
-    make: Callable[[Path, random.Random], Path]
-    read: Callable[[Path, random.Random], object]
 
 
 def write_images(folder: Path) -> None:

@@ -4,6 +4,8 @@ import csv
 import itertools
 import json
 import struct
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -15,7 +17,8 @@ from lib.inference.outputs import Output, check_folder, has_display, plan_output
 from lib.inference.sources import Files, Frame, Video, open_source
 from lib.structures import Detections
 from tests.data.image_files import jpeg
-from tests.engine.conftest import load_script
+from tests.engine.conftest import ROOT, load_script
+from tests.utils.test_lock import HOLD
 
 NOTHING = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
 
@@ -205,6 +208,19 @@ def test_a_display_that_is_named_but_dead_is_no_display(monkeypatch):
     monkeypatch.setenv("DISPLAY", ":99")
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     assert not has_display()
+
+
+def test_two_processes_do_not_write_into_one_folder(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        message = rf"it is in use by process {holder.pid} on .*: wait for it, end it, or choose another --out"
+        with pytest.raises(ValueError, match=message), Output(tmp_path, ["disc"]):
+            pass
+        holder.kill()
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]  # nothing was written
+    with Output(tmp_path, ["disc"]):  # a dead one's lock is taken over
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["detections.csv", "detections.json"]
 
 
 def test_interruption_leaves_whole_files(tmp_path, images):

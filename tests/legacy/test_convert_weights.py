@@ -182,6 +182,15 @@ def test_shifted_columns_move_by_one(tmp_path):
     assert torch.equal(rows[:, 1:], class_rows(theirs)[:, :-1])
 
 
+def test_columns_of_our_own_checkpoint_are_never_moved(tmp_path):
+    theirs, ours = tiny(81), tiny(81)
+    with torch.no_grad():
+        theirs.head.cls[0].weight += 1
+    save_checkpoint(tmp_path / "ours.pth", {"model": theirs.state_dict(), "classes": list(COCO)})
+    load_weights(ours, tmp_path / "ours.pth", classes="shifted", names=COCO)
+    assert torch.equal(class_rows(ours), class_rows(theirs))
+
+
 def test_reset_takes_all_but_the_class_predictors(tmp_path):
     theirs, ours = tiny(81), tiny(5)
     before = class_rows(ours).clone()

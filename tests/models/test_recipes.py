@@ -117,3 +117,18 @@ def test_a_neck_with_a_type_builds_without_a_short_name():
 def test_a_neck_that_cannot_be_is_refused_at_load(neck):
     with pytest.raises(ValueError, match="model.neck"):
         load_config({"model": {"neck": neck}})
+
+
+def test_a_pyramid_may_smooth_by_one_convolution_and_go_on_from_the_backbone():
+    neck = {"type": "pyramid", "taps": [5, 11, 13], "width": 16, "smooth": "depthwise", "from_tap": True}
+    neck |= {"extra": {"type": "depthwise"}, "extras": [[16, 2], [16, 2]]}
+    priors = {"sizes": [8, 16, 32, 64, 96, 128], "ratios": [2]}
+    backbone = {"type": "mobilenet_v1", "width": 0.25}
+    cfg = {"input": {"size": [128, 96]}, "model": {"backbone": backbone, "neck": neck, "priors": priors}}
+    model = build_detector(load_config(cfg)).eval()
+    assert model.neck.smooth[0].pointwise.conv.weight.shape == (16, 16, 1, 1)
+    assert model.neck.extras[0].depthwise.conv.weight.shape == (256, 1, 3, 3)  # the last tap's channels
+    features = model.backbone(torch.randn(1, 3, 128, 96), model.neck.inputs)
+    maps = model.neck(features)
+    assert [tuple(x.shape[1:]) for x in maps] == [(16, 16, 12), (16, 8, 6), (16, 4, 3), (16, 2, 2), (16, 1, 1)]
+    assert torch.equal(maps[3], model.neck.extras[0](model.neck.source.read(features)))

@@ -14,6 +14,7 @@ TABLES = {
     "mobilenet_v1": BACKBONES["mobilenet_v1"](width=0.25),
     "mobilenet_v2": BACKBONES["mobilenet_v2"](width=0.25),
     "vgg16": BACKBONES["vgg16"](),
+    "darknet19": BACKBONES["darknet19"](width=0.25),
 }
 # padded equally on both sides: TensorFlow's way, the default of EfficientNet-Lite, has a test of its own
 PADDED = {name: {"same_padding": False} for name in BACKBONES if "_lite" in name}
@@ -161,8 +162,8 @@ def test_padding_of_tensorflow_keeps_the_law_where_the_rows_map_is_odd(size, hol
 
 @pytest.mark.parametrize("size", [(96, 96), (100, 70)])
 @pytest.mark.parametrize(("name", "row"), POOLS)
-def test_max_pooled_coarse_path_is_the_unmodified_vgg(name, row, size):
-    if TABLES[name][row].options["ceil"]:
+def test_max_pooled_coarse_path_is_the_unmodified_backbone(name, row, size):
+    if TABLES[name][row].options.get("ceil"):
         size = (96, 64)  # the row's map must be even: the coarse copy has no incomplete windows
     image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(1))
     taps = taps_after(row, name)

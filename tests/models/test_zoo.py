@@ -37,8 +37,11 @@ TAPS = {
     "resnet18": [7, 9],
     "resnet34": [14, 17],
     "resnet50": [14, 17],
+    "resnet101": [31, 34],
+    "darknet19": [12, 16],
+    "darknet53": [23, 28],
 }
-NARROW = {"vgg16": 0.125, "mobiledet_gpu": 0.25, "resnet50": 0.125}
+NARROW = {"vgg16": 0.125, "mobiledet_gpu": 0.25, "resnet50": 0.125, "resnet101": 0.125, "darknet53": 0.125}
 
 
 def detector(backbone: str, head: str, *overrides: str):

@@ -4,9 +4,11 @@ import csv
 import json
 import re
 
+import numpy as np
 import pytest
 
 from lib.utils.runtime import readable_errors
+from tests.data.image_files import jpeg
 from tools import evaluate
 
 BOX = [10.0, 10.0, 20.0, 20.0]
@@ -40,6 +42,21 @@ def test_numbers_go_to_screen_json_and_csv(tmp_path, capsys):
     assert [float(row["AP"]) for row in rows[:2]] == pytest.approx([1, 1])
     assert [row["AP"] for row in rows[2:4]] == ["", ""]
     assert "small" in capsys.readouterr().out
+
+
+def test_boxes_count_the_pixels_that_the_orientation_says(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "images" / "1.jpg").write_bytes(jpeg(np.zeros((40, 60, 3), np.uint8), orientation=6))
+    (tmp_path / "labels" / "1.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    (tmp_path / "dt.json").write_text(json.dumps([{**FOUND, "category_id": "0", "bbox": [15, 10, 30, 20]}]))
+    ap = {}
+    for option in ([], ["--orientation=upright"], ["--orientation=as_stored"]):
+        options = ["--gt", str(tmp_path), "--dt", str(tmp_path / "dt.json"), "--json", str(tmp_path / "o.json")]
+        evaluate.main([*options, *option])
+        ap[option[0] if option else ""] = json.loads((tmp_path / "o.json").read_text())["metrics"]["AP"]
+    # The detection is in stored pixels; upright, the box is [10, 15, 20, 30].
+    assert ap == pytest.approx({"": 0, "--orientation=upright": 0, "--orientation=as_stored": 1})
 
 
 def test_own_ranges_and_limits_from_the_command_line(tmp_path):

@@ -1,12 +1,13 @@
 """The command line that all scripts share."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from lib.utils.runtime import parse_with_overrides, readable_errors, script_parser
+from lib.utils.runtime import Stopped, StopSignals, parse_with_overrides, readable_errors, script_parser
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -81,6 +82,15 @@ with readable_errors():
 def test_a_signal_is_not_lost_where_python_throws_exceptions_away(place):
     run = subprocess.run([sys.executable, "-c", SIGNAL, place], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout, run.stderr) == (143, "", "stopped by a signal\n")
+
+
+def test_a_signal_that_a_library_in_c_trips_over_ends_the_script_as_any_other(capsys):
+    with pytest.raises(SystemExit) as end, readable_errors(), StopSignals():
+        try:
+            raise Stopped(signal.SIGINT)
+        except Stopped as stop:
+            raise SystemError("<function PurePath.__str__> returned a result with an exception set") from stop
+    assert (end.value.code, capsys.readouterr().err) == (130, "stopped by a signal\n")
 
 
 def test_an_error_is_one_line(capsys):

@@ -51,6 +51,14 @@ def test_what_cannot_be_meant_is_an_error_of_one_line(text, message):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("text", ["[" * 30_000, '{"a": ' * 30_000, "- " * 30_000])
+def test_texts_of_brackets_alone_end_in_an_error_at_once(text):
+    started = time.process_time()
+    with pytest.raises(ValueError, match="of at most 60 levels"):
+        read_yaml(text, "it")
+    assert time.process_time() - started < 0.5
+
+
 def test_aliases_of_aliases_end_in_an_error_at_once():
     lines = ["a0: &a0 {x: 1}"]
     for level in range(1, 12):

@@ -7,19 +7,21 @@ guessed, at ``},{``, and the reader tells: a guess inside of a text or of a nest
 import contextlib
 import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 from pathlib import Path
 from types import GenericAlias
 from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
+import numpy as np
 
 from lib.data.formats.content import Collector, fields_of
 from lib.utils.fields import MISSING
 from lib.utils.objects import FLAGS
 
-PIECE = 2**23  # bytes that are read at once
+PIECE = 2**20  # bytes that are read at once: they stay in the processor's cache
+LONGEST = 2**26  # bytes of a record
 _NUM_GUESSES = 20  # ends of a piece that are tried
 _RAW_NULL = msgspec.Raw(b"null")
 _NAME = re.compile(rb'\s*,?\s*"([^"\\]*)"\s*:\s*')
@@ -34,6 +36,21 @@ def _record(name: str, keys: tuple[str, ...], more: tuple[tuple[str, Any, Any], 
 
 _ANNOTATION = _record(
     "Annotation", ("id", "image_id", "category_id", "bbox", "area", *FLAGS), (("segmentation", msgspec.Raw, _RAW_NULL),)
+)
+# Annotations as nearly all files have them: no field has to be looked at to know what it is.
+_PLAIN = msgspec.json.Decoder(
+    list[
+        msgspec.defstruct(
+            "PlainAnnotation",
+            [
+                *((key, int) for key in ("id", "image_id", "category_id")),
+                ("bbox", tuple[float, float, float, float]),
+                ("area", float),
+                *((key, int, 0) for key in FLAGS),
+            ],
+            gc=False,
+        )
+    ]
 )
 _TYPES = {
     "annotations": _ANNOTATION,
@@ -60,7 +77,7 @@ class _Buffer:
         """Reads on."""
         new = self.file.read(PIECE)
         self.is_whole = len(new) < PIECE
-        self.data, self.place = self.data[self.place :] + new, 0
+        self.data, self.place = b"".join((memoryview(self.data)[self.place :], new)), 0
 
     def match(self, pattern: re.Pattern[bytes]) -> re.Match[bytes] | None:
         """Takes what a pattern matches here."""
@@ -89,8 +106,8 @@ def stream_coco(path: Path, collector: Collector) -> None:
                     raise NotStreamed
                 seen.add(key)
                 if key in _TYPES:
-                    for records in _stream_list(buffer, key):
-                        collector.add(key, _columns(records, key))
+                    for columns in _stream_list(buffer, key):
+                        collector.add(key, columns)
                 else:
                     _skip_value(buffer)
             if not buffer.match(re.compile(rb"\s*\}\s*\Z")) or not buffer.is_whole or not seen.issuperset(_TYPES):
@@ -99,8 +116,34 @@ def stream_coco(path: Path, collector: Collector) -> None:
         raise NotStreamed from None
 
 
-def _columns(records: list[Any], key: str) -> dict[str, list[Any]]:
-    """Field -> the values of all records. Polygons are read where there is no box."""
+def _decoder(key: str) -> Callable[[bytes], dict[str, Sequence[Any]]]:
+    """A function from a JSON list of records to field -> the values of all. Polygons are read where there is no box."""
+    decode = msgspec.json.Decoder(GenericAlias(list, (_TYPES[key],))).decode
+
+    def read(content: bytes) -> dict[str, Sequence[Any]]:
+        if key == "annotations":
+            with contextlib.suppress(msgspec.ValidationError, OverflowError):
+                if columns := _plain_columns(content):
+                    return columns
+        return _columns(decode(content), key)
+
+    return read
+
+
+def _plain_columns(content: bytes) -> dict[str, Any] | None:
+    """The columns of annotations as arrays; None, or an error, if one has anything odd, that others must look at."""
+    records = _PLAIN.decode(content)
+    number, get = len(records), lambda key: map(attrgetter(key), records)  # noqa: E731
+    columns: dict[str, Any] = {"segmentation": ()}
+    columns |= {key: np.fromiter(get(key), np.int64, number) for key in ("id", "image_id", "category_id", *FLAGS)}
+    boxes = np.fromiter(itertools.chain.from_iterable(get("bbox")), np.float64, 4 * number)
+    columns |= {"bbox": boxes.reshape(-1, 4), "area": np.fromiter(get("area"), np.float64, number)}
+    is_plain = np.isfinite(boxes).all() and np.isfinite(columns["area"]).all() and (columns["area"] >= 0).all()
+    return columns if is_plain and not any((columns[key] & ~1).any() for key in FLAGS) else None
+
+
+def _columns(records: list[Any], key: str) -> dict[str, Sequence[Any]]:
+    """Field -> the values of all records."""
     columns = {name: list(map(attrgetter(name), records)) for name in fields_of(key) if name != "segmentation"}
     if key == "annotations":
         columns["segmentation"] = [
@@ -110,9 +153,9 @@ def _columns(records: list[Any], key: str) -> dict[str, list[Any]]:
     return columns
 
 
-def _stream_list(buffer: _Buffer, key: str) -> Iterator[list[Any]]:
-    """Gives the records of a list, piece by piece."""
-    decode = msgspec.json.Decoder(GenericAlias(list, (_TYPES[key],))).decode
+def _stream_list(buffer: _Buffer, key: str) -> Iterator[dict[str, Sequence[Any]]]:
+    """Gives the records of a list, piece by piece, as columns."""
+    decode = _decoder(key)
     if not buffer.match(re.compile(rb"\[")):
         raise NotStreamed
     if buffer.match(re.compile(rb"\s*\]")):
@@ -122,10 +165,10 @@ def _stream_list(buffer: _Buffer, key: str) -> Iterator[list[Any]]:
             buffer.more()
         piece = _first_good(buffer, decode)
         if piece is None:
-            if buffer.is_whole or len(buffer.data) > 8 * PIECE:
+            if buffer.is_whole or len(buffer.data) > LONGEST:
                 raise NotStreamed
             continue
-        yield piece.records
+        yield piece.columns
         buffer.place = piece.end
         buffer.match(re.compile(rb"\s*\]" if piece.is_last else rb"\s*,\s*"))
         if piece.is_last:
@@ -135,16 +178,17 @@ def _stream_list(buffer: _Buffer, key: str) -> Iterator[list[Any]]:
 class _Piece(NamedTuple):
     """Records of a list, where they end in the buffer, and whether the list ends there."""
 
-    records: list[Any]
+    columns: dict[str, Sequence[Any]]
     end: int
     is_last: bool
 
 
-def _first_good(buffer: _Buffer, decode: Callable[[bytes], list[Any]]) -> _Piece | None:
+def _first_good(buffer: _Buffer, decode: Callable[[bytes], dict[str, Sequence[Any]]]) -> _Piece | None:
     """The records up to the first of the guessed ends that is one."""
     for end, is_last in _guesses(buffer):
         with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
-            return _Piece(decode(b"[" + buffer.data[buffer.place : end] + b"]"), end, is_last)
+            content = b"".join((b"[", memoryview(buffer.data)[buffer.place : end], b"]"))
+            return _Piece(decode(content), end, is_last)
     return None
 
 

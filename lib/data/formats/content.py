@@ -30,6 +30,8 @@ IMAGE_KEYS, CATEGORY_KEYS = ("id", "file_name", "height", "width"), ("id", "name
 _REQUIRED = {"images": ("id", "file_name"), "annotations": ("image_id", "category_id"), "categories": ("id", "name")}
 _PLAIN_NAME = re.compile(r"[^./\\][^/\\]*(/[^./\\][^/\\]*)*")  # has no folder or file whose name begins with a dot
 
+_SIMPLE_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*", re.ASCII)  # a plain name of letters that all systems know
+
 
 class Content(NamedTuple):
     """A data set. Ids are int64; one of an image that does not fit is kept, as the file has it, at ``file_id``."""
@@ -103,6 +105,9 @@ class Collector:
         return Content(self.where, kept, table, categories, self.problems, aliases)
 
     def _image(self, index: int, number: Any, name: Any, height: Any, width: Any) -> dict[str, Any]:
+        is_plain = type(number) is int and -(2**63) <= number < 2**63 and _is_size(height, width)
+        if is_plain and type(name) is str and _SIMPLE_NAME.fullmatch(name):  # nearly all, of a large set
+            return {"id": number, "file_name": name, "height": height, "width": width}
         place = f"{self.where}: images[{index}]"
         image_id = whole_id(number, f"{place}.id")
         name = text(name, f"{place}.file_name")
@@ -132,7 +137,7 @@ class Collector:
         )
 
     def _size(self, place: str, name: str, height: Any, width: Any) -> tuple[int | None, int | None]:
-        if type(height) is int and type(width) is int and 0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE:
+        if _is_size(height, width):
             return height, width
         unknown = (None, MISSING, 0, "")
         try:
@@ -188,6 +193,10 @@ class Collector:
                 kind = "file names of several images (joined, with the boxes of all)"
                 self.problems.add(kind, record["file_name"])
         return list(first.values()) if aliases else images, aliases
+
+
+def _is_size(height: Any, width: Any) -> bool:
+    return type(height) is int and type(width) is int and 0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE
 
 
 def fields_of(key: str) -> tuple[str, ...]:

@@ -31,12 +31,13 @@ def convert(
     source_format: str | None = None,
     images: Path | None = None,
     split: str = "train",
+    orientation: str | None = None,
 ) -> Counts:
     """Reads annotations and writes them in the format ``target``. After an error ``out`` is as it was before.
 
     Boxes without four finite numbers are left out and counted in the log; all others are kept.
     """
-    coco = read_dataset(source, images, source_format, split)
+    coco = read_dataset(source, images, source_format, split, orientation)
     with reading(source):
         coco = cleaned(coco, str(source), images or _images_of(source, split))
         if target == "coco":

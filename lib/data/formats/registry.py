@@ -36,6 +36,8 @@ FORMATS = {
     "coco": Format(read_coco, write_coco, is_coco, None, None),  # last, as it takes any file
 }
 
+ORIENTATIONS = {"as_stored": False, "upright": True}  # whether boxes count the pixels of upright pictures
+
 
 def guess_format(path: Path) -> str:
     """The name of the first format that a file or folder holds."""
@@ -104,7 +106,7 @@ def _is_upright(row: Format, orientation: str | None) -> bool | None:
     """Whether boxes count upright pixels where sizes do not tell; None: if there are no sizes."""
     if orientation is None:
         return row.upright
-    return bool(lookup({"as_stored": False, "upright": True}, orientation, "data.orientation"))
+    return bool(lookup(ORIENTATIONS, orientation, "data.orientation"))
 
 
 def write_dataset(coco: Record, path: str | Path, name: str) -> None:

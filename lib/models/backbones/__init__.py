@@ -5,6 +5,7 @@ from functools import partial
 from typing import get_args
 
 from lib.models.backbones.base import Table
+from lib.models.backbones.darknet import darknet19, darknet53
 from lib.models.backbones.efficientnet import LiteSize, Size, efficientnet, efficientnet_lite
 from lib.models.backbones.mobiledet import Target, mobiledet
 from lib.models.backbones.mobilenet import mobilenet_v1, mobilenet_v2, mobilenet_v3, mobilenext
@@ -22,4 +23,6 @@ BACKBONES: dict[str, Callable[..., Table]] = {
     **{f"efficientnet_{size}": partial(efficientnet, size=size) for size in get_args(Size)},
     **{f"efficientnet_{size}": partial(efficientnet_lite, size=size) for size in get_args(LiteSize)},
     **{f"resnet{depth}": partial(resnet, depth=depth) for depth in get_args(Depth)},
+    "darknet19": darknet19,
+    "darknet53": darknet53,
 }

@@ -205,7 +205,7 @@ class Numbered:
 def test_number_of_workers_changes_nothing_where_images_are_mixed(preset):
     batches = []
     for num_workers in (0, 2):
-        options = {"shuffle": True, "seed": 3, "num_workers": num_workers}
+        options = {"seed": 3, "num_workers": num_workers}
         batches.append(list(Loader(Numbered(), build_transform(preset, (60, 80)), 3, **options)))
     for first, second in zip(*batches, strict=True):
         assert first.images.equal(second.images)

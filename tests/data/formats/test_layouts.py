@@ -1,5 +1,6 @@
 """Data sets as their archives unpack, and any other by its path."""
 
+import json
 import re
 
 import cv2
@@ -7,8 +8,9 @@ import numpy as np
 import pytest
 
 from lib.build import num_classes
-from lib.build_data import build_dataset
+from lib.build_data import build_dataset, has_data
 from lib.config import load_config
+from lib.data.formats.layouts import count_images, parts_of
 from lib.data.formats.registry import find_images, read_dataset, write_dataset
 from lib.structures import IGNORE
 
@@ -188,3 +190,74 @@ def test_folder_without_its_images_asks_for_them(tmp_path):
         build_dataset(config({"train": {"annotations": str(tmp_path)}}), "train")
     train = {"annotations": str(tmp_path), "images": str(tmp_path / "pictures")}
     assert len(build_dataset(config({"train": train}), "train")) == 1
+
+
+def make_coco_set(root, name, images, ids, categories=({"id": 1, "name": "cog"},)):
+    """A set of COCO with an object in each image."""
+    (root / "annotations").mkdir(exist_ok=True)
+    for image_id in ids:
+        write_image(root / images / f"{image_id}.jpg")
+    records = [{"id": i, "file_name": f"{i}.jpg", "height": HEIGHT, "width": WIDTH} for i in ids]
+    box = {"category_id": 1, "bbox": [1, 2, 10, 10], "area": 100, "iscrowd": 0}
+    objects = [{"id": i, "image_id": i, **box} for i in ids]
+    content = {"images": records, "annotations": objects, "categories": list(categories)}
+    (root / f"annotations/instances_{name}.json").write_text(json.dumps(content))
+
+
+def test_sets_are_named_one_by_one_and_joined(voc):
+    layout = {"train": ["voc_2012_train", "voc_2007_test"], "val": ["voc_2007_trainval"]}
+    cfg = config({"layout": layout, "root": str(voc)})
+    assert build_dataset(cfg, "train").image_ids == [2008000002, 1]
+    assert build_dataset(cfg, "val").image_ids == [5, 7]
+    assert num_classes(cfg) == 21 and has_data(cfg, "val")
+
+
+def test_a_voc_root_may_be_the_devkit_itself(voc):
+    cfg = config({"layout": "voc0712", "root": str(voc / "VOCdevkit")})
+    train = build_dataset(cfg, "train")
+    assert train.files[2] == "VOC2012/JPEGImages/2007_000005.jpg"
+    assert train.load(0).image.shape == (HEIGHT, WIDTH, 3)
+
+
+def test_coco_2014_and_the_rest_of_minival_are_joined(tmp_path):
+    make_coco_set(tmp_path, "train2014", "train2014", [3, 4])
+    make_coco_set(tmp_path, "valminusminival2014", "val2014", [7])
+    layout = {"train": ["coco_2014_train", "coco_2014_valminusminival"]}
+    cfg = config({"layout": layout, "root": str(tmp_path)})
+    train = build_dataset(cfg, "train")
+    assert (train.image_ids, train.files) == ([3, 4, 7], ["train2014/3.jpg", "train2014/4.jpg", "val2014/7.jpg"])
+    assert train.load(2).image.shape == (HEIGHT, WIDTH, 3)
+    assert not has_data(cfg, "val")
+
+
+def test_coco_sets_that_cannot_be_joined_are_refused(tmp_path):
+    make_coco_set(tmp_path, "train2014", "train2014", [3])
+    cfg = config({"layout": {"train": ["coco_2014_train", "coco_2014_valminusminival"]}, "root": str(tmp_path)})
+    make_coco_set(tmp_path, "valminusminival2014", "val2014", [3])
+    with pytest.raises(ValueError, match="must have different images to be joined"):
+        build_dataset(cfg, "train")
+    make_coco_set(tmp_path, "valminusminival2014", "val2014", [4], [{"id": 1, "name": "bolt"}])
+    with pytest.raises(ValueError, match="must have the same categories to be joined"):
+        build_dataset(cfg, "train")
+
+
+@pytest.mark.parametrize(
+    ("layout", "message"),
+    [
+        ({"train": ["voc_2010_train"]}, "data.layout.train must be one of .*; got 'voc_2010_train'"),
+        ({"train": "voc_2007_train"}, r"data.layout.train must be a list of sets, such as \[voc_2007_trainval\]"),
+        ({"test": ["voc_2007_test"]}, "a key of data.layout must be one of train, val; got 'test'"),
+        ({"train": ["voc_2007_train", "coco_2017_val"]}, "data.layout.train must be sets of one family"),
+    ],
+)
+def test_sets_that_are_not_there_are_named(layout, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        parts_of(layout, "train")
+
+
+def test_images_are_counted_or_as_published(voc, tmp_path):
+    sets = ["voc_2007_trainval", "voc_2012_trainval"]
+    assert count_images(sets, voc) == (4, True)
+    assert count_images(sets, voc / "nowhere") == (16551, False)
+    make_coco_set(tmp_path, "train2017", "train2017", [1, 2, 3])
+    assert count_images(["coco_2017_train"], tmp_path) == (3, True)

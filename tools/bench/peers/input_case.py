@@ -44,7 +44,7 @@ def make_case(folder: Path, content: dict[str, Any], name: str) -> Case:
     """Preparing all images once, augmented anew at each call; by torchvision too, where it is installed."""
     transform = build_transform("ssd", INPUT, fill=(103.94, 116.78, 123.68))
     dataset, reduced = CocoDataset(folder, content), CocoDataset(folder, content, decode="reduced")
-    loaders = (Loader(one, transform, BATCH, shuffle=True) for one in (dataset, reduced))
+    loaders = (Loader(one, transform, BATCH) for one in (dataset, reduced))
     full, fast = (partial(prepare_all, loader, itertools.count()) for loader in loaders)
     sides: dict[str, Call | None] = {"ours": full, "ours, decode: reduced": fast}
     if peers := load_torchvision_peer():

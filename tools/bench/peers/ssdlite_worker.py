@@ -76,7 +76,8 @@ def train(model: SSD, split: Split, job: Any, settings: dict[str, float]) -> dic
     to_tensor = [v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True), v2.SanitizeBoundingBoxes(), v2.ToPureTensor()]
     augment = v2.Compose([v2.RandomIoUCrop(), v2.RandomHorizontalFlip(), *to_tensor])
     warmup = min(settings["warmup_steps"], len(split.pictures) // batch - 1)
-    step, waiting = 0, []
+    step = 0
+    waiting: list[Any] = []
     model.train()
     while budget.share < 1:
         waiting = waiting[batch:]

@@ -47,7 +47,8 @@ def main() -> None:
     train, val = read_split(job.train, job.train_images), read_split(job.val, job.val_images)
     settings = {**DEFAULTS, **job.settings}
     data = write_yolo({"train": train, "val": val}, Path(job.folder) / "data")
-    model, figures = YOLO(settings["model"]), {}
+    model = YOLO(settings["model"])
+    figures: dict[str, Any] = {}
     engine.time = SimpleNamespace(time=time.process_time)
 
     def begin(trainer: Any) -> None:

@@ -1,0 +1,66 @@
+"""The keys of another work's configuration file, checked: each is known and of its type, or named in an error."""
+
+import logging
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from lib.utils.lookup import accepts, suggest
+from lib.utils.schema import Maybe
+
+log = logging.getLogger(__name__)
+
+
+def read_fields(
+    source: Mapping[str, Any], fields: Mapping[str, Any], unused: Collection[str], about: str
+) -> dict[str, Any]:
+    """``{"SOLVER": {"LR": 0.01}}`` -> ``{"SOLVER.LR": 0.01, ...}``, with the defaults of what is not given.
+
+    Args:
+        source: the file's content.
+        fields: dotted key -> its default, or ``Maybe(type)`` for a key that must be given.
+        unused: dotted keys that have no counterpart; the log names those that are given.
+        about: what the file is, for messages.
+
+    Raises:
+        ValueError: a key that is neither, or one that must be given and is not.
+        TypeError: a value of another type than its default.
+    """
+    given = dict(_leaves(source, {*fields, *unused}, about))
+    for name in filter(given.__contains__, unused):
+        log.info("%s has no counterpart and is not used", name)
+    values = {}
+    for name, default in fields.items():
+        hint = default.type if isinstance(default, Maybe) else _hint(default)
+        if name not in given and isinstance(default, Maybe):
+            raise ValueError(f"{name} of {about} must be given; got {', '.join(given) or 'nothing'}")
+        values[name] = given.get(name, default)
+        if not accepts(values[name], hint):
+            shown = hint.__name__ if hint in (int, float, str, bool) else hint
+            raise TypeError(f"{name} of {about} must be {shown}; got {values[name]!r}")
+    return values
+
+
+def _leaves(
+    source: Mapping[str, Any], names: Collection[str], about: str, where: str = ""
+) -> Iterator[tuple[str, Any]]:
+    """The dotted keys and values of a mapping, in its order."""
+    for key, value in source.items():
+        name = f"{where}{key}"
+        if name in names:
+            yield name, value
+        elif not any(known.startswith(f"{name}.") for known in names):
+            near = [known for known in names if known.startswith(where)]
+            choices = dict.fromkeys(known.removeprefix(where).partition(".")[0] for known in near)
+            place = f"{where.rstrip('.')} of {about}" if where else about
+            raise ValueError(f"{place} must hold {', '.join(choices)}; got {key}{suggest(key, choices)}")
+        elif not isinstance(value, Mapping):
+            raise TypeError(f"{name} of {about} must be a mapping; got {value!r}")
+        else:
+            yield from _leaves(value, names, about, f"{name}.")
+
+
+def _hint(default: Any) -> Any:
+    """The type of a default: of a list, by its first item."""
+    if isinstance(default, list):
+        return list[_hint(default[0])] if default else list  # type: ignore[misc]
+    return type(default)
