@@ -58,7 +58,7 @@ def survey(
     ids = np.array([record["id"] for record in data.images])
     order = np.argsort(ids)
     places = order[np.searchsorted(ids[order], columns.image_id)] if len(ids) else columns.image_id
-    num_empty = len(data.images) - np.count_nonzero(np.bincount(places))
+    num_empty = len(data.images) - int(np.count_nonzero(np.bincount(places)))
     return Survey(len(data.images), num_empty, problems, classes, boxes, limits, columns.area, places)
 
 

@@ -38,20 +38,17 @@ _ANNOTATION = _record(
     "Annotation", ("id", "image_id", "category_id", "bbox", "area", *FLAGS), (("segmentation", msgspec.Raw, _RAW_NULL),)
 )
 # Annotations as nearly all files have them: no field has to be looked at to know what it is.
-_PLAIN = msgspec.json.Decoder(
-    list[
-        msgspec.defstruct(
-            "PlainAnnotation",
-            [
-                *((key, int) for key in ("id", "image_id", "category_id")),
-                ("bbox", tuple[float, float, float, float]),
-                ("area", float),
-                *((key, int, 0) for key in FLAGS),
-            ],
-            gc=False,
-        )
-    ]
+_PLAIN_ANNOTATION: Any = msgspec.defstruct(
+    "PlainAnnotation",
+    [
+        *((key, int) for key in ("id", "image_id", "category_id")),
+        ("bbox", tuple[float, float, float, float]),
+        ("area", float),
+        *((key, int, 0) for key in FLAGS),
+    ],
+    gc=False,
 )
+_PLAIN = msgspec.json.Decoder(list[_PLAIN_ANNOTATION])
 _TYPES = {
     "annotations": _ANNOTATION,
     "images": _record("Image", fields_of("images")),
@@ -144,7 +141,8 @@ def _plain_columns(content: bytes) -> dict[str, Any] | None:
 
 def _columns(records: list[Any], key: str) -> dict[str, Sequence[Any]]:
     """Field -> the values of all records."""
-    columns = {name: list(map(attrgetter(name), records)) for name in fields_of(key) if name != "segmentation"}
+    names = [name for name in fields_of(key) if name != "segmentation"]
+    columns: dict[str, Sequence[Any]] = {name: list(map(attrgetter(name), records)) for name in names}
     if key == "annotations":
         columns["segmentation"] = [
             msgspec.json.decode(record.segmentation) if not record.bbox or record.bbox is MISSING else None
