@@ -36,7 +36,7 @@ def changed(mapping: dict, **values) -> dict:
     return result
 
 
-@pytest.mark.parametrize("name", FILES.keys() & GOLDEN.keys())
+@pytest.mark.parametrize("name", sorted(FILES.keys() & GOLDEN.keys()))
 def test_forward_and_priors_of_their_file_equal_theirs(name):
     golden, cfg = GOLDEN[name], load_config(FILES[name])
     torch.manual_seed(0)
