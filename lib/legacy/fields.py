@@ -25,7 +25,7 @@ def read_fields(
         ValueError: a key that is neither, or one that must be given and is not.
         TypeError: a value of another type than its default.
     """
-    given = dict(_leaves(source, {*fields, *unused}, about))
+    given = dict(_leaves(source, dict.fromkeys((*fields, *unused)), about))
     for name in filter(given.__contains__, unused):
         log.info("%s has no counterpart and is not used", name)
     values = {}

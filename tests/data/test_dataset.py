@@ -249,7 +249,7 @@ def test_empty_and_foreign_files_are_no_images(folder):
     (folder / "b.jpg").write_text("<html>404</html>")
     with pytest.raises(ValueError, match=r"a\.png must be readable; it is empty"):
         read_image(folder / "a.png")
-    with pytest.raises(ValueError, match=r"b\.jpg must be readable; its 16 bytes are no image"):
+    with pytest.raises(ValueError, match=r"b\.jpg must be readable; its 16 bytes are no whole image"):
         read_image(folder / "b.jpg")
     with pytest.raises(FileNotFoundError, match=r"c\.jpg must be a file"):
         read_image(folder / "c.jpg")

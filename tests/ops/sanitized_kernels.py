@@ -220,12 +220,7 @@ def convolution(given: Inputs) -> tuple[Arguments, np.ndarray]:
     size = np.maximum(given.rng.integers(1, 20, 2), kernel - np.add(pads[::2], pads[1::2]))
     windows = (size + np.add(pads[::2], pads[1::2]) - kernel) // stride + 1
     output = given.reals(images, *windows, channels)
-    options = {
-        "stride": stride,
-        "pads": pads,
-        "clip_input": given.rng.random() < 0.5,
-        "clip_output": given.rng.random() < 0.5,
-    }
+    options = {"stride": stride, "pads": pads, "clip": bool(given.rng.integers(2)), "threads": 1}
     arguments = {"map": given.reals(images, *size, channels, scale=3), "weights": given.reals(*kernel, channels)}
     return arguments | {"options": options}, output
 
@@ -241,17 +236,9 @@ def backward(given: Inputs) -> Arguments:
     """Arguments of ``backward`` of a depthwise convolution."""
     shared, output = convolution(given)
     options = shared.pop("options")
-    gradient = given.reals(*output.shape)
-    to = {f"to_{name}": np.empty_like(shared[name]) for name in ("map", "weights")}
-    return {
-        **shared,
-        "output": output,
-        "gradient": gradient,
-        **options,
-        "threads": 1,
-        **to,
-        "to_bias": gradient[0, 0, 0] + 0,
-    }
+    results = {f"to_{name}": np.empty_like(shared[name]) for name in ("map", "weights")}
+    results["to_bias"] = np.empty(output.shape[-1], np.float32)
+    return {**shared, "output": output, "gradient": given.reals(*output.shape), **options, **results}
 
 
 MODULES = {
