@@ -74,7 +74,8 @@ def main(root: Path, images: int) -> None:
     corner = (torch.tensor([width, height]) - sides) * torch.rand(images, 8, 2)
     target = Target(torch.cat([corner, corner + sides], dim=-1), torch.randint(1, 5, (images, 8)))
     pixels = torch.randint(0, 256, (images, 3, height, width), dtype=torch.uint8)
-    batch = Batch(pixels, target, torch.arange(images))
+    sizes = torch.tensor([[height, width]]).expand(images, 2)  # which a batch of older checkouts has
+    batch = Batch(*(pixels, target, torch.arange(images), sizes)[: len(Batch._fields)])
     learner = Learner(cfg, build_detector(cfg), torch.device("cpu"), World())
     learner.start_training()
     print("ready", flush=True)
