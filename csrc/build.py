@@ -18,6 +18,7 @@ import sys
 import sysconfig
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -205,8 +206,10 @@ def make(kernel: Kernel, find_command, build) -> tuple[str, str]:
 
 def main() -> int:
     """Builds all, prints the table; 1 if a CPU kernel failed to compile."""
-    results = [(kernel, *make(kernel, cpu_command, build_cpu)) for kernel in KERNELS]
-    results.append((CUDA_KERNEL, *make(CUDA_KERNEL, cuda_command, build_cuda)))
+    jobs = [(kernel, cpu_command, build_cpu) for kernel in KERNELS] + [(CUDA_KERNEL, cuda_command, build_cuda)]
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # a compiler may take 0.5 GB
+        outcomes = pool.map(lambda job: make(*job), jobs)
+        results = [(kernel, *outcome) for (kernel, *_), outcome in zip(jobs, outcomes, strict=True)]
     for kernel, outcome, detail in results:
         print(f"{outcome:<12}{kernel.face:<18}{detail}")
     if any(outcome in ("skipped", "failed") for kernel, outcome, _ in results if kernel in KERNELS):
