@@ -75,7 +75,8 @@ def main(root: Path, images: int) -> None:
     target = Target(torch.cat([corner, corner + sides], dim=-1), torch.randint(1, 5, (images, 8)))
     pixels = torch.randint(0, 256, (images, 3, height, width), dtype=torch.uint8)
     sizes = torch.tensor([[height, width]]).expand(images, 2)  # which a batch of older checkouts has
-    batch = Batch(*(pixels, target, torch.arange(images), sizes)[: len(Batch._fields)])
+    values: tuple[Any, ...] = (pixels, target, torch.arange(images), sizes)
+    batch = Batch(*values[: len(Batch._fields)])
     learner = Learner(cfg, build_detector(cfg), torch.device("cpu"), World())
     learner.start_training()
     print("ready", flush=True)
