@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from lib.models.cost import count_macs, count_parameters
+
 GOLDEN = Path(__file__).parent / "golden"
 FILES = {path.stem: json.loads(path.read_text()) for path in sorted(GOLDEN.glob("*.json"))}
 AS_INITIALISED = ("l2_norm.weight", "scale_weight")  # 20, with the BMVC code's norm.weight where it is no BatchNorm's
@@ -59,3 +61,17 @@ def assert_priors(priors: torch.Tensor, expected: dict) -> None:
     assert torch.equal(priors[:6], torch.tensor(expected["first6"]))
     assert torch.equal(priors[-6:], torch.tensor(expected["last6"]))
     assert priors.double().sum(0).tolist() == pytest.approx(expected["col_sums"], rel=1e-12)
+
+
+def assert_computes(golden: dict, model: torch.nn.Module, size: tuple[int, int]) -> None:
+    """That a detector in evaluation mode, at an input of ``size``, has a golden file's outputs, cost and priors."""
+    with torch.no_grad():
+        predictions = model(formula_image(*size))
+    assert_outputs({"loc": predictions.deltas, "conf": predictions.logits}, golden["outputs"])
+    assert count_parameters(model) == golden["params_total"]
+    assert sum(count_macs(model, size).values()) == golden["madds_total"]
+    if "priors" in golden:
+        maps = [tuple(side) for side in golden["feature_maps"]]
+        assert_priors(model.priors.fractions(maps, size), golden["priors"])
+    else:
+        assert_priors(predictions.priors, golden["priors_xyxy"])

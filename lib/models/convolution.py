@@ -61,7 +61,8 @@ class GroupedConv2d(nn.Conv2d):
     ) -> torch.Tensor:
         """The convolution with other weights and bias, and ReLU6 after it where ``clip`` is set."""
         pads = self.pads(x)
-        if self._is_depthwise and x.is_contiguous(memory_format=torch.channels_last) and _is_full(x, weight):
+        is_suited = self._is_depthwise and max(pads) < min(self.kernel_size)
+        if is_suited and x.is_contiguous(memory_format=torch.channels_last) and is_kernel_for(x, weight):
             return depthwise_conv2d(x, weight, bias, Window(self.stride[0], pads, clip=clip))
         top, bottom, left, right = pads
         if (top, left) == (bottom, right):
@@ -98,11 +99,6 @@ class SameConv2d(GroupedConv2d):
         if stride == 1:
             return reach - 1
         return max((-(-size // stride) - 1) * stride + reach - size, 0)
-
-
-def _is_full(x: torch.Tensor, weight: torch.Tensor) -> bool:
-    """Whether our kernels take them, and no autocast wants another precision."""
-    return is_kernel_for(x, weight) and not torch.is_autocast_enabled("cpu")
 
 
 def _grouped(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from golden_models import FILES, assert_outputs, assert_priors, formula_image, formula_weights
+from golden_models import FILES, assert_computes, formula_weights
 from torch import nn
 
 from lib.build import build_detector
@@ -19,7 +19,6 @@ from lib.checkpoint import load_weights, read_run, save_checkpoint
 from lib.config import load_config
 from lib.legacy import translate_weights
 from lib.legacy.classes import COCO, COCO_IDS, VOC
-from lib.models.cost import count_macs, count_parameters
 
 ROOT = Path(__file__).resolve().parents[2]
 OTHERS = [name for name, golden in FILES.items() if "experiment" in golden]
@@ -63,16 +62,7 @@ def test_converted_checkpoint_computes_what_it_computed_there(name, tmp_path):
     cfg = load_config(run["config"])
     model = build_detector(cfg).eval()
     model.load_state_dict(run["model"])
-    with torch.no_grad():
-        predictions = model(formula_image(*input_size(cfg)))
-    assert_outputs({"loc": predictions.deltas, "conf": predictions.logits}, golden["outputs"])
-    assert count_parameters(model) == golden["params_total"]
-    assert sum(count_macs(model, input_size(cfg)).values()) == golden["madds_total"]
-    if "priors" in golden:
-        maps = [tuple(size) for size in golden["feature_maps"]]
-        assert_priors(model.priors.fractions(maps, input_size(cfg)), golden["priors"])
-    else:
-        assert_priors(predictions.priors, golden["priors_xyxy"])
+    assert_computes(golden, model, input_size(cfg))
 
 
 def test_priors_of_torchvision_keep_their_centres_on_inputs_that_are_not_square():

@@ -5,13 +5,13 @@ import copy
 import pytest
 import torch
 from golden_models import FILES as GOLDEN
-from golden_models import assert_outputs, assert_priors, formula_image, formula_weights
+from golden_models import assert_computes, formula_weights
 
 from lib.build import build_detector, build_schedule
 from lib.build_data import input_size
 from lib.config import load_config
 from lib.legacy import translate_weights
-from lib.models.cost import cost_of, count_macs, count_parameters
+from lib.models.cost import cost_of
 from tests.legacy.yacs_files import FILES
 
 VGG = FILES["vgg_ssd300_voc0712"]
@@ -42,16 +42,7 @@ def test_forward_and_priors_of_their_file_equal_theirs(name):
     torch.manual_seed(0)
     model = build_detector(cfg).eval()
     model.load_state_dict(translate_weights(formula_weights(golden["state_dict"]), model))
-    with torch.no_grad():
-        predictions = model(formula_image(*input_size(cfg)))
-    assert_outputs({"loc": predictions.deltas, "conf": predictions.logits}, golden["outputs"])
-    assert count_parameters(model) == golden["params_total"]
-    assert sum(count_macs(model, input_size(cfg)).values()) == golden["madds_total"]
-    if "priors" in golden:
-        maps = [tuple(size) for size in golden["feature_maps"]]
-        assert_priors(model.priors.fractions(maps, input_size(cfg)), golden["priors"])
-    else:
-        assert_priors(predictions.priors, golden["priors_xyxy"])
+    assert_computes(golden, model, input_size(cfg))
 
 
 FORK_VOC = changed(

@@ -120,6 +120,12 @@ def test_a_depthwise_convolution_in_memory_as_channels_last_computes_the_same(is
         torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
 
 
+def test_more_padding_than_the_kernel_is_large_goes_to_torch():
+    layer = GroupedConv2d(4, 4, 1, padding=2, groups=4)
+    x = torch.randn(2, 4, 5, 7).contiguous(memory_format=torch.channels_last)
+    assert torch.equal(layer(x), F.conv2d(x, layer.weight, layer.bias, padding=2, groups=4))
+
+
 def test_folding_follows_new_weights_and_statistics_and_stops_with_training(monkeypatch):
     layer, x, calls = frozen_layer(), torch.randn(1, 6, 5, 5), []
     monkeypatch.setattr("lib.models.blocks.folded", lambda *given: calls.append(1) or folded(*given))

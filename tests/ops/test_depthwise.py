@@ -94,6 +94,8 @@ def test_what_the_kernel_does_not_take_goes_to_torch():
     x, weight = torch.randn(1, 4, 5, 6), torch.randn(4, 1, 3, 3)
     assert not is_kernel_for(x.double(), weight.double()) and not is_kernel_for(x.bfloat16(), weight.bfloat16())
     assert not is_kernel_for(x.to("meta"), weight.to("meta"))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not is_kernel_for(x, weight)
     with torch.no_grad():
         assert not is_kernel_for(x, weight)
         assert torch.equal(depthwise_conv2d(x, weight), F.conv2d(x, weight, groups=4))
