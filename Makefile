@@ -9,7 +9,7 @@ export MPLBACKEND := Agg
 WORKERS := $(shell $(PYTHON) -c 'import os; print(min(8, (os.cpu_count() or 1) + 1))')
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 
-.PHONY: kernels demo demo-synthetic demo-weights study test check quick bench lint style types clean help
+.PHONY: kernels extras demo demo-synthetic demo-weights study test check quick bench lint style types clean help
 kernels: $(VENV)/ready  ## compile the CPU kernels, and the CUDA ones where nvcc is found (default)
 	$(PY) csrc/build.py
 
@@ -17,6 +17,12 @@ $(VENV)/ready: requirements.txt requirements-dev.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, got " + sys.version.split()[0] + ": choose one by make PYTHON=...") if sys.version_info < (3, 11) else 0'
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+extras: $(VENV)/extras  ## install the optional packages, each for one part only: OpenVINO, int8, GeoTIFF, H.264, tracks
+
+$(VENV)/extras: $(VENV)/ready requirements-extras.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-extras.txt
 	touch $@
 
 demo: kernels  ## fine-tune two detectors on an aerial image, count the trees of another one: runs/demo/
