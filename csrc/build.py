@@ -47,7 +47,9 @@ KERNELS = (
     Kernel("_nms", "nms.pyx", ("nms.hpp", "multiclass.hpp", "postprocess.hpp", "grid.hpp", "kept.hpp", *SHARED)),
     Kernel("_fusion", "fusion.pyx", ("fusion.hpp", "overlaps.hpp", *SHARED)),
     Kernel("_training", "training.pyx", ("mining.hpp", "matching.hpp", "overlaps.hpp", *SHARED)),
-    Kernel("_depthwise", "depthwise.pyx", ("depthwise.hpp", *SHARED), ("-ffp-contract=fast",)),  # its sums are long
+    # Their sums are long, and no reference fixes their last bits.
+    Kernel("_depthwise", "depthwise.pyx", ("depthwise.hpp", *SHARED), ("-ffp-contract=fast",)),
+    Kernel("_batch_norm", "batch_norm.pyx", ("batch_norm.hpp", *SHARED), ("-ffp-contract=fast",)),
 )
 CUDA_KERNEL = Kernel(
     "_cuda", "cuda/faces.pyx", ("cuda/overlaps.cu", "cuda/nms.cu", "cuda/kernels.hpp", "cuda/launch.cuh", *SHARED)

@@ -39,9 +39,12 @@ def package_of(module: str) -> str:
 
 
 def name_in_call(node: ast.Call) -> list[str]:
-    """What ``import_module("lib.x")`` and ``__import__("lib.x")`` import; of an f-string what is sure of it."""
+    """What ``import_module("lib.x")`` and ``__import__("lib.x")`` import; of an f-string what is sure of it.
+
+    ``optional_package(name)`` is where a name may be hidden: its callers are seen instead.
+    """
     called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-    if called not in ("import_module", "__import__") or not node.args:
+    if called not in ("import_module", "__import__", "optional_package") or not node.args:
         return []
     argument = node.args[0]
     if isinstance(argument, ast.JoinedStr) and argument.values:
@@ -53,13 +56,18 @@ def name_in_call(node: ast.Call) -> list[str]:
 def imports_of(source: str) -> list[str]:
     """The modules of lib, and the scripts, that a text imports, at its top or inside of functions."""
     imported = []
-    for node in ast.walk(ast.parse(source)):
+    tree = ast.parse(source)
+    hidden = [part for part in ast.walk(tree) if isinstance(part, ast.FunctionDef) and part.name == "optional_package"]
+    inside = {node for part in hidden for node in ast.walk(part)}
+    for node in ast.walk(tree):
+        if node in inside:
+            continue
         if isinstance(node, ast.Import):
             imported += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
-            inside = [f"{node.module}.{alias.name}" for alias in node.names]
-            imported += [name if name in FILES else node.module for name in inside]
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            imported += [name if name in FILES else node.module for name in names]
         elif isinstance(node, ast.Call):
             imported += name_in_call(node)
     return [name for name in imported if name.startswith("lib.") or name.split(".")[0] in SCRIPTS]
@@ -74,6 +82,8 @@ def imports_of(source: str) -> list[str]:
         ('importlib.import_module("lib.legacy")', ["lib.legacy"]),
         ('import_module(f"lib.ops.{name}")', ["lib.ops"]),
         ('__import__("lib.engine")', ["lib.engine"]),
+        ('optional_package("lib.data", "a test")', ["lib.data"]),
+        ("def optional_package(module):\n    import_module(module)", []),
         ("import tools.bench.kernels", ["tools.bench.kernels"]),
         ("import os, lib", []),
     ],

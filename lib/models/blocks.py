@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from lib.models.convolution import GroupedConv2d, SameConv2d, activated, folded, is_frozen
+from lib.models.norm import normalized
 from lib.utils.lookup import lookup
 
 ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
@@ -63,8 +64,7 @@ class Conv(nn.Module):
         """(B, in_channels, h, w) -> (B, out_channels, h', w')."""
         if self.training and is_frozen(self.norm):
             return activated(self.conv, x, *folded(self.conv, self.norm), self.act)
-        y: torch.Tensor = self.act(self.norm(self.conv(x)))
-        return y
+        return normalized(self.norm, self.act, self.conv(x))
 
 
 class Chain(nn.Module):

@@ -8,6 +8,7 @@ from torch import nn
 
 from lib.models.blocks import Conv
 from lib.models.convolution import GroupedConv2d
+from lib.models.norm import normalized
 
 
 class PerLevel(nn.ModuleList):
@@ -45,7 +46,10 @@ class Shared(nn.Module):
 
     def forward(self, maps: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """[(B, C, h_l, w_l)] -> [(B, out_channels, h_l, w_l)]."""
-        return [self.pointwise(self.act(norm(self.depthwise(x)))) for norm, x in zip(self.norms, maps, strict=True)]
+        return [
+            self.pointwise(normalized(norm, self.act, self.depthwise(x)))
+            for norm, x in zip(self.norms, maps, strict=True)
+        ]
 
 
 def _dense(in_channels: int, out_channels: int, is_last: bool) -> nn.Module:

@@ -1,4 +1,4 @@
-"""BatchNorm over the images of all processes, and BatchNorm that no longer learns."""
+"""BatchNorm with its activation in one kernel, over the images of all processes, and that no longer learns."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,46 @@ import torch
 from torch import distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from lib.ops.batch_norm import batch_norm, is_kernel_for
 from lib.utils.parts import is_in
+
+KERNEL_ACTIVATIONS: dict[type[nn.Module], str] = {
+    nn.Identity: "identity",
+    nn.ReLU: "relu",
+    nn.ReLU6: "relu6",
+    nn.Hardswish: "hard_swish",
+    nn.SiLU: "swish",
+}
+
+
+def normalized(norm: nn.Module, act: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """``act(norm(x))`` (B, C, h, w), in training on a CPU by a kernel of ours (lib/ops/batch_norm.py)."""
+    name = KERNEL_ACTIVATIONS.get(type(act))
+    if name is None or not _takes_kernel(norm, x):
+        y: torch.Tensor = act(norm(x))
+        return y
+    assert isinstance(norm, nn.BatchNorm2d), "see _takes_kernel"
+    result = batch_norm(x, norm.weight, norm.bias, norm.eps, name)
+    _update_(norm, result.mean, result.variance, x.numel() // x.shape[1])
+    return result.map
+
+
+def _takes_kernel(norm: nn.Module, x: torch.Tensor) -> bool:
+    """Whether it is a plain BatchNorm of torch in training, and the map one that the kernel reads without a copy."""
+    if type(norm) is not nn.BatchNorm2d or not (norm.training and norm.affine and norm.track_running_stats):
+        return False
+    is_plain = norm.momentum is not None and x.is_contiguous(memory_format=torch.channels_last)
+    return is_plain and x.numel() > x.shape[1] and is_kernel_for(x, norm.weight)  # torch refuses a single pixel
+
+
+@torch.no_grad()
+def _update_(norm: nn.BatchNorm2d, mean: torch.Tensor, variance: torch.Tensor, count: int | torch.Tensor) -> None:
+    """Moves the running statistics towards those of ``count`` pixels."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    assert norm.num_batches_tracked is not None and norm.momentum is not None
+    norm.num_batches_tracked.add_(1)
+    norm.running_mean.lerp_(mean, norm.momentum)
+    norm.running_var.lerp_(variance * count / (count - 1), norm.momentum)
 
 
 class _Sum(torch.autograd.Function):
@@ -45,12 +84,7 @@ class SyncNorm(nn.BatchNorm2d):
         mean = _sum(exact.sum((0, 2, 3))) / count  # (C,)
         centered = exact - mean[:, None, None]
         variance = _sum(centered.square().sum((0, 2, 3))) / count  # (C,)
-        assert self.running_mean is not None and self.running_var is not None
-        assert self.num_batches_tracked is not None and self.momentum is not None
-        with torch.no_grad():
-            self.num_batches_tracked.add_(1)
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+        _update_(self, mean, variance, count)
         scale = self.weight * torch.rsqrt(variance + self.eps)
         y: torch.Tensor = centered * scale[:, None, None] + self.bias[:, None, None]
         return y.to(x.dtype)

@@ -11,6 +11,7 @@ from lib.build_data import build_dataset, build_loader
 from lib.config import load_config
 from lib.engine.distributed import World
 from lib.engine.learner import Average, Learner
+from lib.ops import kernels
 from lib.optim import centralize_, parameter_groups
 
 
@@ -29,6 +30,10 @@ def learner(experiment):
         return learner, list(build_loader(cfg, data))
 
     return make
+
+
+# A single path that is cut after the backbone's fifth row, for a graph that is soon compiled.
+SMALL = ("model.dual_path=null", "model.neck={taps: [3, 5], extras: [[16, 2]]}")
 
 
 def gradients(learner):
@@ -86,19 +91,29 @@ def test_half_precision_learns_as_single_does(learner):
 
 
 def test_compiled_network_gives_the_same_gradient(learner, monkeypatch):
-    # A single path that is cut after the backbone's fifth row, for a graph that is soon compiled.
-    small = ("model.dual_path=null", "model.neck={taps: [3, 5], extras: [[16, 2]]}")
-    plain, batches = learner(*small)
+    plain, batches = learner(*SMALL, dtype=torch.double)
     plain.step(batches[:1])
     calls = []
     compile_ = torch.compile
     monkeypatch.setattr(torch, "compile", lambda m: calls.append(m) or compile_(m, backend="aot_eager"))
-    compiled, batches = learner(*small, "train.compile=true")
+    compiled, batches = learner(*SMALL, "train.compile=true", dtype=torch.double)
     compiled.step(batches[:1])
     assert len(calls) == 1
     assert list(compiled.model.state_dict()) == list(plain.model.state_dict())
     for name, gradient in gradients(plain).items():
-        torch.testing.assert_close(gradients(compiled)[name], gradient, rtol=1e-3, atol=1e-3, msg=name)
+        torch.testing.assert_close(gradients(compiled)[name], gradient, msg=name)
+
+
+def test_gradient_in_single_precision_is_that_in_double(learner):
+    """With torch's own BatchNorm some of these gradients are off by a twentieth: the first maps hardly vary."""
+    if kernels.load("_batch_norm") is None:
+        pytest.skip("csrc/build.py built no kernels here")
+    single, batches = learner(*SMALL)
+    single.step(batches[:1])
+    double, batches = learner(*SMALL, dtype=torch.double)
+    double.step(batches[:1])
+    for name, gradient in gradients(double).items():
+        torch.testing.assert_close(gradients(single)[name].double(), gradient, rtol=1e-2, atol=1e-3, msg=name)
 
 
 def test_average_forgets_faster_at_first():

@@ -241,12 +241,32 @@ def backward(given: Inputs) -> Arguments:
     return {**shared, "output": output, "gradient": given.reals(*output.shape), **options, **results}
 
 
+def normalize(given: Inputs) -> Arguments:
+    """Arguments of ``normalize``."""
+    pixels, channels = given.count(1), given.count(1) % 300 or 1
+    options = {"epsilon": 1e-5, "activation": int(given.rng.integers(5)), "threads": 1}
+    results = {"out": np.empty((pixels, channels), np.float32)}
+    results |= {name: np.empty(channels, np.float32) for name in ("mean", "variance")}
+    parameters = {name: given.reals(channels) for name in ("weight", "bias")}
+    return {"map": given.reals(pixels, channels, scale=3), **parameters, **options, **results}
+
+
+def normalize_backward(given: Inputs) -> Arguments:
+    """Arguments of ``normalize_backward``."""
+    arguments = normalize(given)
+    output = arguments.pop("out")
+    arguments |= {"gradient": given.reals(*output.shape)}
+    results = {f"to_{name}": np.empty_like(arguments[name]) for name in ("map", "weight", "bias")}
+    return {**arguments, **results}
+
+
 MODULES = {
     "_nms": (nms, multiclass_nms, postprocess),
     "_overlaps": (bbox_overlaps,),
     "_fusion": (soft_nms, fuse_boxes),
     "_training": (match, mined_losses, mined_gradient),
     "_depthwise": (forward, backward),
+    "_batch_norm": (normalize, normalize_backward),
 }
 # What must be refused: numbers out of range, by the argument's name.
 OUT_OF_RANGE = {
@@ -259,6 +279,7 @@ OUT_OF_RANGE = {
     "least": (-5.0, np.nan, np.inf),
     "threads": (0, -1),
     "stride": (0, -1),
+    "activation": (-1, 5, 2**30),
     "sigma": (0.0, -1.0, np.nan),
 }
 

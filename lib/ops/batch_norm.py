@@ -1,0 +1,99 @@
+"""BatchNorm of a training step on a CPU, with the activation after it in the same passes over memory."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch.autograd.function import once_differentiable
+
+from lib.ops import kernels
+from lib.ops.checks import check_one_device, check_shapes, check_tensors
+from lib.utils.lookup import lookup
+
+# In the order of csrc/batch_norm.hpp.
+ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "identity": lambda x: x,
+    "relu": F.relu,
+    "relu6": F.relu6,
+    "hard_swish": F.hardswish,
+    "swish": F.silu,
+}
+
+
+class Normalized(NamedTuple):
+    """A normalized map and what it was normalized by."""
+
+    map: torch.Tensor  # (B, C, h, w)
+    mean: torch.Tensor  # (C,) over images and pixels
+    variance: torch.Tensor  # (C,) the mean of the squares around it
+
+
+def batch_norm(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, epsilon: float = 1e-5, act: str = "identity"
+) -> Normalized:
+    """``act`` of the map normalized by its own mean and variance (Ioffe & Szegedy 2015, algorithm 1).
+
+    Args:
+        x: (B, C, h, w) floating, at least one pixel.
+        weight, bias: (C,) scale and shift of the normalized map.
+        act: a name of ACTIVATIONS.
+
+    Returns:
+        The map; on a CPU in float32 it lies in memory as channels_last. Gradients reach x, weight and bias, once.
+    """
+    check_tensors(x=x, weight=weight, bias=bias)
+    check_one_device(x, weight, bias)
+    batch, channels, *size = x.shape if x.ndim == 4 else (-1,) * 4
+    shapes = {"x": (x, "(B, C, h, w)", (batch, channels, *size))}
+    check_shapes(**shapes, weight=(weight, "(C,)", (channels,)), bias=(bias, "(C,)", (channels,)))
+    function = lookup(ACTIVATIONS, act, "act")
+    if not x.numel():
+        raise ValueError(f"x must have at least one pixel to take statistics of; got {tuple(x.shape)}")
+    if is_kernel_for(x, weight):
+        return Normalized(*_BatchNorm.apply(x, weight, bias, epsilon, act))  # type: ignore[no-untyped-call]
+    variance, mean = torch.var_mean(x, (0, 2, 3), correction=0)
+    y = (x - mean[:, None, None]) * torch.rsqrt(variance + epsilon)[:, None, None]
+    return Normalized(function(y * weight[:, None, None] + bias[:, None, None]), mean.detach(), variance.detach())
+
+
+def is_kernel_for(x: torch.Tensor, weight: torch.Tensor) -> bool:
+    """Whether the compiled kernel runs: in training in float32 on the CPU, outside of what torch traces to compile."""
+    is_traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call]
+    is_suited = x.dtype == weight.dtype == torch.float32 and torch.is_grad_enabled()
+    return not is_traced and is_suited and kernels.for_cpu("_batch_norm", x) is not None
+
+
+class _BatchNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, epsilon: float, act: str
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        y = torch.empty_like(x, memory_format=torch.channels_last)
+        mean, variance = torch.empty_like(weight), torch.empty_like(weight)
+        options = (epsilon, list(ACTIVATIONS).index(act), torch.get_num_threads())
+        given = (_pixels(x), kernels.as_input(weight), kernels.as_input(bias))
+        kernels.needed("_batch_norm").normalize(*given, *options, _pixels(y), mean.numpy(), variance.numpy())
+        ctx.save_for_backward(x, weight, bias, mean, variance)
+        ctx.options = options
+        ctx.mark_non_differentiable(mean, variance)
+        return y, mean, variance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor, *_: Any) -> tuple[torch.Tensor | None, ...]:
+        x, *parameters = ctx.saved_tensors
+        weight, bias, mean, variance = map(kernels.as_input, parameters)
+        to_x = torch.empty_like(x, memory_format=torch.channels_last)
+        to_weight, to_bias = torch.empty(len(weight)), torch.empty(len(bias))
+        kernels.needed("_batch_norm").normalize_backward(
+            *(_pixels(x), weight, bias, *ctx.options, mean, variance, _pixels(gradient)),
+            *(_pixels(to_x), to_weight.numpy(), to_bias.numpy()),
+        )
+        gradients = zip((to_x, to_weight, to_bias), ctx.needs_input_grad, strict=False)
+        return *(gradient if is_wanted else None for gradient, is_wanted in gradients), None, None
+
+
+def _pixels(x: torch.Tensor) -> kernels.Array:
+    """(B, C, h, w) -> (B * h * w, C), without a copy where it lies in memory so."""
+    return kernels.as_input(x.detach().permute(0, 2, 3, 1)).reshape(-1, x.shape[1])
