@@ -1,6 +1,6 @@
 """The jobs of tools/bench/kernels.py, done by us and by each other implementation that is installed."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from lib.multibox.coder import BoxCoder
 from lib.multibox.postprocess import PostProcess
 from lib.multibox.priors import PriorGenerator
 from lib.ops import batched_nms, bbox_overlaps, nms, reference, soft_nms
+from lib.ops.batch_norm import batch_norm
 from lib.ops.boxes import xyxy_to_xywh
 from lib.ops.depthwise import Window, depthwise_conv2d
 from lib.ops.padded import Selection
@@ -170,6 +171,29 @@ def depthwise_case(channels: int, side: int, kernel: int, stride: int = 1) -> Ca
     return Case(name, sides, lambda ours, theirs: torch.allclose(ours, theirs, rtol=1e-3, atol=1e-5))
 
 
+def norm_case(channels: int, side: int, act: str) -> Case:
+    """Training's forward and backward pass of BatchNorm and its activation, on 8 maps as channels_last."""
+    generator = torch.Generator().manual_seed(7)
+    x = torch.randn(8, channels, side, side, generator=generator).contiguous(memory_format=torch.channels_last)
+    slope = torch.randn(8, channels, side, side, generator=generator).contiguous(memory_format=torch.channels_last)
+    values = [x, *(torch.rand(channels, generator=generator) for _ in range(2))]
+    running = torch.zeros(channels), torch.ones(channels)
+    in_place: dict[str, Callable[..., torch.Tensor]] = {"relu": F.relu, "hard_swish": F.hardswish}
+
+    def gradients(y: torch.Tensor) -> torch.Tensor:
+        return torch.cat(torch.autograd.grad(y, values, slope)[1:])
+
+    def in_torch() -> torch.Tensor:
+        return gradients(in_place[act](F.batch_norm(x, *running, *values[1:], True), inplace=True))
+
+    for value in values:
+        value.requires_grad_()
+    sides = {"ours": lambda: gradients(batch_norm(*values, act=act).map), "torch": in_torch}
+    name = f"BatchNorm and {act}, {channels} channels of {side}x{side}, forward and backward"
+    # A rounding can move a value across the activation's kink, so single sums differ by whole terms.
+    return Case(name, sides, lambda ours, theirs: bool((ours - theirs).norm() < 1e-2 * theirs.norm()))
+
+
 def cpu_cases() -> Iterator[Case]:
     """The jobs for one thread of a CPU."""
     for count, side, largest in ((10, 300, 64), (1000, 300, 64), (8732, 300, 30), (50000, 2000, 36)):
@@ -188,6 +212,8 @@ def cpu_cases() -> Iterator[Case]:
     yield Case("soft_nms, 1000 boxes in 300x300", sides, same_set)
     for channels, side, kernel, stride in ((144, 80, 3, 1), (240, 40, 5, 1), (672, 20, 5, 1), (96, 160, 3, 2)):
         yield depthwise_case(channels, side, kernel, stride)
+    for channels, side, act in ((64, 160, "relu"), (72, 80, "relu"), (240, 40, "hard_swish"), (672, 20, "hard_swish")):
+        yield norm_case(channels, side, act)
 
 
 def cuda_cases() -> Iterator[Case]:
