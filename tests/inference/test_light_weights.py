@@ -1,0 +1,39 @@
+"""The weights in experiments/light find what they were trained to find, on images drawn here."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lib.inference import Predictor
+from lib.ops import bbox_overlaps
+
+LIGHT = Path(__file__).resolve().parents[2] / "experiments" / "light"
+
+
+def drawn_board() -> np.ndarray:
+    """(320, 448, 3) dark tracks on white; a bridge between two of them at x 200, a gap in another at x 300."""
+    board = np.full((320, 448, 3), 255, np.uint8)
+    for top in range(30, 320, 40):
+        board[top : top + 16] = 0
+    board[86:110, 200:212] = 0
+    board[150:166, 300:316] = 255
+    return board
+
+
+def test_a_bridge_is_a_short_and_a_gap_is_open():
+    predictor = Predictor(LIGHT / "deeppcb.pth", "cpu", overrides=["postprocess.score_threshold=0.5"])
+    found = predictor(drawn_board())
+    assert [predictor.classes[label - 1] for label in found.labels] == ["short", "open"]
+    truth = torch.tensor([[200.0, 86.0, 212.0, 110.0], [300.0, 150.0, 316.0, 166.0]])
+    inside = bbox_overlaps(truth, found.boxes, "iof").diagonal()  # the boxes of the data have a margin
+    assert (inside > 0.95).all()
+
+
+def test_the_weights_name_their_classes_and_hold_no_path_of_the_machine_that_trained_them():
+    expected = {"hituav": ("person", "car", "bicycle", "other_vehicle"), "deeppcb": 6}
+    for name, classes in expected.items():
+        predictor = Predictor(LIGHT / f"{name}.pth", "cpu")
+        assert classes in (predictor.classes, len(predictor.classes))
+        assert predictor.cfg.data.val.annotations == f"data/{name}/val.json"
+        assert (LIGHT / f"{name}.pth").stat().st_size < 8e6
