@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
+INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --requirement
 export MPLBACKEND := Agg
 
 # Workers with one thread each, one more than there are cores: some tests wait for processes that they start. A file's
@@ -13,16 +14,21 @@ PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses=$(WORKERS) --dist=loa
 kernels: $(VENV)/ready  ## compile the CPU kernels, and the CUDA ones where nvcc is found (default)
 	$(PY) csrc/build.py
 
-$(VENV)/ready: requirements.txt requirements-dev.txt
+$(VENV)/ready: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, got " + sys.version.split()[0] + ": choose one by make PYTHON=...") if sys.version_info < (3, 11) else 0'
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(INSTALL) requirements.txt
+	touch $@
+
+# What only tests and linters need.
+$(VENV)/dev: $(VENV)/ready requirements-dev.txt
+	$(INSTALL) requirements-dev.txt
 	touch $@
 
 extras: $(VENV)/extras  ## install the optional packages, each for one part only: OpenVINO, int8, GeoTIFF, H.264, tracks
 
 $(VENV)/extras: $(VENV)/ready requirements-extras.txt
-	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-extras.txt
+	$(INSTALL) requirements-extras.txt
 	touch $@
 
 demo: kernels  ## fine-tune two detectors on an aerial image, count the trees of another one: runs/demo/
@@ -37,13 +43,13 @@ demo-weights: kernels  ## train the plain detector that the synthetic demo start
 study: kernels  ## train a grid of detectors, judge by intervals what stride surgery gains (40 minutes): runs/study/
 	$(PY) tools/study.py
 
-test: kernels  ## all tests, on all cores
+test: kernels $(VENV)/dev  ## all tests, on all cores
 	$(PYTEST)
 
 check: kernels  ## before a commit: lint, and the tests that are not slow, side by side (85 s on 2 cores; 110 s at first)
 	@$(MAKE) --no-print-directory --jobs=3 style types quick
 
-quick: kernels
+quick: kernels $(VENV)/dev
 	$(PYTEST) -m "not slow"
 
 bench: kernels  ## time the kernels against their peers
@@ -51,11 +57,11 @@ bench: kernels  ## time the kernels against their peers
 
 lint: style types  ## ruff and mypy: mistakes, imports, formatting, types
 
-style: $(VENV)/ready
+style: $(VENV)/dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 
-types: $(VENV)/ready
+types: $(VENV)/dev
 	$(PY) -m mypy lib tools train.py test.py demo.py
 
 clean:  ## remove what was built and installed; runs/ stays
