@@ -39,6 +39,7 @@ SLOW = {
     "tests/utils/test_memory.py": "starts processes",
     "tests/fuzz": "reads hundreds of broken files",
     "tests/utils/test_runtime.py::test_a_signal_is_not_lost_where_python_throws_exceptions_away": "starts processes",
+    "tests/inference/test_video_file.py::test_a_browser_plays_the_file_to_its_end": "starts Chromium",
     "tests/inference/test_demo.py::test_a_display_that_is_named_but_dead_is_no_display": "starts a process",
     "tests/tools/test_help.py::test_help_of_a_script_in_a_process_of_its_own_ends_with_status_0": "starts a process",
     "tests/evaluation/report": "draws reports",
