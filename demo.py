@@ -2,6 +2,7 @@
 
     python demo.py 'photos/*.jpg' --checkpoint=runs/demo/plain/last.pth
     python demo.py street.mp4 --checkpoint=... --score=0.5
+    python demo.py street.mp4 --checkpoint=... --track --count-line=0,.5,1,.5
     python demo.py aerial.jpg --checkpoint=... --tiles=400
     python demo.py 0 --checkpoint=model.onnx
     python demo.py street.jpg --checkpoint=THEIRS.pth --cfg=THEIRS.yml
@@ -20,6 +21,7 @@ from lib.inference import Predictor, parse_tiles
 from lib.inference.model_file import weights_of
 from lib.inference.outputs import Output, check_folder, has_display, plan_outputs
 from lib.inference.sources import Files, open_source
+from lib.inference.track_files import plan_tracking
 from lib.utils.log import progress, setup_logging
 from lib.utils.runtime import Stopped, StopSignals, parse_with_overrides, readable_errors, script_parser, set_threads
 
@@ -36,6 +38,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--out", default="runs/detections", help="folder for the results (default: %(default)s)")
     add("--score", type=float, default=0.3, help="least score of a detection (default: %(default)s)")
     add("--tiles", metavar="SIDE[,OVERLAP[,nms|fusion]]", help="cut large images into tiles, such as 512,0.25")
+    add("--track", action="store_true", help="number each object through the frames (ByteTrack), and count them")
+    add("--count-line", action="append", metavar="X1,Y1,X2,Y2", help="count those that cross it; pixels or shares")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)")
     add("--backend", default="torch", help="torch or onnxruntime, which is faster on CPUs (default: torch)")
     add("--batch-size", type=int, default=8, help="images at once; a camera has 1 (default: %(default)s)")
@@ -52,11 +56,13 @@ def main(argv: list[str] | None = None) -> int:
     check_folder(Path(args.out), args.source)
     source = open_source(args.source)
     targets = plan_outputs(Path(args.out), source)
+    tracking = plan_tracking(args.track, args.count_line or (), args.score)
+    least_score = tracking.options.low if tracking else args.score
     predictor = Predictor(
         args.checkpoint or weights_of(args.cfg, args.overrides),
         args.device,
         cfg=args.cfg,
-        overrides=[f"postprocess.score_threshold={args.score}", *args.overrides],
+        overrides=[f"postprocess.score_threshold={least_score}", *args.overrides],
         backend=args.backend,
         batch_size=1 if source.is_live else args.batch_size,
         tiles=parse_tiles(args.tiles),
@@ -66,7 +72,8 @@ def main(argv: list[str] | None = None) -> int:
     frames, again = itertools.tee(source)  # holds one batch
     detections = predictor.stream(frame.image for frame in again)
     is_shown = not args.no_show and has_display()
-    with Output(Path(args.out), predictor.classes, args.score, is_shown, targets) as output, StopSignals() as stop:
+    output = Output(Path(args.out), predictor.classes, args.score, is_shown, targets, tracking)
+    with output, StopSignals() as stop:
         pairs = zip(frames, detections, strict=False)
         for frame, objects in progress(pairs, "detecting", total=len(source) or None):
             with stop.deferred():  # a frame is written whole

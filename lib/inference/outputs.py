@@ -1,7 +1,6 @@
-"""Where detections go: pictures or videos with boxes, JSON, CSV, and a window."""
+"""Where detections go: pictures or videos with boxes, tables, tracks, labels for other tools, and a window."""
 
 import contextlib
-import json
 import logging
 import os
 import subprocess
@@ -9,27 +8,25 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
 from lib.data.image import write_picture
 from lib.inference.sources import VIDEO_SUFFIXES, Files, Frame, Video
+from lib.inference.tables import CSV, JSON, Tables
+from lib.inference.track_files import TRACKS, Tracked, TrackFiles, Tracking
 from lib.inference.video_file import VideoFile
 from lib.structures import Detections
 from lib.utils.draw import draw_detections
-from lib.utils.files import GrowingText, refuse_sources, remove_leftovers
+from lib.utils.files import refuse_sources, remove_leftovers
 from lib.utils.lock import locked
-from lib.utils.table import csv_text
 
 log = logging.getLogger(__name__)
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
-COLUMNS = ("file", "frame", "name", "score", "x1", "y1", "x2", "y2")
 QUIT_KEYS = (ord("q"), 27)  # q and Escape close the window and end the demo
 PROBE = "import cv2; cv2.namedWindow('probe'); cv2.destroyAllWindows()"
 PROBE_S = 20  # after which a display that does not answer is taken for dead
-JSON, CSV = "detections.json", "detections.csv"
 
 
 class Output:
@@ -38,11 +35,12 @@ class Output:
     While it is open, no other process may write into the folder: that is a ValueError there.
 
     Args:
-        folder: for the pictures and videos, ``detections.json`` and ``detections.csv``.
+        folder: for the pictures and videos, ``detections.json`` and ``detections.csv``, and what else is asked for.
         names: of label 1, 2, ...
         min_score: detections below it are left out.
         show: whether a window shows each frame.
         targets: the file of each ``Frame.name``, by ``plan_outputs``; of others it is chosen as they come.
+        tracking: by ``plan_tracking``; then only detections that belong to tracks are written, whatever their scores.
     """
 
     def __init__(
@@ -52,10 +50,13 @@ class Output:
         min_score: float = 0.3,
         show: bool = False,
         targets: Mapping[str, Path] | None = None,
+        tracking: Tracking | None = None,
     ):
         self.folder, self.names, self.min_score, self.show = folder, names, min_score, show
         self.num_frames, self.num_detections = 0, 0
         self._targets = dict(targets or {})
+        self._tracking = tracking
+        self._tracks: TrackFiles | None = None
         self._video: VideoFile | None = None
         self._video_name = ""  # Frame.name of its frames
 
@@ -63,8 +64,9 @@ class Output:
         with contextlib.ExitStack() as held:
             held.enter_context(locked(self.folder, "another --out"))
             remove_leftovers(self.folder)
-            self._json = GrowingText(self.folder / JSON, "[", "\n]\n")
-            self._csv = GrowingText(self.folder / CSV, csv_text([COLUMNS]))
+            self._tables = Tables(self.folder, self.names, self._tracking is not None)
+            if self._tracking is not None:
+                self._tracks = TrackFiles(self.folder, self.names, self._tracking)
             self._held = held.pop_all()
         self._started = time.perf_counter()
         return self
@@ -74,8 +76,9 @@ class Output:
             self._close()
 
     def _close(self) -> None:
-        self._json.close()
-        self._csv.close()
+        self._tables.close()
+        if self._tracks is not None:
+            self._tracks.close()
         if self.show:
             cv2.destroyAllWindows()
         self._close_video()
@@ -84,27 +87,22 @@ class Output:
 
     def write(self, frame: Frame, detections: Detections) -> bool:
         """Writes one frame; False if the user closed the window."""
-        keep = detections.scores >= self.min_score
-        detections = Detections(*(value[keep] for value in detections))
-        rows = self._rows(detections)
-        drawn = draw_detections(frame.image, detections, self.names)
+        tracked = self._select(frame, detections)
+        drawn = draw_detections(frame.image, tracked.detections, self.names, tracked.numbers, tracked.marks)
         self._write_picture(frame, drawn)
-        height, width = frame.image.shape[:2]
-        entry = {"file": frame.name, "frame": frame.number, "height": height, "width": width, "detections": rows}
-        self._json.append((",\n" if self.num_frames else "\n") + json.dumps(entry, ensure_ascii=False))
-        self._csv.append(csv_text([frame.name, frame.number, row["name"], row["score"], *row["box"]] for row in rows))
-        self.num_frames, self.num_detections = self.num_frames + 1, self.num_detections + len(rows)
+        self._tables.append(frame, tracked.detections, tracked.numbers)
+        self.num_frames, self.num_detections = self.num_frames + 1, self.num_detections + len(tracked.detections.boxes)
         if not self.show:
             return True
         cv2.imshow("detections", drawn)
         return cv2.waitKey(1) & 0xFF not in QUIT_KEYS
 
-    def _rows(self, detections: Detections) -> list[dict[str, Any]]:
-        rows = []
-        for box, score, label in zip(*(value.tolist() for value in detections), strict=True):
-            row = {"label": label, "name": self.names[label - 1], "score": round(score, 4)}
-            rows.append({**row, "box": [round(x, 2) for x in box]})
-        return rows
+    def _select(self, frame: Frame, detections: Detections) -> Tracked:
+        """Those to be written."""
+        if self._tracks is not None:
+            return self._tracks.update(frame, detections)
+        keep = detections.scores >= self.min_score
+        return Tracked(Detections(*(value[keep] for value in detections)))
 
     def _write_picture(self, frame: Frame, drawn: np.ndarray) -> None:
         """Adds a frame to the file of its name, which for an image is a picture."""
@@ -136,7 +134,7 @@ def plan_outputs(folder: Path, source: Files | Video) -> dict[str, Path]:
     for name in sorted(source.names, key=lambda name: not _keeps_name(name)):  # those that keep their name come first
         is_video = isinstance(source, Video) or Path(name).suffix.lower() in VIDEO_SUFFIXES
         targets[name] = _choose(folder, name, is_video, targets)
-    refuse_sources([*targets.values(), folder / JSON, folder / CSV], source.files)
+    refuse_sources([*targets.values(), *(folder / name for name in (JSON, CSV, TRACKS))], source.files)
     return targets
 
 

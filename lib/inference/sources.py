@@ -3,6 +3,7 @@
 import glob
 import logging
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -121,6 +122,12 @@ def _is_video(file: Path) -> bool:
     return file.suffix.lower() in VIDEO_SUFFIXES
 
 
+def natural_order(path: Path) -> list[tuple[list[str | int], str]]:
+    """The key by which paths are sorted, folder by folder: numbers in names count by their value, 2 before 10."""
+    words = ([int(word) if word.isdecimal() else word for word in re.split(r"(\d+)", part)] for part in path.parts)
+    return [(parts, name) for parts, name in zip(words, path.parts, strict=True)]
+
+
 def open_source(source: str) -> Files | Video:
     """What ``source`` names: an image, a folder, a glob pattern, a video, a URL, or a camera by its index or device.
 
@@ -133,13 +140,14 @@ def open_source(source: str) -> Files | Video:
     if "://" in source or (path.is_file() and _is_video(path)):
         return Video(source)
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+        files = sorted((f for f in path.iterdir() if f.is_file() and not f.name.startswith(".")), key=natural_order)
     elif path.is_file():
         files = [path]
     elif path.exists():  # a device or a pipe
         return Video(source)
     else:
-        files = sorted(Path(name) for name in glob.glob(source, recursive=True) if Path(name).is_file())
+        names = glob.glob(source, recursive=True)
+        files = sorted((Path(name) for name in names if Path(name).is_file()), key=natural_order)
     if not files:
         raise FileNotFoundError(
             f"SOURCE must be an image, a folder with images, a pattern such as 'photos/*.jpg', a video, a URL or "

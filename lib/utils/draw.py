@@ -2,6 +2,7 @@
 
 import colorsys
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -18,6 +19,15 @@ DARK = 110  # luminance of 255 up to which a color needs white text
 MOST_HIDDEN = 0.6  # share of a label that may lie on boxes and other labels; one that would hide more is left out
 
 
+class Mark(NamedTuple):
+    """A line through points, drawn beside the boxes."""
+
+    points: Sequence[Sequence[float]]  # (N, 2) x, y in pixels of the image
+    color: tuple[int, int, int]  # (B, G, R)
+    text: str = ""  # beside the first point
+    is_arrow: bool = False  # whether the end of its last piece has a head
+
+
 def class_color(label: int) -> tuple[int, int, int]:
     """(B, G, R) of a class: bright, and far from those of its neighbors; that of label 1 is yellow."""
     red, green, blue = colorsys.hsv_to_rgb((FIRST_HUE + (label - 1) * 0.618034) % 1.0, 0.8, 1.0)
@@ -25,12 +35,17 @@ def class_color(label: int) -> tuple[int, int, int]:
 
 
 def draw_boxes(
-    image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, names: Sequence[str], scores: np.ndarray | None = None
+    image: np.ndarray,
+    boxes: np.ndarray,
+    labels: np.ndarray,
+    names: Sequence[str],
+    scores: np.ndarray | None = None,
+    numbers: Sequence[int] | None = None,
 ) -> np.ndarray:
     """A copy of the image with a thin box around each object, one pixel off it so as not to hide it.
 
     Names stand beside the boxes where they hide least. In a crowd, where they would hide too much, a box has no
-    name: its color tells the class. Where there is one class only, no box has a name.
+    name: its color tells the class. Where there is one class only, no box has a name, but its number if there are some.
 
     Args:
         image: (H, W, 3) uint8 BGR.
@@ -38,6 +53,7 @@ def draw_boxes(
         labels: (D,) from 1 on.
         names: of label 1, 2, ...
         scores: (D,); written behind the name if given. Names get their places in the order of the boxes.
+        numbers: (D,); of the objects' tracks, written before the name if given.
     """
     canvas = np.ascontiguousarray(image).copy()
     thickness = _thickness(canvas.shape, boxes)
@@ -45,11 +61,13 @@ def draw_boxes(
     frames = np.concatenate(corners, axis=1).astype(int)
     for frame, label in zip(frames, labels, strict=True):
         cv2.rectangle(canvas, frame[:2].tolist(), frame[2:].tolist(), class_color(int(label)), thickness)
-    if len(names) == 1:
+    if len(names) == 1 and numbers is None:
         return canvas
     taken = frames.astype(float)
     for row, (frame, label) in enumerate(zip(frames, labels, strict=True)):
-        text = names[int(label) - 1] + ("" if scores is None else f" {scores[row]:.2f}")
+        words = [f"#{numbers[row]}"] if numbers is not None else []
+        words += [names[int(label) - 1]] if len(names) > 1 else []
+        text = " ".join([*words, *([] if scores is None or len(names) == 1 else [f"{scores[row]:.2f}"])])
         plate = _place(text, frame, taken, canvas.shape, thickness)
         if plate is not None:
             _write(canvas, text, plate, class_color(int(label)), thickness)
@@ -86,15 +104,47 @@ def _write(canvas: np.ndarray, text: str, plate: np.ndarray, color: tuple, thick
     cv2.putText(canvas, text, (x1 + 1, y2 - below), FONT, TEXT_SIZE * thickness, ink, thickness, cv2.LINE_AA)
 
 
-def draw_detections(image: np.ndarray, detections: Detections, names: Sequence[str]) -> np.ndarray:
-    """The image with its detections; a small image is enlarged for them. A single class is counted in the corner."""
+def draw_detections(
+    image: np.ndarray,
+    detections: Detections,
+    names: Sequence[str],
+    numbers: Sequence[int] | None = None,
+    marks: Sequence[Mark] = (),
+) -> np.ndarray:
+    """The image with its detections; a small image is enlarged for them. A single class is counted in the corner.
+
+    ``numbers`` are those of the detections' tracks; ``marks`` lie below the boxes.
+    """
     boxes, scores, labels = (value.cpu().numpy() for value in detections)
     zoom = max(1, round(ENLARGED_SIDE / min(image.shape[:2])))
     if zoom > 1:
         image = image.repeat(zoom, axis=0).repeat(zoom, axis=1)
-    canvas = draw_boxes(image, boxes * zoom, labels, names, scores)
+    canvas = draw_boxes(_draw_marks(image, marks, zoom), boxes * zoom, labels, names, scores, numbers)
     if len(names) == 1:
         text, thickness = f"{names[0]}: {len(boxes)}", max(1, round(min(canvas.shape[:2]) / LINE_SIDE))
         (width, height), below = cv2.getTextSize(text, FONT, TEXT_SIZE * thickness, thickness)
         _write(canvas, text, np.array([0, 0, width + 2, height + below]), class_color(1), thickness)
+    return canvas
+
+
+def _draw_marks(image: np.ndarray, marks: Sequence[Mark], zoom: int) -> np.ndarray:
+    """The image, already enlarged ``zoom`` times, or a copy of it with the marks."""
+    if not marks:
+        return image
+    canvas, thickness = np.ascontiguousarray(image).copy(), max(1, round(min(image.shape[:2]) / LINE_SIDE))
+    for mark in marks:
+        points = np.rint(np.array(mark.points) * zoom).astype(np.int32)
+        cv2.polylines(canvas, [points], False, mark.color, thickness, cv2.LINE_AA)
+        if mark.is_arrow:
+            length = float(np.linalg.norm(points[-1] - points[-2]))
+            ends = points[-2].tolist(), points[-1].tolist()
+            cv2.arrowedLine(
+                canvas, *ends, mark.color, thickness, cv2.LINE_AA, tipLength=12 * thickness / max(length, 1)
+            )
+        if mark.text:
+            (width, height), below = cv2.getTextSize(mark.text, FONT, TEXT_SIZE * thickness, thickness)
+            room = np.array([canvas.shape[1] - width - 2, canvas.shape[0] - height - below])
+            low = np.clip(points[0] + 2 * thickness, 0, room.clip(0))
+            plate = np.concatenate([low, low + [width + 2, height + below]])
+            _write(canvas, mark.text, plate, mark.color, thickness)
     return canvas

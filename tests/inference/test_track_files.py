@@ -1,0 +1,109 @@
+"""Tracks of films as files: JSON, MOTChallenge's form, and the end of one film where another begins."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("scipy", reason="needs SciPy: make extras")
+
+from lib.inference.outputs import Output
+from lib.inference.sources import Frame, Video
+from lib.inference.track_files import TrackFiles, plan_tracking
+from lib.structures import Detections
+from tests.inference import films
+
+NAMES = ["disc", "ring"]
+
+
+def found(*rows):
+    """Detections of (x1, y1, x2, y2, score, label)."""
+    values = torch.tensor(rows, dtype=torch.float32).reshape(-1, 6)
+    return Detections(values[:, :4], values[:, 4], values[:, 5].long())
+
+
+def write(folder, frames, lines=()):
+    """Writes (name, fps) and the detections of each frame of 100 x 200 pixels; what tracks.json says."""
+    tracks = TrackFiles(folder, NAMES, plan_tracking(True, lines, 0.3))
+    counts = {}
+    for name, fps, detections in frames:
+        counts[name] = counts.get(name, -1) + 1
+        tracks.update(Frame(np.zeros((100, 200, 3), np.uint8), name, counts[name], fps), detections)
+    tracks.close()
+    return json.loads((folder / "tracks.json").read_text())
+
+
+def test_json_and_mot_tell_the_tracks(tmp_path):
+    rows = [found((10 + 4 * i, 20, 30 + 4 * i, 50, 0.9, 1), (150, 60, 170, 80, 0.5, 2)) for i in range(10)]
+    told = write(tmp_path, [("film.mp4", 25.0, row) for row in rows], [".2,0,.2,1"])
+    assert told["counts"] == {"disc": 1, "ring": 1}
+    (film,) = told["films"]
+    assert (film["file"], film["frames"], film["fps"]) == ("film.mp4", 10, 25.0)
+    assert film["tracks"] == [
+        {"track": 1, "name": "disc", "label": 1, "first": 1, "last": 9, "length": 9},
+        {"track": 2, "name": "ring", "label": 2, "first": 1, "last": 9, "length": 9},
+    ]
+    (line,) = film["lines"]
+    assert line["line"] == [40.0, 0.0, 40.0, 100.0]
+    assert line["counts"] == {"disc": {"to_right": 0, "to_left": 1}}
+    assert line["crossings"] == [{"frame": 6, "track": 1, "name": "disc", "direction": "to_left"}]
+    mot = (tmp_path / "film.mot.txt").read_text().splitlines()
+    assert mot[:2] == ["2,1,14.00,20.00,20.00,30.00,0.9000,1,1", "2,2,150.00,60.00,20.00,20.00,0.5000,2,1"]
+    assert len(mot) == 18 and mot[-1].startswith("10,2,")
+
+
+def test_each_film_has_tracks_and_a_file_of_its_own(tmp_path):
+    row = found((10, 20, 30, 50, 0.9, 1))
+    films_of = [("a.mp4", 25.0), ("a.avi", 25.0), ("b/1.png", None), ("b/2.png", None), ("c/1.png", None)]
+    told = write(tmp_path, [(name, fps, row) for name, fps in films_of for _ in range(2 if fps else 1)])
+    assert [film["file"] for film in told["films"]] == ["a.mp4", "a.avi", "b/images", "c/images"]
+    assert [[track["track"] for track in film["tracks"]] for film in told["films"]] == [[1], [1], [1], []]
+    written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.mot.txt")}
+    assert written == {"a.mot.txt", "a.avi.mot.txt", "b/images.mot.txt", "c/images.mot.txt"}
+    assert told["counts"] == {"disc": 3}
+
+
+def test_nothing_in_no_film(tmp_path):
+    assert write(tmp_path, []) == {"counts": {}, "films": []}
+    assert write(tmp_path, [("a.mp4", 25.0, found())] * 3)["counts"] == {}
+    assert (tmp_path / "a.mot.txt").read_text() == ""
+
+
+def test_without_track_and_line_nothing_is_followed():
+    assert plan_tracking(False, (), 0.3) is None
+    assert plan_tracking(False, ["0,.5,1,.5"], 0.05).options.low == 0.05
+
+
+def test_known_film_is_written_drawn_and_its_crossings_are_counted_exactly(tmp_path):
+    """Detections of all objects with noise, misses and false alarms; the truth is counted by the objects' centers."""
+    objects, rng = films.courses(), np.random.default_rng(0)
+    target = {"film.mp4": tmp_path / "film.mp4"}
+    tracking = plan_tracking(True, [".5,0,.5,1"], 0.3)
+    with Output(tmp_path, NAMES, targets=target, tracking=tracking) as output:
+        for number in range(films.NUM_FRAMES):
+            seen = films.truth(objects, number)
+            boxes, scores, labels = films.detections(seen, rng)
+            rows = found(*np.column_stack([boxes, scores, labels])[np.argsort(-scores)].tolist())
+            output.write(Frame(films.picture(seen, number), "film.mp4", number, 29.97), rows)
+    told = json.loads((tmp_path / "tracks.json").read_text())
+    assert len(list(Video(str(tmp_path / "film.mp4")))) == films.NUM_FRAMES
+    assert told["counts"] == films.class_counts(objects, NAMES)
+    assert told["films"][0]["lines"][0]["counts"] == films.crossings(objects, NAMES)
+    mot = np.loadtxt(tmp_path / "film.mot.txt", delimiter=",")
+    assert mot.shape[1] == 9 and mot[:, 0].max() <= films.NUM_FRAMES and len(np.unique(mot[:, 1])) == 40
+
+
+def test_numbers_and_tails_are_drawn(tmp_path):
+    frame = Frame(np.full((700, 900, 3), 50, np.uint8), "film.mp4", 0, 25.0)
+    images = []
+    for tracking in (None, plan_tracking(True, ["0,600,900,600"], 0.3)):
+        with Output(tmp_path, ["disc"], targets={}, tracking=tracking) as output:
+            for number in range(12):
+                x = 100.0 + 30 * number
+                output.write(frame._replace(number=number), found((x, 300, x + 60, 360, 0.9, 1)))
+        images.append(list(Video(str(tmp_path / "film.mp4")))[-1].image.astype(int))
+    changed = np.abs(images[0] - images[1]).max(axis=2) > 60
+    assert changed[325:335, 200:400].any(axis=0).mean() > 0.9  # the tail behind the object
+    assert changed[598:603].mean(axis=1).max() > 0.9  # the line
+    assert changed[275:299, 425:500].sum() > 50  # the number, though there is one class only
