@@ -122,14 +122,14 @@ def test_filter_is_the_one_of_eight_dimensions_by_matrices():
         np.testing.assert_allclose(boxes.speed[0], mean[4:])
 
 
-def follow(objects, false):
+def follow(objects):
     """What motmetrics says of the known film, and the numbers of each object's tracks: (frame, number), ..."""
     motmetrics = pytest.importorskip("motmetrics", reason="needs motmetrics: make extras")
     rng, tracker = np.random.default_rng(0), Tracker()
     judged, of_object = motmetrics.MOTAccumulator(auto_id=True), {}
     for frame in range(films.NUM_FRAMES):
         seen = films.truth(objects, frame)
-        boxes, scores, labels = films.detections(seen, rng, false=false)
+        boxes, scores, labels = films.detections(seen, rng)
         numbers = tracker.update(boxes, scores, labels)
         tracked = numbers > 0
         distances = 1 - bbox_overlaps(seen.boxes, boxes[tracked])
@@ -149,16 +149,17 @@ def is_steady(course, numbers):
     return before[-1] == after[0]
 
 
-@pytest.mark.parametrize(("false", "num_lost"), [(0.0, 0), (0.3, 1)])
-def test_film_of_300_frames_with_known_tracks(false, num_lost):
-    """40 objects of 8 to 40 pixels in two classes, whose ways cross; 5 % are missed, 15 % unsure.
+def test_film_of_300_frames_with_known_tracks():
+    """40 objects of 8 to 40 pixels in two classes, whose ways cross; 5 % are missed, 15 % unsure, with false alarms.
 
-    Those that are hidden for 4 to 10 frames keep their numbers, but for one that a false alarm takes.
+    Those that are hidden for 4 to 10 frames keep their numbers; but for one that goes in the very frame in which
+    another of its class appears over it.
     """
     objects = films.courses()
-    result, of_object = follow(objects, false)
+    result, of_object = follow(objects)
     assert result["num_objects"] > 3000
     assert result["mota"] > 0.9 and result["idf1"] > 0.9 and result["num_switches"] <= 5
     hidden = [course for course in objects if course.hidden[1] < course.last - 3]
     assert len(hidden) == 13
-    assert sum(not is_steady(course, of_object[course.number]) for course in hidden) <= num_lost
+    assert [course.number for course in hidden if not is_steady(course, of_object[course.number])] == [9]
+    assert [course.number for course in objects if course.first == objects[9 - 1].hidden[0]] == [23]
