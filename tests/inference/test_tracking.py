@@ -162,4 +162,4 @@ def test_film_of_300_frames_with_known_tracks():
     hidden = [course for course in objects if course.hidden[1] < course.last - 3]
     assert len(hidden) == 13
     assert [course.number for course in hidden if not is_steady(course, of_object[course.number])] == [9]
-    assert [course.number for course in objects if course.first == objects[9 - 1].hidden[0]] == [23]
+    assert (objects[23 - 1].first, objects[23 - 1].label) == (objects[9 - 1].hidden[0], objects[9 - 1].label)
