@@ -4,6 +4,7 @@
     python demo.py street.mp4 --checkpoint=... --score=0.5
     python demo.py street.mp4 --checkpoint=... --track --count-line=0,.5,1,.5
     python demo.py aerial.jpg --checkpoint=... --tiles=400
+    python demo.py photos/ --checkpoint=... --save=coco,labelstudio
     python demo.py 0 --checkpoint=model.onnx
     python demo.py street.jpg --checkpoint=THEIRS.pth --cfg=THEIRS.yml
 
@@ -18,6 +19,7 @@ import sys
 from pathlib import Path
 
 from lib.inference import Predictor, parse_tiles
+from lib.inference.labels import plan_labels
 from lib.inference.model_file import weights_of
 from lib.inference.outputs import Output, check_folder, has_display, plan_outputs
 from lib.inference.sources import Files, open_source
@@ -40,6 +42,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--tiles", metavar="SIDE[,OVERLAP[,nms|fusion]]", help="cut large images into tiles, such as 512,0.25")
     add("--track", action="store_true", help="number each object through the frames (ByteTrack), and count them")
     add("--count-line", action="append", metavar="X1,Y1,X2,Y2", help="count those that cross it; pixels or shares")
+    add("--save", action="append", metavar="FORMAT", help="labels to correct elsewhere: coco, yolo, labelstudio")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)")
     add("--backend", default="torch", help="torch or onnxruntime, which is faster on CPUs (default: torch)")
     add("--batch-size", type=int, default=8, help="images at once; a camera has 1 (default: %(default)s)")
@@ -58,8 +61,10 @@ def main(argv: list[str] | None = None) -> int:
     targets = plan_outputs(Path(args.out), source)
     tracking = plan_tracking(args.track, args.count_line or (), args.score)
     least_score = tracking.options.low if tracking else args.score
+    checkpoint = args.checkpoint or weights_of(args.cfg, args.overrides)
+    labels = plan_labels(args.save or (), Path(args.out), source, Path(checkpoint).name)
     predictor = Predictor(
-        args.checkpoint or weights_of(args.cfg, args.overrides),
+        checkpoint,
         args.device,
         cfg=args.cfg,
         overrides=[f"postprocess.score_threshold={least_score}", *args.overrides],
@@ -72,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
     frames, again = itertools.tee(source)  # holds one batch
     detections = predictor.stream(frame.image for frame in again)
     is_shown = not args.no_show and has_display()
-    output = Output(Path(args.out), predictor.classes, args.score, is_shown, targets, tracking)
+    output = Output(Path(args.out), predictor.classes, args.score, is_shown, targets, tracking, labels)
     with output, StopSignals() as stop:
         pairs = zip(frames, detections, strict=False)
         for frame, objects in progress(pairs, "detecting", total=len(source) or None):

@@ -4,6 +4,8 @@ Dimensions: B batch, H W image, G ground truths, P priors, K classes with backgr
 Every box is float32 ``xyxy`` in continuous pixels of the image that it travels with; sizes are (height, width).
 """
 
+import importlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,3 +80,21 @@ class Detections(NamedTuple):
     boxes: torch.Tensor  # (D, 4) float32 xyxy in pixels of the original image
     scores: torch.Tensor  # (D,) float32 in 0 .. 1
     labels: torch.Tensor  # (D,) int64, 1 .. K-1
+
+    def to_supervision(self, names: Sequence[str] = ()) -> Any:
+        """The same as ``supervision.Detections``: arrays xyxy, confidence, class_id from 0; with ``names`` of label
+        1, 2, ... also data["class_name"].
+
+        Raises:
+            ValueError: the package supervision, which this alone needs, is not installed.
+        """
+        try:
+            package = importlib.import_module("supervision")
+        except ImportError as error:
+            raise ValueError(
+                f"Detections.to_supervision needs the package supervision, which is not usable here ({error}): "
+                "pip install supervision"
+            ) from None
+        boxes, scores, labels = (value.detach().cpu().numpy() for value in self)
+        data = {"class_name": np.array([names[label - 1] for label in labels], dtype=str)} if names else {}
+        return package.Detections(xyxy=boxes, confidence=scores, class_id=labels - 1, data=data)

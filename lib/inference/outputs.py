@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from lib.data.image import write_picture
+from lib.inference.labels import Labels, write_labels
 from lib.inference.sources import VIDEO_SUFFIXES, Files, Frame, Video
 from lib.inference.tables import CSV, JSON, Tables
 from lib.inference.track_files import TRACKS, Tracked, TrackFiles, Tracking
@@ -41,6 +42,7 @@ class Output:
         show: whether a window shows each frame.
         targets: the file of each ``Frame.name``, by ``plan_outputs``; of others it is chosen as they come.
         tracking: by ``plan_tracking``; then only detections that belong to tracks are written, whatever their scores.
+        labels: by ``plan_labels``; they are written at the end, of the frames so far.
     """
 
     def __init__(
@@ -51,11 +53,12 @@ class Output:
         show: bool = False,
         targets: Mapping[str, Path] | None = None,
         tracking: Tracking | None = None,
+        labels: Labels | None = None,
     ):
         self.folder, self.names, self.min_score, self.show = folder, names, min_score, show
         self.num_frames, self.num_detections = 0, 0
         self._targets = dict(targets or {})
-        self._tracking = tracking
+        self._tracking, self._labels = tracking, labels
         self._tracks: TrackFiles | None = None
         self._video: VideoFile | None = None
         self._video_name = ""  # Frame.name of its frames
@@ -82,6 +85,8 @@ class Output:
         if self.show:
             cv2.destroyAllWindows()
         self._close_video()
+        if self._labels is not None:
+            write_labels(self.folder, self.names, self._labels)
         rate = self.num_frames / max(time.perf_counter() - self._started, 1e-9)
         log.info("%s frames %d detections %d fps %.1f", self.folder, self.num_frames, self.num_detections, rate)
 

@@ -1,5 +1,6 @@
 """A checkpoint of a tiny detector whose scores are spread like a trained one's, and images of several sizes."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -9,6 +10,7 @@ from lib.build import build_detector
 from lib.checkpoint import save_checkpoint
 from lib.config import load_config
 from lib.utils.yaml_files import to_plain
+from tests.engine.conftest import load_script
 
 CONFIG = {
     "input": {"size": [64, 96], "channels": "rgb", "std": [58.0, 57.0, 57.5]},
@@ -60,3 +62,26 @@ def images():
     rng = np.random.default_rng(0)
     sizes = [(70, 120), (64, 90), (200, 131), (50, 310), (97, 65), (129, 193)]
     return [rng.integers(0, 256, (*size, 3), np.uint8) for size in sizes]
+
+
+@pytest.fixture
+def demo(checkpoint, tmp_path):
+    """Runs demo.py on a source with the given arguments; its exit status."""
+
+    def run(source, *arguments):
+        options = [f"--checkpoint={checkpoint}", f"--out={tmp_path / 'out'}", "--no-show", "--score=0.01"]
+        return load_script("demo").main([str(source), *options, *arguments])
+
+    return run
+
+
+@pytest.fixture
+def video(tmp_path):
+    """12 frames of 64 x 96 pixels."""
+    path = tmp_path / "film.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10, (96, 64))
+    rng = np.random.default_rng(0)
+    for _ in range(12):
+        writer.write(rng.integers(0, 256, (64, 96, 3), np.uint8))
+    writer.release()
+    return path

@@ -17,33 +17,10 @@ from lib.inference.outputs import Output, check_folder, has_display, plan_output
 from lib.inference.sources import Files, Frame, Video, open_source
 from lib.structures import Detections
 from tests.data.image_files import jpeg
-from tests.engine.conftest import ROOT, load_script
+from tests.engine.conftest import ROOT
 from tests.utils.test_lock import HOLD
 
 NOTHING = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
-
-
-@pytest.fixture
-def demo(checkpoint, tmp_path):
-    """Runs demo.py on a source with the given arguments; its exit status."""
-
-    def run(source, *arguments):
-        options = [f"--checkpoint={checkpoint}", f"--out={tmp_path / 'out'}", "--no-show", "--score=0.01"]
-        return load_script("demo").main([str(source), *options, *arguments])
-
-    return run
-
-
-@pytest.fixture
-def video(tmp_path):
-    """12 frames of 64 x 96 pixels."""
-    path = tmp_path / "film.mp4"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10, (96, 64))
-    rng = np.random.default_rng(0)
-    for _ in range(12):
-        writer.write(rng.integers(0, 256, (64, 96, 3), np.uint8))
-    writer.release()
-    return path
 
 
 def test_folder_with_rubbish_is_done_but_for_it_and_the_status_says_so(demo, tmp_path, images, capsys):
@@ -108,40 +85,6 @@ def test_videos_among_pictures_are_done_as_well(demo, video, tmp_path, images):
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written >= {"a.png", "film.mp4", "film.avi.mp4"}
     assert len(list(Video(str(tmp_path / "out" / "film.avi.mp4")))) == 12
-
-
-def test_a_followed_video_has_numbers_tracks_and_crossings(demo, video, tmp_path, capsys):
-    pytest.importorskip("scipy", reason="needs SciPy: make extras")
-    assert demo(video, "--track", "--count-line=0,.5,1,.5", "--tiles=48") == 0
-    out, said = tmp_path / "out", capsys.readouterr().err
-    entries = json.loads((out / "detections.json").read_text())
-    rows = list(csv.DictReader((out / "detections.csv").open()))
-    numbers = [row["track"] for entry in entries for row in entry["detections"]]
-    assert len(entries) == 12 and entries[0]["detections"] == []
-    assert len(numbers) > 0 and [int(row["track"]) for row in rows] == numbers
-    assert [int(line.split(",")[1]) for line in (out / "film.mot.txt").read_text().splitlines()] == numbers
-    told = json.loads((out / "tracks.json").read_text())
-    assert {track["track"] for track in told["films"][0]["tracks"]} == set(numbers)
-    assert sum(told["counts"].values()) == len(set(numbers))
-    assert f"all    {len(set(numbers)):>6}" in said
-
-
-def test_numbered_images_are_one_film_in_the_order_of_their_numbers(demo, tmp_path, images):
-    pytest.importorskip("scipy", reason="needs SciPy: make extras")
-    folder = tmp_path / "frames"
-    folder.mkdir()
-    for number in range(8, 13):
-        cv2.imwrite(str(folder / f"{number}.png"), images[0])
-    assert [frame.name for frame in open_source(str(folder))] == [f"{number}.png" for number in range(8, 13)]
-    assert demo(folder, "--track") == 0
-    told = json.loads((tmp_path / "out" / "tracks.json").read_text())
-    assert [film["file"] for film in told["films"]] == ["images"] and told["films"][0]["frames"] == 5
-    assert {(track["first"], track["last"]) for track in told["films"][0]["tracks"]} == {(1, 4)}  # nothing moves
-
-
-def test_a_bad_line_is_told_before_the_model_is_loaded(tmp_path, video):
-    with pytest.raises(ValueError, match="--count-line must be x1,y1,x2,y2"):
-        load_script("demo").main([str(video), "--count-line=1,2,3", f"--out={tmp_path / 'out'}", "--checkpoint=none"])
 
 
 @pytest.mark.parametrize("suffix", [".ts", ".3gp", ".m2ts"])

@@ -1,7 +1,9 @@
 """Tracks of films as files: JSON, MOTChallenge's form, and the end of one film where another begins."""
 
+import csv
 import json
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -9,9 +11,10 @@ import torch
 pytest.importorskip("scipy", reason="needs SciPy: make extras")
 
 from lib.inference.outputs import Output
-from lib.inference.sources import Frame, Video
+from lib.inference.sources import Frame, Video, open_source
 from lib.inference.track_files import TrackFiles, plan_tracking
 from lib.structures import Detections
+from tests.engine.conftest import load_script
 from tests.inference import films
 
 NAMES = ["disc", "ring"]
@@ -107,3 +110,35 @@ def test_numbers_and_tails_are_drawn(tmp_path):
     assert changed[325:335, 200:400].any(axis=0).mean() > 0.9  # the tail behind the object
     assert changed[598:603].mean(axis=1).max() > 0.9  # the line
     assert changed[275:299, 425:500].sum() > 50  # the number, though there is one class only
+
+
+def test_a_followed_video_has_numbers_tracks_and_crossings(demo, video, tmp_path, capsys):
+    assert demo(video, "--track", "--count-line=0,.5,1,.5", "--tiles=48") == 0
+    out, said = tmp_path / "out", capsys.readouterr().err
+    entries = json.loads((out / "detections.json").read_text())
+    rows = list(csv.DictReader((out / "detections.csv").open()))
+    numbers = [row["track"] for entry in entries for row in entry["detections"]]
+    assert len(entries) == 12 and entries[0]["detections"] == []
+    assert len(numbers) > 0 and [int(row["track"]) for row in rows] == numbers
+    assert [int(line.split(",")[1]) for line in (out / "film.mot.txt").read_text().splitlines()] == numbers
+    told = json.loads((out / "tracks.json").read_text())
+    assert {track["track"] for track in told["films"][0]["tracks"]} == set(numbers)
+    assert sum(told["counts"].values()) == len(set(numbers))
+    assert f"all    {len(set(numbers)):>6}" in said
+
+
+def test_numbered_images_are_one_film_in_the_order_of_their_numbers(demo, tmp_path, images):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number in range(8, 13):
+        cv2.imwrite(str(folder / f"{number}.png"), images[0])
+    assert [frame.name for frame in open_source(str(folder))] == [f"{number}.png" for number in range(8, 13)]
+    assert demo(folder, "--track") == 0
+    told = json.loads((tmp_path / "out" / "tracks.json").read_text())
+    assert [film["file"] for film in told["films"]] == ["images"] and told["films"][0]["frames"] == 5
+    assert {(track["first"], track["last"]) for track in told["films"][0]["tracks"]} == {(1, 4)}  # nothing moves
+
+
+def test_a_bad_line_is_told_before_the_model_is_loaded(tmp_path, video):
+    with pytest.raises(ValueError, match="--count-line must be x1,y1,x2,y2"):
+        load_script("demo").main([str(video), "--count-line=1,2,3", f"--out={tmp_path / 'out'}", "--checkpoint=none"])
