@@ -5,8 +5,8 @@ detections, then those still seen a frame ago to the unsure ones. So an object w
 hidden, keeps its number, and an unsure detection alone begins no track.
 
 Different from the paper, for small objects: boxes are grown before they are compared (as in C-BIoU, Yang et al., WACV
-2023), since a box of 10 pixels that moves by 8 hardly meets itself, and scores do not weaken the overlaps. And a track
-must be seen twice to count in the first frame too.
+2023), since a box of 10 pixels that moves by 8 hardly meets itself; unsure detections and second ones may overlap less;
+and scores do not weaken the overlaps. And a track must be seen twice to have a number, in the first frame too.
 """
 
 from types import ModuleType
@@ -22,7 +22,6 @@ LOW = 0.1  # least score of a detection that can continue a track
 SURE, UNSURE, NEW = 0.2, 0.3, 0.2
 # Standard deviations by the box's side: of a measured place, and of the speed's change from frame to frame
 PLACE, SPEED = 1 / 20, 1 / 160
-VARIANCES = 3  # of place, of place and speed together, of speed
 
 
 class TrackerOptions(NamedTuple):
@@ -42,7 +41,7 @@ class _Boxes:
 
     Attributes:
         place, speed: (T, 4) center x, y, width, height in pixels, and their change in a frame.
-        variance: (T, 4, VARIANCES).
+        variance: (T, 4, 3) of place, of place and speed together, and of speed.
     """
 
     def __init__(self, place: np.ndarray):
