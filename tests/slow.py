@@ -39,8 +39,8 @@ SLOW = {
     "tests/utils/test_memory.py": "starts processes",
     "tests/fuzz": "reads hundreds of broken files",
     "tests/utils/test_runtime.py::test_a_signal_is_not_lost_where_python_throws_exceptions_away": "starts processes",
-    "tests/inference/test_tracking.py::test_film_of_300_frames_with_known_tracks": "follows 40 objects",
-    "tests/inference/test_track_files.py::test_known_film_is_written_drawn_and_its_crossings_are_counted_exactly": (
+    "tests/inference/test_tracking.py::test_video_of_300_frames_with_known_tracks": "follows 40 objects",
+    "tests/inference/test_track_files.py::test_known_video_is_written_drawn_and_its_crossings_are_counted_exactly": (
         "draws and encodes 300 frames"
     ),
     "tests/inference/test_video_file.py::test_a_browser_plays_the_file_to_its_end": "starts Chromium",

@@ -1,4 +1,4 @@
-"""Lines across a film, and the objects that cross them."""
+"""Lines across a video, and the objects that cross them."""
 
 from collections import Counter
 from collections.abc import Sequence

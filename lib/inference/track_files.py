@@ -1,4 +1,4 @@
-"""The tracks of films: numbers for their detections, files of them, and what is drawn of them."""
+"""The tracks of videos: numbers for their detections, files of them, and what is drawn of them."""
 
 import itertools
 import logging
@@ -19,7 +19,7 @@ from lib.utils.table import align
 
 log = logging.getLogger(__name__)
 TRACKS, MOT = "tracks.json", ".mot.txt"
-IMAGES = "images"  # stands for the name of a film that consists of image files
+IMAGES = "images"  # stands for the name of a video that consists of image files
 TAIL = 20  # frames of which a track's centers are drawn
 LINE_COLOR = (255, 255, 255)
 
@@ -51,8 +51,8 @@ class Tracked(NamedTuple):
     marks: Sequence[Mark] = ()
 
 
-class _Film:
-    """The tracks of one film, and its file in the form of MOTChallenge."""
+class _OneVideo:
+    """The tracks of one video, and its file in the form of MOTChallenge."""
 
     def __init__(self, name: str, frame: Frame, path: Path, tracking: Tracking):
         size = frame.image.shape[:2]
@@ -123,29 +123,29 @@ def _mot_lines(frame: int, detections: Detections, numbers: list[int]) -> str:
 
 
 class TrackFiles:
-    """Follows the objects of each film of a source and writes them to a folder.
+    """Follows the objects of each video of a source and writes them to a folder.
 
-    The image files of a folder are the frames of one film, in the order in which they come. ``NAME.mot.txt`` is whole
-    after every frame, ``tracks.json`` after every film.
+    The image files of a folder are the frames of one video, in the order in which they come. ``NAME.mot.txt`` is whole
+    after every frame, ``tracks.json`` after every video.
     """
 
     def __init__(self, folder: Path, names: Sequence[str], tracking: Tracking):
         self._folder, self._names, self._tracking = folder, names, tracking
-        self._film: _Film | None = None
+        self._video: _OneVideo | None = None
         self._summaries: list[dict[str, Any]] = []
         self._taken: set[str] = set()
         self._write()
 
     def update(self, frame: Frame, detections: Detections) -> Tracked:
-        """The detections of the next frame that belong to tracks; at the first frame of another film, all are new."""
+        """The detections of the next frame that belong to tracks; at the first frame of another video, all are new."""
         name = frame.name if frame.fps is not None else (PurePath(frame.name).parent / IMAGES).as_posix()
-        if self._film is None or self._film.name != name:
+        if self._video is None or self._video.name != name:
             self._end()
-            self._film = _Film(name, frame, self._path(name), self._tracking)
-        return self._film.update(frame, detections)
+            self._video = _OneVideo(name, frame, self._path(name), self._tracking)
+        return self._video.update(frame, detections)
 
     def _path(self, name: str) -> Path:
-        """A file of the film's own: a.mot.txt for a.mp4, a.avi.mot.txt for an a.avi beside it."""
+        """A file of the video's own: a.mot.txt for a.mp4, a.avi.mot.txt for an a.avi beside it."""
         choices = itertools.chain(
             [str(PurePath(name).with_suffix("")), name], (f"{name}.{i}" for i in itertools.count(2))
         )
@@ -156,14 +156,14 @@ class TrackFiles:
         return path
 
     def _end(self) -> None:
-        film, self._film = self._film, None
-        if film is not None:
-            film.close()
-            self._summaries.append(film.summary(self._names))
+        video, self._video = self._video, None
+        if video is not None:
+            video.close()
+            self._summaries.append(video.summary(self._names))
             self._write()
 
     def _write(self) -> None:
-        write_json(self._folder / TRACKS, {"counts": dict(self._counts()), "films": self._summaries})
+        write_json(self._folder / TRACKS, {"counts": dict(self._counts()), "videos": self._summaries})
 
     def _counts(self) -> Counter[str]:
         return sum((Counter(summary["counts"]) for summary in self._summaries), Counter())
@@ -181,4 +181,4 @@ class TrackFiles:
             for name, count in line["counts"].items()
         ]
         if crossed:
-            log.info("crossings\n%s", align([("film", "line", "class", TO_RIGHT, TO_LEFT), *crossed], "<<<>"))
+            log.info("crossings\n%s", align([("video", "line", "class", TO_RIGHT, TO_LEFT), *crossed], "<<<>"))

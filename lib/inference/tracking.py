@@ -1,4 +1,4 @@
-"""ByteTrack (Zhang et al., ECCV 2022): which detections of a film's frames are the same object.
+"""ByteTrack (Zhang et al., ECCV 2022): which detections of a video's frames are the same object.
 
 In each frame the tracks' boxes are predicted by a Kalman filter and matched to detections twice: all tracks to the sure
 detections, then those still seen a frame ago to the unsure ones. So an object whose score drops, as when it is half
@@ -91,7 +91,7 @@ def _corners(place: np.ndarray, share: float) -> np.ndarray:
 
 
 class Tracker:
-    """The tracks of one film, frame by frame; each keeps to one class. It needs SciPy."""
+    """The tracks of one video, frame by frame; each keeps to one class. It needs SciPy."""
 
     def __init__(self, options: TrackerOptions = DEFAULTS):
         self.options = options

@@ -18,7 +18,7 @@ ROOM = 1 << 16  # bytes of the disk that stay free for the end of the file, and 
 INDEX = 64
 NTSC = Fraction(1000, 1001)  # of 30, 60 or 24 frames per second is the rate of 29.97, 59.94 or 23.976
 # Each frame leaves the encoder at once: those that are written are all there after an error, and none wait in memory.
-# On a drawn film it is as fast as OpenCV's MPEG-4 and takes a fifth of its bytes.
+# On a drawn video it is as fast as OpenCV's MPEG-4 and takes a fifth of its bytes.
 X264 = {"preset": "veryfast", "tune": "zerolatency", "crf": "23"}
 BT709, LIMITED = 1, 1  # FFmpeg's numbers of the colors and of their range, which the file names
 

@@ -1,4 +1,4 @@
-"""Tracks of films as files: JSON, MOTChallenge's form, and the end of one film where another begins."""
+"""Tracks of videos as files: JSON, MOTChallenge's form, and the end of one video where another begins."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ from lib.inference.sources import Frame, Video, open_source
 from lib.inference.track_files import TrackFiles, plan_tracking
 from lib.structures import Detections
 from tests.engine.conftest import load_script
-from tests.inference import films
+from tests.inference import drawn_videos
 
 NAMES = ["disc", "ring"]
 
@@ -41,13 +41,13 @@ def test_json_and_mot_tell_the_tracks(tmp_path):
     rows = [found((10 + 4 * i, 20, 30 + 4 * i, 50, 0.9, 1), (150, 60, 170, 80, 0.5, 2)) for i in range(10)]
     told = write(tmp_path, [("film.mp4", 25.0, row) for row in rows], [".2,0,.2,1"])
     assert told["counts"] == {"disc": 1, "ring": 1}
-    (film,) = told["films"]
-    assert (film["file"], film["frames"], film["fps"]) == ("film.mp4", 10, 25.0)
-    assert film["tracks"] == [
+    (video,) = told["videos"]
+    assert (video["file"], video["frames"], video["fps"]) == ("film.mp4", 10, 25.0)
+    assert video["tracks"] == [
         {"track": 1, "name": "disc", "label": 1, "first": 1, "last": 9, "length": 9},
         {"track": 2, "name": "ring", "label": 2, "first": 1, "last": 9, "length": 9},
     ]
-    (line,) = film["lines"]
+    (line,) = video["lines"]
     assert line["line"] == [40.0, 0.0, 40.0, 100.0]
     assert line["counts"] == {"disc": {"to_right": 0, "to_left": 1}}
     assert line["crossings"] == [{"frame": 6, "track": 1, "name": "disc", "direction": "to_left"}]
@@ -56,19 +56,19 @@ def test_json_and_mot_tell_the_tracks(tmp_path):
     assert len(mot) == 18 and mot[-1].startswith("10,2,")
 
 
-def test_each_film_has_tracks_and_a_file_of_its_own(tmp_path):
+def test_each_video_has_tracks_and_a_file_of_its_own(tmp_path):
     row = found((10, 20, 30, 50, 0.9, 1))
-    films_of = [("a.mp4", 25.0), ("a.avi", 25.0), ("b/1.png", None), ("b/2.png", None), ("c/1.png", None)]
-    told = write(tmp_path, [(name, fps, row) for name, fps in films_of for _ in range(2 if fps else 1)])
-    assert [film["file"] for film in told["films"]] == ["a.mp4", "a.avi", "b/images", "c/images"]
-    assert [[track["track"] for track in film["tracks"]] for film in told["films"]] == [[1], [1], [1], []]
+    videos_of = [("a.mp4", 25.0), ("a.avi", 25.0), ("b/1.png", None), ("b/2.png", None), ("c/1.png", None)]
+    told = write(tmp_path, [(name, fps, row) for name, fps in videos_of for _ in range(2 if fps else 1)])
+    assert [video["file"] for video in told["videos"]] == ["a.mp4", "a.avi", "b/images", "c/images"]
+    assert [[track["track"] for track in video["tracks"]] for video in told["videos"]] == [[1], [1], [1], []]
     written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.mot.txt")}
     assert written == {"a.mot.txt", "a.avi.mot.txt", "b/images.mot.txt", "c/images.mot.txt"}
     assert told["counts"] == {"disc": 3}
 
 
-def test_nothing_in_no_film(tmp_path):
-    assert write(tmp_path, []) == {"counts": {}, "films": []}
+def test_nothing_in_no_video(tmp_path):
+    assert write(tmp_path, []) == {"counts": {}, "videos": []}
     assert write(tmp_path, [("a.mp4", 25.0, found())] * 3)["counts"] == {}
     assert (tmp_path / "a.mot.txt").read_text() == ""
 
@@ -78,23 +78,23 @@ def test_without_track_and_line_nothing_is_followed():
     assert plan_tracking(False, ["0,.5,1,.5"], 0.05).options.low == 0.05
 
 
-def test_known_film_is_written_drawn_and_its_crossings_are_counted_exactly(tmp_path):
+def test_known_video_is_written_drawn_and_its_crossings_are_counted_exactly(tmp_path):
     """Detections of all objects with noise, misses and false alarms; the truth is counted by the objects' centers."""
-    objects, rng = films.courses(), np.random.default_rng(0)
+    objects, rng = drawn_videos.courses(), np.random.default_rng(0)
     target = {"film.mp4": tmp_path / "film.mp4"}
     tracking = plan_tracking(True, [".5,0,.5,1"], 0.3)
     with Output(tmp_path, NAMES, targets=target, tracking=tracking) as output:
-        for number in range(films.NUM_FRAMES):
-            seen = films.truth(objects, number)
-            boxes, scores, labels = films.detections(seen, rng)
+        for number in range(drawn_videos.NUM_FRAMES):
+            seen = drawn_videos.truth(objects, number)
+            boxes, scores, labels = drawn_videos.detections(seen, rng)
             rows = found(*np.column_stack([boxes, scores, labels])[np.argsort(-scores)].tolist())
-            output.write(Frame(films.picture(seen, number), "film.mp4", number, 29.97), rows)
+            output.write(Frame(drawn_videos.picture(seen, number), "film.mp4", number, 29.97), rows)
     told = json.loads((tmp_path / "tracks.json").read_text())
-    assert len(list(Video(str(tmp_path / "film.mp4")))) == films.NUM_FRAMES
-    assert told["counts"] == films.class_counts(objects, NAMES)
-    assert told["films"][0]["lines"][0]["counts"] == films.crossings(objects, NAMES)
+    assert len(list(Video(str(tmp_path / "film.mp4")))) == drawn_videos.NUM_FRAMES
+    assert told["counts"] == drawn_videos.class_counts(objects, NAMES)
+    assert told["videos"][0]["lines"][0]["counts"] == drawn_videos.crossings(objects, NAMES)
     mot = np.loadtxt(tmp_path / "film.mot.txt", delimiter=",")
-    assert mot.shape[1] == 9 and mot[:, 0].max() <= films.NUM_FRAMES and len(np.unique(mot[:, 1])) == 40
+    assert mot.shape[1] == 9 and mot[:, 0].max() <= drawn_videos.NUM_FRAMES and len(np.unique(mot[:, 1])) == 40
 
 
 def test_numbers_and_tails_are_drawn(tmp_path):
@@ -122,12 +122,12 @@ def test_a_followed_video_has_numbers_tracks_and_crossings(demo, video, tmp_path
     assert len(numbers) > 0 and [int(row["track"]) for row in rows] == numbers
     assert [int(line.split(",")[1]) for line in (out / "film.mot.txt").read_text().splitlines()] == numbers
     told = json.loads((out / "tracks.json").read_text())
-    assert {track["track"] for track in told["films"][0]["tracks"]} == set(numbers)
+    assert {track["track"] for track in told["videos"][0]["tracks"]} == set(numbers)
     assert sum(told["counts"].values()) == len(set(numbers))
     assert f"all    {len(set(numbers)):>6}" in said
 
 
-def test_numbered_images_are_one_film_in_the_order_of_their_numbers(demo, tmp_path, images):
+def test_numbered_images_are_one_video_in_the_order_of_their_numbers(demo, tmp_path, images):
     folder = tmp_path / "frames"
     folder.mkdir()
     for number in range(8, 13):
@@ -135,8 +135,8 @@ def test_numbered_images_are_one_film_in_the_order_of_their_numbers(demo, tmp_pa
     assert [frame.name for frame in open_source(str(folder))] == [f"{number}.png" for number in range(8, 13)]
     assert demo(folder, "--track") == 0
     told = json.loads((tmp_path / "out" / "tracks.json").read_text())
-    assert [film["file"] for film in told["films"]] == ["images"] and told["films"][0]["frames"] == 5
-    assert {(track["first"], track["last"]) for track in told["films"][0]["tracks"]} == {(1, 4)}  # nothing moves
+    assert [video["file"] for video in told["videos"]] == ["images"] and told["videos"][0]["frames"] == 5
+    assert {(track["first"], track["last"]) for track in told["videos"][0]["tracks"]} == {(1, 4)}  # nothing moves
 
 
 def test_a_bad_line_is_told_before_the_model_is_loaded(tmp_path, video):

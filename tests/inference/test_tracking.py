@@ -1,4 +1,4 @@
-"""ByteTrack: who is matched to whom, by hand; and a film of 300 frames whose tracks are known."""
+"""ByteTrack: who is matched to whom, by hand; and a video of 300 frames whose tracks are known."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ pytest.importorskip("scipy", reason="needs SciPy: make extras")
 from lib.inference import tracking
 from lib.inference.tracking import Tracker, TrackerOptions
 from lib.ops import bbox_overlaps
-from tests.inference import films
+from tests.inference import drawn_videos
 
 
 def box(x, y, side=20):
@@ -123,13 +123,13 @@ def test_filter_is_the_one_of_eight_dimensions_by_matrices():
 
 
 def follow(objects):
-    """What motmetrics says of the known film, and the numbers of each object's tracks: (frame, number), ..."""
+    """What motmetrics says of the known video, and the numbers of each object's tracks: (frame, number), ..."""
     motmetrics = pytest.importorskip("motmetrics", reason="needs motmetrics: make extras")
     rng, tracker = np.random.default_rng(0), Tracker()
     judged, of_object = motmetrics.MOTAccumulator(auto_id=True), {}
-    for frame in range(films.NUM_FRAMES):
-        seen = films.truth(objects, frame)
-        boxes, scores, labels = films.detections(seen, rng)
+    for frame in range(drawn_videos.NUM_FRAMES):
+        seen = drawn_videos.truth(objects, frame)
+        boxes, scores, labels = drawn_videos.detections(seen, rng)
         numbers = tracker.update(boxes, scores, labels)
         tracked = numbers > 0
         distances = 1 - bbox_overlaps(seen.boxes, boxes[tracked])
@@ -149,13 +149,13 @@ def is_steady(course, numbers):
     return before[-1] == after[0]
 
 
-def test_film_of_300_frames_with_known_tracks():
+def test_video_of_300_frames_with_known_tracks():
     """40 objects of 8 to 40 pixels in two classes, whose ways cross; 5 % are missed, 15 % unsure, with false alarms.
 
     Those that are hidden for 4 to 10 frames keep their numbers; but for one that goes in the very frame in which
     another of its class appears over it.
     """
-    objects = films.courses()
+    objects = drawn_videos.courses()
     result, of_object = follow(objects)
     assert result["num_objects"] > 3000
     assert result["mota"] > 0.9 and result["idf1"] > 0.9 and result["num_switches"] <= 5

@@ -1,4 +1,4 @@
-"""Films with known tracks, and what a detector might see of them: seeded, so always the same."""
+"""Videos with known tracks, and what a detector might see of them: seeded, so always the same."""
 
 from typing import NamedTuple
 
