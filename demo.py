@@ -44,7 +44,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--count-line", action="append", metavar="X1,Y1,X2,Y2", help="count those that cross it; pixels or shares")
     add("--save", action="append", metavar="FORMAT", help="labels to correct elsewhere: coco, yolo, labelstudio")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)")
-    add("--backend", default="torch", help="torch or onnxruntime, which is faster on CPUs (default: torch)")
+    add("--backend", default="torch", help="torch, onnxruntime, openvino or auto, the fastest (default: torch)")
     add("--batch-size", type=int, default=8, help="images at once; a camera has 1 (default: %(default)s)")
     add("--threads", type=int, default=0, help="of torch and ONNX Runtime (default: they choose)")
     add("--no-show", action="store_true", help="no window, even where there is a display")

@@ -35,7 +35,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--json", metavar="FILE", help="file to write the metrics to")
     add("--detections", metavar="FILE", help="COCO results (default: detections.json, beside the checkpoint)")
     add("--tiles", metavar="SIDE[,OVERLAP[,nms|fusion]]", help="cut images into tiles, such as 512,0.25")
-    add("--backend", default="torch", help="torch or onnxruntime (default: %(default)s)")
+    add("--backend", default="torch", help="torch, onnxruntime, openvino or auto, the fastest (default: %(default)s)")
     add("--dtype", default="float32", help="float32, bfloat16 or float16 (default: %(default)s)")
     args = parse_with_overrides(parser, argv, "evaluation.batch_size=8")
     args.checkpoint = args.checkpoint or weights_of(args.cfg, args.overrides)

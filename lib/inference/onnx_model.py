@@ -1,7 +1,7 @@
-"""An ONNX model that tools/export.py wrote, in ONNX Runtime; nothing that a file says is trusted."""
+"""An ONNX model that tools/export.py wrote, in ONNX Runtime or OpenVINO; nothing that a file says is trusted."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,45 +12,57 @@ from easydict import EasyDict
 
 from lib.build_data import testing_size
 from lib.config import load_config
+from lib.inference.openvino_engine import OpenVinoEngine
 from lib.ops import PaddedDetections
 from lib.ops.checks import check_predictions
 from lib.structures import Predictions
 from lib.utils.yaml_files import read_yaml
 
 HEADS, DETECTIONS = ("logits", "deltas", "priors"), ("boxes", "scores", "labels", "counts")
+Engine = Callable[[np.ndarray], list[np.ndarray]]  # images (B, H, W, 3) uint8 -> the model's outputs, by their order
 
 
 class OnnxModel:
-    """An exported model, a file or its content, in ONNX Runtime, on the CPU, with its ``cfg`` and ``classes``.
+    """An exported model, a file or its content, on the CPU, with its ``cfg`` and ``classes``.
 
-    ``threads`` are those of one call; 0: ONNX Runtime's choice. A file that is damaged, or that tools/export.py did not
-    write, is a ValueError, here or at the call that meets the damage.
+    A file that is damaged, or that tools/export.py did not write, is a ValueError, here or at the call that meets the
+    damage. ONNX Runtime checks the model, whatever runs it afterwards.
+
+    Args:
+        threads: of one call; 0: the engine's choice.
+        engine: what runs the model: onnxruntime or openvino.
+        dtype: that the network computes in: float32, or with openvino bfloat16.
     """
 
-    def __init__(self, source: str | Path | bytes, threads: int = 0):
-        import onnxruntime  # needed only for ONNX
-
+    def __init__(
+        self, source: str | Path | bytes, threads: int = 0, engine: str = "onnxruntime", dtype: str = "float32"
+    ):
         content, self._name = (source, "the model") if isinstance(source, bytes) else (str(source), str(source))
         if not isinstance(content, bytes) and not Path(content).is_file():
             raise FileNotFoundError(f"an ONNX model must be a file; got {self._name}, which does not exist")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 4  # what is wrong is told once, by the error
         with self._explained("must be an ONNX model"):
-            self._session = onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"])
-            inputs = [(value.name, value.type) for value in self._session.get_inputs()]
-            self._outputs = tuple(output.name for output in self._session.get_outputs())
-            metadata = self._session.get_modelmeta().custom_metadata_map
+            session = _open_session(content, threads, is_run=engine == "onnxruntime")
+            inputs = [(value.name, value.type) for value in session.get_inputs()]
+            self._outputs = tuple(output.name for output in session.get_outputs())
+            metadata = session.get_modelmeta().custom_metadata_map
         if self._outputs not in (HEADS, DETECTIONS) or "config" not in metadata or "classes" not in metadata:
             outputs = one_line(", ".join(self._outputs))
             raise ValueError(f"{self._name} must be a model that tools/export.py wrote; its outputs are {outputs}")
         if inputs != [("images", "tensor(uint8)")]:
             raise ValueError(f"{self._name} must take images as uint8, as tools/export.py writes it; it takes {inputs}")
         self.cfg, self.classes = _read_about(metadata, self._name)
+        fixed = (session.get_inputs()[0].shape or [None])[0]
+        self._batch: int | None = fixed if isinstance(fixed, int) else None  # images that it takes at once; None: any
+        self._run: Engine = lambda images: session.run(None, {"images": images})
+        if engine == "openvino":
+            self._batch = self._batch or 1  # as fast as more at once, and images of one size are then one program
+            with self._explained("must be a model that OpenVINO takes", "OpenVINO"):
+                self._run = OpenVinoEngine(content, threads, dtype)
+        self._runtime = "OpenVINO" if engine == "openvino" else "ONNX Runtime"
 
     @contextmanager
-    def _explained(self, rule: str) -> Iterator[None]:
-        """Gives the errors of ONNX Runtime the name of the file."""
+    def _explained(self, rule: str, runtime: str = "ONNX Runtime") -> Iterator[None]:
+        """Gives the errors of what runs the model the name of the file."""
         from onnxruntime.capi import onnxruntime_pybind11_state as state
 
         names = "EPFail EngineError Fail InvalidArgument InvalidGraph InvalidProtobuf ModelLoaded NoModel NoSuchFile"
@@ -59,16 +71,24 @@ class OnnxModel:
         try:
             yield
         except (*errors, RuntimeError, UnicodeDecodeError, MemoryError, ValueError) as error:
-            raise ValueError(f"{self._name} {rule}; ONNX Runtime says: {one_line(error)}") from None
+            raise ValueError(f"{self._name} {rule}; {runtime} says: {one_line(error)}") from None
 
     def __call__(self, images: np.ndarray) -> Predictions | PaddedDetections:
         """(B, H, W, 3) uint8 BGR -> Predictions; or, where NMS is inside, detections in pixels of these images.
 
         Raises a ValueError, which names the file, where the model fails or its outputs do not fit together.
         """
-        with self._explained("must run on images"):
-            values = dict(zip(self._outputs, self._session.run(None, {"images": images}), strict=True))
-        try:
+        size = self._batch or len(images)
+        parts = [self._run_batch(images[start : start + size], size) for start in range(0, len(images), size)]
+        with self._fitting():
+            return parts[0] if len(parts) == 1 else _join(parts)
+
+    def _run_batch(self, images: np.ndarray, size: int) -> Predictions | PaddedDetections:
+        """The output for images that go through the model as one batch of ``size``, filled up with the last one."""
+        given = images[np.minimum(np.arange(size), len(images) - 1)] if len(images) < size else images
+        with self._explained("must run on images", self._runtime):
+            values = dict(zip(self._outputs, self._run(given), strict=True))
+        with self._fitting():
             for name, value in values.items():
                 wanted = np.int64 if name in ("labels", "counts") else np.float32
                 if not isinstance(value, np.ndarray) or value.dtype != wanted:
@@ -77,13 +97,41 @@ class OnnxModel:
             tensors = {name: torch.from_numpy(value) for name, value in values.items()}
             if self._outputs == DETECTIONS:
                 detections = PaddedDetections(**tensors)
-                check_detections(detections, len(images), len(self.classes))
-                return detections
+                check_detections(detections, size, len(self.classes))
+                return PaddedDetections(*(value[: len(images)] for value in detections))
             predictions = Predictions(**tensors, image_size=(images.shape[1], images.shape[2]))
-            check_heads(predictions, len(images), len(self.classes))
-            return predictions
-        except (ValueError, TypeError) as error:
+            check_heads(predictions, size, len(self.classes))
+            logits, deltas = predictions.logits[: len(images)], predictions.deltas[: len(images)]
+            return predictions._replace(logits=logits, deltas=deltas)
+
+    @contextmanager
+    def _fitting(self) -> Iterator[None]:
+        """Gives the errors of outputs that do not fit together the name of the file."""
+        try:
+            yield
+        except (ValueError, TypeError, RuntimeError) as error:
             raise ValueError(f"{self._name} must give what its export gave: {one_line(error)}") from None
+
+
+def _open_session(content: str | bytes, threads: int, is_run: bool) -> Any:
+    """A model in ONNX Runtime; one that is only to be checked is not optimized."""
+    import onnxruntime  # needed only for ONNX
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4  # what is wrong is told once, by the error
+    if not is_run:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"])
+
+
+def _join(parts: Sequence[Predictions | PaddedDetections]) -> Predictions | PaddedDetections:
+    """The output for all images of several batches."""
+    first = parts[0]
+    if isinstance(first, Predictions):
+        logits, deltas = (torch.cat([part[place] for part in parts]) for place in (0, 1))
+        return first._replace(logits=logits, deltas=deltas)
+    return PaddedDetections(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
 
 def one_line(error: object) -> str:

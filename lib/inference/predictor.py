@@ -1,7 +1,7 @@
 """Predictor: from a checkpoint alone to the objects in images."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
@@ -14,20 +14,16 @@ from lib.config import load_config
 from lib.data.augment.geometric import Resize
 from lib.data.fit import Size
 from lib.data.image import Reading, read_image
+from lib.inference.backends import SUFFIXES, ExportedRun, Options, Run, open_backend
 from lib.inference.model_file import Loaded, load_detector
-from lib.inference.network import Network
-from lib.inference.onnx_model import OnnxModel
 from lib.inference.tiles import Tiles, detect_in_tiles
 from lib.models.detector import Detector
 from lib.ops import PaddedDetections
 from lib.ops.boxes import clip_boxes, scale_boxes
 from lib.structures import Detections, Predictions, Sample
-from lib.utils.lookup import lookup
 from lib.utils.runtime import choose_device
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 Image = np.ndarray | str | Path
-Run = Callable[[np.ndarray], Predictions | PaddedDetections]
 
 
 class Prepared(NamedTuple):
@@ -51,13 +47,15 @@ class Predictor:
         cfg: an experiment to use instead of the config inside the checkpoint.
         overrides: ``key=value`` texts that change the config, such as ``postprocess.score_threshold=0.3``; what is
             part of an exported model stays.
-        backend: what runs the network: ``torch``; or ``onnxruntime``, about twice as fast on a CPU.
-        dtype: of weights and maps in torch: float32, bfloat16, float16.
+        backend: what runs the network: torch; on a CPU also onnxruntime and openvino; or auto, the fastest of those
+            that are installed, which take turns on the first images and are told in the log. An exported model runs in
+            ONNX Runtime unless one of the others is chosen.
+        dtype: that the network computes in: float32; also bfloat16 in torch and openvino; also float16 in torch.
         compiled: whether torch.compile builds the network, which takes a minute at the first call of each
             batch size.
         batch_size: images that pass the network at once.
         tiles: for images much larger than the network's input: overlapping tiles, and the whole image.
-        threads: of ONNX Runtime; 0: as many as torch has.
+        threads: of ONNX Runtime and OpenVINO; 0: as many as torch has.
 
     Attributes:
         classes, cfg: names of label 1, 2, ...; the resolved config.
@@ -72,7 +70,7 @@ class Predictor:
         *,
         cfg: str | Path | Mapping[str, Any] | None = None,
         overrides: Sequence[str] = (),
-        backend: Literal["torch", "onnxruntime"] = "torch",
+        backend: Literal["torch", "onnxruntime", "openvino", "auto"] = "torch",
         dtype: Literal["float32", "bfloat16", "float16"] = "float32",
         compiled: bool = False,
         batch_size: int = 8,
@@ -81,33 +79,21 @@ class Predictor:
     ):
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more; got {batch_size}")
-        lookup(("torch", "onnxruntime"), backend, "backend")
-        self._dtype, self._compiled = lookup(DTYPES, dtype, "dtype"), compiled
         self.batch_size, self.tiles = batch_size, tiles
-        self._threads = threads or torch.get_num_threads()
-        if not isinstance(checkpoint, Loaded) and Path(checkpoint).suffix == ".onnx":
-            model = OnnxModel(checkpoint, self._threads)
-            self.network: Run = model
-            self.cfg, self.classes = load_config(model.cfg, overrides), model.classes
+        options = Options(choose_device(str(device)), dtype, compiled, threads or torch.get_num_threads())
+        if not isinstance(checkpoint, Loaded) and Path(checkpoint).suffix in SUFFIXES:
+            self.network: Run = open_backend(backend, Path(checkpoint), options)
+            exported = cast(ExportedRun, self.network)
+            self.cfg, self.classes = load_config(exported.cfg, overrides), exported.classes
             self._resize = build_resize(self.cfg)
         else:
             loaded = checkpoint if isinstance(checkpoint, Loaded) else load_detector(checkpoint, cfg, overrides)
             self.cfg, self.classes = loaded.cfg, loaded.classes
-            self.network = self._load_network(loaded, choose_device(str(device)), backend)
-            self._resize = build_resize(self.cfg, None if backend == "onnxruntime" else cast(Detector, loaded.detector))
+            self.network = open_backend(backend, loaded, options)
+            self._resize = build_resize(self.cfg, cast(Detector, loaded.detector) if backend == "torch" else None)
         self.size: Size = self._resize.size
         self.postprocess = build_postprocess(self.cfg)
         self.reading = build_reading(self.cfg)
-
-    def _load_network(self, loaded: Loaded, device: torch.device, backend: str) -> Run:
-        """The function from prepared images (B, H, W, 3) uint8 to Predictions."""
-        if backend == "onnxruntime":
-            from lib.inference.export.onnx import onnx_bytes  # needs ONNX, unlike the torch backend
-
-            return OnnxModel(onnx_bytes(loaded, heads=True, resize=False), self._threads)
-        network = Network(loaded.cfg, loaded.detector, self._dtype).to(device)
-        run: Callable[[torch.Tensor], Predictions] = torch.compile(network) if self._compiled else network
-        return lambda images: run(torch.from_numpy(images).to(device, non_blocking=True))
 
     def __call__(self, images: Image | Sequence[Image] | np.ndarray) -> Detections | list[Detections]:
         """Detections on the CPU, boxes in pixels of the image as it was given; of several images, a list of them.

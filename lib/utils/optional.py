@@ -2,9 +2,11 @@
 
 import importlib
 import re
+import sys
 from pathlib import Path
 from types import ModuleType
 
+REPORTERS = ("openvino_telemetry",)  # by which openvino and nncf tell their makers that they are used
 REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements-extras.txt"
 
 
@@ -13,7 +15,8 @@ class MissingPackage(ValueError):
 
 
 def optional_package(module: str, purpose: str) -> ModuleType:
-    """The package ``module``, loaded when it is wanted, so that nothing else waits for it or lacks it.
+    """The package ``module``, loaded when it is wanted, so that nothing else waits for it or lacks it. It reports to
+    nobody: the packages that would do that are kept from being loaded.
 
     Args:
         module: as ``import`` takes it, such as ``rasterio`` or ``scipy.optimize``.
@@ -22,6 +25,8 @@ def optional_package(module: str, purpose: str) -> ModuleType:
     Raises:
         MissingPackage: one line with what to install.
     """
+    for reporter in REPORTERS:
+        sys.modules.setdefault(reporter, None)  # type: ignore[arg-type] # None makes its import fail
     try:
         return importlib.import_module(module)
     except ImportError as error:

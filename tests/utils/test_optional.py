@@ -32,3 +32,15 @@ def test_nothing_optional_is_imported_by_the_predictor():
     code = "import sys, demo; print(sorted({'openvino', 'nncf', 'rasterio', 'av', 'scipy'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_packages_that_report_their_use_are_kept_from_it():
+    code = (
+        "from lib.utils.optional import optional_package\n"
+        "openvino = optional_package('openvino', 'a test')\n"
+        "from openvino.tools.ovc import telemetry_utils\n"
+        "print(telemetry_utils.tm.__name__)"
+    )
+    pytest.importorskip("openvino", reason="needs openvino: make extras")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "openvino.tools.ovc.telemetry_stub"

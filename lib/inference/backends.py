@@ -1,0 +1,176 @@
+"""What runs the network: one function for each backend, from a checkpoint or an exported file to what is called."""
+
+import functools
+import logging
+import statistics
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple, Protocol, cast
+
+import numpy as np
+import torch
+
+from lib.inference.model_file import Loaded
+from lib.inference.network import Network
+from lib.inference.onnx_model import OnnxModel
+from lib.inference.openvino_engine import check_openvino
+from lib.ops import PaddedDetections
+from lib.structures import Predictions
+from lib.utils.lookup import lookup
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+AUTO = "auto"  # the name for whichever backend is the fastest on the first images
+ROUNDS, WARM_UP = 5, 2  # of auto, in each of which every backend has its turn; the first ones do not count
+Run = Callable[[np.ndarray], Predictions | PaddedDetections]  # images (B, H, W, 3) uint8 BGR -> the network's output
+log = logging.getLogger(__name__)
+
+
+class ExportedRun(Protocol):
+    """What runs an exported file, with the config and the class names inside."""
+
+    cfg: Mapping[str, object]
+    classes: tuple[str, ...]
+
+    def __call__(self, images: np.ndarray, /) -> Predictions | PaddedDetections: ...
+
+
+class Options(NamedTuple):
+    """How a network runs: see ``Predictor``."""
+
+    device: torch.device
+    dtype: str
+    compiled: bool
+    threads: int
+
+
+class Source:
+    """A detector, or the file of an exported one."""
+
+    def __init__(self, model: Loaded | Path):
+        self.model = model
+
+    @functools.cached_property
+    def onnx(self) -> bytes | Path:
+        """As ONNX: the file; or the detector exported up to its heads, for inputs of its size, which takes seconds."""
+        if isinstance(self.model, Path):
+            return self.model
+        from lib.inference.export.onnx import onnx_bytes  # needs ONNX, unlike the torch backend
+
+        return onnx_bytes(self.model, heads=True, resize=False)
+
+
+def open_torch(source: Source, options: Options) -> Run:
+    """In torch, on the CPU or a GPU."""
+    loaded = cast(Loaded, source.model)
+    network = Network(loaded.cfg, loaded.detector, DTYPES[options.dtype]).to(options.device)
+    run: Callable[[torch.Tensor], Predictions] = torch.compile(network) if options.compiled else network
+    return lambda images: run(torch.from_numpy(images).to(options.device, non_blocking=True))
+
+
+def open_onnxruntime(source: Source, options: Options) -> Run:
+    """In ONNX Runtime, on the CPU."""
+    return OnnxModel(source.onnx, options.threads)
+
+
+def open_openvino(source: Source, options: Options) -> Run:
+    """In OpenVINO, on the CPU."""
+    return OnnxModel(source.onnx, options.threads, "openvino", options.dtype)
+
+
+class Backend(NamedTuple):
+    """One way to run a network."""
+
+    open: Callable[[Source, Options], Run]
+    dtypes: tuple[str, ...]
+    suffixes: tuple[str, ...] = ()  # of the exported files that it runs
+    check: Callable[[str], None] = lambda dtype: None  # a ValueError where it is not installed or cannot do it here
+
+
+BACKENDS = {
+    "torch": Backend(open_torch, ("float32", "bfloat16", "float16")),
+    "onnxruntime": Backend(open_onnxruntime, ("float32",), (".onnx",)),
+    "openvino": Backend(open_openvino, ("float32", "bfloat16"), (".onnx",), check_openvino),
+}
+SUFFIXES = {suffix for backend in BACKENDS.values() for suffix in backend.suffixes}  # of exported files
+
+
+def open_backend(name: str, model: Loaded | Path, options: Options) -> Run:
+    """What runs a detector, or an exported file, by the backend of a name.
+
+    A file that torch cannot run is run by the first backend that can. ``auto`` has those that are installed, and that
+    compute in this dtype, take turns at the first call.
+
+    Raises:
+        MissingPackage: the backend is not installed.
+        ValueError: there is no such backend, or it does not compute in this dtype, or does not run such a file.
+    """
+    lookup((*BACKENDS, AUTO), name, "backend")
+    lookup(DTYPES, options.dtype, "dtype")
+    names = list(BACKENDS)
+    if isinstance(model, Path):
+        names = [other for other, backend in BACKENDS.items() if model.suffix in backend.suffixes]
+        name = names[0] if name == "torch" else name
+        if name not in (*names, AUTO):
+            raise ValueError(f"backend must be one of {', '.join(names)} for {model}; got {name}")
+    if name == AUTO:
+        return _open_fastest(names, Source(model), options)
+    backend = BACKENDS[name]
+    if options.dtype not in backend.dtypes:
+        fits = [other for other in names if options.dtype in BACKENDS[other].dtypes]
+        raise ValueError(
+            f"dtype must be one of {', '.join(backend.dtypes)} with backend={name}; got {options.dtype}"
+            + (f": it needs backend={' or '.join(fits)}" if fits else "")
+        )
+    backend.check(options.dtype)
+    return backend.open(Source(model), options)
+
+
+def _open_fastest(names: list[str], source: Source, options: Options) -> Run:
+    """``Fastest`` of the backends that can be used here; of a single one, that one."""
+    runs: dict[str, Run] = {}
+    for name in names:
+        if options.dtype not in BACKENDS[name].dtypes or (options.device.type != "cpu" and name != "torch"):
+            continue
+        try:
+            BACKENDS[name].check(options.dtype)
+        except ValueError as error:
+            log.info("backend=auto goes without %s: %s", name, error)
+        else:
+            runs[name] = BACKENDS[name].open(source, options)
+    if not runs:
+        raise ValueError(f"dtype must be one that a backend has for this model; got {options.dtype}: choose float32")
+    return Fastest(runs) if len(runs) > 1 else next(iter(runs.values()))
+
+
+class Fastest:
+    """The fastest of some backends, which take turns on the images of the first call; the log says what it is."""
+
+    def __init__(self, runs: Mapping[str, Run]):
+        self._runs, self._lock = dict(runs), threading.Lock()
+        self._chosen: Run | None = None
+        first = next(iter(runs.values()))
+        self.cfg, self.classes = getattr(first, "cfg", None), getattr(first, "classes", None)
+
+    def __call__(self, images: np.ndarray) -> Predictions | PaddedDetections:
+        """The network's output for images (B, H, W, 3) uint8 BGR."""
+        with self._lock:
+            if self._chosen is None:
+                self._chosen = self._runs[self._choose(images)]
+                self._runs.clear()
+        return self._chosen(images)
+
+    def _choose(self, images: np.ndarray) -> str:
+        """The name of the backend with the least median time."""
+        times: dict[str, list[float]] = {name: [] for name in self._runs}
+        for _ in range(WARM_UP + ROUNDS):
+            for name, run in self._runs.items():
+                start = time.perf_counter()
+                run(images)
+                times[name].append(1000 * (time.perf_counter() - start))
+        medians = {name: statistics.median(own[WARM_UP:]) for name, own in times.items()}
+        name = min(medians, key=lambda other: medians[other])
+        figures = ", ".join(f"{other} {time_ms:.1f} ms" for other, time_ms in medians.items())
+        log.info("backend=auto runs %s: %s for %d images of %dx%d", name, figures, *images.shape[:3])
+        return name

@@ -1,0 +1,149 @@
+"""Backends: the same boxes from each, a clear line where one cannot be used, and the choice of the fastest."""
+
+import logging
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lib.inference import Predictor, backends, openvino_engine
+from lib.inference.backends import BACKENDS, Backend, Fastest, Options, open_backend
+from lib.inference.export.agreement import compare
+
+pytest.importorskip("onnxscript", reason="needs onnxscript: make")
+OPTIONS = Options(torch.device("cpu"), "float32", False, 1)
+
+
+def needs(backend):
+    if backend == "openvino":
+        pytest.importorskip("openvino", reason="needs openvino: make extras")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def exported_once(files):
+    """The export, which takes seconds, is the one that all tests share."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr("lib.inference.export.onnx.onnx_bytes", lambda *_, **__: files["heads"].read_bytes())
+    yield
+    patch.undo()
+
+
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "torch"])
+@pytest.mark.parametrize("source", ["checkpoint", "detections", "heads"])
+def test_every_backend_finds_the_boxes_of_torch_in_the_same_order(checkpoint, files, images, backend, source):
+    needs(backend)
+    exported = Predictor(files.get(source, checkpoint), "cpu", backend=backend)
+    agreement = compare(Predictor(checkpoint, "cpu"), exported, images)
+    assert agreement.unequal == ()
+    assert agreement.detections > 20
+    assert agreement.score_error < 1e-4
+    assert agreement.box_error < 1e-2
+
+
+def test_openvino_gives_an_image_the_same_in_a_batch_and_from_several_threads(files, images):
+    needs("openvino")
+    for kind in files:
+        predictor = Predictor(files[kind], backend="openvino")
+        expected = [predictor(image) for image in images]
+        with ThreadPoolExecutor(4) as pool:
+            found = [*predictor(images), *pool.map(predictor, images * 3)]
+        for place, detections in enumerate(found):
+            for value, other in zip(detections, expected[place % len(images)], strict=True):
+                assert torch.equal(value, other)
+
+
+def test_shapes_beyond_the_first_ones_share_one_program(files, monkeypatch):
+    needs("openvino")
+    monkeypatch.setattr(openvino_engine, "MAX_SHAPES", 2)
+    engine = openvino_engine.OpenVinoEngine(str(files["detections"]), 1, "float32")
+    for height in (64, 70, 81, 90):
+        assert engine(np.zeros((1, height, 96, 3), np.uint8))[0].shape == (1, 20, 4)
+    assert list(engine._compiled) == [(1, 64, 96, 3), (1, 70, 96, 3), ()]
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "message"),
+    [
+        ("checkpoint", {"backend": "tensorrt"}, "backend must be one of torch, onnxruntime, openvino, auto"),
+        ("checkpoint", {"dtype": "float64"}, "dtype must be one of float32, bfloat16, float16"),
+        (
+            "checkpoint",
+            {"backend": "onnxruntime", "dtype": "bfloat16"},
+            "dtype must be one of float32 with backend=onnxruntime; got bfloat16: it needs backend=torch or openvino",
+        ),
+        ("detections", {"dtype": "float16"}, "dtype must be one of float32 with backend=onnxruntime; got float16"),
+        ("detections", {"backend": "auto", "dtype": "float16"}, "dtype must be one that a backend has"),
+    ],
+)
+def test_what_a_backend_cannot_do_is_one_line(checkpoint, files, source, options, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        Predictor(files.get(source, checkpoint), "cpu", **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_processor_without_bfloat16_is_told_so(checkpoint, monkeypatch):
+    needs("openvino")
+
+    class Core:
+        def get_property(self, device, name):
+            return ["FP32", "INT8"]
+
+    monkeypatch.setattr(openvino_engine, "_core", Core)
+    with pytest.raises(ValueError, match="dtype=bfloat16 must be one that the processor .* FP32, INT8 here: choose"):
+        Predictor(checkpoint, "cpu", backend="openvino", dtype="bfloat16")
+
+
+def test_without_openvino_the_line_says_what_to_install_and_auto_goes_without(checkpoint, images, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(ValueError, match="backend=openvino needs the package openvino, .*pip install openvino=="):
+        Predictor(checkpoint, "cpu", backend="openvino")
+    with caplog.at_level(logging.INFO):
+        found = Predictor(checkpoint, "cpu", backend="auto")(images[0])
+    assert found.labels.tolist() == Predictor(checkpoint, "cpu")(images[0]).labels.tolist()
+    assert "backend=auto goes without openvino: backend=openvino needs the package openvino" in caplog.text
+    assert "backend=auto runs " in caplog.text
+
+
+def test_auto_runs_the_fastest_and_says_so(caplog):
+    calls = []
+
+    def takes(name, seconds):
+        def run(images):
+            calls.append(name)
+            time.sleep(seconds)
+            return name
+
+        return run
+
+    fastest = Fastest({"slow": takes("slow", 0.02), "quick": takes("quick", 0), "slower": takes("slower", 0.03)})
+    with caplog.at_level(logging.INFO):
+        assert fastest(np.zeros((2, 30, 40, 3), np.uint8)) == "quick"
+    assert calls == ["slow", "quick", "slower"] * 7 + ["quick"]
+    assert fastest(np.zeros((2, 30, 40, 3), np.uint8)) == "quick"
+    assert len(calls) == 23
+    assert "backend=auto runs quick: slow 2" in caplog.text
+    assert caplog.text.strip().endswith("for 2 images of 30x40")
+
+
+def test_auto_takes_only_backends_of_this_dtype_device_and_file(monkeypatch):
+    opened = {name: lambda source, options, name=name: name for name in ("torch", "half", "file", "other")}
+    table = {
+        "torch": Backend(opened["torch"], ("float32", "bfloat16")),
+        "half": Backend(opened["half"], ("bfloat16",), (".x",)),
+        "file": Backend(opened["file"], ("float32",), (".x",)),
+        "other": Backend(opened["other"], ("float16",), (".y",)),
+    }
+    monkeypatch.setattr(backends, "BACKENDS", table)
+    monkeypatch.setattr(backends, "Fastest", lambda runs: list(runs))
+    loaded, file = None, Path("a.x")  # a detector is only handed on
+    assert open_backend("auto", loaded, OPTIONS) == ["torch", "file"]
+    assert open_backend("auto", loaded, OPTIONS._replace(dtype="bfloat16")) == ["torch", "half"]
+    assert open_backend("auto", loaded, OPTIONS._replace(device=torch.device("cuda"))) == "torch"
+    assert open_backend("auto", file, OPTIONS) == "file"
+    assert open_backend("torch", file, OPTIONS._replace(dtype="bfloat16")) == "half"
+    with pytest.raises(ValueError, match=r"backend must be one of half, file for a.x; got other"):
+        open_backend("other", file, OPTIONS)
