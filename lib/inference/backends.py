@@ -96,6 +96,28 @@ BACKENDS = {
 SUFFIXES = {suffix for backend in BACKENDS.values() for suffix in backend.suffixes}  # of exported files
 
 
+def names_for(model: Loaded | Path) -> list[str]:
+    """The backends that run a detector, or an exported file, of which the first is the default."""
+    return [
+        name for name, backend in BACKENDS.items() if not isinstance(model, Path) or model.suffix in backend.suffixes
+    ]
+
+
+def usable_backends(model: Loaded | Path, dtype: str = "float32", device: str = "cpu") -> list[str]:
+    """The backends that run a model on a type of device in a dtype and are installed; the log tells what is not."""
+    usable = []
+    for name in names_for(model):
+        if dtype not in BACKENDS[name].dtypes or (device != "cpu" and name != "torch"):
+            continue
+        try:
+            BACKENDS[name].check(dtype)
+        except ValueError as error:
+            log.info("backend=%s is left out: %s", name, error)
+        else:
+            usable.append(name)
+    return usable
+
+
 def open_backend(name: str, model: Loaded | Path, options: Options) -> Run:
     """What runs a detector, or an exported file, by the backend of a name.
 
@@ -108,14 +130,19 @@ def open_backend(name: str, model: Loaded | Path, options: Options) -> Run:
     """
     lookup((*BACKENDS, AUTO), name, "backend")
     lookup(DTYPES, options.dtype, "dtype")
-    names = list(BACKENDS)
-    if isinstance(model, Path):
-        names = [other for other, backend in BACKENDS.items() if model.suffix in backend.suffixes]
-        name = names[0] if name == "torch" else name
-        if name not in (*names, AUTO):
-            raise ValueError(f"backend must be one of {', '.join(names)} for {model}; got {name}")
+    names, source = names_for(model), Source(model)
     if name == AUTO:
-        return _open_fastest(names, Source(model), options)
+        runs = {
+            other: BACKENDS[other].open(source, options)
+            for other in usable_backends(model, options.dtype, options.device.type)
+        }
+        if not runs:
+            raise ValueError(f"dtype must be one that a backend has for {model}; got {options.dtype}: choose float32")
+        return Fastest(runs) if len(runs) > 1 else next(iter(runs.values()))
+    if name not in names:
+        if name != "torch":
+            raise ValueError(f"backend must be one of {', '.join(names)} for {model}; got {name}")
+        name = names[0]
     backend = BACKENDS[name]
     if options.dtype not in backend.dtypes:
         fits = [other for other in names if options.dtype in BACKENDS[other].dtypes]
@@ -124,24 +151,7 @@ def open_backend(name: str, model: Loaded | Path, options: Options) -> Run:
             + (f": it needs backend={' or '.join(fits)}" if fits else "")
         )
     backend.check(options.dtype)
-    return backend.open(Source(model), options)
-
-
-def _open_fastest(names: list[str], source: Source, options: Options) -> Run:
-    """``Fastest`` of the backends that can be used here; of a single one, that one."""
-    runs: dict[str, Run] = {}
-    for name in names:
-        if options.dtype not in BACKENDS[name].dtypes or (options.device.type != "cpu" and name != "torch"):
-            continue
-        try:
-            BACKENDS[name].check(options.dtype)
-        except ValueError as error:
-            log.info("backend=auto goes without %s: %s", name, error)
-        else:
-            runs[name] = BACKENDS[name].open(source, options)
-    if not runs:
-        raise ValueError(f"dtype must be one that a backend has for this model; got {options.dtype}: choose float32")
-    return Fastest(runs) if len(runs) > 1 else next(iter(runs.values()))
+    return backend.open(source, options)
 
 
 class Fastest:

@@ -29,7 +29,8 @@ class DualPath(Backbone):
     Args:
         backbone: its rows are shared, not copied: parameter names stay ``layers.<row>....``.
         split: the last row that runs once, as a rule the row whose stride was taken out.
-        pool: how the coarse copy is made: ``subsample`` takes every second row and column (the published code's);
+        pool: how the coarse copy is made: ``subsample`` takes every second row and column (the published code's),
+            as a pool of 1x1, which is the same to the bit and which all converters take;
             ``max`` takes the maximum of 2x2, which restores the law where row ``split`` was a 2x2 max pool.
     """
 
@@ -47,7 +48,7 @@ class DualPath(Backbone):
         """(B, 3, H, W) normalized images -> {tap: (B, C, h, w)}; the early rows' taps count as fine ones."""
         x, early = run_rows(self.layers, images, self.early, taps)
         fine = run_rows(self.layers, x, self.late, taps)[1]
-        coarser = x[..., ::2, ::2] if self.pool == "subsample" else F.max_pool2d(x, 2)  # (B, C, h', w')
+        coarser = F.max_pool2d(x, 1 if self.pool == "subsample" else 2, 2)  # (B, C, h', w')
         return early | fine | self.run_coarse(coarser, taps)
 
     def run_coarse(self, x: torch.Tensor, taps: Sequence[Tap]) -> dict[Tap, torch.Tensor]:

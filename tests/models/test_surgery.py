@@ -147,6 +147,18 @@ def test_average_of_squeeze_and_excite_differs_by_nothing_else():
     assert is_same(coarse, maps_of(plain, image, [16])[16])
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_coarse_copy_is_every_second_pixel_to_the_bit_and_so_is_its_gradient(monkeypatch, dtype):
+    dual, seen, row = DualPath(make("mobilenet_v1", {0: 1})).to(dtype), [], parse_tap(0)
+    monkeypatch.setattr(dual, "run_coarse", lambda x, taps: seen.append(x) or {})
+    image = torch.randn(2, 3, 51, 70, generator=torch.Generator().manual_seed(0)).to(dtype).requires_grad_()
+    expected = dual(image, [row])[row][..., ::2, ::2]
+    assert torch.equal(seen[0], expected)
+    weights = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1)).to(dtype)
+    gradients = [torch.autograd.grad((x * weights).sum(), image, retain_graph=True)[0] for x in (seen[0], expected)]
+    assert torch.equal(*gradients)
+
+
 @pytest.mark.parametrize("name", ["efficientnet_b0", "efficientnet_lite0"])
 @pytest.mark.parametrize(("size", "holds"), [((101, 71), True), ((96, 96), False)])
 def test_padding_of_tensorflow_keeps_the_law_where_the_rows_map_is_odd(size, holds, name):

@@ -23,7 +23,6 @@ from lib.multibox.postprocess import PostProcess
 from lib.ops.boxes import clip_boxes, scale_boxes
 
 OPSET = 18  # of ONNX: the first that has all operators which are needed
-IR_VERSION = 8  # of the file: that which came with this opset, so that older versions of ONNX Runtime read it
 EXAMPLE_SCALE = (1.4, 2.3)  # sides of the example image of an export, relative to the network's input
 
 
@@ -82,8 +81,8 @@ def resize_images(images: torch.Tensor, resize: Resize) -> tuple[torch.Tensor, t
     for axis, (length, step) in enumerate(zip(sides, steps, strict=True), start=1):
         block = torch.sym_max(step, 1)
         count = (length + block - 1) // block
-        pixels = torch.arange(count * block).clamp(max=length - 1)  # the last block is filled up with the last one
-        blocks = blocks.index_select(axis, pixels).unflatten(axis, (count, block)).mean(axis + 1)
+        pixels = torch.arange(count * block, dtype=torch.float32).clamp(max=length - 1)  # the last block is filled up
+        blocks = blocks.index_select(axis, pixels.long()).unflatten(axis, (count, block)).mean(axis + 1)
         counts.append(count)
         ratios.append(factors[axis - 1] / block)
     blocks = blocks.round()
@@ -91,7 +90,7 @@ def resize_images(images: torch.Tensor, resize: Resize) -> tuple[torch.Tensor, t
         places = (torch.arange(side) + 0.5) * ratio - 0.5
         low = places.floor()
         share = (places - low).reshape(-1, *[1] * (3 - axis))
-        first, second = (index.long().clamp(min=0).clamp(max=count - 1) for index in (low, low + 1))
+        first, second = (index.clamp(min=0).clamp(max=count - 1).long() for index in (low, low + 1))
         blocks = blocks.index_select(axis, first) * (1 - share) + blocks.index_select(axis, second) * share
     if resize.resize != "stretch":
         rows, columns = (torch.arange(side) < end for side, end in zip(size, (lengths / factors).round(), strict=True))
@@ -107,8 +106,10 @@ def check_target(path: Path, needs_onnx: bool) -> None:
         raise ValueError(f"--out must end in {' or '.join(suffixes)}{only}; got {path}")
 
 
-def make_program(loaded: Loaded, heads: bool = False, resize: bool = True) -> torch.export.ExportedProgram:
-    """A detector as torch.export has it, for any batch and, with ``resize``, any size of image.
+def make_program(
+    loaded: Loaded, heads: bool = False, resize: bool = True, batch: int | None = None
+) -> torch.export.ExportedProgram:
+    """A detector as torch.export has it, for any batch or one of a size and, with ``resize``, any size of image.
 
     Unless it ends with the heads, ``lib.ops`` must be imported where it runs, because of NMS.
     """
@@ -117,13 +118,13 @@ def make_program(loaded: Loaded, heads: bool = False, resize: bool = True) -> to
     with torch.inference_mode(False), torch.no_grad():
         network(torch.zeros(1, *size, 3, dtype=torch.uint8))  # the priors become constants of the export
     model: nn.Module = HeadsModel(network)
-    sides, free = list(size), {0: torch.export.Dim("batch", min=1, max=1024)}
+    sides, free = list(size), {} if batch else {0: torch.export.Dim("batch", min=1, max=1024)}
     if not heads:
         model = DetectionModel(network, build_postprocess(loaded.cfg), size, own if resize else None)
     if resize and not heads:
         sides = [int(side * scale) for side, scale in zip(size, EXAMPLE_SCALE, strict=True)]
         free |= dict.fromkeys((1, 2), torch.export.Dim.DYNAMIC)
-    example = torch.zeros(2, *sides, 3, dtype=torch.uint8)
+    example = torch.zeros(batch or 2, *sides, 3, dtype=torch.uint8)
     with torch.no_grad():
         return torch.export.export(model.eval(), (example,), dynamic_shapes=({**free},), strict=False)
 
@@ -140,14 +141,21 @@ def quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def onnx_bytes(loaded: Loaded, heads: bool = False, resize: bool = True) -> bytes:
-    """The content of an ONNX file, in standard operators of opset 18, with class names, config and our version inside.
+def onnx_bytes(
+    loaded: Loaded, heads: bool = False, resize: bool = True, opset: int = OPSET, batch: int | None = None
+) -> bytes:
+    """The content of an ONNX file, in standard operators of an opset, with class names, config and our version inside.
 
     Args:
         heads: end with logits, deltas and priors instead of detections.
         resize: take images of any size, resized inside; otherwise of the network's.
+        opset: version of ONNX's operators. The file has the IR version that came with it, so that older runtimes read
+            it.
+        batch: images that the model takes at once; None: any number.
     """
-    from lib.inference.export.onnx_operators import TRANSLATIONS  # needs ONNX, unlike the rest
+    import onnx  # needed only for ONNX, as the next one
+
+    from lib.inference.export.onnx_operators import TRANSLATIONS
 
     resize, suppression = resize and not heads, loaded.cfg.postprocess.suppression
     if not heads and suppression != "nms":
@@ -158,10 +166,10 @@ def onnx_bytes(loaded: Loaded, heads: bool = False, resize: bool = True) -> byte
         )
     with quiet():
         program = torch.onnx.export(
-            make_program(loaded, heads, resize),
+            make_program(loaded, heads, resize, batch),
             input_names=["images"],
             output_names=list(HEADS if heads else DETECTIONS),
-            opset_version=OPSET,
+            opset_version=opset,
             custom_translation_table=TRANSLATIONS,
             dynamo=True,
             verbose=False,
@@ -173,12 +181,15 @@ def onnx_bytes(loaded: Loaded, heads: bool = False, resize: bool = True) -> byte
         "classes": json.dumps(list(loaded.classes), ensure_ascii=False),
         "config": dump_config(loaded.cfg),
         "version": __version__,
-        "input": f"images: (batch, height, width, 3) uint8 BGR{sizes}",
+        "input": f"images: ({batch or 'batch'}, height, width, 3) uint8 BGR{sizes}",
         "outputs": ", ".join(HEADS) if heads else detections,
     }
     program.model.metadata_props.update(about)
     model = program.model_proto
-    model.ir_version = IR_VERSION
+    written = max(entry.version for entry in model.opset_import if not entry.domain)
+    if written != opset:
+        raise ValueError(f"--opset must be one that torch can write this model in; got {opset}, it wrote {written}")
+    model.ir_version = onnx.helper.find_min_ir_version_for(model.opset_import)
     return model.SerializeToString()
 
 

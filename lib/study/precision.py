@@ -1,0 +1,148 @@
+"""What fewer bits cost: AP by size and time of an exported model, before and after."""
+
+import logging
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from lib.build_data import build_dataset, build_resize
+from lib.data.dataset import CocoDataset
+from lib.engine.evaluate import evaluate
+from lib.inference import Predictor
+from lib.inference.backends import usable_backends
+from lib.inference.export.quantize import quantize
+from lib.inference.predictor import prepare
+from lib.timing.turns import take_turns
+from lib.utils.table import align
+
+SECONDS = 3.0  # of timing
+log = logging.getLogger(__name__)
+Both = tuple[float, float]  # before and after
+
+
+class Cost(NamedTuple):
+    """What a change of an exported model costs."""
+
+    ap: Mapping[str, tuple[float | None, float | None]]  # AP over all sizes and by size, before and after
+    time_ms: Mapping[str, Both]  # backend -> median time of the network for an image, in turns
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether the AP over all sizes is lower afterwards."""
+        before, after = self.ap["AP"]
+        return (after or 0) < (before or 0)
+
+    @property
+    def is_slower(self) -> bool:
+        """Whether the fastest backend afterwards takes longer than the fastest one before."""
+        before, after = zip(*self.time_ms.values(), strict=True)
+        return min(after) > min(before)
+
+    def __str__(self) -> str:
+        header = ("", *self.ap, *(f"{backend}, ms" for backend in self.time_ms))
+        rows = [
+            (
+                name,
+                *(_four(values[side]) for values in self.ap.values()),
+                *(times[side] for times in self.time_ms.values()),
+            )
+            for side, name in enumerate(("before", "after"))
+        ]
+        changes = [_percent(*values) for values in (*self.ap.values(), *self.time_ms.values())]
+        return align([header, *rows, ("change", *changes)])
+
+
+def _four(value: float | None) -> str | None:
+    return None if value is None else f"{value:.4f}"
+
+
+def _percent(before: float | None, after: float | None) -> str | None:
+    return f"{100 * (after / before - 1):+.1f} %" if before and after is not None else None
+
+
+def judge(before: Path, after: Path, dataset: CocoDataset, seconds: float = SECONDS) -> Cost:
+    """Tests two exported models on a data set, each in its fastest backend, and times both in every backend.
+
+    Args:
+        before, after: files of tools/export.py with the same classes as the data set.
+        seconds: of timing, in turns, one image at a time.
+    """
+    sides = {}
+    for backend in usable_backends(before):
+        for side, file in enumerate((before, after)):
+            sides[backend, side] = Predictor(file, "cpu", backend=backend)
+    first = next(iter(sides.values()))
+    image = first.prepare([dataset.load(0).image]).images
+    calls = {key: lambda predictor=predictor: predictor.forward(image) for key, predictor in sides.items()}
+    turns = {key: float(np.median(times)) for key, times in take_turns(calls, seconds, torch.device("cpu")).items()}
+    metrics: list[Mapping[str, Any]] = []
+    for side in (0, 1):
+        fastest = min((key for key in turns if key[1] == side), key=lambda key: turns[key])
+        metrics.append(evaluate(sides[fastest], dataset).evaluate().metrics)
+    keys = ["AP", *(key for key in metrics[0] if key.startswith("AP_"))]
+    backends = dict.fromkeys(backend for backend, _ in turns)
+    return Cost(
+        {key: (metrics[0][key], metrics[1][key]) for key in keys},
+        {backend: (turns[backend, 0], turns[backend, 1]) for backend in backends},
+    )
+
+
+def training_images(cfg: Mapping[str, Any], limit: int) -> Iterator[np.ndarray]:
+    """Images (H, W, 3) uint8 BGR of ``data.train``, ``limit`` at most, drawn from all of it, the same ones each time.
+
+    Where there are none, this is a ValueError that says so.
+    """
+    try:
+        dataset = build_dataset(cfg, "train")
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"--int8 must have images to calibrate on, those of data.train or of a folder (--int8 FOLDER); {error}"
+        ) from None
+    order = np.random.default_rng(0).permutation(len(dataset))[:limit]
+    return (dataset.load(index).image for index in order.tolist())
+
+
+def testing_set(cfg: Mapping[str, Any], force: bool) -> CocoDataset | None:
+    """The images of ``data.val``, by which a model is judged. Without any this is a ValueError; with ``force`` None."""
+    try:
+        return build_dataset(cfg, "val")
+    except (OSError, ValueError) as error:
+        if not force:
+            raise ValueError(
+                f"--int8 must have images with boxes to be judged on, data.val.annotations=FILE; {error}: or choose "
+                "--force, which writes the model unjudged"
+            ) from None
+        log.warning("int8 is not judged: %s", error)
+        return None
+
+
+def make_int8(
+    content: bytes, cfg: Mapping[str, Any], images: Iterable[np.ndarray], test_set: CocoDataset | None, force: bool
+) -> bytes:
+    """An exported model in int8 (see ``quantize``), after a report of what that costs.
+
+    Args:
+        content: the model in float32.
+        images: (H, W, 3) uint8 BGR to calibrate on.
+        test_set: to judge both models on; None: they are not judged.
+        force: whether a model that is slower and worse is given nevertheless, and not a ValueError.
+    """
+    resize = build_resize(cfg)
+    small = quantize(content, (prepare([image], resize).images for image in images))
+    if test_set is None:
+        return small
+    with tempfile.TemporaryDirectory() as folder:
+        before, after = Path(folder, "before.onnx"), Path(folder, "after.onnx")
+        before.write_bytes(content)
+        after.write_bytes(small)
+        cost = judge(before, after, test_set)
+    log.info("int8 on %d images of data.val:\n%s", len(test_set), cost)
+    if cost.is_worse and cost.is_slower and not force:
+        raise ValueError(
+            "a model of --int8 must be faster or no worse; this one is neither: choose --force to write it"
+        )
+    return small
