@@ -30,6 +30,8 @@ class OpenVinoEngine:
     """Runs an ONNX model, a file or its content, on images (B, H, W, 3) uint8 -> its outputs, by their order.
 
     A program is compiled for each shape of input, which is faster than one for any shape. Several threads may call.
+    Where NMS is inside, boxes of exactly equal score may come in another order than in ONNX Runtime: OpenVINO's TopK
+    can keep their order, but takes many times as long then.
 
     Args:
         source: path or content of the model.
@@ -45,9 +47,6 @@ class OpenVinoEngine:
             "NUM_STREAMS": 1,
         } | ({"INFERENCE_NUM_THREADS": threads} if threads else {})
         self._model = self._core.read_model(source, b"") if isinstance(source, bytes) else self._core.read_model(source)
-        for node in self._model.get_ops():
-            if node.get_type_name() == "TopK":
-                node.set_attribute("stable", True)  # of equal scores the lower index comes first, as in ONNX Runtime
         self._idle: dict[tuple[int, ...], deque[Any]] = {}  # shape -> requests that no thread uses
         self._compiled: dict[tuple[int, ...], Any] = {}
 

@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -14,6 +15,7 @@ from lib.inference.model_file import load_detector
 from lib.structures import Detections
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime: make")
+onnx = pytest.importorskip("onnx", reason="needs onnx: make")
 pytest.importorskip("onnxscript", reason="needs onnxscript: make")
 
 
@@ -39,6 +41,33 @@ def test_plain_runtime_takes_batches_of_any_size_and_gives_boxes_in_the_image(ch
         assert (labels[scores == 0] == -1).all()
 
 
+def test_opencv_runs_the_whole_model_resize_and_nms_inside(files, images):
+    session = onnxruntime.InferenceSession(files["detections"], providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    network = cv2.dnn.readNetFromONNX(str(files["detections"]), cv2.dnn.ENGINE_NEW)
+    for image in images[:3]:
+        network.setInput(image[None], "images")
+        for name, found, expected in zip(
+            names, network.forward(names), session.run(None, {"images": image[None]}), strict=True
+        ):
+            np.testing.assert_allclose(found.reshape(expected.shape), expected, atol=1e-3, err_msg=name)
+
+
+def test_batch_and_opset_can_be_chosen(checkpoint, images, tmp_path):
+    content = onnx_bytes(load_detector(checkpoint), heads=True, opset=20, batch=2)
+    (tmp_path / "model.onnx").write_bytes(content)
+    model = onnx.load_from_string(content)
+    assert [(entry.domain, entry.version) for entry in model.opset_import if not entry.domain] == [("", 20)]
+    assert model.ir_version == 9  # which came with opset 20
+    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 2
+    expected = Predictor(checkpoint, "cpu")(images[:5])
+    for found, other in zip(Predictor(tmp_path / "model.onnx")(images[:5]), expected, strict=True):
+        assert found.labels.tolist() == other.labels.tolist()
+        torch.testing.assert_close(found.boxes, other.boxes, rtol=0, atol=1e-2)
+    with pytest.raises(ValueError, match="--opset must be one that torch can write this model in; got 9"):
+        onnx_bytes(load_detector(checkpoint), heads=True, opset=9)
+
+
 def test_file_says_what_it_is(files):
     session = onnxruntime.InferenceSession(files["detections"])
     metadata = session.get_modelmeta().custom_metadata_map
@@ -49,8 +78,6 @@ def test_file_says_what_it_is(files):
 
 
 def test_only_standard_operators_are_used(files):
-    import onnx
-
     for file in files.values():
         model = onnx.load(file)
         assert {node.domain for node in model.graph.node} == {""}

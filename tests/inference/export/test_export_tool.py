@@ -24,7 +24,7 @@ def folder(tmp_path, images):
 @pytest.fixture
 def run(checkpoint, folder, files, monkeypatch):
     """Runs the tool on model.onnx; the export itself, which takes seconds, is made beforehand."""
-    monkeypatch.setattr(export, "onnx_bytes", lambda *_: files["detections"].read_bytes())
+    monkeypatch.setattr(export, "onnx_bytes", lambda *_, **__: files["detections"].read_bytes())
     return lambda *options: export.main([f"--checkpoint={checkpoint}", f"--out={folder / 'model.onnx'}", *options])
 
 
@@ -62,3 +62,11 @@ def test_an_archive_is_written_whole_too(checkpoint, folder, monkeypatch):
     monkeypatch.setattr(export, "archive_bytes", lambda *_: b"an archive")
     assert export.main([f"--checkpoint={checkpoint}", f"--out={folder / 'new' / 'model.pt2'}"]) == 0
     assert (folder / "new" / "model.pt2").read_bytes() == b"an archive"
+
+
+def test_int8_says_what_it_needs(run, folder):
+    with pytest.raises(ValueError, match="--int8 must have images to calibrate on, .*; data.train.annotations must be"):
+        run("--int8")
+    with pytest.raises(ValueError, match="--int8 must have images with boxes to be judged on, .*: or choose --force"):
+        run("--int8", str(folder / "photos"))
+    assert (folder / "model.onnx").read_bytes() == b"the old model"

@@ -1,0 +1,53 @@
+"""What fewer bits cost: the verdict, the table, and what becomes of a model that is slower and worse."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from lib.config import load_config
+from lib.study import precision
+from lib.study.precision import Cost, make_int8
+
+AP = {"AP": (0.2, 0.19), "AP_tiny": (0.1, 0.05), "AP_larger": (None, None)}
+
+
+@pytest.mark.parametrize(
+    ("ap", "times", "is_worse", "is_slower"),
+    [
+        ((0.2, 0.19), {"onnxruntime": (8.0, 20.0), "openvino": (10.0, 7.5)}, True, False),
+        ((0.2, 0.19), {"onnxruntime": (8.0, 20.0), "openvino": (10.0, 8.5)}, True, True),
+        ((0.2, 0.2), {"onnxruntime": (8.0, 9.0)}, False, True),
+        ((None, None), {"onnxruntime": (8.0, 7.0)}, False, False),
+    ],
+)
+def test_each_side_counts_in_its_fastest_backend(ap, times, is_worse, is_slower):
+    cost = Cost({"AP": ap}, times)
+    assert (cost.is_worse, cost.is_slower) == (is_worse, is_slower)
+
+
+def test_table_has_both_models_and_the_change():
+    lines = str(Cost(AP, {"openvino": (10.0, 7.5)})).splitlines()
+    assert [line.split() for line in lines] == [
+        ["AP", "AP_tiny", "AP_larger", "openvino,", "ms"],
+        ["before", "0.2000", "0.1000", "-", "10.000"],
+        ["after", "0.1900", "0.0500", "-", "7.500"],
+        ["change", "-5.0", "%", "-50.0", "%", "-", "-25.0", "%"],
+    ]
+
+
+def test_a_model_that_is_slower_and_worse_is_refused_unless_forced(monkeypatch, caplog):
+    monkeypatch.setattr(precision, "quantize", lambda content, images: bytes([len(list(images))]))
+    images, cfg = [np.zeros((50, 70, 3), np.uint8)] * 3, load_config({"input": {"size": [64, 96]}})
+    for times, force, is_refused in (((8.0, 9.0), False, True), ((8.0, 9.0), True, False), ((8.0, 7.0), False, False)):
+        monkeypatch.setattr(precision, "judge", lambda *_, times=times: Cost(AP, {"openvino": times}))
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            if is_refused:
+                with pytest.raises(ValueError, match="--int8 must be faster or no worse; this one is neither"):
+                    make_int8(b"model", cfg, images, [0, 1], force)
+            else:
+                assert make_int8(b"model", cfg, images, [0, 1], force) == b"\x03"
+        assert "int8 on 2 images of data.val" in caplog.text and "-50.0 %" in caplog.text
+    monkeypatch.delattr(precision, "judge")
+    assert make_int8(b"model", cfg, images, None, False) == b"\x03"
