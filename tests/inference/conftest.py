@@ -57,6 +57,24 @@ def files(checkpoint, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def spread(files, tmp_path_factory):
+    """The exported detections with scores far apart: else nearly all are 1, and rounding decides which come first."""
+    import onnx
+
+    model = onnx.load(files["detections"])
+    (softmax,) = (node for node in model.graph.node if node.op_type == "Softmax")
+    scale = onnx.helper.make_node("Constant", [], ["scale"], value_float=0.1)
+    smaller = onnx.helper.make_node("Mul", [softmax.input[0], "scale"], ["smaller"])
+    softmax.input[0] = "smaller"
+    place = list(model.graph.node).index(softmax)
+    for node in (smaller, scale):
+        model.graph.node.insert(place, node)
+    path = tmp_path_factory.mktemp("spread") / "spread.onnx"
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.fixture(scope="session")
 def images():
     """Six images, none square and none of the network's size."""
     rng = np.random.default_rng(0)
