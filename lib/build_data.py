@@ -88,12 +88,17 @@ def build_augmentation(cfg: Mapping[str, Any]) -> Compose:
     return build_transform(cfg["data"]["augment"], input_size(cfg), _fill(cfg), resize=cfg["input"]["resize"])
 
 
+def has_many_sizes(cfg: Mapping[str, Any]) -> bool:
+    """Whether the network's inputs are of several sizes in testing, because images keep theirs."""
+    return (cfg["input"]["test_resize"] or cfg["input"]["resize"]) == "native"
+
+
 def build_resize(cfg: Mapping[str, Any], detector: Detector | None = None) -> Resize:
     """What makes an image the network's input in testing. Without a ``detector`` all inputs are of one size, as an
     exported model wants them.
     """
     size, mode = testing_size(cfg), cfg["input"]["test_resize"] or cfg["input"]["resize"]
-    if mode != "native" or detector is None:
+    if not has_many_sizes(cfg) or detector is None:
         return Resize(size, _fill(cfg), mode)
     least = input_size(cfg)  # which is known to leave a map for each level
     return Resize(size, _fill(cfg), mode, largest_stride(detector, least), least)

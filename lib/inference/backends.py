@@ -12,10 +12,14 @@ from typing import NamedTuple, Protocol, cast
 import numpy as np
 import torch
 
+from lib.build_data import has_many_sizes
+from lib.data.fit import Size
 from lib.inference.model_file import Loaded
 from lib.inference.network import Network
 from lib.inference.onnx_model import OnnxModel
 from lib.inference.openvino_engine import check_openvino
+from lib.models.cost import map_sizes
+from lib.models.detector import Detector
 from lib.ops import PaddedDetections
 from lib.structures import Predictions
 from lib.utils.lookup import lookup
@@ -53,12 +57,29 @@ class Source:
 
     @functools.cached_property
     def onnx(self) -> bytes | Path:
-        """As ONNX: the file; or the detector exported up to its heads, for inputs of its size, which takes seconds."""
+        """As ONNX: the file; or the detector exported up to its heads, which takes seconds."""
         if isinstance(self.model, Path):
             return self.model
-        from lib.inference.export.onnx import onnx_bytes  # needs ONNX, unlike the torch backend
+        from lib.inference.export import onnx  # needs ONNX, unlike the torch backend
 
-        return onnx_bytes(self.model, heads=True, resize=False)
+        return (
+            onnx.onnx_bytes(self.model, heads=True, resize=False)
+            if self.priors is None
+            else onnx.any_size_bytes(self.model)
+        )
+
+    @functools.cached_property
+    def priors(self) -> Callable[[Size], torch.Tensor] | None:
+        """(height, width) of an input -> its priors, of a detector whose inputs are of several sizes."""
+        if isinstance(self.model, Path) or not has_many_sizes(self.model.cfg):
+            return None
+        detector = cast(Detector, self.model.detector)
+
+        @functools.lru_cache(maxsize=100)
+        def priors_of(size: Size) -> torch.Tensor:
+            return cast(torch.Tensor, detector.priors(map_sizes(detector, size), size))
+
+        return priors_of
 
 
 def open_torch(source: Source, options: Options) -> Run:
@@ -71,12 +92,12 @@ def open_torch(source: Source, options: Options) -> Run:
 
 def open_onnxruntime(source: Source, options: Options) -> Run:
     """In ONNX Runtime, on the CPU."""
-    return OnnxModel(source.onnx, options.threads)
+    return OnnxModel(source.onnx, options.threads, priors=source.priors)
 
 
 def open_openvino(source: Source, options: Options) -> Run:
     """In OpenVINO, on the CPU."""
-    return OnnxModel(source.onnx, options.threads, "openvino", options.dtype)
+    return OnnxModel(source.onnx, options.threads, "openvino", options.dtype, source.priors)
 
 
 class Backend(NamedTuple):

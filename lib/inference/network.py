@@ -48,9 +48,13 @@ class Network(nn.Module):
 
     def forward(self, images: torch.Tensor) -> Predictions:
         """(B, H, W, 3) uint8 BGR images of the network's size -> Predictions."""
-        planes = images.permute(0, 3, 1, 2)  # (B, 3, H, W), in memory as channels_last wants it
-        predictions: Predictions = self.detector((planes.float() - self.mean).to(self.dtype))
+        predictions: Predictions = self.detector(self.normalize(images))
         return predictions
+
+    def normalize(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, H, W, 3) uint8 BGR images -> what the detector's folded first convolution reads, (B, 3, H, W)."""
+        planes = images.permute(0, 3, 1, 2)  # (B, 3, H, W), in memory as channels_last wants it
+        return (planes.float() - self.mean).to(self.dtype)
 
 
 def fold_input(detector: nn.Module, normalizer: Normalizer, is_rgb: bool) -> torch.Tensor:

@@ -12,6 +12,7 @@ from easydict import EasyDict
 
 from lib.build_data import testing_size
 from lib.config import load_config
+from lib.data.fit import Size
 from lib.inference.openvino_engine import OpenVinoEngine
 from lib.ops import PaddedDetections
 from lib.ops.checks import check_predictions
@@ -19,6 +20,7 @@ from lib.structures import Predictions
 from lib.utils.yaml_files import read_yaml
 
 HEADS, DETECTIONS = ("logits", "deltas", "priors"), ("boxes", "scores", "labels", "counts")
+LOGITS = HEADS[:2]  # of a model for inputs of any size, whose priors depend on it
 Engine = Callable[[np.ndarray], list[np.ndarray]]  # images (B, H, W, 3) uint8 -> the model's outputs, by their order
 
 
@@ -32,10 +34,16 @@ class OnnxModel:
         threads: of one call; 0: the engine's choice.
         engine: what runs the model: onnxruntime or openvino.
         dtype: that the network computes in: float32, or with openvino bfloat16.
+        priors: (height, width) of an input -> its priors (P, 4), of a model that ends with logits and deltas alone.
     """
 
     def __init__(
-        self, source: str | Path | bytes, threads: int = 0, engine: str = "onnxruntime", dtype: str = "float32"
+        self,
+        source: str | Path | bytes,
+        threads: int = 0,
+        engine: str = "onnxruntime",
+        dtype: str = "float32",
+        priors: Callable[[Size], torch.Tensor] | None = None,
     ):
         content, self._name = (source, "the model") if isinstance(source, bytes) else (str(source), str(source))
         if not isinstance(content, bytes) and not Path(content).is_file():
@@ -45,7 +53,12 @@ class OnnxModel:
             inputs = [(value.name, value.type) for value in session.get_inputs()]
             self._outputs = tuple(output.name for output in session.get_outputs())
             metadata = session.get_modelmeta().custom_metadata_map
-        if self._outputs not in (HEADS, DETECTIONS) or "config" not in metadata or "classes" not in metadata:
+        self._priors = priors
+        if (
+            self._outputs not in ((LOGITS,) if priors else (HEADS, DETECTIONS))
+            or "config" not in metadata
+            or "classes" not in metadata
+        ):
             outputs = one_line(", ".join(self._outputs))
             raise ValueError(f"{self._name} must be a model that tools/export.py wrote; its outputs are {outputs}")
         if inputs != [("images", "tensor(uint8)")]:
@@ -99,7 +112,10 @@ class OnnxModel:
                 detections = PaddedDetections(**tensors)
                 check_detections(detections, size, len(self.classes))
                 return PaddedDetections(*(value[: len(images)] for value in detections))
-            predictions = Predictions(**tensors, image_size=(images.shape[1], images.shape[2]))
+            size_of_images = (images.shape[1], images.shape[2])
+            if self._priors is not None:
+                tensors["priors"] = self._priors(size_of_images)
+            predictions = Predictions(**tensors, image_size=size_of_images)
             check_heads(predictions, size, len(self.classes))
             logits, deltas = predictions.logits[: len(images)], predictions.deltas[: len(images)]
             return predictions._replace(logits=logits, deltas=deltas)

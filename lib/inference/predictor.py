@@ -90,7 +90,7 @@ class Predictor:
             loaded = checkpoint if isinstance(checkpoint, Loaded) else load_detector(checkpoint, cfg, overrides)
             self.cfg, self.classes = loaded.cfg, loaded.classes
             self.network = open_backend(backend, loaded, options)
-            self._resize = build_resize(self.cfg, cast(Detector, loaded.detector) if backend == "torch" else None)
+            self._resize = build_resize(self.cfg, cast(Detector, loaded.detector))
         self.size: Size = self._resize.size
         self.postprocess = build_postprocess(self.cfg)
         self.reading = build_reading(self.cfg)

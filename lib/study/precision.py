@@ -28,7 +28,7 @@ class Cost(NamedTuple):
     """What a change of an exported model costs."""
 
     ap: Mapping[str, tuple[float | None, float | None]]  # AP over all sizes and by size, before and after
-    time_ms: Mapping[str, Both]  # backend -> median time of the network for an image, in turns
+    time_ms: Mapping[str, Both]  # backend -> least time of the network for an image: other work disturbs it least
 
     @property
     def is_worse(self) -> bool:
@@ -78,7 +78,7 @@ def judge(before: Path, after: Path, dataset: CocoDataset, seconds: float = SECO
     first = next(iter(sides.values()))
     image = first.prepare([dataset.load(0).image]).images
     calls = {key: lambda predictor=predictor: predictor.forward(image) for key, predictor in sides.items()}
-    turns = {key: float(np.median(times)) for key, times in take_turns(calls, seconds, torch.device("cpu")).items()}
+    turns = {key: float(times.min()) for key, times in take_turns(calls, seconds, torch.device("cpu")).items()}
     metrics: list[Mapping[str, Any]] = []
     for side in (0, 1):
         fastest = min((key for key in turns if key[1] == side), key=lambda key: turns[key])

@@ -1,5 +1,7 @@
 """The modes of input.resize from an image to its detections: boxes lie right in each way of using a model."""
 
+import importlib.util
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -10,7 +12,8 @@ from lib.build_data import build_resize
 from lib.data.augment.geometric import Resize
 from lib.data.fit import FITS
 from lib.inference import Predictor, Tiles
-from lib.inference.export.onnx import onnx_bytes, resize_images
+from lib.inference.export.agreement import compare
+from lib.inference.export.onnx import any_size_bytes, onnx_bytes, resize_images
 from lib.inference.model_file import load_detector
 from lib.inference.predictor import prepare
 from lib.ops import PaddedDetections
@@ -82,6 +85,18 @@ def test_an_image_gives_the_same_detections_in_any_batch(checkpoint, images):
         alone = predictor(image)
         torch.testing.assert_close(found.boxes, alone.boxes, atol=1e-3, rtol=0)
         assert found.labels.tolist() == alone.labels.tolist()
+
+
+def test_images_keep_their_size_in_every_backend(checkpoint, images):
+    loaded = load_detector(checkpoint, overrides=[*INPUT, "input.resize=native"])
+    content = any_size_bytes(loaded)
+    expected = Predictor(loaded, "cpu")
+    for name in ("onnxruntime", "openvino") if importlib.util.find_spec("openvino") else ("onnxruntime",):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("lib.inference.export.onnx.any_size_bytes", lambda _: content)  # which takes seconds
+            agreement = compare(expected, Predictor(loaded, "cpu", backend=name), images)
+        assert (agreement.unequal, agreement.images) == ((), 6)
+        assert agreement.score_error < 1e-4 and agreement.box_error < 1e-2
 
 
 @pytest.mark.parametrize("mode", ["letterbox"])  # each export takes some seconds

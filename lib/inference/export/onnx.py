@@ -5,7 +5,7 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -18,7 +18,7 @@ from lib.config import dump_config
 from lib.data.augment.geometric import Resize
 from lib.inference.model_file import Loaded
 from lib.inference.network import Network
-from lib.inference.onnx_model import DETECTIONS, HEADS
+from lib.inference.onnx_model import DETECTIONS, HEADS, LOGITS
 from lib.multibox.postprocess import PostProcess
 from lib.ops.boxes import clip_boxes, scale_boxes
 
@@ -37,6 +37,22 @@ class HeadsModel(nn.Module):
         """(B, H, W, 3) uint8 BGR of the network's size."""
         predictions = self.network(images)
         return predictions.logits.float(), predictions.deltas.float(), predictions.priors
+
+
+class AnySizeModel(nn.Module):
+    """Images of any size that the network takes -> logits (B, P, K), deltas (B, P, 4), float32; no priors, which depend
+    on the size.
+    """
+
+    def __init__(self, network: Network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """(B, H, W, 3) uint8 BGR."""
+        detector = self.network.detector
+        logits, deltas = detector.head(detector.maps(self.network.normalize(images)))
+        return logits.float(), deltas.float()
 
 
 class DetectionModel(nn.Module):
@@ -153,10 +169,6 @@ def onnx_bytes(
             it.
         batch: images that the model takes at once; None: any number.
     """
-    import onnx  # needed only for ONNX, as the next one
-
-    from lib.inference.export.onnx_operators import TRANSLATIONS
-
     resize, suppression = resize and not heads, loaded.cfg.postprocess.suppression
     if not heads and suppression != "nms":
         raise ValueError(
@@ -164,17 +176,7 @@ def onnx_bytes(
             "export the heads alone (--heads), whose detections Predictor then selects in that way, or set "
             "postprocess.suppression=nms"
         )
-    with quiet():
-        program = torch.onnx.export(
-            make_program(loaded, heads, resize, batch),
-            input_names=["images"],
-            output_names=list(HEADS if heads else DETECTIONS),
-            opset_version=opset,
-            custom_translation_table=TRANSLATIONS,
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None, "torch.onnx.export with dynamo gives a program"
+    program = make_program(loaded, heads, resize, batch)
     sizes = "" if resize else ", of the network's size {}x{}".format(*testing_size(loaded.cfg))
     detections = "boxes (batch, D, 4) xyxy in pixels of the images, scores, labels from 1, counts; padded to D"
     about = {
@@ -184,6 +186,42 @@ def onnx_bytes(
         "input": f"images: ({batch or 'batch'}, height, width, 3) uint8 BGR{sizes}",
         "outputs": ", ".join(HEADS) if heads else detections,
     }
+    return _to_onnx(program, HEADS if heads else DETECTIONS, about, opset)
+
+
+def any_size_bytes(loaded: Loaded) -> bytes:
+    """The content of an ONNX file that takes batches of any number and size, and ends with logits and deltas; for
+    ``OnnxModel`` alone, which is told the priors.
+    """
+    model = AnySizeModel(Network(loaded.cfg, loaded.detector)).eval()
+    sides = [3 * side for side in testing_size(loaded.cfg)]  # of the example, which no size of the network equals
+    free = {0: torch.export.Dim("batch", min=1, max=1024)} | dict.fromkeys((1, 2), torch.export.Dim.DYNAMIC)
+    with torch.inference_mode(False), torch.no_grad():
+        example = torch.zeros(2, *sides, 3, dtype=torch.uint8)
+        program = torch.export.export(model, (example,), dynamic_shapes=({**free},), strict=False)
+    about = {"classes": json.dumps(list(loaded.classes), ensure_ascii=False), "config": dump_config(loaded.cfg)}
+    return _to_onnx(program, LOGITS, about, OPSET)
+
+
+def _to_onnx(
+    exported: torch.export.ExportedProgram, outputs: Sequence[str], about: Mapping[str, str], opset: int
+) -> bytes:
+    """An exported program as the content of an ONNX file, whose metadata are ``about``."""
+    import onnx  # needed only for ONNX, as the next one
+
+    from lib.inference.export.onnx_operators import TRANSLATIONS
+
+    with quiet():
+        program = torch.onnx.export(
+            exported,
+            input_names=["images"],
+            output_names=list(outputs),
+            opset_version=opset,
+            custom_translation_table=TRANSLATIONS,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None, "torch.onnx.export with dynamo gives a program"
     program.model.metadata_props.update(about)
     model = program.model_proto
     written = max(entry.version for entry in model.opset_import if not entry.domain)
