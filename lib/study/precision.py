@@ -64,12 +64,12 @@ def _percent(before: float | None, after: float | None) -> str | None:
     return f"{100 * (after / before - 1):+.1f} %" if before and after is not None else None
 
 
-def judge(before: Path, after: Path, dataset: CocoDataset, seconds: float = SECONDS) -> Cost:
-    """Tests two exported models on a data set, each in its fastest backend, and times both in every backend.
+def judge(before: Path, after: Path, dataset: CocoDataset) -> Cost:
+    """Tests two exported models on a data set, each in its fastest backend, and times both in every backend, in
+    turns, one image at a time.
 
     Args:
         before, after: files of tools/export.py with the same classes as the data set.
-        seconds: of timing, in turns, one image at a time.
     """
     sides = {}
     for backend in usable_backends(before):
@@ -78,7 +78,7 @@ def judge(before: Path, after: Path, dataset: CocoDataset, seconds: float = SECO
     first = next(iter(sides.values()))
     image = first.prepare([dataset.load(0).image]).images
     calls = {key: lambda predictor=predictor: predictor.forward(image) for key, predictor in sides.items()}
-    turns = {key: float(times.min()) for key, times in take_turns(calls, seconds, torch.device("cpu")).items()}
+    turns = {key: float(times.min()) for key, times in take_turns(calls, SECONDS, torch.device("cpu")).items()}
     metrics: list[Mapping[str, Any]] = []
     for side in (0, 1):
         fastest = min((key for key in turns if key[1] == side), key=lambda key: turns[key])

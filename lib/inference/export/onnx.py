@@ -18,7 +18,7 @@ from lib.config import dump_config
 from lib.data.augment.geometric import Resize
 from lib.inference.model_file import Loaded
 from lib.inference.network import Network
-from lib.inference.onnx_model import DETECTIONS, HEADS, LOGITS
+from lib.inference.onnx_model import DETECTIONS, HEADS, LOGITS, one_line
 from lib.multibox.postprocess import PostProcess
 from lib.ops.boxes import clip_boxes, scale_boxes
 
@@ -191,16 +191,22 @@ def onnx_bytes(
 
 def any_size_bytes(loaded: Loaded) -> bytes:
     """The content of an ONNX file that takes batches of any number and size, and ends with logits and deltas; for
-    ``OnnxModel`` alone, which is told the priors.
+    ``OnnxModel`` alone, which is told the priors. A network that torch cannot export so is a ValueError.
     """
     model = AnySizeModel(Network(loaded.cfg, loaded.detector)).eval()
     sides = [3 * side for side in testing_size(loaded.cfg)]  # of the example, which no size of the network equals
     free = {0: torch.export.Dim("batch", min=1, max=1024)} | dict.fromkeys((1, 2), torch.export.Dim.DYNAMIC)
-    with torch.inference_mode(False), torch.no_grad():
-        example = torch.zeros(2, *sides, 3, dtype=torch.uint8)
-        program = torch.export.export(model, (example,), dynamic_shapes=({**free},), strict=False)
     about = {"classes": json.dumps(list(loaded.classes), ensure_ascii=False), "config": dump_config(loaded.cfg)}
-    return _to_onnx(program, LOGITS, about, OPSET)
+    try:
+        with torch.inference_mode(False), torch.no_grad():
+            example = torch.zeros(2, *sides, 3, dtype=torch.uint8)
+            program = torch.export.export(model, (example,), dynamic_shapes=({**free},), strict=False)
+        return _to_onnx(program, LOGITS, about, OPSET)
+    except RuntimeError as error:  # that of which all errors of the exporter are kinds
+        raise ValueError(
+            "input.test_resize=native must have a network that torch exports for inputs of any size; it cannot do that "
+            f"with this one ({one_line(error)}): choose backend=torch, or input.test_resize=letterbox"
+        ) from None
 
 
 def _to_onnx(

@@ -1,13 +1,18 @@
 """tools/export.py from the command line: a model is written whole or not at all, and a check of nothing fails."""
 
 import errno
+import logging
 import os
 
 import cv2
 import pytest
 
+from lib.data.synthetic.dataset import generate
 from lib.inference import Predictor
+from lib.study import precision
 from tools import export
+
+PARTS = {"images": "", "annotations": ".json"}  # key of a data set -> how the name ends
 
 
 @pytest.fixture
@@ -70,3 +75,19 @@ def test_int8_says_what_it_needs(run, folder):
     with pytest.raises(ValueError, match="--int8 must have images with boxes to be judged on, .*: or choose --force"):
         run("--int8", str(folder / "photos"))
     assert (folder / "model.onnx").read_bytes() == b"the old model"
+
+
+def test_int8_is_calibrated_on_the_training_set_and_judged_on_the_test_set(run, folder, monkeypatch, caplog):
+    generate(folder / "data", 6, 2, num_classes=2, image_sizes=(60, 90), object_sizes=(8, 30))
+    seen = []
+    monkeypatch.setattr(precision, "quantize", lambda content, images: seen.extend(images) or content)
+    monkeypatch.setattr(precision, "SECONDS", 0.1)
+    data = [
+        f"data.{split}.{key}={folder}/data/{split}{end}" for split in ("train", "val") for key, end in PARTS.items()
+    ]
+    with caplog.at_level(logging.INFO):
+        assert run("--int8", "--limit=4", "evaluation.batch_size=2", "data.workers=0", "data.classes=null", *data) == 0
+    assert [image.shape for image in seen] == [(1, 64, 96, 3)] * 4
+    assert len({image.tobytes() for image in seen}) == 4
+    assert "int8 on 2 images of data.val" in caplog.text and "+0.0 %" in caplog.text
+    assert Predictor(folder / "model.onnx").classes == ("disc", "ring")
