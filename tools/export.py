@@ -4,6 +4,7 @@ python tools/export.py --checkpoint=runs/demo/plain/last.pth --out=model.onnx --
 python tools/export.py --checkpoint=... --out=heads.onnx --heads          logits and deltas, for other NMS
 python tools/export.py --checkpoint=... --out=small.onnx --int8 photos/   8-bit network, calibrated on photos/
 python tools/export.py --checkpoint=... --out=model.pt2
+python tools/export.py --checkpoint=... --web=page/                        a page that runs in a browser, from the disk
 """
 
 import argparse
@@ -20,6 +21,7 @@ from lib.inference.export.agreement import compare, first_images  # noqa: E402
 from lib.inference.export.onnx import archive_bytes, check_target, onnx_bytes  # noqa: E402
 from lib.inference.model_file import Loaded, load_detector  # noqa: E402
 from lib.inference.predictor import Predictor, prepare  # noqa: E402
+from lib.inference.tiles import parse_tiles  # noqa: E402
 from lib.ops.checks import check_positive  # noqa: E402
 from lib.utils.files import refuse_sources, write_bytes  # noqa: E402
 from lib.utils.log import setup_logging  # noqa: E402
@@ -32,13 +34,23 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--checkpoint", required=True, help="weights (.pth)")
     add("--cfg", help="experiment file; by default the config inside the checkpoint")
-    add("--out", required=True, help="file to write: .onnx, or .pt2 for torch.export")
+    add("--out", help="file to write: .onnx, or .pt2 for torch.export")
+    add("--web", metavar="DIR", help="instead of --out: a page that detects in a browser, without a server")
+    add("--single", action="store_true", help="put all of the page into one file, DIR/index.html")
+    add("--tiles", metavar="SIDE[,OVERLAP]", help="in the page, cut large images into tiles, such as 512,0.25")
     add("--heads", action="store_true", help="end with logits, deltas and priors: no decoding, no NMS")
     add("--no-resize", action="store_true", help="take images of the network's size only")
     add("--int8", metavar="IMAGES", help="quantize the network, calibrated on a folder of images")
     add("--check", metavar="IMAGES", help="compare the detections of checkpoint and ONNX on images")
     add("--limit", type=int, default=50, help="images for --int8 and --check (default: %(default)s)")
-    return parse_with_overrides(parser, argv, "postprocess.score_threshold=0.3")
+    args = parse_with_overrides(parser, argv, "postprocess.score_threshold=0.3")
+    if bool(args.out) == bool(args.web):
+        parser.error("one of --out and --web must be given")
+    if args.web and (args.heads or args.no_resize or args.check):
+        parser.error("--web must come without --heads, --no-resize and --check")
+    if args.web:
+        args.out = f"{args.web}/model.onnx"  # which is not written
+    return args
 
 
 def make_content(args: argparse.Namespace, loaded: Loaded, samples: Iterator[np.ndarray]) -> bytes:
@@ -64,8 +76,16 @@ def main(argv: list[str] | None = None) -> int:
     check_positive(args.limit, "--limit")
     samples, images = (first_images(source, args.limit) if source else iter(()) for source in (args.int8, args.check))
     loaded = load_detector(args.checkpoint, args.cfg, tuple(args.overrides))
-    write_bytes(out, make_content(args, loaded, samples))
-    print(f"{out}: {out.stat().st_size / 1e6:.2f} MB")
+    content = make_content(args, loaded, samples)
+    if args.web:
+        from lib.inference.export.web import write_page
+
+        files = write_page(out.parent, content, loaded, parse_tiles(args.tiles), args.single)
+    else:
+        write_bytes(out, content)
+        files = [out]
+    for file in files:
+        print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")
     if not args.check:
         return 0
     checkpoint, exported = Predictor(loaded, "cpu"), Predictor(out)

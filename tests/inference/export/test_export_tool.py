@@ -7,6 +7,7 @@ import cv2
 import pytest
 
 from lib.inference import Predictor
+from lib.inference.export import web
 from tools import export
 
 
@@ -62,3 +63,13 @@ def test_an_archive_is_written_whole_too(checkpoint, folder, monkeypatch):
     monkeypatch.setattr(export, "archive_bytes", lambda *_: b"an archive")
     assert export.main([f"--checkpoint={checkpoint}", f"--out={folder / 'new' / 'model.pt2'}"]) == 0
     assert (folder / "new" / "model.pt2").read_bytes() == b"an archive"
+
+
+def test_a_page_is_written_instead_of_a_model(run, checkpoint, folder, monkeypatch, capsys):
+    monkeypatch.setattr(web, "runtime_parts", lambda: {"code": b"1", "binary": b"2"})
+    assert export.main([f"--checkpoint={checkpoint}", f"--web={folder / 'page'}", "--tiles=96", "--single"]) == 0
+    assert [path.name for path in (folder / "page").iterdir()] == ["index.html"]
+    assert "index.html: " in capsys.readouterr().out
+    for options in ([], ["--heads", f"--web={folder}"], [f"--web={folder}", "--out=a.onnx"]):
+        with pytest.raises(SystemExit):
+            export.main([f"--checkpoint={checkpoint}", *options])
