@@ -16,6 +16,7 @@ SLOW = {
     "tests/engine/test_learner.py": "trains in double and half precision, waits for torch.compile",
     "tests/csrc/test_build.py": "compiles the kernels",
     "tests/ops/test_sanitizers.py": "compiles the kernels with sanitizers",
+    "tests/inference/export/test_tflite.py": "exports models to LiteRT and runs them",
     "tests/inference/export/test_web.py": "runs exported models in a browser",
     "tests/inference/test_onnx_model.py": "exports models and damages them",
     "tests/inference/export/test_export_tool.py": "exports models",

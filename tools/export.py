@@ -1,9 +1,10 @@
-"""Writes a checkpoint as ONNX, or as an archive of torch.export, that runs without this project.
+"""Writes a checkpoint as ONNX, LiteRT, a page for browsers or torch.export's archive, to run without this project.
 
 python tools/export.py --checkpoint=runs/demo/plain/last.pth --out=model.onnx --check photos/
 python tools/export.py --checkpoint=... --out=heads.onnx --heads          logits and deltas, for other NMS
 python tools/export.py --checkpoint=... --out=small.onnx --int8 photos/   8-bit network, calibrated on photos/
 python tools/export.py --checkpoint=... --out=model.pt2
+python tools/export.py --checkpoint=... --out=model.tflite [--int8 photos/]   for phones; in .venv-extras
 python tools/export.py --checkpoint=... --web=page/                        a page that runs in a browser, from the disk
 """
 
@@ -19,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lib.build_data import build_resize  # noqa: E402
 from lib.inference.export.agreement import compare, first_images  # noqa: E402
 from lib.inference.export.onnx import archive_bytes, check_target, onnx_bytes  # noqa: E402
+from lib.inference.export.tflite import tflite_bytes  # noqa: E402
 from lib.inference.model_file import Loaded, load_detector  # noqa: E402
 from lib.inference.predictor import Predictor, prepare  # noqa: E402
 from lib.inference.tiles import parse_tiles  # noqa: E402
@@ -34,7 +36,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--checkpoint", required=True, help="weights (.pth)")
     add("--cfg", help="experiment file; by default the config inside the checkpoint")
-    add("--out", help="file to write: .onnx, or .pt2 for torch.export")
+    add("--out", help="file to write: .onnx, .tflite for LiteRT, or .pt2 for torch.export")
     add("--web", metavar="DIR", help="instead of --out: a page that detects in a browser, without a server")
     add("--single", action="store_true", help="put all of the page into one file, DIR/index.html")
     add("--tiles", metavar="SIDE[,OVERLAP]", help="in the page, cut large images into tiles, such as 512,0.25")
@@ -57,13 +59,16 @@ def make_content(args: argparse.Namespace, loaded: Loaded, samples: Iterator[np.
     """The content of the file to write; ``samples`` are for --int8."""
     if Path(args.out).suffix == ".pt2":
         return archive_bytes(loaded, args.heads, not args.no_resize)
+    resize = build_resize(loaded.cfg)
+    inputs = (prepare([image], resize).images for image in samples)
+    if Path(args.out).suffix == ".tflite":
+        return tflite_bytes(loaded, list(inputs))
     content = onnx_bytes(loaded, args.heads, not args.no_resize)
     if not args.int8:
         return content
     from lib.inference.export.quantize import quantize  # needs ONNX Runtime's tools
 
-    resize = build_resize(loaded.cfg)
-    return quantize(content, (prepare([image], resize).images for image in samples))
+    return quantize(content, inputs)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -17,6 +17,7 @@ from lib.data.image import Reading, read_image
 from lib.inference.model_file import Loaded, load_detector
 from lib.inference.network import Network
 from lib.inference.onnx_model import OnnxModel
+from lib.inference.tflite_model import TfliteModel
 from lib.inference.tiles import Tiles, detect_in_tiles
 from lib.models.detector import Detector
 from lib.ops import PaddedDetections
@@ -26,6 +27,7 @@ from lib.utils.lookup import lookup
 from lib.utils.runtime import choose_device
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+EXPORTED: dict[str, type[OnnxModel] | type[TfliteModel]] = {".onnx": OnnxModel, ".tflite": TfliteModel}
 Image = np.ndarray | str | Path
 Run = Callable[[np.ndarray], Predictions | PaddedDetections]
 
@@ -45,7 +47,7 @@ class Predictor:
     those that are larger than the network's are cut into tiles. One predictor may be called from several threads.
 
     Args:
-        checkpoint: a file of train.py, or a model (.onnx) of tools/export.py; also a checkpoint of another
+        checkpoint: a file of train.py, or a model (.onnx, .tflite) of tools/export.py; also a checkpoint of another
             repository, with its ``cfg``; or a detector that ``load_detector`` gave.
         device: auto, cpu, cuda, cuda:1 ...
         cfg: an experiment to use instead of the config inside the checkpoint.
@@ -85,8 +87,9 @@ class Predictor:
         self._dtype, self._compiled = lookup(DTYPES, dtype, "dtype"), compiled
         self.batch_size, self.tiles = batch_size, tiles
         self._threads = threads or torch.get_num_threads()
-        if not isinstance(checkpoint, Loaded) and Path(checkpoint).suffix == ".onnx":
-            model = OnnxModel(checkpoint, self._threads)
+        exported = None if isinstance(checkpoint, Loaded) else EXPORTED.get(Path(checkpoint).suffix)
+        if exported and not isinstance(checkpoint, Loaded):
+            model = exported(checkpoint, self._threads)
             self.network: Run = model
             self.cfg, self.classes = load_config(model.cfg, overrides), model.classes
             self._resize = build_resize(self.cfg)

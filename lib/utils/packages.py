@@ -137,9 +137,7 @@ def read_tar(archive: Path, names: Sequence[str]) -> dict[str, bytes]:
         with tarfile.open(archive, "r:gz") as file:
             return {name: _read_one(file, name) for name in names}
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(
-            f"{archive} must be a .tgz archive; it is broken ({error}): download it again"
-        ) from None
+        raise ValueError(f"{archive} must be a .tgz archive; it is broken ({error}): download it again") from None
 
 
 def _read_one(archive: tarfile.TarFile, name: str) -> bytes:
