@@ -47,7 +47,8 @@ study: kernels  ## train a grid of detectors, judge by intervals what stride sur
 test: kernels $(VENV)/dev  ## all tests, on all cores
 	$(PYTEST)
 
-test-extras: kernels $(EXTRAS)/ready  ## the tests of LiteRT and of the browser, in an environment of their own
+test-extras: $(EXTRAS)/ready  ## the tests of LiteRT and of the browser, in an environment of their own
+	$(EXTRAS)/bin/python csrc/build.py
 	OMP_NUM_THREADS=1 $(EXTRAS)/bin/python -m pytest tests/inference/test_tflite_model.py \
 		tests/inference/export/test_tflite.py tests/inference/export/test_web.py
 

@@ -62,8 +62,8 @@ class TfliteModel:
             with self._lock:
                 outputs = [self._run(**{INPUT: image[None]}) for image in images]
             logits, deltas, (priors, *_) = ([output[name] for output in outputs] for name in HEADS)
-            heads = (torch.from_numpy(value) for value in (np.concatenate(logits), np.concatenate(deltas), priors))
-            predictions = Predictions(*heads, image_size=(images.shape[1], images.shape[2]))
+            heads = [torch.from_numpy(value) for value in (np.concatenate(logits), np.concatenate(deltas), priors)]
+            predictions = Predictions(heads[0], heads[1], heads[2], (images.shape[1], images.shape[2]))
             check_heads(predictions, len(images), len(self.classes))
         except (ValueError, TypeError, RuntimeError) as error:
             raise ValueError(f"{self._name} must give what its export gave: {one_line(error)}") from None

@@ -136,15 +136,14 @@ def read_tar(archive: Path, names: Sequence[str]) -> dict[str, bytes]:
     try:
         with tarfile.open(archive, "r:gz") as file:
             return {name: _read_one(file, name) for name in names}
+    except KeyError as error:
+        raise ValueError(f"{archive} must hold {', '.join(names)}; {error.args[0]}: choose another version") from None
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{archive} must be a .tgz archive; it is broken ({error}): download it again") from None
 
 
 def _read_one(archive: tarfile.TarFile, name: str) -> bytes:
-    try:
-        info = archive.getmember(name)
-    except KeyError:
-        raise ValueError(f"{archive.name} must hold {name}; it does not: choose another version") from None
+    info = archive.getmember(name)
     if not info.isfile() or info.size > LARGEST:
         raise ValueError(f"{name} must be a file of at most {LARGEST} bytes; it has {info.size}")
     content = archive.extractfile(info)

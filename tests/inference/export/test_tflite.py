@@ -1,6 +1,7 @@
 """LiteRT: what is exported computes what torch computes, and what does not is never written."""
 
 import json
+import sys
 import zipfile
 
 import numpy as np
@@ -14,6 +15,7 @@ from lib.inference.export.agreement import compare
 from lib.inference.export.tflite_post import detect
 from lib.inference.tflite_model import TfliteModel, join, split
 from lib.structures import Predictions
+from lib.utils.optional import MissingPackage
 
 SIZE = (64, 96)
 
