@@ -26,7 +26,7 @@ $(VENV)/dev: $(VENV)/ready requirements-dev.txt
 	$(INSTALL) requirements-dev.txt
 	touch $@
 
-extras: $(VENV)/extras  ## install the optional packages, each for one part only: OpenVINO, int8, GeoTIFF, H.264, tracks
+extras: $(VENV)/extras  ## install the optional packages, each for one part only: OpenVINO, int8, LiteRT, GeoTIFF, H.264, tracks
 
 $(VENV)/extras: $(VENV)/ready requirements-extras.txt
 	$(INSTALL) requirements-extras.txt

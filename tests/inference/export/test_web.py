@@ -173,7 +173,7 @@ def test_a_picture_of_the_camera_is_searched(pages, tab):
     tab.run("document.getElementById('take').onclick()")
     tab.wait("document.body.dataset.state === 'done'")
     assert tab.run("result.file") == "camera"
-    assert tab.run("result.width === document.getElementById('view').width && result.width > 0")
+    assert tab.run("result.width === source.width && result.width > 0")
     assert tab.run("document.getElementById('video').srcObject === null")
 
 

@@ -2,6 +2,7 @@
 
 const $ = id => document.getElementById(id);
 const ROWS = 200; // of the table; the files to download have all
+const ENLARGED_SIDE = 640; // pixels: pictures whose shorter side is under half of it are shown larger
 const view = $("view"), source = document.createElement("canvas");
 const pixels = source.getContext("2d", { willReadFrequently: true, alpha: false });
 let ort, session, result = null, latest = 0;
@@ -19,7 +20,8 @@ async function load() {
   ort = await import(address);
   ort.env.wasm.numThreads = 1; // a page without a server may not share memory among threads
   ort.env.wasm.wasmBinary = await (await inflate(RUNTIME.binary)).arrayBuffer();
-  session = await ort.InferenceSession.create(await (await inflate(MODEL)).arrayBuffer(), { executionProviders: ["wasm"] });
+  const model = await (await inflate(MODEL)).arrayBuffer();
+  session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"] });
   return performance.now() - started;
 }
 const loading = load();
@@ -109,21 +111,26 @@ function row(one) {
 }
 
 function drawBoxes(rows) {
-  [view.width, view.height] = [source.width, source.height];
-  const context = view.getContext("2d");
-  const scale = $("fit").checked ? Math.max(1, view.width / view.parentElement.clientWidth) : 1; // of a pixel on the screen
+  const zoom = Math.max(1, Math.round(ENLARGED_SIDE / Math.min(source.width, source.height)));
+  [view.width, view.height] = [zoom * source.width, zoom * source.height];
+  const context = view.getContext("2d"), shrinking = $("fit").checked ? view.width / view.parentElement.clientWidth : 1;
+  const scale = Math.max(1, shrinking) / zoom; // pixels of the picture in one of the screen
+  context.scale(zoom, zoom);
+  context.imageSmoothingEnabled = false;
   context.drawImage(source, 0, 0);
   context.lineWidth = 1.5 * scale;
-  context.font = `${Math.round(11 * scale)}px system-ui, sans-serif`;
+  context.font = `${11 * scale}px system-ui, sans-serif`;
   context.textBaseline = "bottom";
   for (const { box: [x1, y1, x2, y2], label, score } of [...rows].reverse()) { // the surest box on top
     context.strokeStyle = context.fillStyle = color(label);
     context.strokeRect(x1 - scale, y1 - scale, x2 - x1 + 2 * scale, y2 - y1 + 2 * scale);
     if (!$("names").checked) continue;
-    const text = `${name(label)} ${score.toFixed(2)}`, height = 14 * scale, top = Math.max(y1 - scale, height);
-    context.fillRect(x1 - 1.5 * scale, top - height, context.measureText(text).width + 4 * scale, height);
+    const text = `${name(label)} ${score.toFixed(2)}`, width = context.measureText(text).width + 4 * scale;
+    const left = Math.min(x1 - 1.5 * scale, source.width - width);
+    const height = 14 * scale, top = Math.max(y1 - scale, height);
+    context.fillRect(left, top - height, width, height);
     context.fillStyle = "#000";
-    context.fillText(text, x1 + scale / 2, top);
+    context.fillText(text, left + 2 * scale, top);
   }
   view.setAttribute("aria-label", `${result.file} with ${rows.length} boxes`);
 }
@@ -146,15 +153,23 @@ function asJson() {
 function asCsv() {
   const quoted = text => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
   const lines = shown().map(rounded).map(one => [quoted(result.file), 0, quoted(one.name), one.score, ...one.box]);
-  return [["file", "frame", "name", "score", "x1", "y1", "x2", "y2"], ...lines].map(line => line.join(",") + "\r\n").join("");
+  const head = ["file", "frame", "name", "score", "x1", "y1", "x2", "y2"];
+  return [head, ...lines].map(line => line.join(",") + "\r\n").join("");
 }
 
-const first = files => { const file = [...(files ?? [])].find(one => one.type.startsWith("image/")); if (file) detect(file); };
+function first(files) {
+  const file = [...files].find(one => one.type.startsWith("image/"));
+  if (file) detect(file);
+}
 $("open").onclick = () => $("file").click();
 $("file").onchange = () => { first($("file").files); $("file").value = ""; };
 document.ondragover = event => { event.preventDefault(); document.body.classList.add("over"); };
 document.ondragleave = event => { if (!event.relatedTarget) document.body.classList.remove("over"); };
-document.ondrop = event => { event.preventDefault(); document.body.classList.remove("over"); first(event.dataTransfer.files); };
+document.ondrop = event => {
+  event.preventDefault();
+  document.body.classList.remove("over");
+  first(event.dataTransfer.files);
+};
 document.onpaste = event => first(event.clipboardData.files);
 $("threshold").oninput = $("names").onchange = () => result && show();
 $("fit").onchange = () => { view.classList.toggle("fit", $("fit").checked); show(); };
@@ -163,7 +178,7 @@ $("json").onclick = () => save(new Blob([asJson()], { type: "application/json" }
 $("csv").onclick = () => save(new Blob([asCsv()], { type: "text/csv" }), "csv");
 $("picture").onclick = () => view.toBlob(blob => save(blob, "boxes.png"));
 
-const video = $("video"), stop = () => { video.srcObject?.getTracks().forEach(track => track.stop()); video.srcObject = null; };
+const video = $("video");
 $("camera").hidden = !navigator.mediaDevices?.getUserMedia;
 $("camera").onclick = async () => {
   try {
@@ -179,9 +194,18 @@ $("take").onclick = () => {
   $("shoot").close();
   detect(frame, "camera");
 };
-$("shoot").onclose = stop;
+$("shoot").onclose = () => {
+  video.srcObject?.getTracks().forEach(track => track.stop());
+  video.srcObject = null;
+};
 
 loading.then(
-  time => { document.body.dataset.state ??= "ready"; if (!latest) say(`Ready: the model was loaded in ${milliseconds(time)}.`); },
-  error => { document.body.dataset.state = "failed"; say(`The model could not be loaded: ${error.message ?? error}`, true); },
+  time => {
+    document.body.dataset.state ??= "ready";
+    if (!latest) say(`Ready: the model was loaded in ${milliseconds(time)}.`);
+  },
+  error => {
+    document.body.dataset.state = "failed";
+    say(`The model could not be loaded: ${error.message ?? error}`, true);
+  },
 );
