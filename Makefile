@@ -1,6 +1,7 @@
 # make = compile the kernels. Everything that is installed goes into .venv; PYTHON= chooses the interpreter.
 PYTHON ?= python3
 VENV   := .venv
+EXTRAS := .venv-extras
 PY     := $(VENV)/bin/python
 INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --requirement
 export MPLBACKEND := Agg
@@ -10,7 +11,7 @@ export MPLBACKEND := Agg
 WORKERS := $(shell $(PYTHON) -c 'import os; print(min(8, (os.cpu_count() or 1) + 1))')
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 
-.PHONY: kernels extras demo demo-synthetic demo-weights study test check quick bench lint style types clean help
+.PHONY: kernels extras test-extras demo demo-synthetic demo-weights study test check quick bench lint style types clean help
 kernels: $(VENV)/ready  ## compile the CPU kernels, and the CUDA ones where nvcc is found (default)
 	$(PY) csrc/build.py
 
@@ -25,7 +26,7 @@ $(VENV)/dev: $(VENV)/ready requirements-dev.txt
 	$(INSTALL) requirements-dev.txt
 	touch $@
 
-extras: $(VENV)/extras  ## install the optional packages, each for one part only: OpenVINO, int8, GeoTIFF, H.264, tracks
+extras: $(VENV)/extras  ## install the optional packages, each for one part only: OpenVINO, int8, LiteRT, GeoTIFF, H.264, tracks
 
 $(VENV)/extras: $(VENV)/ready requirements-extras.txt
 	$(INSTALL) requirements-extras.txt
@@ -46,6 +47,16 @@ study: kernels  ## train a grid of detectors, judge by intervals what stride sur
 test: kernels $(VENV)/dev  ## all tests, on all cores
 	$(PYTEST)
 
+test-extras: $(EXTRAS)/ready  ## the tests of LiteRT and of the browser, in an environment of their own
+	$(EXTRAS)/bin/python csrc/build.py
+	OMP_NUM_THREADS=1 $(EXTRAS)/bin/python -m pytest tests/inference/test_tflite_model.py \
+		tests/inference/export/test_tflite.py tests/inference/export/test_web.py
+
+$(EXTRAS)/ready: requirements-litert.txt requirements-dev.txt requirements.txt
+	$(PYTHON) -m venv $(EXTRAS)
+	$(EXTRAS)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-litert.txt
+	touch $@
+
 check: kernels  ## before a commit: lint, and the tests that are not slow, side by side (85 s on 2 cores; 110 s at first)
 	@$(MAKE) --no-print-directory --jobs=3 style types quick
 
@@ -65,7 +76,7 @@ types: $(VENV)/dev
 	$(PY) -m mypy lib tools train.py test.py demo.py
 
 clean:  ## remove what was built and installed; runs/ stays
-	rm -rf build $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf build $(VENV) $(EXTRAS) .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name '*.so' -delete -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:  ## this list

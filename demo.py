@@ -35,7 +35,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = script_parser(__doc__)
     add = parser.add_argument
     add("source", metavar="SOURCE", help="image, folder, pattern in quotes, video, URL, camera index or device")
-    add("--checkpoint", metavar="FILE", help=".pth of any work, or .onnx of ours (default: model.weights of --cfg)")
+    add("--checkpoint", metavar="FILE", help=".pth of any work, .onnx or .tflite of ours (default: that of --cfg)")
     add("--cfg", metavar="FILE.yml", help="experiment file, ours or theirs (default: the config in the checkpoint)")
     add("--out", default="runs/detections", help="folder for the results (default: %(default)s)")
     add("--score", type=float, default=0.3, help="least score of a detection (default: %(default)s)")

@@ -18,6 +18,7 @@ from lib.engine.distributed import processes
 from lib.engine.evaluate import evaluate
 from lib.evaluation.evaluator import Evaluator
 from lib.inference import Predictor, parse_tiles
+from lib.inference.backends import SUFFIXES
 from lib.inference.model_file import load_detector, weights_of
 from lib.utils.files import refuse_sources, write_json
 from lib.utils.log import setup_logging
@@ -31,7 +32,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = script_parser(__doc__)
     add = parser.add_argument
     add("--cfg", metavar="FILE.yml", help="experiment file (default: the config inside the checkpoint)")
-    add("--checkpoint", metavar="FILE", help=".pth of any work, or .onnx of ours (default: model.weights of --cfg)")
+    add(
+        "--checkpoint",
+        metavar="FILE",
+        help=".pth of any work, .onnx or .tflite of ours (default: model.weights of --cfg)",
+    )
     add("--json", metavar="FILE", help="file to write the metrics to")
     add("--detections", metavar="FILE", help="COCO results (default: detections.json, beside the checkpoint)")
     add("--tiles", metavar="SIDE[,OVERLAP[,nms|fusion]]", help="cut images into tiles, such as 512,0.25")
@@ -45,7 +50,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def detect(args: argparse.Namespace) -> Evaluator | None:
     """The model's detections in the data set; under torchrun the first process has those of all, the others None."""
-    is_exported = args.checkpoint.endswith(".onnx")
+    is_exported = args.checkpoint.endswith(tuple(SUFFIXES))
     model = args.checkpoint if is_exported else load_detector(args.checkpoint, args.cfg, args.overrides)
     run = (load_config({}, args.overrides) if is_exported else model.cfg).run
     set_threads(run.threads)

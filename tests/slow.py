@@ -18,6 +18,8 @@ SLOW = {
     "tests/ops/test_sanitizers.py": "compiles the kernels with sanitizers",
     "tests/inference/export/test_quantize.py": "quantizes a model",
     "tests/inference/test_backends.py": "exports models",
+    "tests/inference/export/test_tflite.py": "exports models to LiteRT and runs them",
+    "tests/inference/export/test_web.py": "runs exported models in a browser",
     "tests/inference/test_onnx_model.py": "exports models and damages them",
     "tests/inference/export/test_export_tool.py": "exports models",
     "tests/csrc/test_cuda_logic.py": "compiles the CUDA kernels for the CPU",

@@ -1,9 +1,11 @@
-"""Writes a checkpoint as ONNX, or as an archive of torch.export, that runs without this project.
+"""Writes a checkpoint as ONNX, LiteRT, a page for browsers or torch.export's archive, to run without this project.
 
 python tools/export.py --checkpoint=runs/demo/plain/last.pth --out=model.onnx --check photos/
 python tools/export.py --checkpoint=... --out=heads.onnx --heads      logits and deltas, for other NMS
 python tools/export.py --checkpoint=... --out=small.onnx --int8       8-bit convolutions, and what they cost
 python tools/export.py --checkpoint=... --out=model.pt2
+python tools/export.py --checkpoint=... --out=model.tflite [--int8]           for phones; in .venv-extras
+python tools/export.py --checkpoint=... --web=page/                        a page that runs in a browser, from the disk
 """
 
 import argparse
@@ -14,8 +16,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lib.inference.export.agreement import compare, first_images  # noqa: E402
 from lib.inference.export.onnx import OPSET, archive_bytes, check_target, onnx_bytes  # noqa: E402
+from lib.inference.export.tflite import tflite_bytes  # noqa: E402
 from lib.inference.model_file import Loaded, load_detector  # noqa: E402
 from lib.inference.predictor import Predictor  # noqa: E402
+from lib.inference.tiles import parse_tiles  # noqa: E402
 from lib.ops.checks import check_positive  # noqa: E402
 from lib.utils.files import refuse_sources, write_bytes  # noqa: E402
 from lib.utils.log import setup_logging  # noqa: E402
@@ -28,7 +32,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--checkpoint", required=True, help="weights (.pth)")
     add("--cfg", help="experiment file; by default the config inside the checkpoint")
-    add("--out", required=True, help="file to write: .onnx, or .pt2 for torch.export")
+    add("--out", help="file to write: .onnx, .tflite for LiteRT, or .pt2 for torch.export")
+    add("--web", metavar="DIR", help="instead of --out: a page that detects in a browser, without a server")
+    add("--single", action="store_true", help="put all of the page into one file, DIR/index.html")
+    add("--tiles", metavar="SIDE[,OVERLAP]", help="in the page, cut large images into tiles, such as 512,0.25")
     add("--heads", action="store_true", help="end with logits, deltas and priors: no decoding, no NMS")
     add("--no-resize", action="store_true", help="take images of the network's size only")
     add("--opset", type=int, default=OPSET, help="version of ONNX's operators (default: %(default)s)")
@@ -43,21 +50,31 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--force", action="store_true", help="write a model of --int8 that is slower and worse, or was not judged")
     add("--check", metavar="IMAGES", help="compare the detections of checkpoint and ONNX on images")
     add("--limit", type=int, default=100, help="images for --int8 and --check (default: %(default)s)")
-    return parse_with_overrides(parser, argv, "postprocess.score_threshold=0.3")
+    args = parse_with_overrides(parser, argv, "postprocess.score_threshold=0.3")
+    if bool(args.out) == bool(args.web):
+        parser.error("one of --out and --web must be given")
+    if args.web and (args.heads or args.no_resize or args.check):
+        parser.error("--web must come without --heads, --no-resize and --check")
+    if args.web:
+        args.out = f"{args.web}/model.onnx"  # which is not written
+    return args
 
 
 def make_content(args: argparse.Namespace, loaded: Loaded) -> bytes:
     """The content of the file to write."""
-    if Path(args.out).suffix == ".pt2":
+    suffix = Path(args.out).suffix
+    if suffix == ".pt2":
         return archive_bytes(loaded, args.heads, not args.no_resize)
+    if suffix == ".tflite":
+        content = tflite_bytes(loaded)
+    else:
+        content = onnx_bytes(loaded, args.heads, not args.no_resize, args.opset, args.batch)
     if args.int8 is None:
-        return onnx_bytes(loaded, args.heads, not args.no_resize, args.opset, args.batch)
+        return content
     from lib.study.precision import make_int8, testing_set, training_images  # needs ONNX
 
     images = first_images(args.int8, args.limit) if args.int8 else training_images(loaded.cfg, args.limit)
-    test_set = testing_set(loaded.cfg, args.force)
-    content = onnx_bytes(loaded, args.heads, not args.no_resize, args.opset, args.batch)
-    return make_int8(content, loaded.cfg, images, test_set, args.force)
+    return make_int8(content, suffix, loaded, images, testing_set(loaded.cfg, args.force), args.force)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -70,8 +87,16 @@ def main(argv: list[str] | None = None) -> int:
     check_positive(args.limit, "--limit")
     images = first_images(args.check, args.limit) if args.check else iter(())
     loaded = load_detector(args.checkpoint, args.cfg, tuple(args.overrides))
-    write_bytes(out, make_content(args, loaded))
-    print(f"{out}: {out.stat().st_size / 1e6:.2f} MB")
+    content = make_content(args, loaded)
+    if args.web:
+        from lib.inference.export.web import write_page
+
+        files = write_page(out.parent, content, loaded, parse_tiles(args.tiles), args.single)
+    else:
+        write_bytes(out, content)
+        files = [out]
+    for file in files:
+        print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")
     if not args.check:
         return 0
     checkpoint, exported = Predictor(loaded, "cpu"), Predictor(out)

@@ -30,7 +30,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--cfg", help="experiment file (.yml)")
-    what.add_argument("--checkpoint", help="weights (.pth), or an exported model (.onnx)")
+    what.add_argument("--checkpoint", help="weights (.pth), or an exported model (.onnx, .tflite)")
     what.add_argument("--sweep", metavar="PATTERN", help="experiment files, all of them in one run")
     add("--against", nargs="+", default=[], metavar="OTHER", help="configs or checkpoints to compare")
     add("--images", help="image, folder or video whose first images are used; otherwise noise")

@@ -18,6 +18,7 @@ from lib.inference.model_file import Loaded
 from lib.inference.network import Network
 from lib.inference.onnx_model import OnnxModel
 from lib.inference.openvino_engine import check_openvino
+from lib.inference.tflite_model import TfliteModel
 from lib.models.cost import map_sizes
 from lib.models.detector import Detector
 from lib.ops import PaddedDetections
@@ -100,28 +101,35 @@ def open_openvino(source: Source, options: Options) -> Run:
     return OnnxModel(source.onnx, options.threads, "openvino", options.dtype, source.priors)
 
 
+def open_litert(source: Source, options: Options) -> Run:
+    """In LiteRT's interpreter, on the CPU: the file of an exported model."""
+    return TfliteModel(cast(Path, source.model), options.threads)
+
+
 class Backend(NamedTuple):
     """One way to run a network."""
 
     open: Callable[[Source, Options], Run]
     dtypes: tuple[str, ...]
     suffixes: tuple[str, ...] = ()  # of the exported files that it runs
+    runs_detectors: bool = True  # else it runs exported files only
     check: Callable[[str], None] = lambda dtype: None  # a ValueError where it is not installed or cannot do it here
 
 
 BACKENDS = {
     "torch": Backend(open_torch, ("float32", "bfloat16", "float16")),
     "onnxruntime": Backend(open_onnxruntime, ("float32",), (".onnx",)),
-    "openvino": Backend(open_openvino, ("float32", "bfloat16"), (".onnx",), check_openvino),
+    "openvino": Backend(open_openvino, ("float32", "bfloat16"), (".onnx",), check=check_openvino),
+    "litert": Backend(open_litert, ("float32",), (".tflite",), runs_detectors=False),
 }
 SUFFIXES = {suffix for backend in BACKENDS.values() for suffix in backend.suffixes}  # of exported files
 
 
 def names_for(model: Loaded | Path) -> list[str]:
     """The backends that run a detector, or an exported file, of which the first is the default."""
-    return [
-        name for name, backend in BACKENDS.items() if not isinstance(model, Path) or model.suffix in backend.suffixes
-    ]
+    if isinstance(model, Path):
+        return [name for name, backend in BACKENDS.items() if model.suffix in backend.suffixes]
+    return [name for name, backend in BACKENDS.items() if backend.runs_detectors]
 
 
 def usable_backends(model: Loaded | Path, dtype: str = "float32", device: str = "cpu") -> list[str]:

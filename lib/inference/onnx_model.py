@@ -63,7 +63,7 @@ class OnnxModel:
             raise ValueError(f"{self._name} must be a model that tools/export.py wrote; its outputs are {outputs}")
         if inputs != [("images", "tensor(uint8)")]:
             raise ValueError(f"{self._name} must take images as uint8, as tools/export.py writes it; it takes {inputs}")
-        self.cfg, self.classes = _read_about(metadata, self._name)
+        self.cfg, self.classes = read_about(metadata, self._name)
         fixed = (session.get_inputs()[0].shape or [None])[0]
         self._batch: int | None = fixed if isinstance(fixed, int) else None  # images that it takes at once; None: any
         self._run: Engine = lambda images: session.run(None, {"images": images})
@@ -157,7 +157,7 @@ def one_line(error: object) -> str:
     return printable if len(printable) <= 400 else f"{printable[:400]} ..."
 
 
-def _read_about(metadata: Mapping[str, str], name: str) -> tuple[EasyDict, tuple[str, ...]]:
+def read_about(metadata: Mapping[str, str], name: str) -> tuple[EasyDict, tuple[str, ...]]:
     """The config and the class names inside a model."""
     try:
         content = read_yaml(metadata["config"], "its text")

@@ -41,7 +41,7 @@ class Predictor:
     those that are larger than the network's are cut into tiles. One predictor may be called from several threads.
 
     Args:
-        checkpoint: a file of train.py, or a model (.onnx) of tools/export.py; also a checkpoint of another
+        checkpoint: a file of train.py, or a model (.onnx, .tflite) of tools/export.py; also a checkpoint of another
             repository, with its ``cfg``; or a detector that ``load_detector`` gave.
         device: auto, cpu, cuda, cuda:1 ...
         cfg: an experiment to use instead of the config inside the checkpoint.

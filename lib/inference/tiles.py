@@ -54,7 +54,7 @@ def parse_tiles(text: str | None) -> Tiles | None:
 
 def check_tiles(tiles: Tiles) -> None:
     """Raises a ValueError unless images can be tiled so."""
-    if min(_sides(tiles.size)) < 16 or not 0 <= tiles.overlap <= 0.9 or tiles.merge not in ("nms", "fusion"):
+    if min(tile_sides(tiles.size)) < 16 or not 0 <= tiles.overlap <= 0.9 or tiles.merge not in ("nms", "fusion"):
         raise ValueError(
             "tiles must have a side of 16 pixels or more, an overlap of 0 .. 0.9 and a merge of nms or fusion; "
             f"got {tiles.size}, {tiles.overlap}, {tiles.merge!r}"
@@ -68,13 +68,13 @@ def tile_windows(size: tuple[int, int], tile: int | tuple[int, int], overlap: fl
     Neighbors have at least the share ``overlap`` of their side in common. An image narrower than a tile has tiles as
     narrow as it is.
     """
-    sides = _sides(tile)
+    sides = tile_sides(tile)
     rows, columns = (_starts(length, side, overlap) for length, side in zip(size, sides, strict=True))
     height, width = min(sides[0], size[0]), min(sides[1], size[1])
     return np.array([(x, y, x + width, y + height) for y in rows for x in columns], np.int64)
 
 
-def _sides(tile: int | tuple[int, int]) -> tuple[int, int]:
+def tile_sides(tile: int | tuple[int, int]) -> tuple[int, int]:
     """(height, width) of a tile."""
     return (tile, tile) if isinstance(tile, int) else tile
 

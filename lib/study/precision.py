@@ -15,6 +15,8 @@ from lib.engine.evaluate import evaluate
 from lib.inference import Predictor
 from lib.inference.backends import usable_backends
 from lib.inference.export.quantize import quantize
+from lib.inference.export.tflite import tflite_bytes
+from lib.inference.model_file import Loaded
 from lib.inference.predictor import prepare
 from lib.timing.turns import take_turns
 from lib.utils.table import align
@@ -121,22 +123,25 @@ def testing_set(cfg: Mapping[str, Any], force: bool) -> CocoDataset | None:
 
 
 def make_int8(
-    content: bytes, cfg: Mapping[str, Any], images: Iterable[np.ndarray], test_set: CocoDataset | None, force: bool
+    content: bytes, suffix: str, loaded: Loaded, images: Iterable[np.ndarray], test_set: CocoDataset | None, force: bool
 ) -> bytes:
-    """An exported model in int8 (see ``quantize``), after a report of what that costs.
+    """An exported model in int8 (see ``quantize`` and ``tflite_bytes``), after a report of what that costs.
 
     Args:
         content: the model in float32.
+        suffix: of its file: .onnx or .tflite.
+        loaded: the detector that it came from.
         images: (H, W, 3) uint8 BGR to calibrate on.
         test_set: to judge both models on; None: they are not judged.
         force: whether a model that is slower and worse is given nevertheless, and not a ValueError.
     """
-    resize = build_resize(cfg)
-    small = quantize(content, (prepare([image], resize).images for image in images))
+    resize = build_resize(loaded.cfg)
+    inputs = (prepare([image], resize).images for image in images)
+    small = tflite_bytes(loaded, list(inputs)) if suffix == ".tflite" else quantize(content, inputs)
     if test_set is None:
         return small
     with tempfile.TemporaryDirectory() as folder:
-        before, after = Path(folder, "before.onnx"), Path(folder, "after.onnx")
+        before, after = (Path(folder, f"{name}{suffix}") for name in ("before", "after"))
         before.write_bytes(content)
         after.write_bytes(small)
         cost = judge(before, after, test_set)

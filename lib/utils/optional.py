@@ -1,4 +1,6 @@
-"""Packages that only one part of the framework needs, and that need not be installed: requirements-extras.txt."""
+"""Packages that only one part of the framework needs, and that need not be installed: requirements-extras.txt, and
+requirements-litert.txt for those that need an environment of their own.
+"""
 
 import importlib
 import re
@@ -7,7 +9,10 @@ from pathlib import Path
 from types import ModuleType
 
 REPORTERS = ("openvino_telemetry",)  # by which openvino and nncf tell their makers that they are used
-REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements-extras.txt"
+ROOT = Path(__file__).resolve().parents[2]
+REQUIREMENTS = ROOT / "requirements-extras.txt"
+LITERT = ROOT / "requirements-litert.txt"
+LITERT_VENV = ".venv-extras"  # which make test-extras builds
 
 
 class MissingPackage(ValueError):
@@ -30,10 +35,17 @@ def optional_package(module: str, purpose: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        name = module.split(".")[0]
-        found = re.search(rf"^{re.escape(name)}==\S+", REQUIREMENTS.read_text(), re.MULTILINE)
-        requirement = found.group() if found else name
+        name = module.split(".")[0].replace("_", "-")
+        pinned = _pinned(name, REQUIREMENTS)
+        advice = f"pip install {pinned or name}, or all optional packages by make extras"
+        if pinned is None and _pinned(name, LITERT):
+            advice = f"make test-extras, and run this by {LITERT_VENV}/bin/python"
         raise MissingPackage(
-            f"{purpose} needs the package {name}, which is not usable here ({error}): pip install {requirement}, "
-            "or all optional packages by make extras"
+            f"{purpose} needs the package {name}, which is not usable here ({error}): {advice}"
         ) from None
+
+
+def _pinned(name: str, requirements: Path) -> str | None:
+    """The line of a package in a file of requirements."""
+    line = re.search(rf"^{re.escape(name)}==\S+", requirements.read_text(), re.MULTILINE)
+    return line and line.group()

@@ -32,7 +32,7 @@ def exported_once(files):
     patch.undo()
 
 
-@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "torch"])
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if BACKENDS[name].runs_detectors and name != "torch"])
 @pytest.mark.parametrize("source", ["checkpoint", "heads"])
 def test_every_backend_finds_the_boxes_of_torch_in_the_same_order(checkpoint, files, images, backend, source):
     needs(backend)
@@ -76,7 +76,7 @@ def test_shapes_beyond_the_first_ones_share_one_program(files, monkeypatch):
 @pytest.mark.parametrize(
     ("source", "options", "message"),
     [
-        ("checkpoint", {"backend": "tensorrt"}, "backend must be one of torch, onnxruntime, openvino, auto"),
+        ("checkpoint", {"backend": "tensorrt"}, "backend must be one of torch, onnxruntime, openvino, litert, auto"),
         ("checkpoint", {"dtype": "float64"}, "dtype must be one of float32, bfloat16, float16"),
         (
             "checkpoint",

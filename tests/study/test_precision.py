@@ -4,8 +4,10 @@ import logging
 
 import numpy as np
 import pytest
+from torch import nn
 
 from lib.config import load_config
+from lib.inference.model_file import Loaded
 from lib.study import precision
 from lib.study.precision import Cost, make_int8
 
@@ -38,16 +40,17 @@ def test_table_has_both_models_and_the_change():
 
 def test_a_model_that_is_slower_and_worse_is_refused_unless_forced(monkeypatch, caplog):
     monkeypatch.setattr(precision, "quantize", lambda content, images: bytes([len(list(images))]))
-    images, cfg = [np.zeros((50, 70, 3), np.uint8)] * 3, load_config({"input": {"size": [64, 96]}})
+    images = [np.zeros((50, 70, 3), np.uint8)] * 3
+    loaded = Loaded(load_config({"input": {"size": [64, 96]}}), ("disc",), nn.Identity())
     for times, force, is_refused in (((8.0, 9.0), False, True), ((8.0, 9.0), True, False), ((8.0, 7.0), False, False)):
         monkeypatch.setattr(precision, "judge", lambda *_, times=times: Cost(AP, {"openvino": times}))
         caplog.clear()
         with caplog.at_level(logging.INFO):
             if is_refused:
                 with pytest.raises(ValueError, match="--int8 must be faster or no worse; this one is neither"):
-                    make_int8(b"model", cfg, images, [0, 1], force)
+                    make_int8(b"model", ".onnx", loaded, images, [0, 1], force)
             else:
-                assert make_int8(b"model", cfg, images, [0, 1], force) == b"\x03"
+                assert make_int8(b"model", ".onnx", loaded, images, [0, 1], force) == b"\x03"
         assert "int8 on 2 images of data.val" in caplog.text and "-50.0 %" in caplog.text
     monkeypatch.delattr(precision, "judge")
-    assert make_int8(b"model", cfg, images, None, False) == b"\x03"
+    assert make_int8(b"model", ".onnx", loaded, images, None, False) == b"\x03"

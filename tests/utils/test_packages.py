@@ -1,13 +1,16 @@
 """Files out of a package that is neither installed nor run."""
 
 import hashlib
+import io
+import shutil
 import subprocess
+import tarfile
 import zipfile
 
 import pytest
 
 from lib.utils import packages
-from lib.utils.packages import PackageError, download_wheel, unpack
+from lib.utils.packages import PackageError, download_npm, download_wheel, read_tar, unpack
 
 NAME = "forest-1.0-py3-none-any.whl"
 
@@ -89,3 +92,59 @@ def test_a_missing_file_a_huge_file_and_a_broken_archive_are_named(wheel, tmp_pa
     wheel.write_bytes(b"PK")
     with pytest.raises(ValueError, match="must be a zip archive; it is broken"):
         unpack(wheel, ["forest/data/a.png"], tmp_path)
+
+
+@pytest.fixture
+def tar(tmp_path):
+    """An archive as npm has them, with a file and a link."""
+    path = tmp_path / "web-2.0.tgz"
+    with tarfile.open(path, "w:gz") as file:
+        info = tarfile.TarInfo("package/dist/a.wasm")
+        info.size = 4
+        file.addfile(info, io.BytesIO(b"wasm"))
+        link = tarfile.TarInfo("package/b.js")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        file.addfile(link)
+    return path
+
+
+def test_npm_is_asked_once_and_runs_no_script(tmp_path, tar, monkeypatch):
+    target, calls = tmp_path / "cache", []
+
+    def copy(command, **_):
+        calls.append(command)
+        shutil.copy(tar, target)
+
+    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr(subprocess, "run", copy)
+    for _ in range(2):
+        assert download_npm("web@2.0", digest(tar), target) == target / "web-2.0.tgz"
+    (command,) = calls
+    assert command[:3] == ["/bin/npm", "pack", "web@2.0"]
+    assert {"--ignore-scripts", f"--pack-destination={target}"} <= set(command)
+    with pytest.raises(PackageError, match=f"must have the SHA-256 {'0' * 64}"):
+        download_npm("web@2.0", "0" * 64, target)
+    assert not (target / "web-2.0.tgz").exists()
+
+
+def test_without_npm_or_its_registry_one_line_says_so(tmp_path, monkeypatch, no_pip):
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    with pytest.raises(PackageError, match=r"npm must be installed to get web@2.0; it is not: .* \(npm pack web@2.0\)"):
+        download_npm("web@2.0", "0" * 64, tmp_path)
+    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
+    with pytest.raises(PackageError, match=r"npm could not download web@2.0 \(WARNING: retry\): check the connection"):
+        download_npm("web@2.0", "0" * 64, tmp_path)
+
+
+def test_files_of_an_archive_are_read_without_being_written(tar, monkeypatch):
+    assert read_tar(tar, ["package/dist/a.wasm"]) == {"package/dist/a.wasm": b"wasm"}
+    with pytest.raises(ValueError, match="must hold package/c; filename 'package/c' not found"):
+        read_tar(tar, ["package/c"])
+    with pytest.raises(ValueError, match="package/b.js must be a file"):
+        read_tar(tar, ["package/b.js"])
+    monkeypatch.setattr(packages, "LARGEST", 3)
+    with pytest.raises(ValueError, match="a.wasm must be a file of at most 3 bytes; it has 4"):
+        read_tar(tar, ["package/dist/a.wasm"])
+    tar.write_bytes(tar.read_bytes()[:40])
+    with pytest.raises(ValueError, match=r"must be a .tgz archive; it is broken"):
+        read_tar(tar, ["package/dist/a.wasm"])

@@ -115,8 +115,8 @@ def resize_images(images: torch.Tensor, resize: Resize) -> tuple[torch.Tensor, t
 
 
 def check_target(path: Path, needs_onnx: bool) -> None:
-    """Raises a ValueError unless the name of the file to write ends as an ONNX file's, or an archive's."""
-    suffixes = (".onnx",) if needs_onnx else (".onnx", ".pt2")
+    """Raises a ValueError unless the name of the file to write ends as an ONNX file's, LiteRT's, or an archive's."""
+    suffixes = (".onnx", ".tflite") if needs_onnx else (".onnx", ".tflite", ".pt2")
     if path.suffix not in suffixes:
         only = " with --int8 or --check" if needs_onnx else ""
         raise ValueError(f"--out must end in {' or '.join(suffixes)}{only}; got {path}")

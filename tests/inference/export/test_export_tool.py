@@ -8,6 +8,7 @@ import pytest
 
 from lib.data.synthetic.dataset import generate
 from lib.inference import Predictor
+from lib.inference.export import web
 from lib.study import precision
 from tools import export
 
@@ -90,3 +91,13 @@ def test_int8_is_calibrated_on_the_training_set_and_judged_on_the_test_set(run, 
     said = capsys.readouterr().err
     assert "int8 on 2 images of data.val" in said and "change" in said
     assert Predictor(folder / "model.onnx").classes == ("disc", "ring")
+
+
+def test_a_page_is_written_instead_of_a_model(run, checkpoint, folder, monkeypatch, capsys):
+    monkeypatch.setattr(web, "runtime_parts", lambda: {"code": b"1", "binary": b"2"})
+    assert export.main([f"--checkpoint={checkpoint}", f"--web={folder / 'page'}", "--tiles=96", "--single"]) == 0
+    assert [path.name for path in (folder / "page").iterdir()] == ["index.html"]
+    assert "index.html: " in capsys.readouterr().out
+    for options in ([], ["--heads", f"--web={folder}"], [f"--web={folder}", "--out=a.onnx"]):
+        with pytest.raises(SystemExit):
+            export.main([f"--checkpoint={checkpoint}", *options])
