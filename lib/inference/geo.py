@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from lib.data.header import file_header
 from lib.data.image import Reading
-from lib.inference.geo_progress import Progress
+from lib.inference.geo_progress import STATE, Progress
 from lib.inference.geo_reading import MapFile, is_geotiff
 from lib.inference.geo_writing import result_files, write_results
 from lib.inference.predictor import Predictor
@@ -79,7 +79,7 @@ def search_map(
     tiles = (predictor.tiles or Tiles(predictor.size))._replace(whole=False)
     check_tiles(tiles)
     files = result_files(folder, path.stem)
-    refuse_sources([*files.values(), folder / f"{path.stem}.progress", folder / f"{path.stem}.found"], [path])
+    refuse_sources([*files.values(), *(folder / f"{path.stem}.{kind}" for kind in STATE)], [path])
     key = [_file_state(path), tiles, min_score, predictor.classes, to_plain(predictor.cfg)]
     key += [[text, _file_state(Path(text))] for text in identity]
     with contextlib.ExitStack() as held:
@@ -87,7 +87,7 @@ def search_map(
         remove_leftovers(folder)
         map_file = held.enter_context(MapFile(path, predictor.reading))
         _tell_place(map_file)
-        state = Progress(folder, path.stem, key)
+        state = Progress(folder, path.stem, map_file.size, key)
         held.callback(state.close)
         _Search(map_file, predictor, tiles, min_score).run(state)
         written = write_results(map_file, state, predictor.classes, files)
@@ -130,7 +130,7 @@ class _Search:
         bar.unit = " tiles"
         with bar, StopSignals() as stop:
             for row in range(state.rows, len(self._tops)):
-                found = self._search_row(row * in_row, in_row, bar)
+                found = self._search_row(row * in_row, in_row, bar, state)
                 is_last = row + 1 == len(self._tops)
                 settled = merger.add(found, math.inf if is_last else float(self._tops[row + 1]))
                 keep = settled.scores >= self._min_score
@@ -140,8 +140,8 @@ class _Search:
                     raise Stopped(stop.requested, "stopped by a signal; the same command goes on from here")
         log.info("%s tiles %d, without pixels %d", self._map.path, len(self._windows), self._skipped)
 
-    def _search_row(self, first: int, count: int, bar: tqdm) -> WindowDetections:
-        """The detections of the windows of a row, while the next one is read."""
+    def _search_row(self, first: int, count: int, bar: tqdm, state: Progress) -> WindowDetections:
+        """The detections of the windows of a row; each is read while the one before is searched."""
         windows, numbers = self._windows[first : first + count], []
 
         def with_pixels(images: Iterator[Any]) -> Iterator[np.ndarray]:
@@ -150,6 +150,7 @@ class _Search:
                 if image is None:
                     self._skipped += 1
                 else:
+                    state.paint(windows[number], image)
                     numbers.append(number)
                     yield image
 

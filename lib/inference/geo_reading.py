@@ -1,7 +1,9 @@
 """Maps: TIFF files of any size, read by windows through rasterio."""
 
 import contextlib
+import itertools
 import logging
+import math
 import struct
 import warnings
 from collections.abc import Iterator
@@ -17,7 +19,7 @@ from lib.data.image import DARK, ImageError, Reading, shown_bands
 from lib.utils.optional import optional_package
 
 log = logging.getLogger(__name__)
-OVERVIEW_SIDE = 2000  # pixels of the longer side of what shows the whole map
+SAMPLES, SAMPLE_SIDE = 32, 64  # so many windows in a row and a column, of so many pixels, stand for the whole map
 CACHE_MB = 256  # of GDAL, for the blocks that windows share
 _GEO_TAGS = (33550, 34264, 34735)  # pixel scale, matrix, keys: a GeoTIFF has the first or second, most have the third
 
@@ -42,7 +44,7 @@ class MapFile:
     """A TIFF file whose pixels are read window by window: ``with MapFile(path, reading) as map``.
 
     What becomes black and white is the same in all windows: ``input.depth`` is taken of the whole map, as far as it
-    depends on the pixels, of every n-th of them.
+    depends on the pixels, of a sample that is spread over it.
 
     Attributes:
         size: (height, width).
@@ -101,23 +103,22 @@ class MapFile:
         return float(low), float(high)
 
     def _sample(self) -> np.ndarray:
-        """Numbers of the bands that are shown, of pixels that are everywhere on the map and have some."""
-        shape = self._shrunk()
-        pixels = self._read(None, shape)
-        valid = self._valid(None, shape)
-        pixels = pixels[valid] if valid is not None else pixels
-        return pixels if pixels.size else np.zeros(1, pixels.dtype)
+        """Numbers of the bands that are shown, of pixels that are everywhere on the map and have some: all of a small
+        map, else those of small windows on a grid. (GDAL's reading at a reduced scale takes many times as long.)
+        """
+        rows, columns = (self._starts(length) for length in self.size)
+        height, width = (min(SAMPLE_SIDE, length) for length in self.size)
+        parts = [np.zeros((0, 3), self._type)]
+        for y, x in itertools.product(rows, columns):
+            place = ((y, y + height), (x, x + width))
+            pixels, valid = self._read(place), self._valid(place)
+            parts.append(pixels.reshape(-1, 3) if valid is None else pixels[valid])
+        sample = np.concatenate(parts)
+        return sample if len(sample) else np.zeros(1, self._type)
 
-    def _shrunk(self) -> tuple[int, int]:
-        shrink = max(1.0, max(self.size) / OVERVIEW_SIDE)
-        return max(1, round(self.size[0] / shrink)), max(1, round(self.size[1] / shrink))
-
-    def overview(self) -> np.ndarray:
-        """(h, w, 3) uint8 BGR: the whole map, at most OVERVIEW_SIDE pixels long; black where it has no pixels."""
-        shape = self._shrunk()
-        is_numbered = self._palette is not None  # of colors, which have no averages
-        average = None if is_numbered else self._rasterio.enums.Resampling.average
-        return self._as_image(self._read(None, shape, average), self._valid(None, shape))
+    def _starts(self, length: int) -> list[int]:
+        count = min(SAMPLES, math.ceil(length / SAMPLE_SIDE))
+        return np.linspace(0, max(length - SAMPLE_SIDE, 0), count).round().astype(int).tolist()
 
     def read(self, window: np.ndarray) -> np.ndarray | None:
         """(h, w, 3) uint8 BGR of a window xyxy, black where it has no pixels; None where it has none at all."""
@@ -138,21 +139,19 @@ class MapFile:
             image[~valid] = 0
         return image
 
-    def _read(self, place: Any, shape: tuple[int, int] | None = None, resampling: Any = None) -> np.ndarray:
+    def _read(self, place: Any) -> np.ndarray:
         """(h, w, 3) in the type of the file."""
         different = list(dict.fromkeys(self._bands))  # a band that is shown as gray is read once
-        options = {} if shape is None else {"out_shape": (len(different), *shape)}
-        options |= {} if resampling is None else {"resampling": resampling}
         with self._readable():
-            planes = self._file.read(different, window=place, **options)
+            planes = self._file.read(different, window=place)
         return planes[[different.index(band) for band in self._bands]].transpose(1, 2, 0)
 
-    def _valid(self, place: Any, shape: tuple[int, int] | None = None) -> np.ndarray | None:
+    def _valid(self, place: Any) -> np.ndarray | None:
         """(h, w) whether there is a pixel; None: everywhere. By the mask, the transparency or the number for nodata."""
         if not self._has_mask:
             return None
         with self._readable():
-            return self._file.dataset_mask(window=place, **({} if shape is None else {"out_shape": shape})) > 0
+            return self._file.dataset_mask(window=place) > 0
 
     @contextlib.contextmanager
     def _readable(self) -> Iterator[None]:

@@ -110,17 +110,19 @@ def _rings(
     map_file: MapFile, boxes: np.ndarray, project: Callable[[np.ndarray, np.ndarray], Points], decimals: int
 ) -> np.ndarray:
     """(n, 5, 2) the corners of boxes, counterclockwise and closed."""
-    around = [0, 3, 2, 1, 0] if map_file.transform.determinant < 0 else [0, 1, 2, 3, 0]  # < 0: y rises as rows fall
+    transform = map_file.transform
+    assert transform is not None, "there is no GeoJSON of a map that does not say where it lies"
+    around = [0, 3, 2, 1, 0] if transform.determinant < 0 else [0, 1, 2, 3, 0]  # < 0: y rises as rows fall
     x1, y1, x2, y2 = boxes.astype(np.float64).T
     xs, ys = np.stack([x1, x2, x2, x1], 1).ravel(), np.stack([y1, y1, y2, y2], 1).ravel()
-    a, b, c, d, e, f = map_file.transform[:6]
+    a, b, c, d, e, f = transform[:6]
     xs, ys = project(a * xs + b * ys + c, d * xs + e * ys + f)
     return np.stack([xs, ys], 1).reshape(-1, 4, 2)[:, around].round(decimals)
 
 
 def _draw(map_file: MapFile, progress: Progress, path: Path) -> None:
     """The whole map at a reduced scale with a thin frame around each object."""
-    image = map_file.overview()
+    image: np.ndarray = np.array(progress.picture)
     scale = np.array([image.shape[1] / map_file.size[1], image.shape[0] / map_file.size[0]] * 2, np.float32)
     for chunk in progress.chunks():
         image = draw_boxes(image, chunk["box"] * scale, chunk["label"], [""])  # one name: none is written

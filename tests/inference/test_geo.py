@@ -199,7 +199,7 @@ def test_search_that_was_killed_goes_on_and_its_files_are_the_same(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         search_map(path, stub(failing, tiles), tmp_path / "twice")
-    assert {file.name for file in (tmp_path / "twice").iterdir()} == {"a.progress", "a.found"}
+    assert {file.name for file in (tmp_path / "twice").iterdir()} == {"a.progress", "a.found", "a.picture"}
     with (tmp_path / "twice" / "a.found").open("ab") as file:
         file.write(b"the process was killed in the middle of a write")
     search_map(path, stub(counting, tiles), tmp_path / "twice")
