@@ -11,7 +11,7 @@ import numpy as np
 from lib.data.image import write_picture
 from lib.inference.geo_progress import Progress
 from lib.inference.geo_reading import MapFile
-from lib.inference.outputs import COLUMNS, CSV, JSON
+from lib.inference.tables import COLUMNS, CSV, JSON
 from lib.utils.draw import draw_boxes
 from lib.utils.files import replacing
 from lib.utils.table import csv_text
