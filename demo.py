@@ -5,6 +5,7 @@
     python demo.py street.mp4 --checkpoint=... --track --count-line=0,.5,1,.5
     python demo.py aerial.jpg --checkpoint=... --tiles=400
     python demo.py photos/ --checkpoint=... --save=coco,labelstudio
+    python demo.py ortho.tif --checkpoint=...                  a GeoTIFF of any size: GeoJSON and an overview
     python demo.py 0 --checkpoint=model.onnx
     python demo.py street.jpg --checkpoint=THEIRS.pth --cfg=THEIRS.yml
 
@@ -19,6 +20,7 @@ import sys
 from pathlib import Path
 
 from lib.inference import Predictor, parse_tiles
+from lib.inference.geo import is_map, search_map
 from lib.inference.labels import plan_labels
 from lib.inference.model_file import weights_of
 from lib.inference.outputs import Output, check_folder, has_display, plan_outputs
@@ -72,6 +74,11 @@ def main(argv: list[str] | None = None) -> int:
         batch_size=1 if source.is_live else args.batch_size,
         tiles=parse_tiles(args.tiles),
     )
+    if is_map(args.source, predictor.reading):
+        if args.track or args.save:
+            log.warning("--track and --save are not for maps, and are left out")
+        search_map(Path(args.source), predictor, Path(args.out), args.score, [str(checkpoint), args.backend])
+        return 0
     if isinstance(source, Files):
         source.reading = predictor.reading
     frames, again = itertools.tee(source)  # holds one batch

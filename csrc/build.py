@@ -45,7 +45,7 @@ SHARED = ("guards.pxi", "pair.hpp", "ranks.hpp", "simd.hpp")
 KERNELS = (
     Kernel("_overlaps", "overlaps.pyx", ("overlaps.hpp", *SHARED)),
     Kernel("_nms", "nms.pyx", ("nms.hpp", "multiclass.hpp", "postprocess.hpp", "grid.hpp", "kept.hpp", *SHARED)),
-    Kernel("_fusion", "fusion.pyx", ("fusion.hpp", "overlaps.hpp", *SHARED)),
+    Kernel("_fusion", "fusion.pyx", ("fusion.hpp", "tree.hpp", "overlaps.hpp", *SHARED)),
     Kernel("_training", "training.pyx", ("mining.hpp", "matching.hpp", "overlaps.hpp", *SHARED)),
     # Their sums are long, and no reference fixes their last bits.
     Kernel("_depthwise", "depthwise.pyx", ("depthwise.hpp", *SHARED), ("-ffp-contract=fast",)),

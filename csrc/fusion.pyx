@@ -6,6 +6,9 @@ from libcpp cimport bool as cbool
 include "guards.pxi"
 
 
+SORT_FROM = 128  # from here on it pays to sort the tree, by measurement
+
+
 cdef extern from "fusion.hpp" namespace "kernels" nogil:
     cdef struct Decay:
         cbool is_gaussian
@@ -19,7 +22,7 @@ cdef extern from "fusion.hpp" namespace "kernels" nogil:
     ) except +
     int64_t _fuse_boxes "kernels::fuse_boxes"(
         const float* boxes, const float* weights, const int64_t* labels, const int64_t* sources, int64_t count,
-        float threshold, cbool over_smaller, int64_t* members, int64_t* founders, float* fused
+        float threshold, cbool over_smaller, size_t sort_from, int64_t* members, int64_t* founders, float* fused
     ) except +
 
 
@@ -61,6 +64,7 @@ def fuse_boxes(
     int64_t[::1] members,  # OUT (N,): the cluster of each box, or -1
     int64_t[::1] founders,  # OUT (N,): the first of them are set
     float[:, ::1] fused,  # OUT (N, 4), likewise
+    size_t sort_from=SORT_FROM,  # IN boxes of a label from which the tree is sorted; the result is the same
 ):
     """The clusters of boxes and their means; returns how many."""
     cdef int64_t count = boxes.shape[0]
@@ -68,12 +72,13 @@ def fuse_boxes(
     expect(labels.shape[0] == count and sources.shape[0] == count, "labels and sources (N,)")
     expect(members.shape[0] >= count and founders.shape[0] >= count, "results (N,)")
     expect(fused.shape[0] >= count and fused.shape[1] == 4, "fused (N, 4)")
+    expect(count < (1LL << 32), "fewer than 2**32 boxes")  # rows are held in 32 bits
     expect(0 <= threshold <= 1, "threshold in 0 .. 1")
     if count == 0:
         return 0
     with nogil:
         count = _fuse_boxes(
-            &boxes[0, 0], &weights[0], &labels[0], &sources[0], count, threshold, over_smaller, &members[0],
-            &founders[0], &fused[0, 0],
+            &boxes[0, 0], &weights[0], &labels[0], &sources[0], count, threshold, over_smaller, sort_from,
+            &members[0], &founders[0], &fused[0, 0],
         )
     return count

@@ -53,13 +53,14 @@ def to_8_bit(pixels: np.ndarray, depth: Depth, path: Any) -> np.ndarray:
     """
     if depth == FULL and pixels.dtype == np.uint16:
         return ((np.arange(2**16) + 128) // 257).astype(np.uint8)[pixels]
-    low, high = _limits(pixels, depth, path)
+    low, high = limits(pixels, depth, path)
     with np.errstate(over="ignore", invalid="ignore"):
         levels = (pixels.astype(np.float64) - low) * (255 / max(high - low, np.finfo(np.float64).tiny))
     return np.rint(np.clip(np.nan_to_num(levels, nan=0, posinf=255, neginf=0), 0, 255)).astype(np.uint8)
 
 
-def _limits(pixels: np.ndarray, depth: Depth, path: Any) -> Sequence[float]:
+def limits(pixels: np.ndarray, depth: Depth, path: Any) -> Sequence[float]:
+    """The numbers of black and white that ``to_8_bit`` uses."""
     if not isinstance(depth, str):
         return depth
     if depth == FULL and pixels.dtype.kind in "iu":

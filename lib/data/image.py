@@ -148,22 +148,32 @@ class ImageFile:
             pixels = np.atleast_3d(self._decoded(cv2.IMREAD_UNCHANGED))
             pixels = pixels[..., [2, 1, 0, 3][: pixels.shape[2]]] if pixels.shape[2] > 2 else pixels
             num_colors = min(pixels.shape[2], 3)
-        number, bands = pixels.shape[2], self.reading.bands
-        if bands is None:
-            bands = {1: (1,), 3: (1, 2, 3), 4: (1, 2, 3)}.get(num_colors, ())
-        if not bands:
-            raise ImageError(
-                f"image {self.path} must have 1, 3 or 4 bands; it has {number}: choose those for red, green and blue, "
-                "such as input.bands=[3, 2, 1]"
-            )
-        if max(bands) > number:
-            raise ImageError(
-                f"image {self.path} must have the bands of input.bands, {list(bands)}; it has {number}: choose others"
-            )
-        return pixels[..., [band - 1 for band in (bands * 3)[2::-1]]]
+        bands = shown_bands(self.path, pixels.shape[2], num_colors, self.reading.bands)
+        return pixels[..., [band - 1 for band in bands]]
 
     def _unreadable(self) -> ImageError:
         return ImageError(f"image {self.path} must be readable; {_fault(self.content.tobytes())}: replace the file")
+
+
+def shown_bands(path: str | Path, number: int, num_colors: int, chosen: tuple[int, ...] | None) -> tuple[int, ...]:
+    """The bands, from 1, that are shown as blue, green and red, of an image with so many bands.
+
+    Args:
+        num_colors: how many of them are no transparency; 0: that does not say what they show.
+        chosen: those for red, green and blue, or for gray, by ``Reading.bands``.
+    """
+    if chosen is None:
+        chosen = {1: (1,), 3: (1, 2, 3), 4: (1, 2, 3)}.get(num_colors, ())
+    if not chosen:
+        raise ImageError(
+            f"image {path} must have 1, 3 or 4 bands; it has {number}: choose those for red, green and blue, "
+            "such as input.bands=[3, 2, 1]"
+        )
+    if max(chosen) > number:
+        raise ImageError(
+            f"image {path} must have the bands of input.bands, {list(chosen)}; it has {number}: choose others"
+        )
+    return (chosen * 3)[2::-1]
 
 
 _dark_files: list[str] = []  # a warning names the first one of a process only

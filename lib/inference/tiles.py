@@ -28,7 +28,7 @@ class Tiles(NamedTuple):
     whole: bool = True  # whether the whole image is one of the windows, for objects that no tile shows whole
 
 
-class _WindowDetections(NamedTuple):
+class WindowDetections(NamedTuple):
     """Detections of several windows: boxes (D, 4), scores, labels, number of the window, whether it is cut."""
 
     boxes: torch.Tensor
@@ -97,11 +97,11 @@ def detect_in_tiles(detect: Detect, image: np.ndarray, tiles: Tiles) -> Detectio
     if tiles.whole and len(windows) > 1:
         windows = np.concatenate([[[0, 0, size[1], size[0]]], windows])
     parts = (image[y1:y2, x1:x2] for x1, y1, x2, y2 in windows)
-    by_window = [_place(detections, number, windows[number], size) for number, detections in enumerate(detect(parts))]
-    return merge(_WindowDetections(*(torch.cat(values) for values in zip(*by_window, strict=True))), tiles)
+    by_window = [place(detections, number, windows[number], size) for number, detections in enumerate(detect(parts))]
+    return merge(WindowDetections(*(torch.cat(values) for values in zip(*by_window, strict=True))), tiles)
 
 
-def _place(detections: Detections, number: int, window: np.ndarray, size: tuple[int, int]) -> _WindowDetections:
+def place(detections: Detections, number: int, window: np.ndarray, size: tuple[int, int]) -> WindowDetections:
     """A window's detections in the frame of the image, and which of them its border may have cut."""
     x1, y1, x2, y2 = window.tolist()
     boxes = detections.boxes + detections.boxes.new_tensor([x1, y1, x1, y1])
@@ -109,17 +109,17 @@ def _place(detections: Detections, number: int, window: np.ndarray, size: tuple[
     inner = torch.tensor([x1 > 0, y1 > 0, x2 < size[1], y2 < size[0]])  # whether the image goes on beyond each border
     is_near = (boxes - boxes.new_tensor([x1, y1, x2, y2])).abs() <= margin  # (D, 4)
     is_cut = (is_near & inner).any(1)
-    return _WindowDetections(boxes, detections.scores, detections.labels, torch.full((len(boxes),), number), is_cut)
+    return WindowDetections(boxes, detections.scores, detections.labels, torch.full((len(boxes),), number), is_cut)
 
 
-def merge(detections: _WindowDetections, tiles: Tiles) -> Detections:
+def merge(detections: WindowDetections, tiles: Tiles) -> Detections:
     """One detection an object, of those of all windows.
 
     Whole boxes come before cut ones, and then the higher score: a part does not replace the whole, however sure
     the detector is of it. Boxes of one window are never merged, their NMS is done.
     """
     order = np.lexsort((-detections.scores.numpy(), detections.is_cut.numpy()))
-    detections = _WindowDetections(*(value[torch.from_numpy(order)] for value in detections))
+    detections = WindowDetections(*(value[torch.from_numpy(order)] for value in detections))
     is_mean = ~detections.is_cut & (tiles.merge == "fusion")  # else the best box stands for its cluster as it is
     weights = detections.scores * is_mean
     clusters = fuse_boxes(detections.boxes, weights, detections.labels, detections.windows, tiles.threshold, "ios")

@@ -1,7 +1,7 @@
 """Work that threads do before its results are needed."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -9,7 +9,7 @@ Item = TypeVar("Item")
 Value = TypeVar("Value")
 
 
-def ahead(function: Callable[[Item], Value], items: Iterable[Item], threads: int) -> Iterator[Value]:
+def ahead(function: Callable[[Item], Value], items: Iterable[Item], threads: int) -> Generator[Value, None, None]:
     """``function(item)`` of each item, in order. Each thread is up to two items ahead; with 0 threads nothing is."""
     if threads == 0:
         yield from map(function, items)

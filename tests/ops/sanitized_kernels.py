@@ -165,6 +165,7 @@ def fuse_boxes(given: Inputs) -> Arguments:
         "members": np.empty(count, np.int64),
         "founders": np.empty(count, np.int64),
         "fused": np.empty((count, 4), np.float32),
+        "sort_from": int(given.rng.choice([0, 16, 128])),
     }
 
 

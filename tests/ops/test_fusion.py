@@ -1,4 +1,5 @@
 import math
+import time
 
 import numpy as np
 import pytest
@@ -117,3 +118,41 @@ def test_compiled_clusters_are_those_of_the_reference(mode, generator):
         given = boxes, weights, labels, sources, 0.3, mode
         for found, expected in zip(fuse_boxes(*given), reference.fuse_boxes(*given), strict=True):
             assert torch.equal(found, expected)
+
+
+def crowd(count, side, seed):
+    """Boxes of 2 to 40 pixels in a square, and one in a hundred as large as the square."""
+    rng = np.random.default_rng(seed)
+    corner = rng.uniform(0, side, (count, 2))
+    boxes = np.hstack([corner, corner + rng.uniform(2, 40, (count, 2))])
+    boxes[rng.random(count) < 0.01] = [0, 0, side, side]
+    return torch.from_numpy(boxes.astype(np.float32))
+
+
+def test_sorted_tree_of_many_boxes_gives_the_clusters_of_the_plain_order():
+    core = kernels.load("_fusion")
+    if core is None:
+        pytest.skip("csrc/build.py built no kernels here")
+    for seed in range(20):
+        rng, count = np.random.default_rng(seed), 3000
+        given = crowd(count, 500, seed).numpy(), rng.random(count).astype(np.float32) * (seed % 2)
+        given += rng.integers(0, 3, count), rng.integers(0, 20, count), float(rng.choice([0, 0.3, 0.5]))
+        results = []
+        for sort_from in (0, count + 1):
+            out = np.empty(count, np.int64), np.empty(count, np.int64), np.empty((count, 4), np.float32)
+            found = core.fuse_boxes(*given, bool(seed % 3), *out, sort_from)
+            results.append((out[0], out[1][:found], out[2][:found]))
+        assert all(np.array_equal(*pair) for pair in zip(*results, strict=True)), seed
+
+
+def test_fusion_grows_with_the_number_of_boxes_and_not_with_its_square():
+    if kernels.load("_fusion") is None:
+        pytest.skip("csrc/build.py built no kernels here")
+    times = []
+    for count, side in ((4000, 1000), (64000, 4000)):
+        given = crowd(count, side, 0)[:, :4], torch.zeros(count), torch.zeros(count).long(), torch.arange(count) % 16
+        given[0][given[0][:, 2] - given[0][:, 0] > 40] = torch.tensor([5.0, 5, 20, 20])
+        start = time.process_time()
+        fuse_boxes(*given, 0.5, "ios")
+        times.append(time.process_time() - start)
+    assert times[1] < 100 * times[0]  # 16 times the boxes; their square is 256

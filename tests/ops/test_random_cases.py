@@ -80,3 +80,23 @@ def test_fusion_gives_the_values_of_the_reference():
         found = weighted_box_fusion(boxes, scores, labels, case.threshold, 2)
         expected = slow_weighted_box_fusion(boxes, scores, labels, case.threshold, 2)
         assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True)), (seed, case.kind)
+
+
+def test_clusters_are_those_of_the_reference_with_and_without_sorting():
+    core = kernels.load("_fusion")
+    for seed, case in cases():
+        rng = np.random.default_rng(seed)
+        boxes = np.concatenate([case.boxes.astype(np.float32)] * 2)
+        boxes += rng.normal(0, rng.choice([0, 0.5]), boxes.shape).astype(np.float32)
+        count = len(boxes)
+        weights = (rng.random(count) * (rng.random(count) < rng.choice([0, 0.5, 1]))).astype(np.float32)
+        labels, sources = np.tile(case.labels, 2), rng.integers(0, rng.choice([1, 3, 2**40]), count)
+        given = boxes, weights, labels, sources
+        for mode in ("iou", "ios"):
+            expected = reference.fuse_boxes(*map(torch.from_numpy, given), case.threshold, mode)
+            for sort_from in (0, core.SORT_FROM):
+                out = np.empty(count, np.int64), np.empty(count, np.int64), np.empty((count, 4), np.float32)
+                found = core.fuse_boxes(*given, case.threshold, mode == "ios", *out, sort_from)
+                clusters = out[0], out[1][:found], out[2][:found]
+                is_equal = [np.array_equal(*pair) for pair in zip(clusters, expected, strict=True)]
+                assert all(is_equal), (seed, case.kind, mode, sort_from)

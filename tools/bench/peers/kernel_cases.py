@@ -20,6 +20,7 @@ from lib.ops import batched_nms, bbox_overlaps, nms, reference, soft_nms
 from lib.ops.batch_norm import batch_norm
 from lib.ops.boxes import xyxy_to_xywh
 from lib.ops.depthwise import Window, depthwise_conv2d
+from lib.ops.fusion import fuse_boxes
 from lib.ops.padded import Selection
 from lib.structures import Predictions
 from lib.timing.turns import Call, Case
@@ -150,6 +151,16 @@ def demo_output() -> Predictions:
     return Predictions(*detector.forward(detector.prepare([image])[0]))
 
 
+def merge_case(count: int, side: int) -> Case:
+    """Merging of the boxes of windows of 216 pixels that lie as densely as those that a detector finds in noise."""
+    boxes, labels = random_boxes(count, side, 8, 100), torch.zeros(count, dtype=torch.int64)
+    column, row = (boxes[:, :2] // 216).long().T
+    given = boxes, random_scores(count), labels, row * 1000 + column, 0.5, "ios"
+    sides: dict[str, Call | None] = {"ours": lambda: fuse_boxes(*given).founders}
+    sides["reference"] = (lambda: reference.fuse_boxes(*given).founders) if count < 2000 else None
+    return Case(f"fuse_boxes, {count} boxes in {side}x{side}", sides, same_set)
+
+
 def depthwise_case(channels: int, side: int, kernel: int, stride: int = 1) -> Case:
     """Training's forward and backward pass of a depthwise convolution and ReLU6, on 8 maps as channels_last."""
     generator = torch.Generator().manual_seed(6)
@@ -210,6 +221,8 @@ def cpu_cases() -> Iterator[Case]:
     ours, plain = partial(soft_nms, boxes, scores), partial(reference.soft_nms, boxes, scores, None)
     sides = {"ours": lambda: ours()[0], "reference": lambda: plain("gaussian", 0.3, 0.5, 0.001)[0]}
     yield Case("soft_nms, 1000 boxes in 300x300", sides, same_set)
+    for count, side in ((300, 400), (1000, 700), (136_000, 8000), (1_000_000, 21_700)):
+        yield merge_case(count, side)
     for channels, side, kernel, stride in ((144, 80, 3, 1), (240, 40, 5, 1), (672, 20, 5, 1), (96, 160, 3, 2)):
         yield depthwise_case(channels, side, kernel, stride)
     for channels, side, act in ((64, 160, "relu"), (72, 80, "relu"), (240, 40, "hard_swish"), (672, 20, "hard_swish")):
