@@ -145,7 +145,8 @@ def _join(parts: Sequence[Predictions | PaddedDetections]) -> Predictions | Padd
     """The output for all images of several batches."""
     first = parts[0]
     if isinstance(first, Predictions):
-        logits, deltas = (torch.cat([part[place] for part in parts]) for place in (0, 1))
+        heads = [part for part in parts if isinstance(part, Predictions)]
+        logits, deltas = torch.cat([part.logits for part in heads]), torch.cat([part.deltas for part in heads])
         return first._replace(logits=logits, deltas=deltas)
     return PaddedDetections(*(torch.cat(values) for values in zip(*parts, strict=True)))
 

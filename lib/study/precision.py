@@ -76,7 +76,7 @@ def judge(before: Path, after: Path, dataset: CocoDataset) -> Cost:
     sides = {}
     for backend in usable_backends(before):
         for side, file in enumerate((before, after)):
-            sides[backend, side] = Predictor(file, "cpu", backend=backend)
+            sides[backend, side] = Predictor(file, "cpu", backend=backend)  # type: ignore[arg-type] # a name of BACKENDS
     first = next(iter(sides.values()))
     image = first.prepare([dataset.load(0).image]).images
     calls = {key: lambda predictor=predictor: predictor.forward(image) for key, predictor in sides.items()}

@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -50,7 +51,7 @@ class AnySizeModel(nn.Module):
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """(B, H, W, 3) uint8 BGR."""
-        detector = self.network.detector
+        detector: Any = self.network.detector
         logits, deltas = detector.head(detector.maps(self.network.normalize(images)))
         return logits.float(), deltas.float()
 

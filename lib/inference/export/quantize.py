@@ -39,5 +39,4 @@ def quantize(content: bytes, images: Iterable[np.ndarray]) -> bytes:
     nncf.set_log_level(logging.ERROR)
     with quiet(), contextlib.redirect_stdout(io.StringIO()):  # which would tell of each node
         quantized = nncf.quantize(model, dataset, subset_size=len(samples), ignored_scope=scope)
-    content: bytes = quantized.SerializeToString()
-    return content
+    return bytes(quantized.SerializeToString())
