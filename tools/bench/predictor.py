@@ -34,7 +34,7 @@ from tools.bench.peers import load_torchvision_peer  # noqa: E402
 EXPERIMENT = str(ROOT / "experiments/mobilenet_v3/torchvision320_reduced.yml")
 
 
-def variants(loaded: Loaded, images: list[np.ndarray], folder: Path) -> Iterator[tuple[str, Any, dict[str, str]]]:
+def variants(loaded: Loaded, images: list[np.ndarray], folder: Path) -> Iterator[tuple[str, Any, dict[str, Any]]]:
     """Name, source and options of the predictors beside the plain one."""
     yield "torch bfloat16", loaded, {"dtype": "bfloat16"}
     heads = folder / "heads.onnx"

@@ -155,9 +155,9 @@ def merge_case(count: int, side: int) -> Case:
     """Merging of the boxes of windows of 216 pixels that lie as densely as those that a detector finds in noise."""
     boxes, labels = random_boxes(count, side, 8, 100), torch.zeros(count, dtype=torch.int64)
     column, row = (boxes[:, :2] // 216).long().T
-    given = boxes, random_scores(count), labels, row * 1000 + column, 0.5, "ios"
-    sides: dict[str, Call | None] = {"ours": lambda: fuse_boxes(*given).founders}
-    sides["reference"] = (lambda: reference.fuse_boxes(*given).founders) if count < 2000 else None
+    given = boxes, random_scores(count), labels, row * 1000 + column, 0.5
+    sides: dict[str, Call | None] = {"ours": lambda: fuse_boxes(*given, "ios").founders}
+    sides["reference"] = (lambda: reference.fuse_boxes(*given, "ios").founders) if count < 2000 else None
     return Case(f"fuse_boxes, {count} boxes in {side}x{side}", sides, same_set)
 
 
@@ -187,7 +187,8 @@ def norm_case(channels: int, side: int, act: str) -> Case:
     generator = torch.Generator().manual_seed(7)
     x = torch.randn(8, channels, side, side, generator=generator).contiguous(memory_format=torch.channels_last)
     slope = torch.randn(8, channels, side, side, generator=generator).contiguous(memory_format=torch.channels_last)
-    values = [x, *(torch.rand(channels, generator=generator) for _ in range(2))]
+    weight, bias = (torch.rand(channels, generator=generator) for _ in range(2))
+    values = (x, weight, bias)
     running = torch.zeros(channels), torch.ones(channels)
     in_place: dict[str, Callable[..., torch.Tensor]] = {"relu": F.relu, "hard_swish": F.hardswish}
 
@@ -195,11 +196,11 @@ def norm_case(channels: int, side: int, act: str) -> Case:
         return torch.cat(torch.autograd.grad(y, values, slope)[1:])
 
     def in_torch() -> torch.Tensor:
-        return gradients(in_place[act](F.batch_norm(x, *running, *values[1:], True), inplace=True))
+        return gradients(in_place[act](F.batch_norm(x, *running, weight, bias, True), inplace=True))
 
     for value in values:
         value.requires_grad_()
-    sides = {"ours": lambda: gradients(batch_norm(*values, act=act).map), "torch": in_torch}
+    sides = {"ours": lambda: gradients(batch_norm(x, weight, bias, act=act).map), "torch": in_torch}
     name = f"BatchNorm and {act}, {channels} channels of {side}x{side}, forward and backward"
     # A rounding can move a value across the activation's kink, so single sums differ by whole terms.
     return Case(name, sides, lambda ours, theirs: bool((ours - theirs).norm() < 1e-2 * theirs.norm()))
