@@ -14,7 +14,6 @@ each frame, and the key q closes it. The exit status is 1 if a part of the sourc
 """
 
 import argparse
-import itertools
 import logging
 import sys
 from pathlib import Path
@@ -26,8 +25,8 @@ from lib.inference.model_file import weights_of
 from lib.inference.outputs import Output, check_folder, has_display, plan_outputs
 from lib.inference.sources import Files, open_source
 from lib.inference.track_files import plan_tracking
-from lib.utils.log import progress, setup_logging
-from lib.utils.runtime import Stopped, StopSignals, parse_with_overrides, readable_errors, script_parser, set_threads
+from lib.utils.log import setup_logging
+from lib.utils.runtime import parse_with_overrides, readable_errors, script_parser, set_threads
 
 log = logging.getLogger("demo")
 
@@ -81,19 +80,9 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if isinstance(source, Files):
         source.reading = predictor.reading
-    frames, again = itertools.tee(source)  # holds one batch
-    detections = predictor.stream(frame.image for frame in again)
     is_shown = not args.no_show and has_display()
-    output = Output(Path(args.out), predictor.classes, args.score, is_shown, targets, tracking, labels)
-    with output, StopSignals() as stop:
-        pairs = zip(frames, detections, strict=False)
-        for frame, objects in progress(pairs, "detecting", total=len(source) or None):
-            with stop.deferred():  # a frame is written whole
-                is_open = output.write(frame, objects)
-            if stop.requested:
-                raise Stopped(stop.requested, f"stopped by a signal; {args.out} has the frames before it")
-            if not is_open:
-                break
+    with Output(Path(args.out), predictor.classes, args.score, is_shown, targets, tracking, labels) as output:
+        output.write_all(source, predictor.stream)
     if source.skipped:
         log.warning("%d could not be read: %s", len(source.skipped), ", ".join(map(str, source.skipped)))
     return 1 if source.skipped else 0

@@ -1,12 +1,13 @@
 """Where detections go: pictures or videos with boxes, tables, tracks, labels for other tools, and a window."""
 
 import contextlib
+import itertools
 import logging
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -22,6 +23,8 @@ from lib.structures import Detections
 from lib.utils.draw import draw_detections
 from lib.utils.files import refuse_sources, remove_leftovers
 from lib.utils.lock import locked
+from lib.utils.log import progress
+from lib.utils.runtime import Stopped, StopSignals
 
 log = logging.getLogger(__name__)
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
@@ -89,6 +92,22 @@ class Output:
             write_labels(self.folder, self.names, self._labels)
         rate = self.num_frames / max(time.perf_counter() - self._started, 1e-9)
         log.info("%s frames %d detections %d fps %.1f", self.folder, self.num_frames, self.num_detections, rate)
+
+    def write_all(self, source: Files | Video, detect: Callable[[Iterator[np.ndarray]], Iterator[Detections]]) -> None:
+        """Writes the frames of a source, until its end or until the user closes the window.
+
+        ``detect`` gives the objects of images (H, W, 3), in their order. A signal is a Stopped, after a whole frame.
+        """
+        frames, again = itertools.tee(source)  # holds what ``detect`` reads ahead
+        pairs = zip(frames, detect(frame.image for frame in again), strict=False)
+        with StopSignals() as stop:
+            for frame, detections in progress(pairs, "detecting", total=len(source) or None):
+                with stop.deferred():
+                    is_open = self.write(frame, detections)
+                if stop.requested:
+                    raise Stopped(stop.requested, f"stopped by a signal; {self.folder} has the frames before it")
+                if not is_open:
+                    return
 
     def write(self, frame: Frame, detections: Detections) -> bool:
         """Writes one frame; False if the user closed the window."""
