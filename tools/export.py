@@ -71,7 +71,7 @@ def make_content(args: argparse.Namespace, loaded: Loaded) -> bytes:
         content = onnx_bytes(loaded, args.heads, not args.no_resize, args.opset, args.batch)
     if args.int8 is None:
         return content
-    from lib.study.precision import make_int8, testing_set, training_images  # needs ONNX
+    from lib.study.int8 import make_int8, testing_set, training_images  # needs ONNX
 
     images = first_images(args.int8, args.limit) if args.int8 else training_images(loaded.cfg, args.limit)
     return make_int8(content, suffix, loaded, images, testing_set(loaded.cfg, args.force), args.force)

@@ -125,7 +125,7 @@ def test_noise_is_of_the_seed_and_size():
     [
         (speed.main, ["--sweep=nowhere/*.yml"], "there must be a model to measure"),
         (export.main, ["--checkpoint=nowhere.pth", "--out=x.onnx"], "nowhere.pth, which does not exist"),
-        (export.main, ["--checkpoint=nowhere.pth", "--out=x.txt"], "--out must end in .onnx or .pt2"),
+        (export.main, ["--checkpoint=nowhere.pth", "--out=x.txt"], "--out must end in .onnx or .tflite or .pt2"),
     ],
 )
 def test_mistakes_end_in_one_clear_line(main, arguments, message, capsys):

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import logging
 from collections.abc import Iterable
 
 import numpy as np
@@ -36,7 +35,6 @@ def quantize(content: bytes, images: Iterable[np.ndarray]) -> bytes:
     batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or 1
     samples = [np.repeat(image, batch, axis=0) for image in images]
     dataset = nncf.Dataset(samples, lambda image: {"images": image})
-    nncf.set_log_level(logging.ERROR)
     with quiet(), contextlib.redirect_stdout(io.StringIO()):  # which would tell of each node
         quantized = nncf.quantize(model, dataset, subset_size=len(samples), ignored_scope=scope)
     return bytes(quantized.SerializeToString())

@@ -9,7 +9,7 @@ import pytest
 from lib.data.synthetic.dataset import generate
 from lib.inference import Predictor
 from lib.inference.export import web
-from lib.study import precision
+from lib.study import int8
 from tools import export
 
 PARTS = {"images": "", "annotations": ".json"}  # key of a data set -> how the name ends
@@ -80,8 +80,8 @@ def test_int8_says_what_it_needs(run, folder):
 def test_int8_is_calibrated_on_the_training_set_and_judged_on_the_test_set(run, folder, monkeypatch, capsys):
     generate(folder / "data", 6, 2, num_classes=2, image_sizes=(60, 90), object_sizes=(8, 30))
     seen = []
-    monkeypatch.setattr(precision, "quantize", lambda content, images: seen.extend(images) or content)
-    monkeypatch.setattr(precision, "SECONDS", 0.1)
+    monkeypatch.setattr(int8, "quantize", lambda content, images: seen.extend(images) or content)
+    monkeypatch.setattr(int8, "SECONDS", 0.1)
     data = [
         f"data.{split}.{key}={folder}/data/{split}{end}" for split in ("train", "val") for key, end in PARTS.items()
     ]

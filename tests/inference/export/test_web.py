@@ -14,7 +14,7 @@ from lib.inference.export import web
 from lib.inference.export.agreement import matching_rows
 from lib.inference.model_file import load_detector
 from lib.inference.onnx_model import OnnxModel
-from lib.inference.tiles import _WindowDetections, detect_in_tiles, merge, tile_windows
+from lib.inference.tiles import WindowDetections, detect_in_tiles, merge, tile_windows
 from lib.structures import Detections
 from lib.utils.packages import PackageError
 
@@ -122,7 +122,7 @@ def test_windows_and_merging_are_those_of_python(pages, tab):
         rows = [
             dict(zip(names, row, strict=True)) for row in zip(*(column.tolist() for column in columns), strict=True)
         ]
-        expected = merge(_WindowDetections(*columns), TILES)
+        expected = merge(WindowDetections(*columns), TILES)
         merged = tab.run(f"merge({json.dumps(rows)}, {TILES.threshold})")
         assert [row["box"] for row in merged] == expected.boxes.tolist()
         assert [row["score"] for row in merged] == expected.scores.tolist()

@@ -8,8 +8,8 @@ from torch import nn
 
 from lib.config import load_config
 from lib.inference.model_file import Loaded
-from lib.study import precision
-from lib.study.precision import Cost, make_int8
+from lib.study import int8
+from lib.study.int8 import Cost, make_int8
 
 AP = {"AP": (0.2, 0.19), "AP_tiny": (0.1, 0.05), "AP_larger": (None, None)}
 
@@ -39,11 +39,11 @@ def test_table_has_both_models_and_the_change():
 
 
 def test_a_model_that_is_slower_and_worse_is_refused_unless_forced(monkeypatch, caplog):
-    monkeypatch.setattr(precision, "quantize", lambda content, images: bytes([len(list(images))]))
+    monkeypatch.setattr(int8, "quantize", lambda content, images: bytes([len(list(images))]))
     images = [np.zeros((50, 70, 3), np.uint8)] * 3
     loaded = Loaded(load_config({"input": {"size": [64, 96]}}), ("disc",), nn.Identity())
     for times, force, is_refused in (((8.0, 9.0), False, True), ((8.0, 9.0), True, False), ((8.0, 7.0), False, False)):
-        monkeypatch.setattr(precision, "judge", lambda *_, times=times: Cost(AP, {"openvino": times}))
+        monkeypatch.setattr(int8, "judge", lambda *_, times=times: Cost(AP, {"openvino": times}))
         caplog.clear()
         with caplog.at_level(logging.INFO):
             if is_refused:
@@ -52,5 +52,5 @@ def test_a_model_that_is_slower_and_worse_is_refused_unless_forced(monkeypatch, 
             else:
                 assert make_int8(b"model", ".onnx", loaded, images, [0, 1], force) == b"\x03"
         assert "int8 on 2 images of data.val" in caplog.text and "-50.0 %" in caplog.text
-    monkeypatch.delattr(precision, "judge")
+    monkeypatch.delattr(int8, "judge")
     assert make_int8(b"model", ".onnx", loaded, images, None, False) == b"\x03"
