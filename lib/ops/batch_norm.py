@@ -59,9 +59,7 @@ def batch_norm(
 
 def is_kernel_for(x: torch.Tensor, weight: torch.Tensor) -> bool:
     """Whether the compiled kernel runs: in training in float32 on the CPU, outside of what torch traces to compile."""
-    is_traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call]
-    is_suited = x.dtype == weight.dtype == torch.float32 and torch.is_grad_enabled()
-    return not is_traced and is_suited and kernels.for_cpu("_batch_norm", x) is not None
+    return kernels.is_for_training("_batch_norm", x, weight)
 
 
 class _BatchNorm(torch.autograd.Function):

@@ -45,11 +45,7 @@ def is_kernel_for(x: torch.Tensor, weight: torch.Tensor) -> bool:
     """Whether the compiled kernel runs: in training in float32 on the CPU, outside of what torch traces to compile, and
     where no autocast wants another precision. Without gradients oneDNN is faster on a single image.
     """
-    is_traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call]
-    is_float = x.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-    if is_traced or not is_float or not torch.is_grad_enabled():
-        return False
-    return kernels.for_cpu("_depthwise", x) is not None
+    return not torch.is_autocast_enabled("cpu") and kernels.is_for_training("_depthwise", x, weight)
 
 
 def _in_torch(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, window: Window) -> torch.Tensor:

@@ -57,6 +57,16 @@ def for_cpu(name: str, tensor: torch.Tensor) -> ModuleType | None:
     return load(name) if is_on_host(tensor) else None
 
 
+def is_for_training(name: str, x: torch.Tensor, weight: torch.Tensor) -> bool:
+    """Whether a kernel that only trains runs: gradients are wanted, in float32 on the CPU, outside of what torch traces
+    to compile.
+    """
+    is_traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call]
+    if is_traced or not torch.is_grad_enabled() or not x.dtype == weight.dtype == torch.float32:
+        return False
+    return for_cpu(name, x) is not None
+
+
 def for_cuda(tensor: torch.Tensor) -> ModuleType | None:
     """The compiled CUDA kernels if ``tensor`` is on a GPU and they are built, else None."""
     return load("_cuda") if tensor.is_cuda else None
