@@ -194,32 +194,18 @@ def _scope(theirs: Mapping[str, Any], name: str) -> list[str] | None:
 def _data(theirs: Mapping[str, Any]) -> dict[str, Any]:
     name = lookup(("coco", "voc"), theirs.get("DATASET.DATASET", "voc"), "DATASET.DATASET")
     folder = Path(theirs.get("DATASET.DATASET_DIR", "./data"))
-    config: dict[str, Any] = {}
+    sets = {split: theirs.get(f"DATASET.{key}") for split, key in (("train", "TRAIN_SETS"), ("val", "TEST_SETS"))}
     if name == "voc":
-        train, test = [["2007", "trainval"], ["2012", "trainval"]], [["2007", "test"]]
-        sets = {"train": theirs.get("DATASET.TRAIN_SETS", train), "val": theirs.get("DATASET.TEST_SETS", test)}
-        layout = {split: [f"voc_{year}_{part}" for year, part in pairs] for split, pairs in sets.items() if pairs}
-        config = {"data.layout": layout, "data.root": str(folder)}
+        usual = {"train": [["2007", "trainval"], ["2012", "trainval"]], "val": [["2007", "test"]]}
+        sets = {split: usual[split] if given is None else given for split, given in sets.items()}
         log.info("objects that VOC marks as difficult are not learned here; there they were")
-    else:
-        for split, key in (("train", "DATASET.TRAIN_SETS"), ("val", "DATASET.TEST_SETS")):
-            if theirs.get(key):
-                config[f"data.{split}"] = _coco_set(folder, theirs[key], key)
+    layout = {split: [f"{name}_{year}_{part}" for year, part in pairs] for split, pairs in sets.items() if pairs}
+    config: dict[str, Any] = {"data.layout": layout, "data.root": str(folder)} if layout else {}
     probability = float(theirs.get("DATASET.PROB", 0.6))
     config["data.augment"] = [
         {**step, "p": probability} if step["type"] == "expand" else step for step in PRESETS["ssd_ancestor"]
     ]
     return config
-
-
-def _coco_set(root: Path, sets: Sequence, name: str) -> dict[str, str]:
-    if len(sets) != 1:
-        raise ValueError(f"{name} must name one set; got {sets}: join the sets' JSON files into one")
-    year, part = sets[0]
-    folder = root / "images" / f"{part}{year}"
-    if not folder.is_dir() and (root / f"{part}{year}").is_dir():
-        folder = root / f"{part}{year}"  # COCO's own layout, without images/
-    return {"images": str(folder), "annotations": str(root / "annotations" / f"instances_{part}{year}.json")}
 
 
 def _testing(theirs: Mapping[str, Any], epochs: int) -> dict[str, Any]:

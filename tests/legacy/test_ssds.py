@@ -114,7 +114,8 @@ def test_recipe_and_paths_are_taken_over(caplog, tmp_path, monkeypatch):
     assert cfg.train.schedule == {"type": "cosine", "hold": 5.0, "by_epoch": True}
     assert cfg.train.trainable == ["neck.norm", "neck.refine", "neck.extras", "head.box", "head.cls"]
     assert (cfg.model.weights, cfg.model.weights_scope) == ("./plain.pth", ["backbone"])
-    assert cfg.data.train.annotations == "data/COCO/annotations/instances_train2017.json"
+    assert cfg.data.layout == {"train": ["coco_2017_train"], "val": ["coco_2017_val"]}
+    assert cfg.data.root == "data/COCO"
     assert (cfg.run.dir, cfg.run.name) == ("experiments/models", "mine")
     assert next(step for step in cfg.data.augment if step["type"] == "expand")["p"] == 0.6
     unused = "LOG_DIR, TRAIN.CHECKPOINTS_EPOCHS, MATCHER.UNMATCHED_THRESHOLD"

@@ -146,8 +146,12 @@ def _count(root: Path, part: Part) -> int | None:
 
 
 def _as_unpacked(root: Path, part: Part) -> Part:
-    """The paths of a VOC set without the devkit's folder, where the root is that folder."""
-    if not part.image_set or (root / DEVKIT).is_dir() or not (root / part.images.removeprefix(DEVKIT)).is_dir():
+    """The paths of a set, where the root is VOC's devkit itself, or where COCO's images lie in a folder ``images``."""
+    if (root / part.images).is_dir():
+        return part
+    if (root / "images" / part.images).is_dir():
+        return part._replace(images=f"images/{part.images}")
+    if not part.image_set or not (root / part.images.removeprefix(DEVKIT)).is_dir():
         return part
     paths = (part.images, part.annotations, part.image_set)
     images, annotations, image_set = (path.removeprefix(DEVKIT) for path in paths)

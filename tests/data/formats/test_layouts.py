@@ -85,6 +85,10 @@ def test_coco_is_found_as_it_unpacks_and_paths_win(tmp_path):
     cfg = config({"layout": "coco2017", "root": str(tmp_path), "val": own})
     assert [build_dataset(cfg, split).folder.name for split in ("train", "val")] == ["train2017", "val2014"]
     assert num_classes(cfg) == 81
+    (tmp_path / "images").mkdir()
+    (tmp_path / "train2017").rename(tmp_path / "images" / "train2017")
+    image = build_dataset(config({"layout": "coco2017", "root": str(tmp_path)}), "train").load(0).image
+    assert image.shape == (HEIGHT, WIDTH, 3)
 
 
 @pytest.mark.parametrize(
