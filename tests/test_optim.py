@@ -55,3 +55,15 @@ def test_nothing_to_train_is_refused():
     cfg = load_config(overrides=["train.trainable=[nekc]"])
     with pytest.raises(ValueError, match="train.trainable must name parts such as backbone, neck, head; got .'nekc'."):
         build_optimizer(cfg, torch.nn.ModuleDict({"head": torch.nn.Linear(2, 2)}))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "message"),
+    [
+        ("{type: adamw, betas: [-0.5, 0.999]}", "train.optimizer: .*beta.*-0.5"),
+        ("{type: sgd, lr: -1.0}", "train.optimizer: .*learning rate.*-1.0"),
+    ],
+)
+def test_what_torch_refuses_names_the_key(optimizer, message):
+    with pytest.raises(ValueError, match=message):
+        build_optimizer(load_config(overrides=[f"train.optimizer={optimizer}"]), torch.nn.Linear(2, 2))

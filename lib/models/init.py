@@ -31,6 +31,8 @@ def set_initial_score_(classifier: nn.Module, score: float, outputs: set[int]) -
     """Has the sigmoid of every class start near ``score``, so that the many negatives of a focal loss do not drown the
     objects (RetinaNet, section 4.1): by the biases of the ``classifier``'s convolutions of so many ``outputs``.
     """
+    if not 0 < score < 1:
+        raise ValueError(f"model.head.initial_score must be above 0 and below 1; got {score}")
     for layer in classifier.modules():
         if isinstance(layer, nn.Conv2d) and layer.bias is not None and layer.out_channels in outputs:
             nn.init.constant_(layer.bias, math.log(score / (1 - score)))

@@ -85,5 +85,14 @@ def prepare(choices: Mapping[str, Any], part: Any, where: str) -> functools.part
 
 
 def build(choices: Mapping[str, Any], part: Any, where: str, *given: Any) -> Any:
-    """What the function of a part returns: see ``prepare``. ``given`` is what the builder itself passes."""
-    return prepare(choices, part, where)(*given)
+    """What the function of a part returns: see ``prepare``. ``given`` is what the builder itself passes.
+
+    A value that the function refuses without naming the part, as torch's optimizers do, is a ValueError that names it.
+    """
+    make = prepare(choices, part, where)
+    try:
+        return make(*given)
+    except (ValueError, ArithmeticError) as error:
+        if where in str(error):
+            raise
+        raise ValueError(f"{where}: {error}; got {part}") from error

@@ -69,6 +69,12 @@ def test_initial_score_stays_with_every_init():
         assert (model.head.box[0].bias == 0).all() == (kind != "torch")
 
 
+@pytest.mark.parametrize("score", [0.0, 1.0, -0.5])
+def test_initial_score_is_a_score(score):
+    with pytest.raises(ValueError, match=f"model.head.initial_score must be above 0 and below 1; got {score}"):
+        detector(f"model.head.initial_score={score}")
+
+
 def test_another_init_is_refused():
     with pytest.raises(ValueError, match=r"model.init must be one of torch, xavier, normal; got 'xaver'"):
         detector("model.init=xaver")
