@@ -4,7 +4,7 @@ What a file means is what their lib/utils/config_parse.py and lib/ssds_train.py 
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
