@@ -1,5 +1,8 @@
 """A checkpoint of a tiny detector whose scores are spread like a trained one's, and images of several sizes."""
 
+import fcntl
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -56,16 +59,24 @@ def spread_detector(checkpoint):
 
 @pytest.fixture(scope="session")
 def files(checkpoint, tmp_path_factory):
-    """Exported models, {detections, heads: path}; making them takes seconds, so all tests share them."""
+    """Exported models, {detections, heads: path}; making them takes seconds, so all tests share them, also those of
+    other workers: the first one makes them, and the others wait.
+    """
     pytest.importorskip("onnxruntime", reason="needs onnxruntime: make")
     pytest.importorskip("onnxscript", reason="needs onnxscript: make")
     from lib.inference.export.onnx import onnx_bytes
     from lib.inference.model_file import load_detector
 
-    folder, loaded = tmp_path_factory.mktemp("onnx"), load_detector(checkpoint)
-    for name, options in (("detections", {}), ("heads", {"heads": True})):
-        (folder / f"{name}.onnx").write_bytes(onnx_bytes(loaded, **options))
-    return {name: folder / f"{name}.onnx" for name in ("detections", "heads")}
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    paths = {name: root / f"{name}.onnx" for name in ("detections", "heads")}
+    with (root / "exports.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not all(path.exists() for path in paths.values()):
+            loaded = load_detector(checkpoint)
+            for name, path in paths.items():
+                path.write_bytes(onnx_bytes(loaded, heads=name == "heads"))
+    return paths
 
 
 @pytest.fixture(scope="session")
