@@ -33,7 +33,7 @@ LINK_FLAGS = ["-shared"] + (["-undefined", "dynamic_lookup"] if sys.platform == 
 
 
 class Kernel(NamedTuple):
-    """One extension module: a Cython face over C++ headers or CUDA sources."""
+    """One extension module: a Cython face over C++ headers or CUDA sources; no face: MEMORYVIEWS."""
 
     name: str
     face: str
@@ -42,7 +42,10 @@ class Kernel(NamedTuple):
 
 
 SHARED = ("guards.pxi", "pair.hpp", "ranks.hpp", "simd.hpp")
+# Cython's code for memoryviews, which takes longer to compile than a kernel: once, instead of inside of each of them.
+MEMORYVIEWS = Kernel("_memoryviews", "", (), ("-O1",))
 KERNELS = (
+    MEMORYVIEWS,
     Kernel("_overlaps", "overlaps.pyx", ("overlaps.hpp", *SHARED)),
     Kernel("_nms", "nms.pyx", ("nms.hpp", "multiclass.hpp", "postprocess.hpp", "grid.hpp", "kept.hpp", *SHARED)),
     Kernel("_fusion", "fusion.pyx", ("fusion.hpp", "tree.hpp", "overlaps.hpp", *SHARED)),
@@ -123,9 +126,10 @@ def translate(kernel: Kernel) -> Path:
     """Cython: the face as C++, under build/."""
     generated = BUILD / f"{kernel.name}.cpp"
     options = ["--cplus", "-3", "--fast-fail", "-X", "boundscheck=False", "-X", "wraparound=False", "-I", SOURCE]
-    module = f"lib.ops.{kernel.name}"
+    names = [f"--shared=lib.ops.{MEMORYVIEWS.name}", "--module-name", f"lib.ops.{kernel.name}", "-o", generated]
+    sources = [*options, *names, SOURCE / kernel.face] if kernel.face else [f"--generate-shared={generated}"]
     try:
-        run(sys.executable, "-m", "cython", *options, "--module-name", module, "-o", generated, SOURCE / kernel.face)
+        run(sys.executable, "-m", "cython", *sources)
     except Failure as failure:
         if "No module named" in str(failure):
             raise Skip("Cython is not installed: pip install -r requirements.txt") from failure
@@ -179,7 +183,7 @@ def cuda_command() -> list[str]:
 def fingerprint(kernel: Kernel, command: list[str]) -> str:
     """A hash of everything that the module is made of."""
     digest = hashlib.sha256(repr((command, sys.version, platform.machine())).encode())
-    for source in (kernel.face, *kernel.cores, "build.py"):
+    for source in filter(None, (kernel.face, *kernel.cores, "build.py")):
         digest.update((SOURCE / source).read_bytes())
     return digest.hexdigest()
 
@@ -213,7 +217,7 @@ def main() -> int:
         outcomes = pool.map(lambda job: make(*job), jobs)
         results = [(kernel, *outcome) for (kernel, *_), outcome in zip(jobs, outcomes, strict=True)]
     for kernel, outcome, detail in results:
-        print(f"{outcome:<12}{kernel.face:<18}{detail}")
+        print(f"{outcome:<12}{kernel.face or 'memoryviews':<18}{detail}")
     if any(outcome in ("skipped", "failed") for kernel, outcome, _ in results if kernel in KERNELS):
         print("what is not built runs as slow torch code (lib/ops/reference.py)")
     return int(any(outcome == "failed" for kernel, outcome, _ in results if kernel in KERNELS))

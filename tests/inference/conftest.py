@@ -34,7 +34,9 @@ def checkpoint(tmp_path_factory):
     """A file as train.py writes it."""
     generator = torch.Generator().manual_seed(0)
     config = load_config(CONFIG)
-    model = build_detector(config).train()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)  # every worker has the same biases too
+        model = build_detector(config).train()
     for parameter in model.parameters():
         if parameter.ndim > 1:
             nn.init.kaiming_normal_(parameter, generator=generator)
