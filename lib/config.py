@@ -13,6 +13,7 @@ from easydict import EasyDict
 
 from lib.data.augment.presets import build_transform
 from lib.data.depth import check_bands, check_depth
+from lib.data.fit import FITS
 from lib.legacy import translate_config
 from lib.models.backbones import BACKBONES
 from lib.models.necks import NECKS
@@ -24,7 +25,7 @@ from lib.multibox.matcher import MATCHERS
 from lib.ops.checks import check_fraction
 from lib.ops.padded import Selection, check_selection
 from lib.optim import OPTIMIZERS, SCHEDULES
-from lib.utils.lookup import build, prepare, suggest
+from lib.utils.lookup import build, lookup, prepare, suggest
 from lib.utils.schema import Maybe, check_plain, check_value, without_maybe
 from lib.utils.yaml_files import dump_yaml, located, parse_override, read_with_bases, to_plain
 
@@ -126,7 +127,7 @@ DEFAULTS: dict[str, Any] = {
         "accumulate": 1,  # parts that a step splits its images into, to save memory
         "optimizer": {"type": "sgd"},  # an optimizer of lib/optim.py and its options, lr first of all
         "schedule": {"type": "cosine"},  # a schedule of lib/optim.py and its options
-        "rates": Maybe(dict),  # factors of the rate, such as {backbone: 0.1}; the longer of two counts
+        "rates": Maybe(dict[str, float]),  # factors of the rate, such as {backbone: 0.1}; the longer of two counts
         "decay_norms": True,  # whether weight decay acts on norms and biases
         "centralize": False,  # whether each filter's gradient loses its mean (gradient centralization)
         "warmup_epochs": 0.0,  # epochs in which the rate rises to the schedule's; may be a fraction
@@ -183,25 +184,18 @@ def _check_augment(value: str | Sequence[Mapping[str, Any]], name: str) -> None:
     build_transform(value, (1, 1), where=name)
 
 
-def _check_matcher(value: Any, name: str) -> None:
-    """Builds the matcher, which checks the ranges of its options as well."""
-    build(MATCHERS, value, name)
-
-
-def _check_loss(value: Any, name: str) -> None:
-    """Builds the loss, likewise, without the parts that it works with."""
-    build(LOSSES, value, name, None, None)
-
-
 # Part -> the registry whose entries take its keys, or a function of (value, key of the config) that checks it.
 PARTS: dict[str, Mapping[str, Any] | Callable[[Any, str], Any]] = {
+    "input.resize": functools.partial(lookup, FITS),
+    "input.test_resize": lambda value, name: value is None or lookup(FITS, value, name),
     "input.depth": check_depth,
     "input.bands": check_bands,
     "data.augment": _check_augment,
     "model.backbone": _check_backbone,
     "model.neck": NECKS,
-    "matcher": _check_matcher,
-    "loss": _check_loss,
+    # These are built, which checks the ranges of their options as well, without the parts that they work with.
+    "matcher": functools.partial(build, MATCHERS),
+    "loss": lambda value, name: build(LOSSES, value, name, None, None),
     "train.optimizer": OPTIMIZERS,
     "train.schedule": SCHEDULES,
 }
@@ -312,10 +306,10 @@ def _data_root(changes: Iterable[Mapping[str, Any]]) -> str | None:
 def _complete(given: Mapping[str, Any]) -> dict[str, Any]:
     """``given`` over the defaults, with its short name written out, checked."""
     config = merge(without_maybe(DEFAULTS), given)
+    check_plain(config, open_ended=("evaluation.ranges",))
     model = config["model"]
     if isinstance(model, Mapping) and all(isinstance(model[part], Mapping) for part in ("neck", "head")):
         config["model"] = expand_recipe(model)  # anything else is refused by the check
-    check_plain(config, open_ended=("evaluation.ranges",))
     _check(config, DEFAULTS)
     BoxCoder(tuple(config["model"]["variances"]))
     given_selection = {key: value for key, value in config["postprocess"].items() if value is not None}

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 import lib.config
 from lib.build import build_detector, build_protocol, num_classes, selection
@@ -70,6 +71,9 @@ def test_dumped_config_loads_to_the_same_config(tmp_path):
         ("train.epochs=three", "train.epochs must be int; got 'three'"),
         ("train.epochs=2.5", "train.epochs must be int; got 2.5"),
         ("train.epochs=true", "train.epochs must be int; got True"),
+        ("train.rates={backbone: '12'}", r"train.rates must be dict\[str, float\].*; got {'backbone': '12'}"),
+        ("input.resize=strech", r"input.resize must be one of .*\(did you mean 'stretch'\?\)"),
+        ("input.test_resize=nativ", r"input.test_resize must be one of .*\(did you mean 'native'\?\)"),
         ("train=3", "train must hold the keys epochs, batch_size"),
         ("model.backbone.type=vgg61", r"model.backbone.type must be one of .*got 'vgg61' \(did you mean 'vgg16'\?\)"),
         ("model.backbone.widht=0.5", r"got model.backbone.widht \(did you mean 'width'\?\)"),
@@ -256,3 +260,9 @@ def test_cap_of_detections_follows_the_evaluation(caplog):
         caplog.clear()
         build_protocol(cfg)
         assert ("max_detections=300 is below the 1500 detections of an image" in caplog.text) is (cap == 300)
+
+
+def test_a_value_that_yaml_cannot_hold_is_refused_before_it_is_used():
+    config = {"model": {"neck": {"type": "extras"}, "head": {"type": torch.zeros(3)}}}
+    with pytest.raises(TypeError, match="model.head.type must be a plain value; got Tensor"):
+        load_config(config)

@@ -29,6 +29,8 @@ def _checked_ratios(sizes: Sequence[float], ratios: Ratios | Sequence[Ratios]) -
             f"model.priors.ratios must be one list, or one for each of the {num_levels} levels "
             f"(model.priors.sizes has one entry more than there are levels); got {len(result)}"
         )
+    if any(ratio <= 0 for level in result for ratio in level):
+        raise ValueError(f"model.priors.ratios must be above 0; got {list(map(list, result))}")
     return result
 
 
@@ -72,6 +74,9 @@ class PriorGenerator(nn.Module):
         for name, values in (("steps", steps), ("boxes", boxes)):
             if values is not None and len(values) != num_levels:
                 raise ValueError(f"model.priors.{name} must have {num_levels} entries, one a level; got {len(values)}")
+        for shape in (shape for shapes in boxes or () for shape in shapes or ()):
+            if len(shape) != 2 or min(shape) <= 0:
+                raise ValueError(f"model.priors.boxes must be [width, height] pairs above 0; got {list(shape)}")
         self.boxes = list(boxes) if boxes else [None] * num_levels
         self.sizes, self.reference, self.steps = list(sizes), reference, steps
         self.clip, self.clip_centers, self.size = clip, clip_centers, size

@@ -103,3 +103,16 @@ def test_steps_count_on_the_reference_alone_and_elsewhere_cells_tile_the_image(s
     priors = PriorGenerator([10, 20], [[]], reference=100.0, steps=[60], clip=False).fractions([cells], size)
     found = priors[::2, :2] * torch.tensor([size[1], size[0]])
     torch.testing.assert_close(found, torch.tensor(centers, dtype=torch.float32))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        ({"sizes": (10, 20), "ratios": (2, -0.5)}, r"model.priors.ratios must be above 0; got \[\[2, -0.5\]\]"),
+        ({"boxes": [[[10, 0]]]}, r"model.priors.boxes must be \[width, height\] pairs above 0; got \[10, 0\]"),
+        ({"boxes": [[[10]]]}, r"model.priors.boxes must be \[width, height\] pairs above 0; got \[10\]"),
+    ],
+)
+def test_shapes_without_an_area_are_refused(shapes, message):
+    with pytest.raises(ValueError, match=message):
+        PriorGenerator(**shapes)
