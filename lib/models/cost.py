@@ -2,7 +2,7 @@
 
 import copy
 import math
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import nn
@@ -12,6 +12,7 @@ from lib.models.detector import Detector
 from lib.models.necks import Neck
 
 M = TypeVar("M", bound=nn.Module)
+KEEP_SHAPE = (nn.BatchNorm2d, nn.ReLU, nn.ReLU6, nn.Hardswish, nn.SiLU, nn.Hardsigmoid, nn.Sigmoid)
 
 
 def count_parameters(module: nn.Module) -> int:
@@ -25,7 +26,7 @@ def count_macs(model: nn.Module, image_size: tuple[int, int]) -> dict[str, int]:
 
     A layer that runs twice (dual path) counts twice. Nothing is computed, and the model is left as it was.
     """
-    model = _shadow(model)
+    model = meta_copy(model)
     macs: dict[str, int] = {}
     names = {layer: name for name, layer in model.named_modules()}
 
@@ -49,7 +50,7 @@ def map_sizes(detector: Detector, image_size: tuple[int, int]) -> list[tuple[int
 def neck_map_sizes(backbone: Backbone, neck: Neck, image_size: tuple[int, int]) -> list[tuple[int, int]]:
     """(height, width) of each map that the neck gives, for an input of that size."""
     with torch.no_grad():
-        maps = _shadow(neck)(_shadow(backbone)(torch.empty(1, 3, *image_size, device="meta"), neck.inputs))
+        maps = meta_copy(neck)(meta_copy(backbone)(torch.empty(1, 3, *image_size, device="meta"), neck.inputs))
     return [(x.shape[-2], x.shape[-1]) for x in maps]
 
 
@@ -60,9 +61,17 @@ def largest_stride(detector: Detector, image_size: tuple[int, int]) -> int:
     return int(2 ** round(math.log2(max(strides))))
 
 
-def _shadow(model: M) -> M:
-    """A copy on the meta device, where a forward pass gives shapes and computes nothing."""
-    return copy.deepcopy(model).to("meta").eval()
+def meta_copy(model: M) -> M:
+    """A copy on the meta device for evaluation, where a forward pass gives shapes and computes nothing.
+
+    Norms and activations, which keep shapes and would take most of the time, are left out. Weights are not copied first.
+    """
+    memo: dict[int, Any] = {id(value): value.to("meta") for value in model.buffers()}
+    memo |= {id(value): nn.Parameter(value.to("meta"), value.requires_grad) for value in model.parameters()}
+    result = copy.deepcopy(model, memo).eval()
+    for name in [name for name, module in result.named_modules() if isinstance(module, KEEP_SHAPE)]:
+        result.set_submodule(name, nn.Identity())
+    return result
 
 
 class Cost(NamedTuple):

@@ -1,5 +1,6 @@
-"""Every backbone with every head: builds, runs on images that are not square, and teaches every parameter."""
+"""Every backbone with every head: builds and runs on images that are not square; each teaches every parameter."""
 
+import itertools
 import math
 
 import pytest
@@ -9,7 +10,7 @@ from lib.build import build_detector
 from lib.config import load_config
 from lib.models.backbones import BACKBONES
 from lib.models.backbones.base import Backbone
-from lib.models.cost import count_macs, count_parameters
+from lib.models.cost import count_macs, count_parameters, meta_copy
 from lib.models.recipes import RECIPES
 from lib.models.taps import Tap, parse_tap
 
@@ -69,6 +70,15 @@ def test_every_backbone_is_tested():
 
 @pytest.mark.parametrize("head", RECIPES)
 @pytest.mark.parametrize("backbone", TAPS)
+def test_every_backbone_takes_every_head_on_two_sizes(backbone, head):
+    with torch.device("meta"):
+        model = meta_copy(detector(backbone, head))
+    for batch, size in ((2, (64, 96)), (1, (70, 52))):
+        found = model(torch.empty(batch, 3, *size, device="meta"))
+        assert found.logits.shape == found.deltas.shape == (batch, len(found.priors), 4)
+
+
+@pytest.mark.parametrize(("backbone", "head"), list(zip(TAPS, itertools.cycle(RECIPES), strict=False)))
 def test_runs_on_two_sizes_and_every_parameter_gets_a_gradient(backbone, head):
     model = detector(backbone, head)
     predictions = model(torch.randn(2, 3, 64, 96))
