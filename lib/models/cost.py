@@ -64,7 +64,7 @@ def largest_stride(detector: Detector, image_size: tuple[int, int]) -> int:
 def meta_copy(model: M) -> M:
     """A copy on the meta device for evaluation, where a forward pass gives shapes and computes nothing.
 
-    Norms and activations, which keep shapes and would take most of the time, are left out. Weights are not copied first.
+    Norms and activations, which keep shapes and would take most of the time, are left out. Weights are not copied.
     """
     memo: dict[int, Any] = {id(value): value.to("meta") for value in model.buffers()}
     memo |= {id(value): nn.Parameter(value.to("meta"), value.requires_grad) for value in model.parameters()}
