@@ -30,14 +30,14 @@ from lib.timing.report import speed_table  # noqa: E402
 from lib.timing.stages import make_images, random_detector, run_speed  # noqa: E402
 from lib.utils.files import write_json  # noqa: E402
 from lib.utils.optional import MissingPackage  # noqa: E402
-from lib.utils.runtime import (
+from lib.utils.runtime import (  # noqa: E402
     fast_precision,
     parse_with_overrides,
     readable_errors,
     script_parser,
     seed_everything,
     set_threads,
-)  # noqa: E402
+)
 from tools.bench.peers import load_torchvision_peer  # noqa: E402
 
 EXPERIMENT = str(ROOT / "experiments/mobilenet_v3/torchvision320_reduced.yml")
