@@ -35,7 +35,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--out", help="file to write: .onnx, .tflite for LiteRT, or .pt2 for torch.export")
     add("--web", metavar="DIR", help="instead of --out: a page that detects in a browser, without a server")
     add("--single", action="store_true", help="put all of the page into one file, DIR/index.html")
-    add("--tiles", metavar="SIDE[,OVERLAP]", help="in the page, cut large images into tiles, such as 512,0.25")
+    add("--tiles", metavar="SIDE[,OVERLAP]", help="cut large images in the page, or in the test of --int8: 512,0.25")
     add("--heads", action="store_true", help="end with logits, deltas and priors: no decoding, no NMS")
     add("--no-resize", action="store_true", help="take images of the network's size only")
     add("--opset", type=int, default=OPSET, help="version of ONNX's operators (default: %(default)s)")
@@ -74,7 +74,8 @@ def make_content(args: argparse.Namespace, loaded: Loaded) -> bytes:
     from lib.study.int8 import make_int8, testing_set, training_images  # needs ONNX
 
     images = first_images(args.int8, args.limit) if args.int8 else training_images(loaded.cfg, args.limit)
-    return make_int8(content, suffix, loaded, images, testing_set(loaded.cfg, args.force), args.force)
+    test_set, tiles = testing_set(loaded.cfg, args.force), parse_tiles(args.tiles)
+    return make_int8(content, suffix, loaded, images, test_set, args.force, tiles)
 
 
 def main(argv: list[str] | None = None) -> int:

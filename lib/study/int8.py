@@ -18,6 +18,7 @@ from lib.inference.export.quantize import quantize
 from lib.inference.export.tflite import tflite_bytes
 from lib.inference.model_file import Loaded
 from lib.inference.predictor import prepare
+from lib.inference.tiles import Tiles
 from lib.timing.turns import take_turns
 from lib.utils.table import align
 
@@ -66,17 +67,18 @@ def _percent(before: float | None, after: float | None) -> str | None:
     return f"{100 * (after / before - 1):+.1f} %" if before and after is not None else None
 
 
-def judge(before: Path, after: Path, dataset: CocoDataset) -> Cost:
+def judge(before: Path, after: Path, dataset: CocoDataset, tiles: Tiles | None = None) -> Cost:
     """Tests two exported models on a data set, each in its fastest backend, and times both in every backend, in
     turns, one image at a time.
 
     Args:
         before, after: files of tools/export.py with the same classes as the data set.
+        tiles: of the test.
     """
     sides = {}
     for backend in usable_backends(before):
         for side, file in enumerate((before, after)):
-            sides[backend, side] = Predictor(file, "cpu", backend=backend)  # type: ignore[arg-type] # a name of BACKENDS
+            sides[backend, side] = Predictor(file, "cpu", backend=backend, tiles=tiles)  # type: ignore[arg-type] # a name of BACKENDS
     first = next(iter(sides.values()))
     image = first.prepare([dataset.load(0).image]).images
     calls = {key: lambda predictor=predictor: predictor.forward(image) for key, predictor in sides.items()}
@@ -123,7 +125,13 @@ def testing_set(cfg: Mapping[str, Any], force: bool) -> CocoDataset | None:
 
 
 def make_int8(
-    content: bytes, suffix: str, loaded: Loaded, images: Iterable[np.ndarray], test_set: CocoDataset | None, force: bool
+    content: bytes,
+    suffix: str,
+    loaded: Loaded,
+    images: Iterable[np.ndarray],
+    test_set: CocoDataset | None,
+    force: bool,
+    tiles: Tiles | None = None,
 ) -> bytes:
     """An exported model in int8 (see ``quantize`` and ``tflite_bytes``), after a report of what that costs.
 
@@ -134,6 +142,7 @@ def make_int8(
         images: (H, W, 3) uint8 BGR to calibrate on.
         test_set: to judge both models on; None: they are not judged.
         force: whether a model that is slower and worse is given nevertheless, and not a ValueError.
+        tiles: of the test.
     """
     resize = build_resize(loaded.cfg)
     inputs = (prepare([image], resize).images for image in images)
@@ -144,7 +153,7 @@ def make_int8(
         before, after = (Path(folder, f"{name}{suffix}") for name in ("before", "after"))
         before.write_bytes(content)
         after.write_bytes(small)
-        cost = judge(before, after, test_set)
+        cost = judge(before, after, test_set, tiles)
     log.info("int8 on %d images of data.val:\n%s", len(test_set), cost)
     if cost.is_worse and cost.is_slower and not force:
         raise ValueError(

@@ -8,6 +8,7 @@ from torch import nn
 
 from lib.config import load_config
 from lib.inference.model_file import Loaded
+from lib.inference.tiles import Tiles
 from lib.study import int8
 from lib.study.int8 import Cost, make_int8
 
@@ -54,3 +55,12 @@ def test_a_model_that_is_slower_and_worse_is_refused_unless_forced(monkeypatch, 
         assert "int8 on 2 images of data.val" in caplog.text and "-50.0 %" in caplog.text
     monkeypatch.delattr(int8, "judge")
     assert make_int8(b"model", ".onnx", loaded, images, None, False) == b"\x03"
+
+
+def test_the_test_cuts_images_as_it_is_told(monkeypatch, tmp_path):
+    tiles, options = Tiles(64, 0.25), []
+    monkeypatch.setattr(int8, "usable_backends", lambda path: ["onnxruntime"])
+    monkeypatch.setattr(int8, "Predictor", lambda *_, **given: options.append(given) or object())
+    with pytest.raises(AttributeError, match="prepare"):  # both models are open
+        int8.judge(tmp_path / "before.onnx", tmp_path / "after.onnx", [0], tiles)
+    assert options == [{"backend": "onnxruntime", "tiles": tiles}] * 2
