@@ -7,6 +7,7 @@ import gc
 import inspect
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+SETTING = re.compile(r"[a-z]\w*(\.\w+)+=")  # a key of the config below a section, and its value
 RESEND_S = 0.02  # after which a signal comes again whose exception was lost
 if TYPE_CHECKING:  # scripts that need no torch start in a fifth of the time without it
     import torch
@@ -64,7 +66,12 @@ def parse_with_overrides(
     The settings become ``overrides``, a list of texts; the help names ``example``. ``parser`` is changed in place.
     """
     parser.add_argument("overrides", nargs="*", metavar="key=value", help=f"settings of the config, such as {example}")
-    return parser.parse_intermixed_args(argv)
+    given = sys.argv[1:] if argv is None else argv
+    # Taken out first: options of several values would take those that stand behind them.
+    settings = [text for text in given if SETTING.match(text)]
+    args = parser.parse_intermixed_args([text for text in given if not SETTING.match(text)])
+    args.overrides += settings
+    return args
 
 
 def choose_device(name: str) -> "torch.device":

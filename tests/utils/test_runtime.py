@@ -57,7 +57,17 @@ def test_settings_may_stand_anywhere_among_the_options():
     parser.add_argument("source")
     parser.add_argument("--out")
     args = parse_with_overrides(parser, ["a", "b.c=1", "--out=x", "d=2"], "b.c=1")
-    assert (args.source, args.out, args.overrides) == ("a", "x", ["b.c=1", "d=2"])
+    assert (args.source, args.out, args.overrides) == ("a", "x", ["d=2", "b.c=1"])
+
+
+def test_options_of_several_values_take_no_settings():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--int8", nargs="?", const="")
+    parser.add_argument("--ranges", nargs="+")
+    argv = ["--int8", "data.val.images=x", "--ranges", "tiny=0:256", "a.yml", "model.head.type=ssd", "matcher={a: 1}"]
+    args = parse_with_overrides(parser, argv, "b.c=1")
+    assert (args.int8, args.ranges) == ("", ["tiny=0:256", "a.yml", "matcher={a: 1}"])
+    assert args.overrides == ["data.val.images=x", "model.head.type=ssd"]
     assert "settings of the config, such as b.c=1" in parser.format_help()
 
 
