@@ -61,7 +61,7 @@ def test_settings_may_stand_anywhere_among_the_options():
 
 
 def test_options_of_several_values_take_no_settings():
-    parser = argparse.ArgumentParser()
+    parser = script_parser("Does things.")
     parser.add_argument("--int8", nargs="?", const="")
     parser.add_argument("--ranges", nargs="+")
     argv = ["--int8", "data.val.images=x", "--ranges", "tiny=0:256", "a.yml", "model.head.type=ssd", "matcher={a: 1}"]
