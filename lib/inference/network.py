@@ -11,6 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from lib.build import build_normalizer
 from lib.models.detector import Normalizer
 from lib.models.dual_path import SeparateNorms
+from lib.models.head import Shared
 from lib.structures import Predictions
 
 
@@ -19,9 +20,11 @@ def fold_norms(model: nn.Module) -> nn.Module:
     directly in a block folded into it.
     """
     folded = copy.deepcopy(model).eval()
-    for module in list(folded.modules()):
+    for name, module in list(folded.named_modules()):
         if isinstance(module, SeparateNorms):
             module.unshare_()
+        elif isinstance(module, Shared):
+            folded.set_submodule(name, module.unshared())
     for block in list(folded.modules()):
         children = list(block.named_children())
         for (name, layer), (next_name, norm) in zip(children, children[1:], strict=False):

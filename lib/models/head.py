@@ -1,7 +1,9 @@
 """One MultiBox head, whose predictors are the rows of PREDICTORS."""
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -50,6 +52,18 @@ class Shared(nn.Module):
             self.pointwise(normalized(norm, self.act, self.depthwise(x)))
             for norm, x in zip(self.norms, maps, strict=True)
         ]
+
+    def unshared(self) -> PerLevel:
+        """The same with a copy of the depthwise convolution for each level, so that its norm can be folded into it."""
+        norms: Iterator[Any] = iter(self.norms)
+
+        def make(in_channels: int, out_channels: int, _: bool) -> nn.Module:
+            block = Conv(in_channels, in_channels, groups=in_channels, act="relu6")
+            block.conv, block.norm = copy.deepcopy(self.depthwise), next(norms)
+            return nn.Sequential(block, self.pointwise)
+
+        channels = (self.pointwise.in_channels, self.pointwise.out_channels)
+        return PerLevel(make, *([count] * len(self.norms) for count in channels))
 
 
 def _dense(in_channels: int, out_channels: int, is_last: bool) -> nn.Module:

@@ -104,9 +104,15 @@ def test_folding_changes_nothing_whatever_the_head(head):
         neck = f"model.neck={{taps: [5, 11], extras: [[128, 2]], {pyramid}}}"
     torch.manual_seed(0)
     model = build_detector(load_config({"model": {"num_classes": 3}}, [*options, priors, neck])).eval()
-    x = torch.randn(1, 3, 128, 160)
+    for norm in (layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)):
+        norm.running_mean.normal_(0, 0.1)  # so that no two are alike
+        norm.running_var.uniform_(0.5, 1.5)
+    x, folded = torch.randn(1, 3, 128, 160), fold_norms(model)
+    assert sum(isinstance(layer, nn.BatchNorm2d) for layer in folded.modules()) == head.startswith(
+        "fssd"
+    )  # behind a sum
     with torch.no_grad():
-        for value, expected in zip(fold_norms(model)(x)[:2], model(x)[:2], strict=True):
+        for value, expected in zip(folded(x)[:2], model(x)[:2], strict=True):
             assert (value - expected).abs().max() <= 1e-5 * max(1, expected.abs().max())
 
 

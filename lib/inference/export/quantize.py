@@ -44,7 +44,8 @@ def quantize(content: bytes, images: Iterable[np.ndarray]) -> bytes:
             ignored_scope=scope,
             # A range for each channel, nncf's choice before depthwise convolutions, is what ONNX Runtime cannot run.
             advanced_parameters=nncf.AdvancedQuantizationParameters(
-                activations_quantization_params=parameters.QuantizationParameters(per_channel=False)
+                overflow_fix=parameters.OverflowFix.ENABLE,
+                activations_quantization_params=parameters.QuantizationParameters(per_channel=False),
             ),
         )
     return bytes(quantized.SerializeToString())
