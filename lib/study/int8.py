@@ -40,6 +40,12 @@ class Cost(NamedTuple):
         return (after or 0) < (before or 0)
 
     @property
+    def is_ruined(self) -> bool:
+        """Whether more than a tenth of that AP is lost."""
+        before, after = self.ap["AP"]
+        return (after or 0) < 0.9 * (before or 0)
+
+    @property
     def is_slower(self) -> bool:
         """Whether the fastest backend afterwards takes longer than the fastest one before."""
         before, after = zip(*self.time_ms.values(), strict=True)
@@ -141,7 +147,7 @@ def make_int8(
         loaded: the detector that it came from.
         images: (H, W, 3) uint8 BGR to calibrate on.
         test_set: to judge both models on; None: they are not judged.
-        force: whether a model that is slower and worse is given nevertheless, and not a ValueError.
+        force: whether a model that is slower and worse, or of far lower AP, is given nevertheless, and not a ValueError.
         tiles: of the test.
     """
     resize = build_resize(loaded.cfg)
@@ -155,8 +161,9 @@ def make_int8(
         after.write_bytes(small)
         cost = judge(before, after, test_set, tiles)
     log.info("int8 on %d images of data.val:\n%s", len(test_set), cost)
-    if cost.is_worse and cost.is_slower and not force:
+    if not force and (cost.is_ruined or (cost.is_worse and cost.is_slower)):
+        fault = "loses more than a tenth of its AP" if cost.is_ruined else "is slower and worse"
         raise ValueError(
-            "a model of --int8 must be faster or no worse; this one is neither: choose --force to write it"
+            f"a model of --int8 must be faster or no worse, and keep its AP; this one {fault}: choose --force to write it"
         )
     return small

@@ -110,7 +110,7 @@ def test_folding_changes_nothing_whatever_the_head(head):
     x, folded = torch.randn(1, 3, 128, 160), fold_norms(model)
     assert sum(isinstance(layer, nn.BatchNorm2d) for layer in folded.modules()) == head.startswith(
         "fssd"
-    )  # behind a sum
+    )  # not behind a convolution
     with torch.no_grad():
         for value, expected in zip(folded(x)[:2], model(x)[:2], strict=True):
             assert (value - expected).abs().max() <= 1e-5 * max(1, expected.abs().max())
