@@ -147,7 +147,7 @@ def make_int8(
         loaded: the detector that it came from.
         images: (H, W, 3) uint8 BGR to calibrate on.
         test_set: to judge both models on; None: they are not judged.
-        force: whether a model that is slower and worse, or of far lower AP, is given nevertheless, and not a ValueError.
+        force: whether a model that is slower and worse, or of far lower AP, is given, and not a ValueError.
         tiles: of the test.
     """
     resize = build_resize(loaded.cfg)
@@ -164,6 +164,6 @@ def make_int8(
     if not force and (cost.is_ruined or (cost.is_worse and cost.is_slower)):
         fault = "loses more than a tenth of its AP" if cost.is_ruined else "is slower and worse"
         raise ValueError(
-            f"a model of --int8 must be faster or no worse, and keep its AP; this one {fault}: choose --force to write it"
+            f"a model of --int8 must be faster or no worse, and keep its AP; this one {fault}: --force writes it"
         )
     return small

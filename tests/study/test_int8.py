@@ -48,7 +48,7 @@ def test_a_model_that_is_slower_and_worse_is_refused_unless_forced(monkeypatch, 
         caplog.clear()
         with caplog.at_level(logging.INFO):
             if is_refused:
-                with pytest.raises(ValueError, match="--int8 must be .* this one is slower and worse: choose --force"):
+                with pytest.raises(ValueError, match="--int8 must be .* this one is slower and worse: --force"):
                     make_int8(b"model", ".onnx", loaded, images, [0, 1], force)
             else:
                 assert make_int8(b"model", ".onnx", loaded, images, [0, 1], force) == b"\x03"
@@ -61,7 +61,7 @@ def test_a_model_that_lost_its_ap_is_refused_though_it_is_faster(monkeypatch):
     monkeypatch.setattr(int8, "quantize", lambda content, images: b"small")
     monkeypatch.setattr(int8, "judge", lambda *_: Cost({"AP": (0.17, 0.03)}, {"openvino": (73.0, 40.0)}))
     loaded = Loaded(load_config({"input": {"size": [64, 96]}}), ("disc",), nn.Identity())
-    with pytest.raises(ValueError, match="this one loses more than a tenth of its AP: choose --force"):
+    with pytest.raises(ValueError, match="this one loses more than a tenth of its AP: --force writes it"):
         make_int8(b"model", ".onnx", loaded, [], [0], force=False)
 
 
