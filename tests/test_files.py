@@ -54,6 +54,15 @@ def test_a_full_disk_is_called_so_and_the_old_file_stays(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
+def test_a_file_that_grows_too_large_is_named(tmp_path):
+    write_text(tmp_path / "a.txt", "old")
+    with pytest.raises(OSError, match="a.txt could not be written: it became too large .*if any, is as before"):
+        with replacing(tmp_path / "a.txt") as file:
+            file.write_text("new")
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))  # as a limit of the user or FAT32 does
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
 def test_what_a_library_says_of_a_full_disk_is_understood(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "has_no_room", lambda *_: True)
     with pytest.raises(OSError, match="the disk is full .failed writing file"), replacing(tmp_path / "a"):

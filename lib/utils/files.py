@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
+TOO_LARGE = {errno.EFBIG}
 FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
 NEARLY_FULL = 4096  # bytes: with less room left, what a library says of a failed write means a full disk
 BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32"}
@@ -74,7 +75,8 @@ def writing(path: Path) -> Iterator[None]:
 
 def _is_of_writing(error: Exception, temporary: Path) -> bool:
     """Whether the error comes from writing the file, and not from what the block reads or computes."""
-    if isinstance(error, OSError) and error.errno in FULL | FORBIDDEN and error.filename in (None, str(temporary)):
+    numbers = FULL | FORBIDDEN | TOO_LARGE
+    if isinstance(error, OSError) and error.errno in numbers and error.filename in (None, str(temporary)):
         return True
     return has_no_room(temporary.parent)
 
@@ -90,6 +92,8 @@ def _unwritable(path: Path, error: Exception) -> WriteError:
     reason, advice = f"{getattr(error, 'strerror', None) or error}", "choose another place"
     if number in FULL or (not isinstance(error, OSError) and has_no_room(path.parent)):
         reason, advice = f"the disk is full ({reason})", "make room"
+    elif number in TOO_LARGE:
+        reason = f"it became too large for this disk or for this user's limit ({reason})"
     elif number in FORBIDDEN:
         reason = f"the folder or disk is read-only for this user ({reason})"
     text = f"{path} could not be written: {reason}; the file of that name, if any, is as before: {advice}"
