@@ -1,7 +1,8 @@
 """COCO's JSON files: data sets and detections."""
 
 import json
-from collections import Counter
+import logging
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,6 +15,7 @@ from lib.utils.fields import first_few, reading
 from lib.utils.files import write_json
 from lib.utils.runtime import paused_gc
 
+log = logging.getLogger(__name__)
 IGNORED = ("iscrowd", "ignore", "difficult")  # flags of regions where neither an object nor none is learned
 
 
@@ -91,7 +93,7 @@ def read_results(path: str | Path, coco: Record) -> Any:
 
     ``image_id`` may be the name of an image file, with or without folder and suffix, ``category_id`` that of a
     class: they are replaced by the ids. Detections of an image record that was joined with another of the same file
-    count for that one, unless it has detections of its own.
+    count for that one; those that both have count once.
     """
     with reading(path):
         results = read_json(path)
@@ -129,15 +131,38 @@ def _with_ids(results: list[Any], key: str, named: list[tuple[int, set[str]]], p
 
 
 def _of_joined(results: list[Any], aliases: Mapping[int, int]) -> list[Any]:
-    """The results with the kept image id in place of that of a record that was joined with it."""
+    """The results with the kept image id in place of that of a record that was joined with it.
+
+    A detector that saw both records found each object twice: what another record of the file has too, of the same
+    class and within a pixel, is left out.
+    """
     if not aliases:
         return results
     ids = [entry.get("image_id") if isinstance(entry, Mapping) else None for entry in results]
-    has_own = {value for value in ids if isinstance(value, int)} - set(aliases)
-    kept = []
+    is_joined = [isinstance(value, int) and value in aliases for value in ids]
+    seen: dict[tuple[Any, str], list[tuple[Any, Any]]] = defaultdict(list)  # file and class -> record, box
     for entry, value in zip(results, ids, strict=True):
-        if not isinstance(value, int) or value not in aliases:
-            kept.append(entry)
-        elif aliases[value] not in has_own:
-            kept.append({**entry, "image_id": aliases[value]})
+        if isinstance(value, int) and value not in aliases:
+            seen[value, str(entry.get("category_id"))].append((value, entry.get("bbox")))
+    kept = []
+    for entry, value, moves in zip(results, ids, is_joined, strict=True):
+        if moves:
+            entry = {**entry, "image_id": aliases[value]}
+            others = seen[aliases[value], str(entry.get("category_id"))]
+            if any(value != other and _is_near(entry.get("bbox"), box) for other, box in others):
+                continue
+            others.append((value, entry.get("bbox")))
+        kept.append(entry)
+    if len(kept) < len(results):
+        text = "%d detections are left out, as another id of the same image file has them too"
+        log.warning(text, len(results) - len(kept))
     return kept
+
+
+def _is_near(first: Any, second: Any) -> bool:
+    """Whether two boxes, which may be anything, differ by less than a pixel."""
+    boxes = (first, second)
+    is_box = all(isinstance(box, list) and len(box) == 4 for box in boxes)
+    if not is_box or not all(isinstance(number, (int, float)) for box in boxes for number in box):
+        return False
+    return all(abs(a - b) < 1 for a, b in zip(first, second, strict=True))

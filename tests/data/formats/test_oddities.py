@@ -93,8 +93,18 @@ def test_a_file_under_two_ids_is_one_image_with_the_boxes_of_both(folder):
 
 def test_detections_of_both_ids_of_a_file_count_once(folder):
     truth = {**coco(), "aliases": {9: 1}}
-    dt = write(folder, [{"image_id": 9}, {"image_id": 1}, {"image_id": 2}], "dt.json")
-    assert [entry["image_id"] for entry in read_results(dt, truth)] == [1, 2]
+    rows = [
+        (9, 1, [1, 2, 4, 6]),
+        (1, 1, [1, 2.5, 4, 6]),
+        (9, 2, [1, 2, 4, 6]),
+        (9, 1, [8, 2, 4, 6]),
+        (2, 1, [1, 2, 4, 6]),
+    ]
+    rows.append((9, 1, [8.5, 2, 4, 6]))  # of one record, so that it is another detection
+    results = [{"image_id": image, "category_id": label, "bbox": box, "score": 1} for image, label, box in rows]
+    dt = write(folder, results, "dt.json")
+    kept = [(row["image_id"], row["category_id"], row["bbox"]) for row in read_results(dt, truth)]
+    assert kept == [(1, 1, rows[1][2]), (1, 2, rows[2][2]), (1, 1, rows[3][2]), (2, 1, rows[4][2]), (1, 1, rows[5][2])]
 
 
 def test_ids_of_64_bits_stay_apart_and_are_written_as_they_came(folder):
