@@ -56,10 +56,10 @@ def test_a_full_disk_is_called_so_and_the_old_file_stays(tmp_path, monkeypatch):
 
 def test_a_file_that_grows_too_large_is_named(tmp_path):
     write_text(tmp_path / "a.txt", "old")
-    with pytest.raises(OSError, match="a.txt could not be written: it became too large .*if any, is as before"):
-        with replacing(tmp_path / "a.txt") as file:
-            file.write_text("new")
-            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))  # as a limit of the user or FAT32 does
+    said = "a.txt could not be written: it became too large .*if any, is as before"
+    with pytest.raises(OSError, match=said), replacing(tmp_path / "a.txt") as file:
+        file.write_text("new")
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))  # as a limit of the user or FAT32 does
     assert (tmp_path / "a.txt").read_text() == "old"
 
 
