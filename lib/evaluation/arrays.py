@@ -6,6 +6,7 @@ sorted by image, stably, so that ties keep their order.
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -93,7 +94,7 @@ def make_ground_truth(
     table = GroundTruth(
         image_ids=chosen,
         category_ids=classes,
-        names=tuple(names[key] for key in classes.tolist()),
+        names=_distinct({key: names[key] for key in classes.tolist()}),
         image=np.searchsorted(chosen, image[rows]),
         category=np.where(is_region, REGION, np.searchsorted(classes, category))[rows],
         xywh=xywh[rows],
@@ -165,6 +166,12 @@ def _check_lists(coco: Mapping[str, Any]) -> tuple[np.ndarray, dict[int, str]]:
             pairs = zip(column.tolist(), coco[key], strict=True)
             names = {number: str(entry.get("name", number)) for number, entry in pairs}
     return ids["images"], names
+
+
+def _distinct(names: Mapping[int, str]) -> tuple[str, ...]:
+    """The names, by which results are listed; those of several categories with their ids."""
+    times = Counter(names.values())
+    return tuple(f"{name} (id {key})" if times[name] > 1 else name for key, name in names.items())
 
 
 def _choose_classes(

@@ -131,3 +131,12 @@ def test_bad_detections_are_refused_by_image(image_id, found, message):
 def test_unknown_engine_is_refused_at_once():
     with pytest.raises(ValueError, match="evaluation.engine must be one of hotcoco, pycocotools; got 'hotcocoa'"):
         evaluator(engine="hotcocoa")
+
+
+def test_classes_of_the_same_name_are_told_apart_by_their_ids():
+    same = {**COCO, "categories": [{"id": 2, "name": "cat"}, {"id": 5, "name": "cat"}]}
+    judge = Evaluator(same, (5, 2), make_protocol("coco"))
+    judge.update(3, hit())
+    judge.update(7, NOTHING)
+    per_class = judge.evaluate().to_json()["per_class"]
+    assert {name: row["AR_1"] for name, row in per_class.items()} == {"cat (id 2)": 0.0, "cat (id 5)": 1.0}
