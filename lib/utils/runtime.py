@@ -199,6 +199,7 @@ class StopSignals:
     def __init__(self) -> None:
         self.requested = 0  # number of the signal that came while deferred; 0: none
         self._is_deferred = False
+        self._again: tuple[int, threading.Timer] | None = None  # a lost signal, and what will send it
 
     def __enter__(self) -> "StopSignals":
         self._before: dict[int, Any] = {}
@@ -212,12 +213,18 @@ class StopSignals:
         sys.unraisablehook = self._hook_before
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if self._again is not None:
+            lost, timer = self._again
+            timer.cancel()
+            if error is None:
+                raise Stopped(lost)
         while isinstance(error, SystemError):  # a library in C went on with the exception and tripped over it
             error = error.__cause__ or error.__context__
             if isinstance(error, Stopped):
                 raise error
 
     def _receive(self, number: int, _: object) -> None:
+        self._again = None
         if not self._is_deferred or self.requested:
             raise Stopped(number)
         self.requested = number
@@ -227,9 +234,10 @@ class StopSignals:
         if not isinstance(lost.exc_value, Stopped):
             self._hook_before(lost)
             return
-        again = (threading.main_thread().ident, lost.exc_value.number)
-        timer = threading.Timer(RESEND_S, signal.pthread_kill, again)
+        number = lost.exc_value.number
+        timer = threading.Timer(RESEND_S, signal.pthread_kill, (threading.main_thread().ident, number))
         timer.daemon = True
+        self._again = number, timer
         timer.start()
 
     @contextlib.contextmanager

@@ -3,11 +3,12 @@
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from lib.utils.runtime import Stopped, StopSignals, parse_with_overrides, readable_errors, script_parser
+from lib.utils.runtime import RESEND_S, Stopped, StopSignals, parse_with_overrides, readable_errors, script_parser
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -92,6 +93,16 @@ with readable_errors():
 def test_a_signal_is_not_lost_where_python_throws_exceptions_away(place):
     run = subprocess.run([sys.executable, "-c", SIGNAL, place], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout, run.stderr) == (143, "", "stopped by a signal\n")
+
+
+def test_a_signal_that_is_lost_just_before_the_end_stops_the_program_too():
+    class Dying:
+        def __del__(self):
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(Stopped), StopSignals():
+        Dying()
+    time.sleep(2 * RESEND_S)  # nothing comes after the end
 
 
 def test_a_signal_that_a_library_in_c_trips_over_ends_the_script_as_any_other(capsys):
