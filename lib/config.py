@@ -22,7 +22,7 @@ from lib.models.recipes import expand_recipe, expand_surgery
 from lib.multibox.coder import BoxCoder
 from lib.multibox.losses import LOSSES
 from lib.multibox.matcher import MATCHERS
-from lib.ops.checks import check_fraction
+from lib.ops.checks import check_fraction, check_sigma
 from lib.ops.padded import Selection, check_selection
 from lib.optim import OPTIMIZERS, SCHEDULES
 from lib.utils.lookup import build, lookup, prepare, suggest
@@ -312,6 +312,8 @@ def _complete(given: Mapping[str, Any]) -> dict[str, Any]:
         config["model"] = expand_recipe(model)  # anything else is refused by the check
     _check(config, DEFAULTS)
     BoxCoder(tuple(config["model"]["variances"]))
+    check_sigma(config["model"]["norm"]["eps"], "model.norm.eps")
+    check_fraction(config["model"]["norm"]["momentum"], "model.norm.momentum")
     given_selection = {key: value for key, value in config["postprocess"].items() if value is not None}
     check_selection(Selection(**given_selection), "postprocess.")
     check_fraction(config["postprocess"]["score_threshold"], "postprocess.score_threshold")

@@ -173,6 +173,8 @@ def test_kernels_refuse_what_their_callers_should_have_refused():
         ("postprocess.iou_threshold=-1", "postprocess.iou_threshold must be in 0 .. 1; got -1"),
         ("postprocess.score_threshold=1.5", "postprocess.score_threshold must be in 0 .. 1; got 1.5"),
         ("model.variances=[0.1]", r"model.variances must be two numbers, of center and size; got \[0.1\]"),
+        ("model.norm.eps=-1e308", "model.norm.eps must be greater than 0; got -1e"),
+        ("model.norm.momentum=2", "model.norm.momentum must be in 0 .. 1; got 2"),
         ("model.variances=[0.1, 0]", "model.variances must be greater than 0; got 0"),
     ],
 )
