@@ -129,11 +129,12 @@ def read_yaml(text: str, where: str) -> Any:
         _check_size(node)
         return loader.construct_document(node)
     except yaml.YAMLError as error:
-        raise ValueError(f"{where} must be YAML; got {' '.join(str(error).split())}") from None
+        text = " ".join(str(error).split()).replace('in "<unicode string>", line', "in line")
+        raise ValueError(f"{where} must be YAML that can be read: {text}") from None
     except RecursionError:
         raise ValueError(f"{where} must be YAML of at most {DEEPEST} levels; got lists or keys nested deeper") from None
     except ValueError as error:  # of a date or an escape that Python does not know
-        raise ValueError(f"{where} must be YAML; got {' '.join(str(error).split())}") from None
+        raise ValueError(f"{where} must be YAML that can be read: {' '.join(str(error).split())}") from None
     finally:
         if loader is not None:
             loader.dispose()

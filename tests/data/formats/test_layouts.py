@@ -166,7 +166,7 @@ def test_data_yaml_tells_its_splits_apart(tmp_path):
     for text, message in [
         ("train: [a, b]", "must name a folder of images or a .txt list at train; 'a' is not in"),
         ("train: nowhere", "must name a folder of images or a .txt list at train; 'nowhere' is not in"),
-        ("a: b: c", "must be YAML; got"),
+        ("a: b: c", "must be YAML that can be read: mapping values are not allowed here in line 1, column 5"),
     ]:
         (tmp_path / "data.yaml").write_text(text)
         with pytest.raises((ValueError, FileNotFoundError), match=re.escape(message)):
