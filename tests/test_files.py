@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from lib.utils import files
-from lib.utils.files import GrowingText, refuse_sources, replacing, write_bytes, write_json, write_text
+from lib.utils.files import GrowingText, new_folder, refuse_sources, replacing, write_bytes, write_json, write_text
 
 
 def test_a_failure_leaves_the_file_as_it_was(tmp_path):
@@ -79,6 +79,19 @@ def test_files_of_killed_processes_are_removed_and_no_others(tmp_path):
         (tmp_path / name).touch()
     write_json(tmp_path / "a.json", 1)
     assert sorted(os.listdir(tmp_path)) == sorted([*kept, "a.json"])
+
+
+def test_a_folder_is_whole_or_is_not_there_and_nothing_of_killed_processes_stays(tmp_path):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    (tmp_path / f"a.tmp{dead.pid}.{files._host()}" / "labels").mkdir(parents=True)
+    (tmp_path / f"a.tmp{dead.pid}").mkdir()  # may be somebody's own
+    with pytest.raises(OSError, match="a could not be written: the disk is full"), new_folder(tmp_path / "a") as folder:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / "b.txt"))
+    assert os.listdir(tmp_path) == [f"a.tmp{dead.pid}"]
+    with new_folder(tmp_path / "a") as folder:
+        (folder / "b.txt").touch()
+    assert os.listdir(tmp_path / "a") == ["b.txt"]
 
 
 def test_a_growing_file_is_whole_at_any_time(tmp_path, monkeypatch):

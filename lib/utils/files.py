@@ -76,8 +76,9 @@ def writing(path: Path) -> Iterator[None]:
 def _is_of_writing(error: Exception, temporary: Path) -> bool:
     """Whether the error comes from writing the file, and not from what the block reads or computes."""
     numbers = FULL | FORBIDDEN | TOO_LARGE
-    if isinstance(error, OSError) and error.errno in numbers and error.filename in (None, str(temporary)):
-        return True
+    if isinstance(error, OSError) and error.errno in numbers:
+        if error.filename is None or Path(os.fsdecode(error.filename)).is_relative_to(temporary):
+            return True
     return has_no_room(temporary.parent)
 
 
@@ -115,13 +116,17 @@ def _host() -> str:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes the unfinished files that killed processes of this machine left in a folder."""
+    """Removes the unfinished files and folders that killed processes of this machine left in a folder."""
     name = re.compile(rf".*\.tmp(\d+)(\.{re.escape(_host())}(\.[^.]*)?)?")
     with contextlib.suppress(OSError):  # a folder that cannot be read has nothing to clean
         for entry in list(os.scandir(folder)):
             match = name.fullmatch(entry.name)
-            if match and entry.is_file(follow_symlinks=False) and not is_alive(int(match[1])):
+            if match is None or is_alive(int(match[1])):
+                continue
+            if entry.is_file(follow_symlinks=False):
                 Path(entry.path).unlink(missing_ok=True)
+            elif match[2] and entry.is_dir(follow_symlinks=False):  # of ``new_folder``
+                shutil.rmtree(entry.path, ignore_errors=True)
 
 
 _clean_once = functools.cache(remove_leftovers)
@@ -154,16 +159,25 @@ def write_bytes(path: str | Path, content: bytes, is_synced: bool = True) -> Non
 def new_folder(path: Path) -> Iterator[Path]:
     """A folder to write to, which becomes ``path`` at the end; after an error ``path`` is as it was before.
 
-    ``path`` must be new or an empty folder, else it is a FileExistsError.
+    ``path`` must be new or an empty folder, else it is a FileExistsError. What killed processes left is removed.
     """
     if path.is_file() or (path.is_dir() and any(path.iterdir())):
         raise FileExistsError(f"OUT must be new or an empty folder; got {path}, which exists: choose another")
     path = path.resolve()
-    temporary = path.with_name(f"{path.name}.tmp{os.getpid()}")
-    temporary.mkdir(parents=True)
+    temporary = path.with_name(f"{path.name}.tmp{os.getpid()}.{_host()}")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _clean_once(path.parent)
+        temporary.mkdir()
     try:
         yield temporary
         temporary.replace(path)
+    except WriteError:
+        raise
+    except OSError as error:
+        if _is_of_writing(error, temporary):
+            raise _unwritable(path, error) from None
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
