@@ -56,7 +56,11 @@ class VideoFile:
             raise disk_full(self.file, kept)
         if drawn.shape[1::-1] != self.size:
             drawn = cv2.resize(drawn, self.size)
-        self._encoder.write(drawn)
+        try:
+            self._encoder.write(drawn)
+        except OSError as error:
+            reason, count = error.strerror or error, self.num_frames
+            raise OSError(f"{self.file} could not be written any further: {reason}; it has {count} frames") from None
         self.num_frames += 1
 
     def close(self) -> None:

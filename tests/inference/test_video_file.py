@@ -1,5 +1,6 @@
 """Videos: what browsers play, upright, at the source's rate; and what is left where PyAV is missing."""
 
+import errno
 import http.server
 import queue
 import shutil
@@ -156,3 +157,19 @@ def test_no_frames_make_no_file_and_no_encoder_is_an_error_that_leaves_none(tmp_
     with pytest.raises(OSError, match=r"b.mp4 could not be written: there is no encoder for mp4 of 40000x40000 pixels"):
         VideoFile(tmp_path / "b.mp4", 10.0, (40000, 40000))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_encoder_cannot_write_names_the_video_and_its_frames_stay(tmp_path):
+    video = VideoFile(tmp_path / "a.mp4", 10.0, (96, 48))
+    video.write(colored(48, 96))
+    write_frame = video._encoder.write
+
+    def too_large(_):
+        raise OSError(errno.EFBIG, "File too large", "a.tmp1.mp4")
+
+    video._encoder.write = too_large
+    with pytest.raises(OSError, match=r"a.mp4 could not be written any further: File too large; it has 1 frames"):
+        video.write(colored(48, 96))
+    video._encoder.write = write_frame
+    video.close()
+    assert len(list(Video(str(tmp_path / "a.mp4")))) == 1
