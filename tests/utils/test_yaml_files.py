@@ -31,7 +31,10 @@ def test_scalars_are_those_of_yaml_1_2(text, value):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{2:1}", r"it must be YAML that can be read: '2:1' has no value: write \{2: 1\}, with a space after the colon"),
+        (
+            "{2:1}",
+            r"it must be YAML that can be read: '2:1' has no value: write \{2: 1\}, with a space after the colon",
+        ),
         ("{[1]: 2}", "a key must be one word or number"),
         ("{a: 1, a: 2}", "key 'a' is given twice"),
         ("&a [*a]", "an alias must not stand for itself"),

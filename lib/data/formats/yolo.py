@@ -82,6 +82,8 @@ def read_yolo(folder: Path, images: Path | None = None, split: str = "train", up
         builder.add_image(image_id, file.name, size)
         lines = read_lines(file.labels, None, range(5, 10**6)) if file.labels.is_file() else ()
         rows += [(image_id, size, line) for line in lines]
+    if files and not any(file.labels.is_file() for file in files):
+        notes.add("images without a text file of labels, which are all of the set", *(f.name for f in files))
     length = pose_length([line for _, _, line in rows], description)
     for image_id, size, line in rows:
         number = whole(line.numbers[0], f"{line.where}: the class", 0, MAX_CLASS)
@@ -106,6 +108,9 @@ def _labeled(folder: Path, description: Description, images: Path | None, split:
         return
     images = images or yolo_images(folder, split)
     labels = _with_part(images, "images", "labels") if is_yaml else inner_folder(folder, "labels")
+    beside = folder.parent / "labels"  # as the converter writes it, whose images stay where they are
+    if is_yaml and beside.is_dir() and not any(files_below(labels, {".txt"})):
+        labels = beside
     files = image_files(images)
     texts = {stem_of(labels, path): path for path in files_below(labels, {".txt"}) if path.name not in NO_LABELS}
     if stray := [path for stem, path in texts.items() if stem not in files]:

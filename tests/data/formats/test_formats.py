@@ -8,7 +8,7 @@ import pytest
 
 from lib.data.formats.coco_json import read_results
 from lib.data.formats.folder import image_ids
-from lib.data.formats.registry import guess_format, read_dataset, write_dataset
+from lib.data.formats.registry import guess_format, read_content, read_dataset, write_dataset
 from lib.data.formats.voc import parse_xml
 
 CLASSES = ["pedestrian", "people", "bicycle", "car"]
@@ -72,6 +72,23 @@ def test_no_box_is_lost_there_and_back(name, seed, tmp_path):
         for found in (coco, again)
     ]
     assert sizes[0] == sizes[1]
+
+
+def test_yolo_labels_beside_their_yaml_are_found_for_images_elsewhere(tmp_path):
+    coco = random_coco(np.random.default_rng(5))
+    write_images(coco, tmp_path / "photos")
+    write_dataset(coco, tmp_path / "out", "yolo")
+    assert_same_boxes(coco, read_dataset(tmp_path / "out" / "data.yaml", tmp_path / "photos"))
+
+
+def test_a_set_without_any_text_file_of_labels_is_noted(tmp_path):
+    write_images(random_coco(np.random.default_rng(5), 2), tmp_path / "images")
+    (tmp_path / "data.yaml").write_text("path: .\ntrain: images\nnames: [cat]\n")
+    notes = read_content(tmp_path / "data.yaml").problems
+    assert notes["images without a text file of labels, which are all of the set"] == [
+        "part0/im 2.jpg",
+        "part1/im 1.jpg",
+    ]
 
 
 def test_coco_is_written_and_read_as_it_is(tmp_path):
