@@ -35,11 +35,13 @@ def check_bands(value: Any, name: str) -> tuple[int, ...] | None:
 
 
 def uses_little(pixels: np.ndarray) -> bool:
-    """Whether integers lie within less than a tenth of the range of their type."""
-    if pixels.dtype.kind not in "iu":
-        return False
-    info = np.iinfo(pixels.dtype)
-    return float(pixels.max()) - float(pixels.min()) < LITTLE * (float(info.max) - float(info.min))
+    """Whether numbers lie within less than a tenth of the range that ``full`` shows, of integers that of their type."""
+    if pixels.dtype.kind in "iu":
+        info = np.iinfo(pixels.dtype)
+        return float(pixels.max()) - float(pixels.min()) < LITTLE * (float(info.max) - float(info.min))
+    finite = pixels[np.isfinite(pixels)]
+    most = float(finite.max(initial=0))
+    return finite.size > 0 and most - float(finite.min()) < LITTLE * (1 if most <= 1 else 255)
 
 
 def to_8_bit(pixels: np.ndarray, depth: Depth, path: Any) -> np.ndarray:

@@ -165,6 +165,14 @@ def test_16_bit_images_are_scaled_by_the_full_range_or_as_told(tmp_path, caplog,
     assert problems["images of more than 8 bits that use under a tenth of their range (see input.depth)"] == ["a.png"]
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "is_named"), [(0.02, 0.05, True), (0, 0.5, False), (90, 100, True), (0, 99, False)]
+)
+def test_floats_that_use_under_a_tenth_of_their_range_are_named_too(tmp_path, low, high, is_named):
+    cv2.imwrite(str(tmp_path / "a.tif"), np.linspace(low, high, 54, dtype=np.float32).reshape(6, 9))
+    assert any("tenth of their range" in kind for kind in survey(coco("a.tif"), tmp_path, True).problems) == is_named
+
+
 def test_8_bit_images_are_not_scaled(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), scene())
     for depth in ("percentile", (0.0, 100.0)):
