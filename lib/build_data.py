@@ -56,8 +56,8 @@ def has_data(cfg: Mapping[str, Any], split: str) -> bool:
 
 def build_dataset(cfg: Mapping[str, Any], split: str, classes: Iterable[str] | None = None) -> CocoDataset:
     """The images and boxes of ``data.train`` or ``data.val``, or else of the split of ``data.layout``. ``classes``
-    are in the order of their labels, and some of them may have no box here; None: ``data.classes``, or those of the
-    annotations.
+    are in the order of their labels; None: ``data.classes``, or those of the annotations. Some of them may be
+    missing in ``val``, where they have no box.
     """
     data = cfg["data"]
     images, annotations = data[split]["images"], data[split]["annotations"]
@@ -72,7 +72,7 @@ def build_dataset(cfg: Mapping[str, Any], split: str, classes: Iterable[str] | N
             f"got null: name it, or choose data.layout from {', '.join(LAYOUTS)}"
         )
     for_training = {"cache_mb": data["cache_mb"], "decode": data["decode"]} if split == "train" else {}
-    options = {"bad_boxes": data["bad_boxes"], "add_classes": bool(classes), "split": split, **for_training}
+    options = {"bad_boxes": data["bad_boxes"], "add_classes": split == "val", "split": split, **for_training}
     options |= {"orientation": data["orientation"], "way": build_reading(cfg)}
     return CocoDataset(images, annotations, classes or data["classes"], **options)
 
