@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from lib.data.formats.content import Record
 from lib.utils.fields import number, shown
+from lib.utils.files import read_text as read_unicode
 
 NO_LABELS = ("classes.txt", "labels.txt", "labelmap.txt")  # names of classes beside text files of labels
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
@@ -119,11 +120,8 @@ def first_line(folder: Path) -> str:
 
 
 def read_text(path: Path) -> str:
-    """A text file in UTF-8, with or without a byte-order mark."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} must be a text file in UTF-8; it holds other bytes: choose another") from None
+    """A text file in UTF-8, or in UTF-16 or UTF-32 with a byte-order mark."""
+    return read_unicode(path, "a text file")
 
 
 def read_lines(path: Path, separator: str | None, counts: range) -> Iterator[Line]:

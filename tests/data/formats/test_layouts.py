@@ -157,6 +157,24 @@ def test_any_format_is_trained_on_by_its_path(make, path, classes, tmp_path):
     assert dataset.objects(0)[0][0].tolist() == pytest.approx([10, 5, 30, 25] if make is make_xml else [20, 12, 30, 18])
 
 
+def test_classes_of_the_config_that_the_validation_set_lacks_have_no_box(tmp_path):
+    make_yolo(tmp_path)
+    (tmp_path / "data.yaml").write_text(
+        f"path: {tmp_path}\ntrain: train/images\nval: valid/images\nnames: [cat, dog]\n"
+    )
+    files = {"annotations": str(tmp_path / "data.yaml")}
+    cfg = load_config({"data": {"train": files, "val": files, "classes": ["bird", "dog"]}})
+    assert build_dataset(cfg, "val").classes == ("bird", "dog")
+    with pytest.raises(ValueError, match="classes must be categories of .*got 'bird'"):
+        build_dataset(cfg, "train")
+
+
+def test_data_yaml_may_be_in_utf_16_with_its_mark(tmp_path):
+    make_yolo(tmp_path)
+    (tmp_path / "data.yaml").write_text(f"path: {tmp_path}\ntrain: train/images\nnames: [cat, dog]\n", "utf-16")
+    assert [entry["name"] for entry in read_dataset(tmp_path / "data.yaml")["categories"]] == ["cat", "dog"]
+
+
 def test_data_yaml_tells_its_splits_apart(tmp_path):
     make_yolo(tmp_path)
     assert find_images(tmp_path / "data.yaml", "train").resolve() == (tmp_path / "train/images").resolve()
