@@ -135,13 +135,21 @@ def _is_told(path: Path, images: Path | None, split: str) -> bool:
 def pose_length(lines: list[Line], description: Description) -> int | None:
     """How many numbers a line with keypoints has; None: the long lines are polygons.
 
-    ``kpt_shape`` of the data.yaml says it. Without it, all lines have keypoints if each keypoint has its visibility,
-    0, 1 or 2. Where neither tells, lines that can be both, because all are of one length and each seems to have its
-    points in its box, are refused; but 9 numbers are always the corners of an oriented box.
+    ``kpt_shape`` of the data.yaml says it, and then no line may have another length. Without it, all lines have
+    keypoints if each keypoint has its visibility, 0, 1 or 2. Where neither tells, lines that can be both, because all
+    are of one length and each seems to have its points in its box, are refused; but 9 numbers are always the corners
+    of an oriented box.
     """
     if description.kpt_shape is not None:
         number, values = description.kpt_shape
-        return 5 + number * values
+        length = 5 + number * values
+        other = [line for line in lines if number and len(line.numbers) not in (5, length)]
+        if other:
+            raise ValueError(
+                f"{other[0].where} must be 5 numbers, or {length} as kpt_shape of the data.yaml says; got "
+                f"{len(other[0].numbers)}: fix the line or kpt_shape"
+            )
+        return length
     long = [line for line in lines if len(line.numbers) > 5]
     lengths = {len(line.numbers) for line in long}
     if len(lengths) != 1 or (length := lengths.pop()) - 1 == _OBB:

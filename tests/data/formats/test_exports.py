@@ -173,6 +173,13 @@ def test_keypoints_are_told_by_kpt_shape(tmp_path):
         assert list(content.problems) == ["lines with keypoints (the box is taken)"]
 
 
+def test_lines_of_another_length_than_kpt_shape_says_are_refused(tmp_path):
+    yaml = "train: images\nkpt_shape: [17, 3]\nnames: [red]\n"
+    make(tmp_path, {"images/a.png": None, "labels/a.txt": f"0 .5 .5 .2 .2\n{POSE}", "data.yaml": yaml})
+    with pytest.raises(ValueError, match=r"a\.txt, line 2 must be 5 numbers, or 56 as kpt_shape .*; got 13: fix"):
+        read_content(tmp_path / "data.yaml")
+
+
 def test_keypoints_are_told_by_their_visibility(tmp_path):
     make(tmp_path, {"images/a.png": None, "labels/a.txt": "0 0.5 0.5 0.25 0.5 0.45 0.5 2 0.55 0.5 1\n" * 2})
     assert [entry["bbox"] for entry in read_content(tmp_path).objects] == [[22.5, 10, 15, 20]] * 2
