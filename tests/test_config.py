@@ -118,6 +118,11 @@ def test_bad_file_is_named(tmp_path, text, message):
         load_config(tmp_path / "self.yml")
 
 
+def test_a_folder_is_no_config(tmp_path):
+    with pytest.raises(FileNotFoundError, match="must be a YAML file; got .*, which is a folder: name a file in it"):
+        load_config(tmp_path)
+
+
 def test_missing_file_suggests_a_neighbor(tmp_path):
     (tmp_path / "S1L0.yml").write_text("{}")
     with pytest.raises(FileNotFoundError, match=r"S1LO.yml, which does not exist \(did you mean 'S1L0.yml'\?\)"):

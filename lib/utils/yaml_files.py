@@ -181,7 +181,8 @@ def read_with_bases(
         raise ValueError(f"_base_ must not lead back to itself; got {' -> '.join(map(str, (*above, path)))}")
     if not path.is_file():
         near = suggest(path.name, [p.name for p in path.parent.glob("*.yml")])
-        raise FileNotFoundError(f"the config must be a YAML file; got {path}, which does not exist{near}")
+        what = "is a folder: name a file in it" if path.is_dir() else f"does not exist{near}"
+        raise FileNotFoundError(f"the config must be a YAML file; got {path}, which {what}")
     mapping = read_yaml(read_text(path, "YAML"), str(path))
     if not isinstance(mapping, dict):
         raise ValueError(f"{path} must hold keys and values; got {type(mapping).__name__}")
