@@ -4,6 +4,7 @@ import hashlib
 import http.client
 import re
 import urllib.request
+import zipfile
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -97,4 +98,8 @@ def _download(source: str, path: Path, sha256: str | None) -> None:
             raise ValueError(
                 f"{source} could not be fetched whole: the other side broke off after {got} of {length} bytes: {ADVICE}"
             )
+        with temporary.open("rb") as file:
+            is_cut = file.read(2) == b"PK" and not zipfile.is_zipfile(temporary)  # where no length was told
+        if is_cut:
+            raise ValueError(f"{source} could not be fetched whole: the archive of {got} bytes has no end: {ADVICE}")
         _check_digest(temporary, sha256, source)

@@ -9,15 +9,17 @@ import pytest
 from lib.utils.download import fetch
 
 FILES = {"/a/best.pth": b"first", "/b/best.pth": b"second"}
+UNTOLD = {"/untold/half.pth": b"PK\3\4 the half of an archive"}
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
     """Serves FILES; of /cut it gives half."""
 
     def do_GET(self):
-        body = FILES.get(self.path, b"half of it")
+        body = (FILES | UNTOLD).get(self.path, b"half of it")
         self.send_response(200)
-        self.send_header("Content-Length", str(len(body) * (1 + self.path.startswith("/cut"))))
+        if not self.path.startswith("/untold"):
+            self.send_header("Content-Length", str(len(body) * (1 + self.path.startswith("/cut"))))
         self.end_headers()
         self.wfile.write(body)
 
@@ -48,6 +50,14 @@ def test_two_files_of_one_name_are_two_files(address):
 def test_a_body_that_ends_early_is_named_and_not_kept(address, tmp_path):
     with pytest.raises(ValueError, match=r"/cut/x.pth could not be fetched whole: .* after 10 of 20 bytes"):
         fetch(f"{address}/cut/x.pth")
+    assert files_in(tmp_path) == []
+
+
+def test_half_an_archive_of_untold_length_is_named_and_not_kept(address, tmp_path):
+    with pytest.raises(
+        ValueError, match=r"/untold/half.pth could not be fetched whole: the archive of 28 bytes has no"
+    ):
+        fetch(f"{address}/untold/half.pth")
     assert files_in(tmp_path) == []
 
 
