@@ -10,7 +10,7 @@ from lib.data.formats.coco_json import CocoBuilder
 from lib.data.image import write_picture
 from lib.inference.tiles import Tiles, check_tiles, tile_windows
 from lib.structures import IGNORE
-from lib.utils.files import write_json
+from lib.utils.files import new_folder, write_json
 from lib.utils.log import progress
 
 
@@ -28,6 +28,7 @@ def write_tiles(
     """Cuts every image of a data set into tiles and writes them with their annotations.
 
     Objects are clipped to the tile. An object of which too little is left is marked to be ignored (``iscrowd``).
+    After an error ``folder`` is as it was before.
 
     Args:
         folder: for ``images/`` and ``annotations.json``, whose content is returned; new or empty.
@@ -35,9 +36,15 @@ def write_tiles(
         empty: whether tiles without an object are written too.
     """
     check_tiles(tiles)
-    if folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"OUT must be new or an empty folder; {folder} holds files: choose another")
-    (folder / "images").mkdir(parents=True, exist_ok=True)
+    with new_folder(folder) as unfinished:
+        content = _cut(dataset, unfinished / "images", tiles, least_share, empty)
+        write_json(unfinished / "annotations.json", content, indent=None)
+    return content
+
+
+def _cut(dataset: CocoDataset, images: Path, tiles: Tiles, least_share: float, empty: bool) -> dict[str, Any]:
+    """Writes the pictures of the tiles to the folder ``images``; their annotations in COCO form."""
+    images.mkdir()
     builder = CocoBuilder()
     for index in progress(range(len(dataset)), "cutting"):
         sample = dataset.load(index)
@@ -49,7 +56,7 @@ def write_tiles(
                 continue
             x1, y1, x2, y2 = window.tolist()
             name, image_id = f"{sample.image_id}_{stem}_{x1}_{y1}.png", len(builder.images) + 1
-            write_picture(folder / "images" / name, sample.image[y1:y2, x1:x2])
+            write_picture(images / name, sample.image[y1:y2, x1:x2])
             builder.add_image(image_id, name, (y2 - y1, x2 - x1))
             for box, label, crowd in zip(clipped.boxes, clipped.labels, is_region, strict=True):
                 # A region to ignore has no class any more. It counts for all of them, so the first may stand there.
@@ -58,9 +65,7 @@ def write_tiles(
                 width, height = round(right - x, 2), round(bottom - y, 2)
                 fields = {"area": round(width * height, 2), "iscrowd": int(crowd)}
                 builder.add_object(image_id, category, (x, y, width, height), **fields)
-    content = builder.content({category["id"]: category["name"] for category in dataset.ground_truth["categories"]})
-    write_json(folder / "annotations.json", content, indent=None)
-    return content
+    return builder.content({category["id"]: category["name"] for category in dataset.ground_truth["categories"]})
 
 
 def clip_to_window(boxes: np.ndarray, labels: np.ndarray, window: np.ndarray) -> Clipped:

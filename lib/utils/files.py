@@ -76,9 +76,9 @@ def writing(path: Path) -> Iterator[None]:
 def _is_of_writing(error: Exception, temporary: Path) -> bool:
     """Whether the error comes from writing the file, and not from what the block reads or computes."""
     numbers = FULL | FORBIDDEN | TOO_LARGE
-    if isinstance(error, OSError) and error.errno in numbers:
-        if error.filename is None or Path(os.fsdecode(error.filename)).is_relative_to(temporary):
-            return True
+    name = getattr(error, "filename", None) or temporary
+    if getattr(error, "errno", None) in numbers and Path(os.fsdecode(name)).is_relative_to(temporary):
+        return True
     return has_no_room(temporary.parent)
 
 
@@ -172,11 +172,9 @@ def new_folder(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(path)
-    except WriteError:
-        raise
     except OSError as error:
-        if _is_of_writing(error, temporary):
-            raise _unwritable(path, error) from None
+        if error.errno and (isinstance(error, WriteError) or _is_of_writing(error, temporary)):
+            raise _unwritable(path, OSError(error.errno, os.strerror(error.errno))) from None
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

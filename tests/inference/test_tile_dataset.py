@@ -1,11 +1,14 @@
 """Tiles of a data set: objects land in the tiles that show them, with their place in these."""
 
+import errno
+import os
+
 import cv2
 import numpy as np
 import pytest
 
 from lib.data.dataset import CocoDataset
-from lib.inference import Tiles
+from lib.inference import Tiles, tile_dataset
 from lib.inference.tile_dataset import clip_to_window, write_tiles
 from lib.structures import IGNORE
 
@@ -56,6 +59,16 @@ def test_object_with_too_little_left_is_ignored_and_empty_tiles_are_left_out(dat
     assert sorted(tiles.objects(1)[1].tolist()) == [IGNORE, 1]
 
 
+def test_a_failure_leaves_no_folder(dataset, tmp_path, monkeypatch):
+    def full(path, _):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(tile_dataset, "write_picture", full)
+    with pytest.raises(OSError, match="out could not be written: the disk is full"):
+        write_tiles(dataset, tmp_path / "out", Tiles(80, 0.0))
+    assert not list(tmp_path.glob("out*"))
+
+
 def test_folder_with_files_is_refused(dataset, tmp_path):
-    with pytest.raises(ValueError, match="OUT must be new"):
+    with pytest.raises(FileExistsError, match="OUT must be new"):
         write_tiles(dataset, tmp_path, Tiles(80))
