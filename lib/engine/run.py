@@ -126,13 +126,15 @@ class RunFolder:
     def scalar(self, name: str, value: float, step: int) -> None:
         """One point of a TensorBoard curve."""
         if self.is_writer:
-            self._tensorboard().add_scalar(name, value, step)
+            with writing(self.path / "tensorboard"):
+                self._tensorboard().add_scalar(name, value, step)
 
     def picture(self, name: str, image: np.ndarray) -> None:
         """An image (H, W, 3) uint8 BGR, to a PNG file of the folder and to TensorBoard."""
         if self.is_writer:
             write_picture(self.path / f"{name}.png", image)
-            self._tensorboard().add_image(name, image[..., ::-1].copy(), dataformats="HWC")
+            with writing(self.path / "tensorboard"):
+                self._tensorboard().add_image(name, image[..., ::-1].copy(), dataformats="HWC")
 
     def _tensorboard(self) -> Any:
         if self._writer is None:

@@ -104,8 +104,9 @@ def readable_errors() -> Iterator[None]:
 
     Such an error was raised by a check of this project, or by the operating system. One that comes from inside a
     library is a defect of this project, and keeps its traceback. SIGTERM ends a script as Ctrl-C does, so that what it
-    is writing is left whole.
+    is writing is left whole. An error of the operating system in a thread, such as a full disk, is one line too.
     """
+    hook_before, threading.excepthook = threading.excepthook, _say_of_thread
     try:
         with StopSignals():
             yield
@@ -120,6 +121,16 @@ def readable_errors() -> Iterator[None]:
     except KeyboardInterrupt as stop:
         print(str(stop) or "stopped by the user", file=sys.stderr)
         sys.exit(128 + getattr(stop, "number", signal.SIGINT))
+    finally:
+        threading.excepthook = hook_before
+
+
+def _say_of_thread(args: threading.ExceptHookArgs) -> None:
+    """What ``threading.excepthook`` does inside of ``readable_errors``."""
+    if isinstance(args.exc_value, OSError):
+        print(f"error in the background: {' '.join(str(args.exc_value).split())}", file=sys.stderr)
+    else:
+        threading.__excepthook__(args)
 
 
 @contextlib.contextmanager

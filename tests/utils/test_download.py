@@ -55,7 +55,7 @@ def test_a_body_that_ends_early_is_named_and_not_kept(address, tmp_path):
 
 def test_half_an_archive_of_untold_length_is_named_and_not_kept(address, tmp_path):
     with pytest.raises(
-        ValueError, match=r"/untold/half.pth could not be fetched whole: the archive of 28 bytes has no"
+        ValueError, match=r"/untold/half.pth could not be fetched whole: the archive of 27 bytes has no"
     ):
         fetch(f"{address}/untold/half.pth")
     assert files_in(tmp_path) == []

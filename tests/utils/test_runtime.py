@@ -1,8 +1,10 @@
 """The command line that all scripts share."""
 
+import errno
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -93,6 +95,19 @@ with readable_errors():
 def test_a_signal_is_not_lost_where_python_throws_exceptions_away(place):
     run = subprocess.run([sys.executable, "-c", SIGNAL, place], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout, run.stderr) == (143, "", "stopped by a signal\n")
+
+
+def test_an_error_of_the_system_in_a_thread_is_one_line(capsys):
+    def fail():
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = threading.excepthook
+    with readable_errors():
+        thread = threading.Thread(target=fail)
+        thread.start()
+        thread.join()
+    assert capsys.readouterr().err == "error in the background: [Errno 28] No space left on device\n"
+    assert threading.excepthook is before
 
 
 def test_a_signal_that_is_lost_just_before_the_end_stops_the_program_too():
