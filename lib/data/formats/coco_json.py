@@ -139,16 +139,16 @@ def _of_joined(results: list[Any], aliases: Mapping[int, int]) -> list[Any]:
     if not aliases:
         return results
     ids = [entry.get("image_id") if isinstance(entry, Mapping) else None for entry in results]
-    is_joined = [isinstance(value, int) and value in aliases for value in ids]
+    targets = [aliases.get(value) if isinstance(value, int) else None for value in ids]
     seen: dict[tuple[Any, str], list[tuple[Any, Any]]] = defaultdict(list)  # file and class -> record, box
     for entry, value in zip(results, ids, strict=True):
         if isinstance(value, int) and value not in aliases:
             seen[value, str(entry.get("category_id"))].append((value, entry.get("bbox")))
     kept = []
-    for entry, value, moves in zip(results, ids, is_joined, strict=True):
-        if moves:
-            entry = {**entry, "image_id": aliases[value]}
-            others = seen[aliases[value], str(entry.get("category_id"))]
+    for entry, value, target in zip(results, ids, targets, strict=True):
+        if target is not None:
+            entry = {**entry, "image_id": target}
+            others = seen[target, str(entry.get("category_id"))]
             if any(value != other and _is_near(entry.get("bbox"), box) for other, box in others):
                 continue
             others.append((value, entry.get("bbox")))
