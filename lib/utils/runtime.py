@@ -65,12 +65,13 @@ def parse_with_overrides(
 
     The settings become ``overrides``, a list of texts; the help names ``example``. ``parser`` is changed in place.
     """
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help=f"settings of the config, such as {example}")
+    text = f"settings of the config, such as {example}"
+    parser.add_argument("overrides", nargs="*", default=[], metavar="key=value", help=text)
     given = sys.argv[1:] if argv is None else argv
     # Taken out first: options of several values would take those that stand behind them.
     settings = [text for text in given if SETTING.match(text)]
     args = parser.parse_intermixed_args([text for text in given if not SETTING.match(text)])
-    args.overrides += settings
+    args.overrides = [*args.overrides, *settings]
     return args
 
 

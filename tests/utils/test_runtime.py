@@ -74,6 +74,14 @@ def test_options_of_several_values_take_no_settings():
     assert "settings of the config, such as b.c=1" in parser.format_help()
 
 
+def test_settings_need_not_be_given(capsys):
+    parser = script_parser(DOC)
+    parser.add_argument("source", metavar="SOURCE")
+    with pytest.raises(SystemExit):
+        parse_with_overrides(parser, [], "b.c=1")
+    assert capsys.readouterr().err.endswith("the following arguments are required: SOURCE\n")
+
+
 SIGNAL = """
 import os, signal, sys, time
 from lib.utils.runtime import StopSignals, readable_errors
