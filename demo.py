@@ -26,7 +26,7 @@ from lib.inference.outputs import Output, check_folder, has_display, plan_output
 from lib.inference.sources import Files, open_source
 from lib.inference.track_files import plan_tracking
 from lib.utils.log import setup_logging
-from lib.utils.runtime import parse_with_overrides, readable_errors, script_parser, set_threads
+from lib.utils.runtime import keep_memory, parse_with_overrides, readable_errors, script_parser, set_threads
 
 log = logging.getLogger("demo")
 
@@ -57,6 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     setup_logging()
     set_threads(args.threads)
+    keep_memory()
     check_folder(Path(args.out), args.source)
     source = open_source(args.source)
     targets = plan_outputs(Path(args.out), source)

@@ -22,7 +22,7 @@ from lib.inference.backends import SUFFIXES
 from lib.inference.model_file import load_detector, weights_of
 from lib.utils.files import refuse_sources, write_json
 from lib.utils.log import setup_logging
-from lib.utils.runtime import parse_with_overrides, readable_errors, script_parser, set_threads
+from lib.utils.runtime import keep_memory, parse_with_overrides, readable_errors, script_parser, set_threads
 
 log = logging.getLogger("test")
 
@@ -54,6 +54,8 @@ def detect(args: argparse.Namespace) -> Evaluator | None:
     model = args.checkpoint if is_exported else load_detector(args.checkpoint, args.cfg, args.overrides)
     run = (load_config({}, args.overrides) if is_exported else model.cfg).run
     set_threads(run.threads)
+    if run.keep_memory:
+        keep_memory()
     options = {"backend": args.backend, "dtype": args.dtype, "tiles": parse_tiles(args.tiles)}
     with processes(run.device) as (world, device):
         predictor = Predictor(model, device, overrides=args.overrides, **options)

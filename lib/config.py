@@ -164,7 +164,7 @@ DEFAULTS: dict[str, Any] = {
         "seed": 0,  # of the first weights, the order of images, and augmentation
         "device": "auto",  # auto | cpu | cuda | cuda:1 ...
         "threads": 0,  # of torch; 0: torch chooses
-        "keep_memory": True,  # whether training keeps freed memory for the next step (Linux with glibc)
+        "keep_memory": True,  # whether the process keeps freed memory for the next step or image (Linux with glibc)
         "tf32": False,  # TensorFloat-32 on GPUs that have it: faster, products rounded to 10 bits
         "channels_last": True,  # memory layout of maps; on CPUs depthwise layers train twice as fast in it
     },

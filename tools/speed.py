@@ -53,6 +53,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     setup_logging()
     runtime.set_threads(args.threads)
+    runtime.keep_memory()
     runtime.seed_everything(args.seed)
     device, rng = runtime.choose_device(args.device), np.random.default_rng(args.seed)
     first = sorted(glob.glob(args.sweep, recursive=True)) if args.sweep else [args.cfg or args.checkpoint]

@@ -32,6 +32,7 @@ from lib.utils.files import write_json  # noqa: E402
 from lib.utils.optional import MissingPackage  # noqa: E402
 from lib.utils.runtime import (  # noqa: E402
     fast_precision,
+    keep_memory,
     parse_with_overrides,
     readable_errors,
     script_parser,
@@ -77,6 +78,7 @@ def main(argv: list[str] | None = None) -> None:
     add("--json", type=Path, help="write all figures to this file")
     args = parse_with_overrides(parser, argv, "input.test_size=[512,640]")
     set_threads(args.threads)
+    keep_memory()
     cv2.setNumThreads(args.threads)
     seed_everything(0)
     device, images = torch.device("cpu"), make_images(args.images, (480, 640), 1, np.random.default_rng(0))
