@@ -16,7 +16,8 @@ def quantize(content: bytes, images: Iterable[np.ndarray]) -> bytes:
     in ``images``. All else stays in float32.
 
     Small objects are lost where more than the convolutions is quantized. The first convolution and the predictors are
-    in 8 bits too: to keep them in float32 won nothing (docs/deployment.md).
+    in 8 bits too: to keep them in float32 won nothing (docs/deployment.md). Weights of dense convolutions take half of
+    the 256 values, because the 8-bit sums of processors without VNNI overflow otherwise.
 
     Args:
         content: an ONNX model of ``onnx_bytes``.
