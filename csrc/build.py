@@ -19,6 +19,7 @@ import sysconfig
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
@@ -181,8 +182,12 @@ def cuda_command() -> list[str]:
 
 
 def fingerprint(kernel: Kernel, command: list[str]) -> str:
-    """A hash of everything that the module is made of."""
-    digest = hashlib.sha256(repr((command, sys.version, platform.machine())).encode())
+    """A hash of everything that the module is made of; Cython too, whose modules share code (MEMORYVIEWS)."""
+    try:
+        cython = metadata.version("cython")
+    except metadata.PackageNotFoundError:
+        cython = ""
+    digest = hashlib.sha256(repr((command, cython, sys.version, platform.machine())).encode())
     for source in filter(None, (kernel.face, *kernel.cores, "build.py")):
         digest.update((SOURCE / source).read_bytes())
     return digest.hexdigest()

@@ -183,8 +183,7 @@ def keep_memory() -> bool:
     By default glibc maps each large block anew and unmaps it when it is freed, so on a CPU each map of a network costs
     page faults and zeroed pages: about a quarter of a training step, and of an image in inference. What the environment
     variables MALLOC_MMAP_MAX_=0 and MALLOC_TRIM_THRESHOLD_ do is done here for this process and those that it starts by
-    fork.
-    To be called before the first large allocation.
+    fork. To be called before the first large allocation.
     """
     if sys.platform != "linux":
         return False

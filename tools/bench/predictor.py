@@ -82,7 +82,7 @@ def main(argv: list[str] | None = None) -> None:
     cv2.setNumThreads(args.threads)
     seed_everything(0)
     device, images = torch.device("cpu"), make_images(args.images, (480, 640), 1, np.random.default_rng(0))
-    overrides = args.overrides or ([] if args.checkpoint else ["model.num_classes=91"])
+    overrides = args.overrides if args.checkpoint else ["model.num_classes=91", *args.overrides]
     own = args.checkpoint and load_detector(args.checkpoint, overrides=overrides)
     loaded = own or random_detector(EXPERIMENT, overrides)
     models: dict[str, Any] = {"torch": Predictor(loaded, device)}
