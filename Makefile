@@ -8,8 +8,10 @@ export MPLBACKEND := Agg
 
 # Workers with one thread each, one more than there are cores: some tests wait for processes that they start. A file's
 # tests stay together, so that what they share is made once; files start in the order of tests/slow.py, the longest first.
+# A worker that dies ends the run with the name of its test; pytest-xdist would wait forever for the rest of its file.
 WORKERS := $(shell $(PYTHON) -c 'import os; print(min(8, (os.cpu_count() or 1) + 1))')
-PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses=$(WORKERS) --max-worker-restart=0 \
+	--dist=loadfile --no-loadscope-reorder
 
 .PHONY: kernels extras test-extras demo demo-synthetic demo-weights study test check quick bench lint style types clean help
 kernels: $(VENV)/ready  ## compile the CPU kernels, and the CUDA ones where nvcc is found (default)

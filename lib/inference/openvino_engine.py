@@ -1,5 +1,6 @@
 """An ONNX model in OpenVINO, on the CPU, in float32 or bfloat16."""
 
+import functools
 from collections import deque
 from typing import Any
 
@@ -13,7 +14,16 @@ MAX_SHAPES = 8  # shapes of input that get a program of their own; further ones 
 
 
 def _core() -> Any:
-    return optional_package("openvino", "backend=openvino").Core()
+    """OpenVINO's entry to everything else; a MissingPackage without openvino."""
+    return _core_of(optional_package("openvino", "backend=openvino"))
+
+
+@functools.cache
+def _core_of(package: Any) -> Any:
+    """One for the process, never freed: OpenVINO 2026.4 lays a stack for signals for each, and where two are freed in
+    the order in which they were made, the process crashes at its next signal.
+    """
+    return package.Core()
 
 
 def check_openvino(dtype: str) -> None:

@@ -223,13 +223,16 @@ class StopSignals:
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         sys.unraisablehook = self._hook_before
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        lost = 0
         if self._again is not None:
             lost, timer = self._again
             timer.cancel()
-            if error is None:
-                raise Stopped(lost)
+            with self.deferred():  # the timer may be sending just now: its signal must not meet the handlers of before
+                timer.join()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        if lost and error is None:
+            raise Stopped(lost)
         while isinstance(error, SystemError):  # a library in C went on with the exception and tripped over it
             error = error.__cause__ or error.__context__
             if isinstance(error, Stopped):

@@ -1,6 +1,8 @@
 """Backends: the same boxes from each, a clear line where one cannot be used, and the choice of the fastest."""
 
+import importlib.util
 import logging
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +17,7 @@ from lib.inference.backends import BACKENDS, Backend, Fastest, Options, open_bac
 from lib.inference.export.agreement import compare
 
 pytest.importorskip("onnxscript", reason="needs onnxscript: make")
+ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = Options(torch.device("cpu"), "float32", False, 1)
 
 
@@ -50,6 +53,34 @@ def test_openvino_selects_as_onnx_runtime_does_where_nms_is_inside(spread, image
     assert (agreement.unequal, agreement.detections) == ((), 120)
     assert agreement.score_error < 1e-5
     assert agreement.box_error < 1e-3
+
+
+# The handler of a signal runs on the stack that OpenVINO laid last
+SIGNAL = """
+import signal, sys
+from lib.inference.openvino_engine import OpenVinoEngine, check_openvino
+from lib.inference.export.quantize import quantize
+import numpy as np
+image = np.zeros((1, 64, 96, 3), np.uint8)
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+engines = [OpenVinoEngine(sys.argv[1], 1, "float32") for _ in range(3)]
+for engine in engines: engine(image)
+while engines:
+    del engine, engines[0]
+    engine = engines[-1] if engines else None
+    signal.raise_signal(signal.SIGTERM)
+if sys.argv[2:]:
+    quantize(open(sys.argv[1], "rb").read(), [image])
+    signal.raise_signal(signal.SIGTERM)
+"""
+
+
+def test_a_signal_is_handled_after_openvino_ran(files):
+    needs("openvino")
+    int8 = ["int8"] if importlib.util.find_spec("nncf") else []
+    command = [sys.executable, "-c", SIGNAL, str(files["heads"]), *int8]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout.count("handled")) == (0, 3 + len(int8)), run.stderr[-1000:]
 
 
 def test_openvino_gives_an_image_the_same_in_a_batch_and_from_several_threads(files, images):
