@@ -26,6 +26,19 @@ def testing_size(cfg: Mapping[str, Any]) -> tuple[int, int]:
     return _size(cfg, "size" if cfg["input"]["test_size"] is None else "test_size")
 
 
+def testing_scale(cfg: Mapping[str, Any]) -> float:
+    """Pixels of the network's input for one of the image, in testing, where images are not fitted to a size."""
+    scale: float = cfg["input"]["test_scale"]
+    if not 0.1 <= scale <= 10:
+        raise ValueError(f"input.test_scale must be in 0.1 .. 10, such as 2.0; got {scale}")
+    if scale != 1 and not has_many_sizes(cfg):
+        raise ValueError(
+            f"input.test_scale must be 1 where images are made to fit a size; got {scale}: choose "
+            "input.test_resize=native too"
+        )
+    return scale
+
+
 def _size(cfg: Mapping[str, Any], key: str) -> tuple[int, int]:
     size = cfg["input"][key]
     if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
@@ -36,9 +49,10 @@ def _size(cfg: Mapping[str, Any], key: str) -> tuple[int, int]:
 def describe_sizes(cfg: Mapping[str, Any]) -> str:
     """A line for the log: what the network sees of images in training and in testing."""
     fits = {"stretch": "stretched to", "letterbox": "padded to", "native": "at their own size, up to"}
-    modes = cfg["input"]["resize"], cfg["input"]["test_resize"] or cfg["input"]["resize"]
+    modes, scale = (cfg["input"]["resize"], cfg["input"]["test_resize"] or cfg["input"]["resize"]), testing_scale(cfg)
     sizes = zip(modes, (input_size(cfg), testing_size(cfg)), ("training", "testing"), strict=True)
     parts = [f"{fits[mode]} {height}x{width} in {what}" for mode, (height, width), what in sizes]
+    parts[1] = parts[1].replace("their own size", f"{scale:g} times their size") if scale != 1 else parts[1]
     return f"images (height x width): {', '.join(parts)}"
 
 
@@ -97,11 +111,11 @@ def build_resize(cfg: Mapping[str, Any], detector: Detector | None = None) -> Re
     """What makes an image the network's input in testing. Without a ``detector`` all inputs are of one size, as an
     exported model wants them.
     """
-    size, mode = testing_size(cfg), cfg["input"]["test_resize"] or cfg["input"]["resize"]
+    size, mode, scale = testing_size(cfg), cfg["input"]["test_resize"] or cfg["input"]["resize"], testing_scale(cfg)
     if not has_many_sizes(cfg) or detector is None:
-        return Resize(size, _fill(cfg), mode)
+        return Resize(size, _fill(cfg), mode, scale=scale)
     least = input_size(cfg)  # which is known to leave a map for each level
-    return Resize(size, _fill(cfg), mode, largest_stride(detector, least), least)
+    return Resize(size, _fill(cfg), mode, largest_stride(detector, least), least, scale)
 
 
 def build_loader(cfg: Mapping[str, Any], dataset: CocoDataset, rank: int = 0, world_size: int = 1) -> Loader:

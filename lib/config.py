@@ -37,6 +37,7 @@ DEFAULTS: dict[str, Any] = {
         "resize": "stretch",
         "test_size": Maybe(list),  # the size in testing, also in the evaluations of a training; null: as size
         "test_resize": Maybe(str),  # how an image becomes that size in testing; null: as resize says
+        "test_scale": 1.0,  # pixels of the input for one of the image, with native: 2.0 shows objects twice as large
         "channels": "bgr",  # bgr | rgb: the order in which the network sees the channels
         "mean": [103.94, 116.78, 123.68],  # gray levels in 0 .. 255, in the order of channels
         "std": [1.0, 1.0, 1.0],  # in the same units: the network sees (gray level - mean) / std

@@ -1,4 +1,4 @@
-"""How an image becomes the network's input: stretched to it, made to fit with padding, or left as large as it is."""
+"""How an image becomes the network's input: stretched to it, made to fit with padding, or at a scale of its own."""
 
 import math
 from collections.abc import Callable
@@ -22,40 +22,42 @@ class Fit(NamedTuple):
         return self.canvas[0] / self.frame[0], self.canvas[1] / self.frame[1]
 
 
-def stretch(image: Sides, size: Size, multiple: int, least: Size) -> Fit:
+def stretch(image: Sides, size: Size, multiple: int, least: Size, scale: float) -> Fit:
     """The image fills the input; its aspect ratio changes, as in SSD."""
     return Fit(size, image)
 
 
-def letterbox(image: Sides, size: Size, multiple: int, least: Size) -> Fit:
+def letterbox(image: Sides, size: Size, multiple: int, least: Size, scale: float) -> Fit:
     """The image is made as large as fits, with its aspect ratio; what is left at the right or below is padding."""
     factor = max(image[0] / size[0], image[1] / size[1])
     return Fit(size, (size[0] * factor, size[1] * factor))
 
 
-def native(image: Sides, size: Size, multiple: int, least: Size) -> Fit:
-    """The image keeps its pixels, padded to the next multiple; one that is larger than ``size`` is letterboxed."""
-    if image[0] > size[0] or image[1] > size[1]:
-        return letterbox(image, size, multiple, least)
-    padded = (math.ceil(side / multiple) * multiple for side in image)
+def native(image: Sides, size: Size, multiple: int, least: Size, scale: float) -> Fit:
+    """The image at ``scale``, padded to the next multiple; one that is larger than ``size`` then is letterboxed."""
+    sides = image[0] * scale, image[1] * scale
+    if sides[0] > size[0] or sides[1] > size[1]:
+        return letterbox(image, size, multiple, least, scale)
+    padded = (math.ceil(side / multiple) * multiple for side in sides)
     height, width = (min(max(side, low), high) for side, low, high in zip(padded, least, size, strict=True))
-    return Fit((height, width), (height, width))
+    return Fit((height, width), (height / scale, width / scale))
 
 
 # input.resize -> what gives the Fit; the arguments are those of ``fit``
-FITS: dict[str, Callable[[Sides, Size, int, Size], Fit]] = {
+FITS: dict[str, Callable[[Sides, Size, int, Size, float], Fit]] = {
     "stretch": stretch,
     "letterbox": letterbox,
     "native": native,
 }
 
 
-def fit(resize: str, image: Sides, size: Size, multiple: int = 1, least: Size | None = None) -> Fit:
+def fit(resize: str, image: Sides, size: Size, multiple: int = 1, least: Size | None = None, scale: float = 1.0) -> Fit:
     """How an image of (height, width) becomes the input of a network, by a mode of FITS.
 
     Args:
         size: (height, width) of the network's input; for ``native`` the largest.
         multiple: for ``native``: the stride of the coarsest map, of which the input's sides are multiples.
         least: for ``native``: the smallest input; None: of ``size``, so that all inputs are equally large.
+        scale: for ``native``: pixels of the input for one of the image.
     """
-    return lookup(FITS, resize, "input.resize")(image, size, multiple, least or size)
+    return lookup(FITS, resize, "input.resize")(image, size, multiple, least or size, scale)

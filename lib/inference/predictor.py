@@ -115,8 +115,10 @@ class Predictor:
 
     def _tiles_of(self, image: np.ndarray) -> Tiles | None:
         """How an image is tiled; None: it is seen as a whole."""
-        is_larger = image.shape[0] > self.size[0] or image.shape[1] > self.size[1]
-        return Tiles(self.size) if self.tiles is None and self._resize.resize == "native" and is_larger else self.tiles
+        window = self._resize.window
+        if self.tiles is None and window and (image.shape[0] > window[0] or image.shape[1] > window[1]):
+            return Tiles(window)
+        return self.tiles
 
     def detect(self, images: Iterable[np.ndarray]) -> Iterator[Detections]:
         """The objects of images (H, W, 3) uint8 BGR, of any sizes, each seen as a whole."""

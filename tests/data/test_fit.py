@@ -20,6 +20,12 @@ def test_modes_by_hand():
     assert fit("native", (700, 960), (640, 960), multiple=32, least=(32, 32)) == fit(
         "letterbox", (700, 960), (640, 960)
     )
+    twice = {"size": (640, 960), "multiple": 32, "least": (32, 32), "scale": 2.0}
+    assert fit("native", (50, 90), **twice) == Fit((128, 192), (64.0, 96.0))
+    assert fit("native", (320, 480), **twice) == Fit((640, 960), (320.0, 480.0))
+    assert fit("native", (330, 480), **twice) == fit("letterbox", (330, 480), (640, 960))
+    assert Resize((640, 960), resize="native", scale=2.0).window == (320, 480)
+    assert Resize((640, 960), resize="letterbox").window is None
     with pytest.raises(ValueError, match="input.resize must be one of stretch, letterbox, native; got 'crop'"):
         fit("crop", (50, 90), (64, 96))
 

@@ -79,6 +79,43 @@ def test_native_images_keep_their_size_and_larger_ones_are_tiled(checkpoint):
     assert len(found[3].boxes) == 1 and np.abs(found[3].boxes[0].numpy() - expected).max() < 1
 
 
+def test_native_images_are_seen_at_the_scale_of_testing(checkpoint):
+    overrides = [*INPUT, "input.test_resize=native", "input.test_scale=2.0"]
+    predictor, seen = Predictor(checkpoint, "cpu", overrides=overrides), []
+
+    def network(images):
+        seen.append(images.shape[:3])
+        return empty_where_black(images)
+
+    predictor.network = network
+    for size, inputs in [
+        ((50, 60), [(1, 104, 120)]),
+        ((96, 160), [(1, 192, 320)]),
+        ((97, 150), [(1, 192, 320), (2, 192, 304)]),
+    ]:
+        found = predictor(sample_with_rectangle(*size).image)
+        expected = sample_with_rectangle(*size).boxes[0]
+        assert len(found.boxes) == 1 and np.abs(found.boxes[0].numpy() - expected).max() < 1
+        assert seen == inputs
+        seen.clear()
+
+
+@pytest.mark.parametrize(
+    "overrides, message",
+    [
+        (
+            ["input.test_scale=2.0"],
+            "test_scale must be 1 where images are made to fit a size; got 2.0: choose input.te",
+        ),
+        (["input.test_resize=native", "input.test_scale=0.0"], "input.test_scale must be in 0.1 .. 10, such as 2.0"),
+        (["input.test_resize=native", "input.test_scale=.nan"], "input.test_scale must be .*nan"),
+    ],
+)
+def test_impossible_scales_are_refused(checkpoint, overrides, message):
+    with pytest.raises(ValueError, match=message):
+        Predictor(checkpoint, "cpu", overrides=overrides)
+
+
 def test_an_image_gives_the_same_detections_in_any_batch(checkpoint, images):
     predictor = Predictor(checkpoint, "cpu", overrides=[*INPUT, "input.resize=native"])
     for image, found in zip(images, predictor(images), strict=True):
@@ -118,10 +155,10 @@ def test_exported_model_resizes_alike(checkpoint, mode, tmp_path):
         assert np.abs(scores[0, : counts[0]] - expected.scores.numpy()).max() < 0.02
 
 
-@pytest.mark.parametrize("mode", FITS)
+@pytest.mark.parametrize("mode, scale", [*((mode, 1.0) for mode in FITS), ("native", 2.5), ("native", 0.5)])
 @pytest.mark.parametrize("size", SIZES)
-def test_resize_inside_an_exported_model_is_that_of_the_predictor(mode, size):
-    resize = Resize((192, 320), (10, 20, 30), mode)
+def test_resize_inside_an_exported_model_is_that_of_the_predictor(mode, scale, size):
+    resize = Resize((192, 320), (10, 20, 30), mode, scale=scale)
     image = np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
     expected = prepare([image], resize)
     resized, frame = resize_images(torch.from_numpy(image)[None], resize)

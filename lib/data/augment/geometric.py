@@ -110,7 +110,7 @@ class DropSmall(Transform):
 class Resize(Transform):
     """Draws the layers so that the canvas lies in the network's input as ``fit`` of lib/data/fit.py says.
 
-    ``size``, ``resize``, ``multiple`` and ``least`` are those of ``fit``; ``fill`` is the (3,) BGR color of what no
+    ``size``, ``resize``, ``multiple``, ``least`` and ``scale`` are those of ``fit``; ``fill`` is the (3,) BGR color of what no
     layer covers, padding included.
     """
 
@@ -121,14 +121,20 @@ class Resize(Transform):
         resize: str = "stretch",
         multiple: int = 1,
         least: Size | None = None,
+        scale: float = 1.0,
     ):
         self.size, self.fill = (int(size[0]), int(size[1])), np.clip(np.round(fill), 0, 255).astype(np.uint8)
         lookup(FITS, resize, "input.resize")
-        self.resize, self.multiple, self.least = resize, multiple, least
+        self.resize, self.multiple, self.least, self.scale = resize, multiple, least, scale
+
+    @property
+    def window(self) -> Size | None:
+        """(height, width) of the largest image that keeps its scale, in its own pixels; None: no image keeps it."""
+        return (int(self.size[0] / self.scale), int(self.size[1] / self.scale)) if self.resize == "native" else None
 
     def fit(self, image: tuple[float, float]) -> Fit:
         """How an image of (height, width) becomes the network's input."""
-        return fit(self.resize, image, self.size, self.multiple, self.least)
+        return fit(self.resize, image, self.size, self.multiple, self.least, self.scale)
 
     def apply(self, sample: Sample, rng: np.random.Generator, others: Others) -> Sample:
         place = self.fit(canvas_size(sample))

@@ -83,7 +83,7 @@ def resize_images(images: torch.Tensor, resize: Resize) -> tuple[torch.Tensor, t
     (2,) float32 (height, width) of what it shows, in pixels of the images (B, H, W, 3) uint8.
 
     The pixels are equal except for rounding: OpenCV rounds the mean of four pixels up where it is a half, and all
-    other means to even. That is a gray level or two in some pixels. With ``native``, larger images are letterboxed.
+    other means to even. That is a gray level or two in some pixels. With ``native``, images that are larger than the input at their scale are letterboxed.
     """
     size, sides = resize.size, images.shape[1:3]
     lengths = torch.stack([torch.scalar_tensor(side, dtype=torch.float32) for side in sides])
@@ -92,7 +92,7 @@ def resize_images(images: torch.Tensor, resize: Resize) -> tuple[torch.Tensor, t
     if resize.resize != "stretch":
         factors, steps = factors.max().expand(2), [torch.sym_max(*steps)] * 2
     if resize.resize == "native":
-        factors = factors.clamp(min=1)
+        factors = factors.clamp(min=1 / resize.scale)
     blocks = images.float()
     counts, ratios = [], []
     for axis, (length, step) in enumerate(zip(sides, steps, strict=True), start=1):

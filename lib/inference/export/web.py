@@ -72,8 +72,8 @@ def write_page(
 
 def default_tiles(loaded: Loaded) -> Tiles | None:
     """The tiles of images that are larger than the network's input, where images keep their size; as in Predictor."""
-    resize = build_resize(loaded.cfg)
-    return Tiles(resize.size) if resize.resize == "native" else None
+    window = build_resize(loaded.cfg).window
+    return Tiles(window) if window else None
 
 
 def _html(loaded: Loaded, tiles: Tiles | None, scripts: list[Markup]) -> str:
