@@ -110,8 +110,8 @@ class DropSmall(Transform):
 class Resize(Transform):
     """Draws the layers so that the canvas lies in the network's input as ``fit`` of lib/data/fit.py says.
 
-    ``size``, ``resize``, ``multiple``, ``least`` and ``scale`` are those of ``fit``; ``fill`` is the (3,) BGR color of what no
-    layer covers, padding included.
+    ``size``, ``resize``, ``multiple``, ``least`` and ``scale`` are those of ``fit``; ``fill`` is the (3,) BGR color of
+    what no layer covers, padding included.
     """
 
     def __init__(

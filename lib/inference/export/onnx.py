@@ -83,7 +83,8 @@ def resize_images(images: torch.Tensor, resize: Resize) -> tuple[torch.Tensor, t
     (2,) float32 (height, width) of what it shows, in pixels of the images (B, H, W, 3) uint8.
 
     The pixels are equal except for rounding: OpenCV rounds the mean of four pixels up where it is a half, and all
-    other means to even. That is a gray level or two in some pixels. With ``native``, images that are larger than the input at their scale are letterboxed.
+    other means to even. That is a gray level or two in some pixels. With ``native``, images that are larger than the
+    input at their scale are letterboxed.
     """
     size, sides = resize.size, images.shape[1:3]
     lengths = torch.stack([torch.scalar_tensor(side, dtype=torch.float32) for side in sides])
