@@ -88,6 +88,7 @@ class CocoDataset:
             self.problems = content.problems
             categories = choose_categories(content.categories, classes, self.name, add_classes)
             self.classes, self.category_ids = tuple(categories.values()), tuple(categories)
+            own_ids = {entry["id"] for entry in content.categories}
             records = self._present(content.images, skip_missing)
             self.image_ids = [record["id"] for record in records]
             self.files = [record["file_name"] for record in records]
@@ -99,7 +100,10 @@ class CocoDataset:
         self.ground_truth = {
             "images": [{**record, "height": height, "width": width} for record, (height, width) in measured],
             "annotations": kept,
-            "categories": [{"id": key, "name": name} for key, name in categories.items()],
+            "categories": [
+                {"id": key, "name": name} | ({} if key in own_ids else {"is_added": True})
+                for key, name in categories.items()
+            ],
         }
         self._index_boxes(kept)
         self._cache = ImageCache(self.sizes, cache_mb)

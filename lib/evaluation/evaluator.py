@@ -11,6 +11,7 @@ from lib.evaluation.engines import ENGINES
 from lib.evaluation.protocols import Protocol
 from lib.evaluation.result import Result, count_objects
 from lib.evaluation.voc_visdrone import drop_regions, run_voc_visdrone
+from lib.utils.fields import first_few
 from lib.utils.lookup import lookup
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ class Evaluator:
     are kept as (D, 6) float64: xywh in pixels of the original image, score, label.
 
     Args:
-        ground_truth: a data set in COCO form: images, annotations, categories.
+        ground_truth: a data set in COCO form: images, annotations, categories. One with ``is_added`` is not in its
+            file, which lacks a class of the model.
         category_ids: category id of label 1, 2, ...
         protocol, engine: as for ``evaluate``.
     """
@@ -88,13 +90,20 @@ class Evaluator:
             self._rows.setdefault(image_id, rows)
 
     def results(self) -> list[dict[str, Any]]:
-        """The detections as a COCO results list, by image id."""
+        """The detections as a COCO results list, by image id, but for those of classes that the file lacks."""
         category_ids = self._category_ids.tolist()
+        added = {entry["id"]: entry["name"] for entry in self._coco["categories"] if entry.get("is_added")}
+        has_id = ~np.isin(self._category_ids, list(added))  # of a label
+        if added:
+            count = sum(np.count_nonzero(~has_id[rows[:, 5].astype(np.int64)]) for rows in self._rows.values())
+            log.warning(
+                "detections_left_out %d, of classes that the annotations lack: %s", count, first_few(added.values())
+            )
         return [
             {"image_id": written, "category_id": category_ids[int(label)], "bbox": box, "score": score}
             for image_id, rows in sorted(self._rows.items())
             for written in (self._written.get(image_id, image_id),)
-            for *box, score, label in rows.tolist()
+            for *box, score, label in rows[has_id[rows[:, 5].astype(np.int64)]].tolist()
         ]
 
     def evaluate(self) -> Result:

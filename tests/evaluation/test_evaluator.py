@@ -3,10 +3,15 @@
 import json
 import math
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
+from lib.data.dataset import CocoDataset
 from lib.evaluation import Evaluator, make_protocol
+from lib.evaluation.arrays import make_detections, make_ground_truth
+from lib.evaluation.evaluator import evaluate
 from lib.structures import Detections
 
 BOX = [10.0, 20.0, 20.0, 16.0]  # xywh, 320 px
@@ -65,6 +70,26 @@ def test_results_are_coco_xywh_by_image():
         {"image_id": 3, "category_id": 5, "bbox": BOX, "score": 0.75},
         {"image_id": 7, "category_id": 5, "bbox": BOX, "score": 0.75},
     ]
+
+
+def test_results_leave_out_classes_that_the_annotations_lack(tmp_path, caplog):
+    """As tools/evaluate.py reads them beside the same annotations."""
+    (tmp_path / "a.png").write_bytes(cv2.imencode(".png", np.zeros((40, 60, 3), np.uint8))[1].tobytes())
+    coco = {
+        "images": [{"id": 7, "file_name": "a.png", "height": 40, "width": 60}],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [{"id": 1, "image_id": 7, "category_id": 1, "bbox": [5, 5, 10, 10], "area": 100, "iscrowd": 0}],
+    }
+    dataset = CocoDataset(tmp_path, coco, classes=["dog", "cat"], add_classes=True)
+    evaluator = Evaluator(dataset.ground_truth, dataset.category_ids, make_protocol())
+    boxes = [[5.0, 5.0, 15.0, 15.0], [5.0, 5.0, 15.0, 15.0]]
+    evaluator.update(7, detections(boxes, [0.9, 0.8], [1, 2]))
+    results = evaluator.results()
+    assert results == [{"image_id": 7, "category_id": 1, "bbox": [5.0, 5.0, 10.0, 10.0], "score": pytest.approx(0.8)}]
+    assert "detections_left_out 1, of classes that the annotations lack: dog" in caplog.text
+    truth = make_ground_truth(coco, make_protocol())
+    judged = evaluate(truth, make_detections(results, truth), make_protocol())
+    assert judged.metrics["AP"] == evaluator.evaluate().metrics["AP"] == pytest.approx(1)
 
 
 def test_images_that_never_came_do_not_count():
