@@ -101,6 +101,7 @@ def main(argv: list[str] | None = None) -> int:
     if not args.check:
         return 0
     checkpoint, exported = Predictor(loaded, "cpu"), Predictor(out)
+    checkpoint.resize = exported.resize  # inputs of one size, also where the checkpoint alone takes several
     agreement = compare(
         lambda image: next(checkpoint.stream([image])), lambda image: next(exported.stream([image])), images
     )

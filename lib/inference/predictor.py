@@ -60,6 +60,7 @@ class Predictor:
     Attributes:
         classes, cfg: names of label 1, 2, ...; the resolved config.
         size: (height, width) of the network's input; where images keep their size, the largest.
+        resize: what makes an image the network's input.
         reading: how files of images are read, which are shown upright.
     """
 
@@ -85,13 +86,13 @@ class Predictor:
             self.network: Run = open_backend(backend, Path(checkpoint), options)
             exported = cast(ExportedRun, self.network)
             self.cfg, self.classes = load_config(exported.cfg, overrides), exported.classes
-            self._resize = build_resize(self.cfg)
+            self.resize = build_resize(self.cfg)
         else:
             loaded = checkpoint if isinstance(checkpoint, Loaded) else load_detector(checkpoint, cfg, overrides)
             self.cfg, self.classes = loaded.cfg, loaded.classes
             self.network = open_backend(backend, loaded, options)
-            self._resize = build_resize(self.cfg, cast(Detector, loaded.detector))
-        self.size: Size = self._resize.size
+            self.resize = build_resize(self.cfg, cast(Detector, loaded.detector))
+        self.size: Size = self.resize.size
         self.postprocess = build_postprocess(self.cfg)
         self.reading = build_reading(self.cfg)
 
@@ -115,21 +116,21 @@ class Predictor:
 
     def _tiles_of(self, image: np.ndarray) -> Tiles | None:
         """How an image is tiled; None: it is seen as a whole."""
-        window = self._resize.window
+        window = self.resize.window
         if self.tiles is None and window and (image.shape[0] > window[0] or image.shape[1] > window[1]):
             return Tiles(window)
         return self.tiles
 
     def detect(self, images: Iterable[np.ndarray]) -> Iterator[Detections]:
         """The objects of images (H, W, 3) uint8 BGR, of any sizes, each seen as a whole."""
-        for _, group in itertools.groupby(images, lambda image: self._resize.fit(image.shape[:2]).canvas):
+        for _, group in itertools.groupby(images, lambda image: self.resize.fit(image.shape[:2]).canvas):
             while batch := list(itertools.islice(group, self.batch_size)):
                 prepared = self.prepare(batch)
                 yield from self.select(self.forward(prepared.images), prepared)
 
     def prepare(self, images: Sequence[np.ndarray]) -> Prepared:
         """The network's input for images (H, W, 3) uint8 BGR whose inputs are of one size."""
-        return prepare(images, self._resize)
+        return prepare(images, self.resize)
 
     @torch.inference_mode()
     def forward(self, prepared: np.ndarray) -> Predictions | PaddedDetections:

@@ -35,7 +35,7 @@ def test_predictor_puts_boxes_where_the_objects_are(checkpoint, mode, is_exporte
     predictor = Predictor(checkpoint, "cpu", overrides=[*INPUT, f"input.resize={mode}"])
     predictor.network = sees_white
     if is_exported:  # such a model wants inputs of one size
-        predictor._resize = build_resize(predictor.cfg)
+        predictor.resize = build_resize(predictor.cfg)
     for size in SIZES:
         sample = sample_with_rectangle(*size)
         (found,) = predictor.detect([sample.image])
@@ -141,7 +141,7 @@ def test_exported_model_resizes_alike(checkpoint, mode, tmp_path):
     overrides = [*INPUT, f"input.resize={mode}"]
     (tmp_path / "model.onnx").write_bytes(onnx_bytes(load_detector(checkpoint, overrides=overrides)))
     predictor = Predictor(checkpoint, "cpu", overrides=overrides)
-    predictor._resize = build_resize(predictor.cfg)  # inputs of one size, as the exported model has
+    predictor.resize = build_resize(predictor.cfg)  # inputs of one size, as the exported model has
     exported = Predictor(tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)

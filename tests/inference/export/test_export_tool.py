@@ -48,6 +48,14 @@ def test_a_check_counts_what_it_compared(run, folder, capsys):
     assert Predictor(folder / "model.onnx").classes == ("disc", "ring")
 
 
+def test_a_check_sees_images_as_the_model_does_where_they_keep_their_size(checkpoint, folder, capsys):
+    """The model pads each image to 192x320; the checkpoint alone would pad it less, and find a little else."""
+    options = ["input.test_size=[192,320]", "input.test_resize=native", "input.test_scale=1.25", "--heads"]
+    options += [f"--checkpoint={checkpoint}", f"--out={folder / 'model.onnx'}", "--check", str(folder / "photos")]
+    assert export.main([*options, "postprocess.score_threshold=0.01"]) == 0
+    assert "the same boxes in the same order" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("fails", ["export", "disk"])
 def test_after_a_failure_the_old_model_is_unchanged(run, folder, monkeypatch, fails):
     def fail(*_):
