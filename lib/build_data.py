@@ -26,6 +26,12 @@ def testing_size(cfg: Mapping[str, Any]) -> tuple[int, int]:
     return _size(cfg, "size" if cfg["input"]["test_size"] is None else "test_size")
 
 
+def testing_mode(cfg: Mapping[str, Any]) -> str:
+    """How an image becomes the network's input in testing: a mode of lib/data/fit.py."""
+    mode: str = cfg["input"]["test_resize"] or cfg["input"]["resize"]
+    return mode
+
+
 def testing_scale(cfg: Mapping[str, Any]) -> float:
     """Pixels of the network's input for one of the image, in testing, where images are not fitted to a size."""
     scale: float = cfg["input"]["test_scale"]
@@ -49,7 +55,7 @@ def _size(cfg: Mapping[str, Any], key: str) -> tuple[int, int]:
 def describe_sizes(cfg: Mapping[str, Any]) -> str:
     """A line for the log: what the network sees of images in training and in testing."""
     fits = {"stretch": "stretched to", "letterbox": "padded to", "native": "at their own size, up to"}
-    modes, scale = (cfg["input"]["resize"], cfg["input"]["test_resize"] or cfg["input"]["resize"]), testing_scale(cfg)
+    modes, scale = (cfg["input"]["resize"], testing_mode(cfg)), testing_scale(cfg)
     sizes = zip(modes, (input_size(cfg), testing_size(cfg)), ("training", "testing"), strict=True)
     parts = [f"{fits[mode]} {height}x{width} in {what}" for mode, (height, width), what in sizes]
     parts[1] = parts[1].replace("their own size", f"{scale:g} times their size") if scale != 1 else parts[1]
@@ -104,14 +110,14 @@ def build_augmentation(cfg: Mapping[str, Any]) -> Compose:
 
 def has_many_sizes(cfg: Mapping[str, Any]) -> bool:
     """Whether the network's inputs are of several sizes in testing, because images keep theirs."""
-    return (cfg["input"]["test_resize"] or cfg["input"]["resize"]) == "native"
+    return testing_mode(cfg) == "native"
 
 
 def build_resize(cfg: Mapping[str, Any], detector: Detector | None = None) -> Resize:
     """What makes an image the network's input in testing. Without a ``detector`` all inputs are of one size, as an
     exported model wants them.
     """
-    size, mode, scale = testing_size(cfg), cfg["input"]["test_resize"] or cfg["input"]["resize"], testing_scale(cfg)
+    size, mode, scale = testing_size(cfg), testing_mode(cfg), testing_scale(cfg)
     if not has_many_sizes(cfg) or detector is None:
         return Resize(size, _fill(cfg), mode, scale=scale)
     least = input_size(cfg)  # which is known to leave a map for each level

@@ -58,7 +58,7 @@ def test_openvino_selects_as_onnx_runtime_does_where_nms_is_inside(spread, image
 # The handler of a signal runs on the stack that OpenVINO laid last
 SIGNAL = """
 import signal, sys
-from lib.inference.openvino_engine import OpenVinoEngine, check_openvino
+from lib.inference.openvino_engine import OpenVinoEngine
 from lib.inference.export.quantize import quantize
 import numpy as np
 image = np.zeros((1, 64, 96, 3), np.uint8)
