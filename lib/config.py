@@ -123,7 +123,7 @@ DEFAULTS: dict[str, Any] = {
         "soft_sigma": Maybe(float),
     },
     "train": {
-        "epochs": 100,  # how often training sees each image
+        "epochs": 100.0,  # how often training sees each image; may be a fraction
         "batch_size": 32,  # images of a step, of all processes together; a last, smaller batch is left out
         "accumulate": 1,  # parts that a step splits its images into, to save memory
         "optimizer": {"type": "sgd"},  # an optimizer of lib/optim.py and its options, lr first of all

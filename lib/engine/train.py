@@ -56,6 +56,7 @@ class Trainer:
         self.about, self.evaluate, self.world = dict(about), evaluate, learner.world
         self.position, self.stop = Position(), StopSignals()
         self.steps = len(loader) // settings["accumulate"]  # of an epoch
+        self._last_step = max(1, round(settings["epochs"] * self.steps))  # of the run, unless time or patience ends it
         # Sums of this epoch's losses, which checkpoints hold so that a resumed epoch has the same means.
         self._sums: dict[str, float] = {}
         self._now = lookup(CLOCKS, settings["clock"], "train.clock")
@@ -119,7 +120,7 @@ class Trainer:
         return patience is not None and self.position.epoch - self.position.best_epoch >= patience
 
     def _is_done(self) -> bool:
-        is_last = self.position.epoch >= self.settings["epochs"]
+        is_last = self.position.epoch * self.steps >= self._last_step
         return is_last or self._is_out_of_time() or self._is_out_of_patience()
 
     def _epochs_done(self, step: int) -> float:
@@ -139,9 +140,9 @@ class Trainer:
         self.learner.start_training()
         self.loader.set_epoch(self.position.epoch, first * parts)
         batches, images, started, wall = iter(self.loader), 0, self._now(), time.perf_counter()
-        before = self.position.seconds
-        with progress(None, f"epoch {self.position.epoch + 1}", total=self.steps, initial=first) as bar:
-            for step in range(first, self.steps):
+        before, end = self.position.seconds, min(self.steps, self._last_step - self.position.epoch * self.steps)
+        with progress(None, f"epoch {self.position.epoch + 1}", total=end, initial=first) as bar:
+            for step in range(first, end):
                 batch = list(itertools.islice(batches, parts))
                 self._rate = self.learner.set_rate(self._epochs_done(step))
                 report = self.learner.step(batch, (bool(self.stop.requested),))
@@ -155,7 +156,7 @@ class Trainer:
                 if self._is_out_of_time():
                     break
                 every = self.settings["save_every_steps"]
-                if self._is_stopping or (every and (step + 1) % every == 0 and step + 1 < self.steps):
+                if self._is_stopping or (every and (step + 1) % every == 0 and step + 1 < end):
                     self._read_pending(bar)
                     self._save()
                 if self._is_stopping:

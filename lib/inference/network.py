@@ -68,6 +68,7 @@ def fold_input(detector: nn.Module, normalizer: Normalizer, is_rgb: bool) -> tor
     backbone = detector.get_submodule("backbone")
     first = next(layer for layer in backbone.modules() if isinstance(layer, nn.Conv2d))
     assert first.in_channels == 3, f"the first convolution must see the image; got {first.in_channels} channels"
+    normalizer = normalizer.to(first.weight.device)
     weight, mean = first.weight.data / normalizer.std, normalizer.mean
     first.weight.data = weight.flip(1) if is_rgb else weight
     return (mean.flip(0) if is_rgb else mean).clone()

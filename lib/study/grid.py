@@ -21,7 +21,11 @@ KEYS: dict[str, tuple[Any, str]] = {
     "start": (dict | None, "over the base: is trained first, and all rows start from its backbone"),
     "base": (dict, "what the rows have in common; it overrides a row's own _base_"),
     "rows": (dict, "name -> what its experiment has over the base"),
-    "budgets": (dict, "name -> train keys, such as {epochs: 10} or {time_limit_s: 60.0}, for every row"),
+    "budgets": (
+        dict,
+        "name -> train keys for every row, such as {epochs: 10} or {time_limit_s: 60.0}; a value may be given by row, "
+        "as {epochs: {plain: 10, S1L0: 3}}",
+    ),
     "seeds": (list, "one run of each row and budget for each"),
     "reference": (str, "the row that others are compared with"),
     "claims": (list, "{text, better, worse, ranges}: one row detects objects of these sizes better"),
@@ -94,11 +98,20 @@ def plan(grid: Mapping[str, Any], out: Path, scale: float = 1.0, overrides: Sequ
     runs = []
     for seed in grid["seeds"]:
         for budget, limits in grid["budgets"].items():
-            place = {"train": scaled(limits, scale), "run": {"seed": seed}}
             for row, changes in grid["rows"].items():
+                place = {"train": scaled(limits_of(row, limits), scale), "run": {"seed": seed}}
                 experiment = merge(merge(base, changes or {}), place)
                 runs.append(_make_run(row, budget, seed, experiment, out, overrides))
     return Plan(start, runs)
+
+
+def limits_of(row: str, limits: Mapping[str, Any]) -> dict[str, Any]:
+    """The train keys of a budget for a row; a value given by row must be given for each."""
+    own = {key: value[row] if isinstance(value, Mapping) and row in value else value for key, value in limits.items()}
+    for key, value in own.items():
+        if isinstance(value, Mapping):
+            raise ValueError(f"train.{key} of a budget must be one value, or one for each row; got none for {row}")
+    return own
 
 
 def scaled(limits: Mapping[str, float], scale: float) -> dict[str, float]:

@@ -21,7 +21,7 @@ from lib.utils.runtime import choose_device
 
 NUM_RESAMPLES = 1000
 SECONDS_PER_ROW = 3.0  # of timing
-_BUDGETS = {"seconds": "equal time", "images": "equal numbers of images"}
+_BUDGETS = {"seconds": "equal time", "images": "equal numbers of images", "cpu_time": "equal CPU time"}
 
 
 class Change(NamedTuple):

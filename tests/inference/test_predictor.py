@@ -13,7 +13,7 @@ from lib.config import load_config
 from lib.data.augment.presets import build_transform
 from lib.inference import Predictor
 from lib.inference.model_file import load_detector
-from lib.inference.network import fold_norms
+from lib.inference.network import Network, fold_norms
 from lib.structures import Predictions, Sample
 from tests.data.image_files import jpeg, tiff
 
@@ -114,6 +114,14 @@ def test_folding_changes_nothing_whatever_the_head(head):
     with torch.no_grad():
         for value, expected in zip(folded(x)[:2], model(x)[:2], strict=True):
             assert (value - expected).abs().max() <= 1e-5 * max(1, expected.abs().max())
+
+
+def test_a_detector_that_is_on_another_device_is_folded_there():
+    """As training does that tests its model on a GPU; "meta" stands for it, which refuses what lies on the CPU."""
+    cfg = load_config({"model": {"num_classes": 3}, "input": {"channels": "rgb"}})
+    network = Network(cfg, build_detector(cfg).to("meta"))
+    predictions = network(torch.zeros(2, 300, 300, 3, dtype=torch.uint8, device="meta"))
+    assert {value.device.type for value in predictions[:3]} == {"meta"}
 
 
 def test_bfloat16_finds_nearly_the_same(checkpoint, predictor, images):

@@ -2,6 +2,7 @@
 
     python tools/bench/kernels.py                               make bench
     python tools/bench/kernels.py --only=nms --seconds=5
+    python tools/bench/kernels.py --device=cuda                 the CUDA kernels alone
 
 Implementations that are not installed are left out; docs/kernels.md says how to get torchvision for the CPU. Those of
 a job take turns, in blocks of several calls. On a machine with a GPU its kernels are timed too.
@@ -28,6 +29,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = script_parser(__doc__)
     parser.add_argument("--json", default="runs/bench_kernels.json", help="where to write the figures")
     parser.add_argument("--only", default="", help="time the jobs whose name contains this")
+    parser.add_argument("--device", choices=["cpu", "cuda"], help="time these kernels alone (default: all there are)")
     parser.add_argument("--seconds", type=float, default=1.5, help="for each implementation of a job")
     return parser.parse_args(argv)
 
@@ -36,9 +38,11 @@ def main(argv: list[str] | None = None) -> None:
     """Times, prints, writes."""
     args = parse(argv)
     set_threads(1)
-    cases = itertools.chain(cpu_cases(), cuda_cases() if torch.cuda.is_available() else ())
+    kinds = [args.device] if args.device else ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    choose_device(kinds[-1])  # refuses cuda where there is none
+    cases = itertools.chain.from_iterable({"cpu": cpu_cases, "cuda": cuda_cases}[kind]() for kind in kinds)
     chosen = (case for case in cases if args.only in case.name)
-    run_cases(chosen, args.seconds, choose_device("auto"), args.json, warm_up=1, least=5, block_ms=20)
+    run_cases(chosen, args.seconds, choose_device(kinds[-1]), args.json, warm_up=1, least=5, block_ms=20)
 
 
 if __name__ == "__main__":

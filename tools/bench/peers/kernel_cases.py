@@ -60,7 +60,7 @@ def same_set(ours: torch.Tensor, theirs: Any) -> bool:
 
 def same_values(ours: torch.Tensor, theirs: Any) -> bool:
     """Whether values are equal to the rounding of float32."""
-    return bool(np.allclose(ours.numpy(), np.asarray(theirs), rtol=0, atol=1e-6))
+    return bool(np.allclose(ours.cpu().numpy(), torch.as_tensor(theirs).cpu().numpy(), rtol=0, atol=1e-6))
 
 
 def same_detections(ours: Any, theirs: Any) -> bool:
@@ -87,26 +87,27 @@ def nms_case(count: int, side: int, largest: float, device: str = "cpu") -> Case
     return Case(f"nms, {count} boxes in {side}x{side}, {kept} kept", sides, same_set)
 
 
-def batched_case(count: int, classes: int) -> Case:
+def batched_case(count: int, classes: int, device: str = "cpu") -> Case:
     """NMS at IoU .5 within each class."""
-    boxes, scores = random_boxes(count, 300, 10, 80), random_scores(count)
-    labels = torch.randint(0, classes, (count,), generator=torch.Generator().manual_seed(2))
-    plain: Any = xyxy_to_xywh(boxes).double().numpy(), scores.numpy(), labels.int().numpy()
+    boxes, scores = random_boxes(count, 300, 10, 80).to(device), random_scores(count).to(device)
+    labels = torch.randint(0, classes, (count,), generator=torch.Generator().manual_seed(2)).to(device)
     peer = torchvision and partial(torchvision.ops.batched_nms, boxes, scores, labels, 0.5)
     sides: dict[str, Any] = {"ours": lambda: batched_nms(boxes, scores, labels, 0.5), "torchvision": peer}
-    sides["OpenCV"] = lambda: cv2.dnn.NMSBoxesBatched(plain[0], plain[1], plain[2], 0.0, 0.5)
-    sides["reference"] = lambda: reference.nms(boxes, scores, labels, 0.5)
+    if device == "cpu":
+        plain: Any = xyxy_to_xywh(boxes).double().numpy(), scores.numpy(), labels.int().numpy()
+        sides["OpenCV"] = lambda: cv2.dnn.NMSBoxesBatched(plain[0], plain[1], plain[2], 0.0, 0.5)
+        sides["reference"] = lambda: reference.nms(boxes, scores, labels, 0.5)
     return Case(f"batched_nms, {count} boxes of {classes} classes", sides, same_set)
 
 
-def overlaps_case(name: str, boxes: torch.Tensor, mode: str) -> Case:
+def overlaps_case(name: str, boxes: torch.Tensor, mode: str, device: str = "cpu") -> Case:
     """Overlaps of many boxes with 50."""
-    objects = random_boxes(50, 300, 4, 64, seed=3)
+    boxes, objects = boxes.to(device), random_boxes(50, 300, 4, 64, seed=3).to(device)
     sides: dict[str, Call | None] = {"ours": lambda: bbox_overlaps(boxes, objects, mode)}
     if torchvision and mode in ("iou", "giou"):
         theirs = torchvision.ops.box_iou if mode == "iou" else torchvision.ops.generalized_box_iou
         sides["torchvision"] = lambda: theirs(boxes, objects)
-    if mode == "iou":
+    if mode == "iou" and device == "cpu":
         first, second = (xyxy_to_xywh(values).double().numpy() for values in (boxes, objects))
         sides["pycocotools"] = lambda: pycocotools.mask.iou(first, second, [0] * len(second))
     sides["reference"] = lambda: reference.bbox_overlaps(boxes, objects, mode)
@@ -234,4 +235,7 @@ def cuda_cases() -> Iterator[Case]:
     """The jobs for a GPU."""
     for count, side, largest in ((1000, 300, 64), (10000, 300, 30), (100000, 3000, 36)):
         yield nms_case(count, side, largest, "cuda")
+    yield batched_case(10000, 80, "cuda")
+    for mode in ("iou", "giou"):
+        yield overlaps_case("random boxes", random_boxes(100_000, 300, 4, 64), mode, "cuda")
     yield postprocess_case("SSD300, few objects", ssd300_output(32, 1.0, 10.0, 150), "cuda")
