@@ -10,7 +10,9 @@ A run that has its result is skipped, and one that was stopped is resumed. The r
 import argparse
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -32,11 +34,20 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--grid", type=Path, default=ROOT / "experiments/study/default.yaml", help="rows, budgets, seeds")
     add("--budget", type=float, default=1.0, help="times the epochs and seconds of each run (default: 1)")
     add("--rows", help="only these, such as plain,S1L0")
+    add("--budgets", help="only these, such as images")
     add("--jobs", type=int, help="runs at once (default: 1 on a GPU, else as many as there are cores)")
     add("--out", type=Path, help="folder, named like the study (default: runs/study/<name of the grid>)")
     add("--publish", action="store_true", help="then copy the JSON files into docs/ and write docs/study.md")
     add("--render", action="store_true", help="only write docs/study.md from the JSON files in docs/")
     return parse_with_overrides(parser, argv, "data.workers=4")
+
+
+def chosen(grid: Mapping[str, Any], key: str, names: str | None) -> list[str]:
+    """The rows or budgets that the command line names, or all of them."""
+    asked = names.split(",") if names else list(grid[key])
+    for name in asked:
+        lookup(grid[key], name, f"--{key}")
+    return asked
 
 
 def run_study(args: argparse.Namespace, out: Path) -> list[str]:
@@ -48,10 +59,9 @@ def run_study(args: argparse.Namespace, out: Path) -> list[str]:
     jobs = args.jobs or jobs_on(choose_device(runs[0].cfg.run.device))
     if start:
         train(start, args.overrides)
-    rows = args.rows.split(",") if args.rows else grid["rows"]
-    for row in rows:
-        lookup(grid["rows"], row, "--rows")
-    failed = run_all([run for run in runs if run.row in rows], out / "results", args.overrides, jobs)
+    rows, budgets = (chosen(grid, key, getattr(args, key)) for key in ("rows", "budgets"))
+    asked = [run for run in runs if run.row in rows and run.budget in budgets]
+    failed = run_all(asked, out / "results", args.overrides, jobs)
     if done := [run for run in runs if is_done(run, out / "results")]:
         about = {"name": out.name, "command": shlex.join(["python", *sys.argv]), "jobs": jobs}
         write_summary(out / "results" / "study.json", about, grid, done)
