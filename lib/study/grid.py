@@ -28,7 +28,12 @@ KEYS: dict[str, tuple[Any, str]] = {
     ),
     "seeds": (list, "one run of each row and budget for each"),
     "reference": (str, "the row that others are compared with"),
-    "claims": (list, "{text, better, worse, ranges}: one row detects objects of these sizes better"),
+    "claims": (
+        list,
+        "{text, better, worse, ranges}: one row detects objects of these sizes better; with an "
+        "{advice: {budget: ..., holds: ..., fails: ..., undecided: ...}} for whoever must choose, by the verdict",
+    ),
+    "note": (str | None, "a paragraph for the report, about how the runs were made"),
 }
 
 
@@ -62,11 +67,13 @@ def run_name(row: str, budget: str, seed: int) -> str:
 
 
 def read_grid(path: str | Path) -> dict[str, Any]:
-    """The grid of a YAML file, complete and checked."""
+    """The grid of a YAML file, over the one that its ``_base_`` names; complete and checked."""
     path = Path(path)
     grid = read_yaml(read_text(path, "YAML"), str(path))
     if not isinstance(grid, dict):
         raise ValueError(f"{path} must hold the keys {', '.join(KEYS)}; got {type(grid).__name__}")
+    if base := grid.pop("_base_", None):
+        grid = merge(read_yaml(read_text(Path(base), "YAML"), base), grid)
     for key in grid:
         if key not in KEYS:
             raise ValueError(f"{path} must have the keys {', '.join(KEYS)}; got {key}{suggest(key, KEYS)}")

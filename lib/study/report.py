@@ -46,6 +46,7 @@ def make_page(studies: Sequence[Study], grids: Iterable[Path] = (), links: str =
         links=links,
         budget_title=budget_title,
         origin=_origin,
+        advice_lines=_advice_lines,
         claim_lines=_claim_lines,
         value_rows=_value_rows,
         change_rows=_change_rows,
@@ -86,6 +87,20 @@ def _origin(study: Study) -> str:
         f"threads of a run: {all_of('threads')}, runs at once: {study.about['jobs']}; commit {all_of('commit')}; "
         f"seeds {all_of('seed')}. Test objects: {objects}."
     )
+
+
+def _advice_lines(study: Study) -> Iterator[str]:
+    """What to choose: for each claim that has advice, and each size, the sentence of its verdict with its difference.
+
+    A size for which the claim was not tested, such as one of which the data have no object, has none.
+    """
+    for claim in study.about["grid"]["claims"]:
+        if advice := claim.get("advice"):
+            for size in claim["ranges"]:
+                change = study.change(claim["better"], claim["worse"], advice["budget"], f"AP_{size}")
+                if change is not None:
+                    difference = f"{claim['better']} - {claim['worse']}, {budget_title(advice['budget'])}: {change}"
+                    yield f"- {advice[verdict(change)].format(size=size)} ({difference})"
 
 
 def _claim_lines(study: Study) -> Iterator[str]:

@@ -27,7 +27,7 @@ model:
   neck: {{taps: [5, 11], extras: [[32, 2]]}}
   priors: {{sizes: [8, 16, 40, 80], ratios: [2], reference: 0}}
 train: {{epochs: 2, batch_size: 4, optimizer: {{type: sgd, lr: 0.01}}, log_every: 1}}
-run: {{dir: {runs}, threads: 1}}
+run: {{dir: {runs}, threads: 1, device: cpu}}  # on a GPU no two runs are the same to the bit
 """
 
 

@@ -55,6 +55,31 @@ def test_rows_start_from_the_backbone_that_is_trained_first(tmp_path):
     assert runs[0].cfg.model.weights_scope == ["backbone"]
 
 
+def test_a_budget_may_be_given_by_row(tmp_path):
+    budgets = {"images": {"epochs": 7}, "cpu_time": {"epochs": {"plain": 7, "S1L0": 1.75}, "warmup_epochs": 0.5}}
+    _, runs = plan(read_grid(write(tmp_path, budgets=budgets, seeds=[0])), tmp_path)
+    assert [(run.name, run.cfg.train.epochs) for run in runs[2:]] == [
+        ("plain_cpu_time_0", 7),
+        ("S1L0_cpu_time_0", 1.75),
+    ]
+    assert {run.cfg.train.warmup_epochs for run in runs[2:]} == {0.5}
+    budgets["cpu_time"]["epochs"].pop("S1L0")
+    with pytest.raises(ValueError, match=r"train.epochs of a budget must be .* one for each row; got none for S1L0"):
+        plan(read_grid(write(tmp_path, budgets=budgets)), tmp_path)
+
+
+def test_a_grid_may_stand_on_another(tmp_path):
+    base = write(tmp_path)
+    own = tmp_path / "own.yaml"
+    own.write_text(f"_base_: {base}\nseeds: [3]\nrows: {{S1L0: {{input: {{size: [96, 128]}}}}, third: null}}\n")
+    grid = read_grid(own)
+    assert list(grid["rows"]) == ["plain", "S1L0", "third"]
+    _, runs = plan(grid, tmp_path)
+    assert [run.name for run in runs] == ["plain_images_3", "S1L0_images_3", "third_images_3"]
+    assert runs[1].cfg.input.size == [96, 128]
+    assert runs[1].cfg.model.backbone.strides == {"0": 1}
+
+
 def test_a_scaled_budget_keeps_whole_epochs():
     assert scaled({"epochs": 7, "time_limit_s": 240.0}, 0.5) == {"epochs": 4, "time_limit_s": 120.0}
     assert scaled({"epochs": 7}, 0.01) == {"epochs": 1}

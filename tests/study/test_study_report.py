@@ -51,6 +51,22 @@ def test_claims_are_judged_by_their_intervals_and_failures_are_said():
     assert "- Dual large: **untested** at equal numbers of images.\n" in text
 
 
+def test_what_to_choose_follows_from_the_verdicts():
+    given = study()
+    words = {"holds": "Take S1L0 for {size}.", "fails": "Leave it for {size}.", "undecided": "Either for {size}."}
+    given.about["grid"]["claims"][0]["advice"] = {"budget": "images", **words}
+    given.about["grid"]["note"] = "Made on a Tuesday."
+    text = make_page([given])
+    chosen = text.split("### What to choose")[1].split("### In plain words")[0].split("\n")
+    where = "(S1L0 - plain, equal numbers of images:"
+    assert [line for line in chosen if line] == [
+        f"- Take S1L0 for small. {where} +0.110 (+0.050 to +0.150))",
+        f"- Leave it for large. {where} -0.040 (-0.080 to -0.010))",
+    ]
+    assert "\n\nMade on a Tuesday.\n\n" in text
+    assert "What to choose" not in make_page([study()])
+
+
 def test_tables_hold_means_deviations_costs_and_a_link_a_run():
     text = make_page([study()])
     links = "[0](results/study/mine/S1L0_images_0.json) [1](results/study/mine/S1L0_images_1.json)"
