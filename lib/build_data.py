@@ -54,12 +54,17 @@ def _size(cfg: Mapping[str, Any], key: str) -> tuple[int, int]:
 
 def describe_sizes(cfg: Mapping[str, Any]) -> str:
     """A line for the log: what the network sees of images in training and in testing."""
-    fits = {"stretch": "stretched to", "letterbox": "padded to", "native": "at their own size, up to"}
-    modes, scale = (cfg["input"]["resize"], testing_mode(cfg)), testing_scale(cfg)
-    sizes = zip(modes, (input_size(cfg), testing_size(cfg)), ("training", "testing"), strict=True)
-    parts = [f"{fits[mode]} {height}x{width} in {what}" for mode, (height, width), what in sizes]
-    parts[1] = parts[1].replace("their own size", f"{scale:g} times their size") if scale != 1 else parts[1]
-    return f"images (height x width): {', '.join(parts)}"
+    training, testing = input_size(cfg), testing_size(cfg)
+    seen = _seen(cfg["input"]["resize"]), _seen(testing_mode(cfg), testing_scale(cfg))
+    sizes = f"{seen[0]} {training[0]}x{training[1]} in training, {seen[1]} {testing[0]}x{testing[1]} in testing"
+    return f"images (height x width): {sizes}"
+
+
+def _seen(mode: str, scale: float = 1.0) -> str:
+    """What a resize mode does to images, in words before the size."""
+    if mode == "native":
+        return f"at {'their own size' if scale == 1 else f'{scale:g} times their size'}, up to"
+    return {"stretch": "stretched to", "letterbox": "padded to"}[mode]
 
 
 def build_reading(cfg: Mapping[str, Any]) -> Reading:
