@@ -73,6 +73,20 @@ def test_interrupted_run_resumes_to_the_same_weights(train, whole, interrupted, 
     assert same(weights(resumed), weights(whole))
 
 
+def test_the_last_epoch_may_be_a_part_of_one(train, interrupted):
+    """Of 1.67 epochs of 3 steps the last is the fifth, also where a run goes on in that part."""
+    settings = ("train.epochs=1.67", "train.save_every_steps=1", "run.name=parts")
+    once = train(*settings)
+    assert read_run(once / "last.pth")["position"]["steps"] == 5
+    assert [line["epoch"] for line in epochs_of(once)] == [1, 2]
+    with interrupted(4):
+        train(*settings, "run.name=again")
+    again = train("--resume", *settings, "run.name=again")
+    assert read_run(again / "last.pth")["position"]["steps"] == 5
+    assert same(weights(once), weights(again))
+    assert epochs_of(once) == epochs_of(again)
+
+
 def test_killed_run_resumes_to_the_same_weights(train, experiment, whole, tmp_path):
     arguments = ["train.eval_every=0", "train.save_every_steps=1"]
     process = start_paused(tmp_path, 2, f"--cfg={experiment}", *arguments)
