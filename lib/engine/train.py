@@ -56,6 +56,8 @@ class Trainer:
         self.about, self.evaluate, self.world = dict(about), evaluate, learner.world
         self.position, self.stop = Position(), StopSignals()
         self.steps = len(loader) // settings["accumulate"]  # of an epoch
+        if settings["epochs"] <= 0:
+            raise ValueError(f"train.epochs must be above 0, and may be a fraction; got {settings['epochs']}")
         self._last_step = max(1, round(settings["epochs"] * self.steps))  # of the run, unless time or patience ends it
         # Sums of this epoch's losses, which checkpoints hold so that a resumed epoch has the same means.
         self._sums: dict[str, float] = {}

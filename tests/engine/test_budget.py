@@ -43,6 +43,12 @@ def test_seconds_are_summed_over_resumes(train, ticks, interrupted):
     assert (position["epoch"], position["steps"], position["seconds"]) == (2, 4, 6.0)
 
 
+@pytest.mark.parametrize("epochs", ["0", "-0.5"])
+def test_epochs_must_be_a_positive_number(train, epochs):
+    with pytest.raises(ValueError, match=r"train.epochs must be above 0, and may be a fraction; got "):
+        train(f"train.epochs={epochs}")
+
+
 def test_the_wall_clock_is_the_default_and_an_unknown_one_is_refused(train):
     assert module.CLOCKS["wall"] is module.time.perf_counter
     assert module.CLOCKS["cpu"] is module.time.process_time
