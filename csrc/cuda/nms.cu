@@ -44,14 +44,32 @@ __global__ void mask_chunk(const T* boxes, const int64_t* labels, int64_t begin,
     mask[row * words + word] = bits;
 }
 
+// What a word of boxes strikes out in one word, `column` of their 64 rows: only the rows whose bit is set in `alive`
+// count. All are read, several at a time: one after the other, each would wait for the memory.
+__device__ uint64_t rows_of(uint64_t alive, const uint64_t* column) {
+    constexpr int at_once = 16;
+    uint64_t struck = 0;
+    for (int first = 0; first < word_bits; first += at_once) {
+        uint64_t row[at_once];
+#pragma unroll
+        for (int k = 0; k < at_once; ++k) row[k] = column[(first + k) * words];
+#pragma unroll
+        for (int k = 0; k < at_once; ++k) struck |= alive >> (first + k) & 1 ? row[k] : 0;
+    }
+    return struck;
+}
+
 // Walks the chunk by rank and writes which of its boxes stay. One warp; lane w keeps word w of what is
 // removed.
-__global__ void settle_chunk(const uint64_t* mask, int64_t begin, int64_t end, bool* stays) {
+__global__ void __launch_bounds__(words)
+    settle_chunk(const uint64_t* mask, int64_t begin, int64_t end, bool* stays) {
     const int lane = threadIdx.x;
     uint64_t removed = 0;
+#pragma unroll 16
     for (int bit = 0; bit < word_bits; ++bit) {
         const int64_t i = begin + lane * word_bits + bit;
-        if (i >= end || !stays[i]) removed |= uint64_t(1) << bit;
+        const bool takes_part = stays[std::min(i, end - 1)] && i < end;
+        if (!takes_part) removed |= uint64_t(1) << bit;
     }
     __shared__ uint64_t diagonal[word_bits];
     for (int word = 0; begin + word * word_bits < end; ++word) {
@@ -60,11 +78,12 @@ __global__ void settle_chunk(const uint64_t* mask, int64_t begin, int64_t end, b
         for (int bit = lane; bit < word_bits; bit += words) diagonal[bit] = rows[bit * words + word];
         __syncwarp();
         uint64_t alive = ~__shfl_sync(~0u, removed, word);
+#pragma unroll
         for (int bit = 0; bit < word_bits; ++bit)
-            if (alive >> bit & 1) alive &= ~diagonal[bit];
+            alive &= ~(alive >> bit & 1 ? diagonal[bit] : 0);
         if (lane == word) removed = ~alive;
-        for (uint64_t left = alive; left && lane > word; left &= left - 1)
-            removed |= rows[(__ffsll(left) - 1) * words + lane];
+        const uint64_t struck = rows_of(alive, rows + lane);
+        if (lane > word) removed |= struck;
     }
     for (int bit = 0; bit < word_bits; ++bit) {
         const int64_t i = begin + lane * word_bits + bit;

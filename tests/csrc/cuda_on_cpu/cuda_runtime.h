@@ -11,6 +11,7 @@
 #include <vector>
 
 #define __global__
+#define __launch_bounds__(threads)
 #define __device__
 #define __host__
 #define __shared__ static  // one block runs at a time
