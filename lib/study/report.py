@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from lib.evaluation.report.style import STYLE, canvas, scale_sizes
 from lib.study.grid import read_grid, run_name
-from lib.study.summary import Study, budget_title, read_study, verdict
+from lib.study.summary import Change, Study, budget_title, read_study, verdict
 from lib.utils.figures import write_figure
 from lib.utils.files import write_text
 from lib.utils.table import Row
@@ -90,17 +90,21 @@ def _origin(study: Study) -> str:
 
 
 def _advice_lines(study: Study) -> Iterator[str]:
-    """What to choose: for each claim that has advice, and each size, the sentence of its verdict with its difference.
+    """What to choose: for each claim that has advice, the sentence of each of its verdicts, with sizes and differences.
 
-    A size for which the claim was not tested, such as one of which the data have no object, has none.
+    A size for which the claim was not tested, such as one of which the data have no object, is left out.
     """
     for claim in study.about["grid"]["claims"]:
         if advice := claim.get("advice"):
+            sizes_of: dict[str, dict[str, Change]] = {}  # verdict -> size -> difference
             for size in claim["ranges"]:
                 change = study.change(claim["better"], claim["worse"], advice["budget"], f"AP_{size}")
                 if change is not None:
-                    difference = f"{claim['better']} - {claim['worse']}, {budget_title(advice['budget'])}: {change}"
-                    yield f"- {advice[verdict(change)].format(size=size)} ({difference})"
+                    sizes_of.setdefault(verdict(change), {})[size] = change
+            pair = f"{claim['better']} - {claim['worse']}, {budget_title(advice['budget'])}"
+            for word, changes in sizes_of.items():
+                differences = ", ".join(f"{size} {change}" for size, change in changes.items())
+                yield f"- {advice[word].format(size=' and '.join(changes))} ({pair}: {differences})"
 
 
 def _claim_lines(study: Study) -> Iterator[str]:
@@ -174,8 +178,9 @@ def plot_by_size(study: Study, file: Path) -> None:
 
 @STYLE
 def plot_cost(study: Study, file: Path) -> None:
-    """AP of the smallest objects against cost and time; a dot for each seed, a diamond for their mean."""
-    metric = study.keys[min(1, len(study.keys) - 1)]
+    """AP of the smallest objects there are against cost and time; a dot for each seed, a diamond for their mean."""
+    by_size = [key for key in study.keys[1:] if any(result["metrics"][key] is not None for result in study.results)]
+    metric = (by_size or study.keys)[0]
     figure = Figure((9.8, 3.6 * len(study.budgets)), layout="constrained")
     panels = figure.subplots(len(study.budgets), 2, squeeze=False, sharex="col", sharey=True)
     for line, budget in zip(panels, study.budgets, strict=True):

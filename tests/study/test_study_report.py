@@ -60,9 +60,12 @@ def test_what_to_choose_follows_from_the_verdicts():
     chosen = text.split("### What to choose")[1].split("### In plain words")[0].split("\n")
     where = "(S1L0 - plain, equal numbers of images:"
     assert [line for line in chosen if line] == [
-        f"- Take S1L0 for small. {where} +0.110 (+0.050 to +0.150))",
-        f"- Leave it for large. {where} -0.040 (-0.080 to -0.010))",
+        f"- Take S1L0 for small. {where} small +0.110 (+0.050 to +0.150))",
+        f"- Leave it for large. {where} large -0.040 (-0.080 to -0.010))",
     ]
+    given.about["intervals"][1] |= {"low": 0.01, "high": 0.02}
+    both = "small +0.110 (+0.050 to +0.150), large -0.040 (+0.010 to +0.020)"
+    assert f"- Take S1L0 for small and large. {where} {both})\n" in make_page([given])
     assert "\n\nMade on a Tuesday.\n\n" in text
     assert "What to choose" not in make_page([study()])
 
