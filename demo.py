@@ -1,4 +1,4 @@
-"""Find objects in images or a video, draw them, and write them down.
+"""Find objects in images or a video, draw their boxes, and write the detections to files.
 
     python demo.py 'photos/*.jpg' --checkpoint=runs/demo/plain/last.pth
     python demo.py street.mp4 --checkpoint=... --score=0.5
@@ -10,7 +10,7 @@
     python demo.py street.jpg --checkpoint=THEIRS.pth --cfg=THEIRS.yml
 
 The pictures (or the video), detections.json and detections.csv go to --out. Where there is a display, a window shows
-each frame, and the key q closes it. The exit status is 1 if a part of the source could not be read.
+each frame, and the key q closes it. The exit status is 1 if some file or frame could not be read.
 """
 
 import argparse
@@ -36,18 +36,18 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = script_parser(__doc__)
     add = parser.add_argument
     add("source", metavar="SOURCE", help="image, folder, pattern in quotes, video, URL, camera index or device")
-    add("--checkpoint", metavar="FILE", help=".pth of any work, .onnx or .tflite of ours (default: that of --cfg)")
-    add("--cfg", metavar="FILE.yml", help="experiment file, ours or theirs (default: the config in the checkpoint)")
+    add("--checkpoint", metavar="FILE", help=".pth, or exported .onnx or .tflite (default: model.weights of --cfg)")
+    add("--cfg", metavar="FILE.yml", help="experiment file (default: the config in the checkpoint)")
     add("--out", default="runs/detections", help="folder for the results (default: %(default)s)")
-    add("--score", type=float, default=0.3, help="least score of a detection (default: %(default)s)")
+    add("--score", type=float, default=0.3, help="lowest score of a detection (default: %(default)s)")
     add("--tiles", metavar="SIDE[,OVERLAP[,nms|fusion]]", help="cut large images into tiles, such as 512,0.25")
-    add("--track", action="store_true", help="number each object through the frames (ByteTrack), and count them")
-    add("--count-line", action="append", metavar="X1,Y1,X2,Y2", help="count those that cross it; pixels or shares")
-    add("--save", action="append", metavar="FORMAT", help="labels to correct elsewhere: coco, yolo, labelstudio")
+    add("--track", action="store_true", help="give each object a number through all frames (ByteTrack)")
+    add("--count-line", action="append", metavar="X1,Y1,X2,Y2", help="count tracks that cross it; pixels or 0 .. 1")
+    add("--save", action="append", metavar="FORMAT", help="draft labels for other tools: coco, yolo, labelstudio")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)")
-    add("--backend", default="torch", help="torch, onnxruntime, openvino or auto, the fastest (default: torch)")
-    add("--batch-size", type=int, default=8, help="images at once; a camera has 1 (default: %(default)s)")
-    add("--threads", type=int, default=0, help="of torch and ONNX Runtime (default: they choose)")
+    add("--backend", default="torch", help="torch, onnxruntime, openvino, or auto for the fastest (default: torch)")
+    add("--batch-size", type=int, default=8, help="images per batch; always 1 for a camera (default: %(default)s)")
+    add("--threads", type=int, default=0, help="threads of torch and ONNX Runtime; 0: they choose (default)")
     add("--no-show", action="store_true", help="no window, even where there is a display")
     return parse_with_overrides(parser, argv, "postprocess.iou_threshold=0.5")
 

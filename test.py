@@ -35,12 +35,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add(
         "--checkpoint",
         metavar="FILE",
-        help=".pth of any work, .onnx or .tflite of ours (default: model.weights of --cfg)",
+        help=".pth of this or another project, exported .onnx or .tflite (default: model.weights of --cfg)",
     )
-    add("--json", metavar="FILE", help="file to write the metrics to")
-    add("--detections", metavar="FILE", help="COCO results (default: detections.json, beside the checkpoint)")
+    add("--json", metavar="FILE", help="JSON file for the metrics")
+    add("--detections", metavar="FILE", help="file of COCO results (default: detections.json beside the checkpoint)")
     add("--tiles", metavar="SIDE[,OVERLAP[,nms|fusion]]", help="cut images into tiles, such as 512,0.25")
-    add("--backend", default="torch", help="torch, onnxruntime, openvino or auto, the fastest (default: %(default)s)")
+    add("--backend", default="torch", help="torch, onnxruntime, openvino, or auto for the fastest (default: torch)")
     add("--dtype", default="float32", help="float32, bfloat16 or float16 (default: %(default)s)")
     args = parse_with_overrides(parser, argv, "evaluation.batch_size=8")
     args.checkpoint = args.checkpoint or weights_of(args.cfg, args.overrides)

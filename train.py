@@ -5,8 +5,8 @@
     python train.py --cfg=... --resume
     torchrun --nproc_per_node=4 train.py --cfg=... train.norm=sync
 
-Every key of the config can be set as key.key=value; lib/config.py lists the keys with their meaning. The run's
-folder, runs/<experiment>, gets config.yml, results.csv, curves.png, tensorboard/, last.pth and best.pth.
+Every key of the config can be set as key.key=value; lib/config.py lists the keys with their meaning. The run writes
+config.yml, results.csv, curves.png, tensorboard/, last.pth and best.pth to its folder, runs/<experiment>.
 """
 
 import argparse
@@ -34,8 +34,8 @@ log = logging.getLogger("train")
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = script_parser(__doc__)
-    parser.add_argument("--cfg", required=True, metavar="FILE.yml", help="experiment file, ours or of another work")
-    parser.add_argument("--resume", action="store_true", help="go on from the run's last.pth, if there is one")
+    parser.add_argument("--cfg", required=True, metavar="FILE.yml", help="experiment file, or an older SSD project's")
+    parser.add_argument("--resume", action="store_true", help="continue from the run's last.pth, if there is one")
     return parse_with_overrides(parser, argv, "train.epochs=10 run.name=mine")
 
 

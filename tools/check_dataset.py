@@ -1,4 +1,4 @@
-"""Looks for faults in a data set before training on it, and at how well an experiment's priors fit its objects.
+"""Checks a data set for faults before training, and with --cfg how well an experiment's priors fit its objects.
 
 python tools/check_dataset.py --gt ann.json --images DIR --html data.html
 python tools/check_dataset.py --gt ann.json --images DIR --open input.depth=percentile data.orientation=upright
@@ -29,12 +29,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--gt", required=True, type=Path, help="COCO file, data.yaml, or folder of VOC, YOLO or VisDrone files")
     add("--split", default="train", help="split of a data.yaml (default: %(default)s)")
     add("--images", type=Path, help="folder of the images; without it the files are not checked")
-    add("--open", action="store_true", help="decode every image, which finds truncated ones")
+    add("--open", action="store_true", help="decode every image, to find truncated ones")
     add("--cfg", help="experiment whose priors are compared with the objects")
-    add("--protocol", default="coco", choices=PROTOCOLS, help="whose size ranges to count by")
-    add("--ranges", nargs="+", metavar="NAME=LOW:HIGH", help="other ranges, px^2, such as tiny=0:256")
-    add("--json", type=Path, help="file to write: counts and all problems")
-    add("--html", type=Path, help="file to write: the report with plots")
+    add("--protocol", default="coco", choices=PROTOCOLS, help="protocol whose size ranges are used (default: coco)")
+    add("--ranges", nargs="+", metavar="NAME=LOW:HIGH", help="other size ranges, as areas in px^2, such as tiny=0:256")
+    add("--json", type=Path, help="JSON file to write: counts and all problems")
+    add("--html", type=Path, help="HTML file to write: the report with plots")
     return parse_with_overrides(parser, argv, "data.orientation=upright")
 
 

@@ -1,4 +1,4 @@
-"""Says whether one detector is better than another: a paired bootstrap over the images that both were tested on.
+"""Tells whether one detector is better than another, by a paired bootstrap over the images that both were tested on.
 
 python tools/compare.py a/detections.json b/detections.json --gt ann.json --html comparison.html
 """
@@ -31,14 +31,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("second", help="COCO results of the second")
     add("--gt", required=True, help="COCO file, data.yaml, or folder of VOC, YOLO or VisDrone files")
     add("--split", default="val", help="split of a data.yaml (default: %(default)s)")
-    add("--images", help="folder of the images, where a YOLO or VisDrone folder does not have it")
-    add("--orientation", choices=ORIENTATIONS, help="as data.orientation was, for photos that are stored sideways")
+    add("--images", help="folder of the images, if it is not where the YOLO or VisDrone format expects it")
+    add("--orientation", choices=ORIENTATIONS, help="data.orientation of the test, for photos that are stored sideways")
     add("--protocol", default="coco", choices=PROTOCOLS, help="rules of the evaluation (default: %(default)s)")
-    add("--ranges", nargs="+", metavar="NAME=LOW:HIGH", help="other ranges, px^2, such as tiny=0:256")
-    add("--resamples", type=int, default=1000, help="drawings of the images (default: %(default)s)")
-    add("--seed", type=int, default=0, help="of the drawings (default: %(default)s)")
-    add("--json", type=Path, help="file to write: values, intervals, p-values")
-    add("--html", type=Path, help="file to write: tables and plots")
+    add("--ranges", nargs="+", metavar="NAME=LOW:HIGH", help="other size ranges, as areas in px^2, such as tiny=0:256")
+    add("--resamples", type=int, default=1000, help="number of bootstrap resamples (default: %(default)s)")
+    add("--seed", type=int, default=0, help="seed of the resampling (default: %(default)s)")
+    add("--json", type=Path, help="JSON file to write: values, intervals, p-values")
+    add("--html", type=Path, help="HTML file to write: tables and plots")
     return parser.parse_args(argv)
 
 

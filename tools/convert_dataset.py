@@ -3,7 +3,7 @@
     python tools/convert_dataset.py ann.json OUT --to voc
     python tools/convert_dataset.py VOC2007 ann.json --to coco
 
-Every box of four finite numbers is kept; images stay where they are. Pixels of VOC count from 1, as in its kit.
+Every box of four finite numbers is kept; images stay where they are. VOC's pixels are numbered from 1, as in its kit.
 """
 
 import argparse
@@ -23,17 +23,17 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = script_parser(__doc__)
     add = parser.add_argument
     add("source", type=Path, help="COCO file, data.yaml, or folder of VOC, YOLO or VisDrone files")
-    add("out", type=Path, help="file (coco) or folder to write; must not exist")
+    add("out", type=Path, help="file (coco) or folder to write; must be new, or an empty folder")
     add("--to", required=True, choices=FORMATS, help="format to write")
-    add("--from", dest="source_format", choices=FORMATS, help="format to read (default: told from the files)")
-    add("--images", type=Path, help="folder of the images, if it is not where the format puts it")
+    add("--from", dest="source_format", choices=FORMATS, help="format to read (default: recognized from the files)")
+    add("--images", type=Path, help="folder of the images, if it is not where the format expects it")
     add("--split", default="train", help="split of a data.yaml (default: %(default)s)")
-    add("--orientation", choices=ORIENTATIONS, help="pixels that the boxes of photos stored sideways count")
+    add("--orientation", choices=ORIENTATIONS, help="which pixels boxes refer to, for photos that are stored sideways")
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Converts, and says how much."""
+    """Converts, and prints the counts."""
     args = parse(argv)
     logging.basicConfig(format="%(message)s")
     if args.out.is_file() or (args.out.is_dir() and any(args.out.iterdir())):

@@ -1,12 +1,12 @@
-"""Turn another work's checkpoint into ours: every tensor is used, or named in the error.
+"""Convert another project's checkpoint into one of this project. A tensor that cannot be used is an error.
 
     python tools/convert_weights.py ssd300_vgg16_coco-b556d3b4.pth --sha256=b556d3b4 \\
         --cfg=experiments/vgg16/torchvision300.yml --classes=by_name --out=ssd300.pth
     python tools/convert_weights.py resnet50-11ad3fa6.pth --cfg=experiments/resnet/50.yml --out=start.pth
 
 It reads the detectors of the BMVC 2019 code and its parent, of lufficc's SSD, of SSDLite with MobileNetV2 and
-MobileNeXt, and of torchvision. Classifiers of torchvision and timm give the backbone alone; the other parts keep their
-random weights. docs/models.md lists public files. No code in the file is run.
+MobileNeXt, and of torchvision. From classifiers of torchvision and timm it takes the backbone; the other parts keep
+their random weights. docs/models.md lists public files. No code in the file is run.
 """
 
 import argparse
@@ -29,18 +29,18 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = script_parser(__doc__)
     add = parser.add_argument
-    add("source", metavar="SOURCE.pth", help="the checkpoint, or its address")
-    add("--cfg", required=True, metavar="FILE.yml", help="experiment that builds the same model, ours or theirs")
-    add("--out", required=True, metavar="FILE.pth", help="where to write")
-    add("--sha256", metavar="HEX", help="the file's digest, or at least its first 8 hex digits")
+    add("source", metavar="SOURCE.pth", help="path or URL of the checkpoint")
+    add("--cfg", required=True, metavar="FILE.yml", help="experiment file, ours or theirs, that builds the same model")
+    add("--out", required=True, metavar="FILE.pth", help="file to write")
+    add("--sha256", metavar="HEX", help="SHA-256 that the file must have, or at least its first 8 hex digits")
     add(
         "--classes",
         default="same",
         choices=("same", "reset", "by_name", "shifted"),
-        help="for other classes: reset starts their predictors anew, by_name takes the rows of the classes' names; "
-        "shifted is by_name for SSDLite's focal loss, whose column 0 is the first class, not background",
+        help="class predictors, if the classes differ: reset starts them anew; by_name copies those of classes with "
+        "the same name; shifted is by_name for SSDLite with focal loss, whose column 0 is not background",
     )
-    add("--scope", nargs="+", metavar="PART", help="parts to take, such as backbone (default: all)")
+    add("--scope", nargs="+", metavar="PART", help="parts of the model to copy, such as backbone (default: all)")
     return parse_with_overrides(parser, argv, "model.num_classes=81")
 
 

@@ -3,7 +3,7 @@
     python tools/count.py --cfg=experiments/mobilenet_v3/large320.yml [model.backbone.strides={0: 1} ...]
     python tools/count.py --all --out=docs/models.md          the table of all experiments, between its two marks
 
-Nothing is computed or downloaded: the networks are built without memory for their weights. 1 MAC = 2 FLOPs.
+No network is run and nothing is downloaded: the models are built without memory for weights. 1 MAC = 2 FLOPs.
 """
 
 import argparse
@@ -31,8 +31,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = script_parser(__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--cfg", help="experiment file")
-    what.add_argument("--all", action="store_true", help="every experiment, a line each")
-    parser.add_argument("--out", help="with --all: the Markdown file whose table to replace")
+    what.add_argument("--all", action="store_true", help="all experiments, one line each")
+    parser.add_argument("--out", help="with --all: Markdown file whose table is replaced")
     return parse_with_overrides(parser, argv, "input.size=[512,512]")
 
 

@@ -1,8 +1,8 @@
-"""Writes a checkpoint as ONNX, LiteRT, a page for browsers or torch.export's archive, to run without this project.
+"""Exports a checkpoint as ONNX, LiteRT, a page for browsers or torch.export's archive, to run without this project.
 
 python tools/export.py --checkpoint=runs/demo/plain/last.pth --out=model.onnx --check photos/
-python tools/export.py --checkpoint=... --out=heads.onnx --heads      logits and deltas, for other NMS
-python tools/export.py --checkpoint=... --out=small.onnx --int8       8-bit convolutions, and what they cost
+python tools/export.py --checkpoint=... --out=heads.onnx --heads      logits and box deltas, no NMS
+python tools/export.py --checkpoint=... --out=small.onnx --int8       8-bit convolutions; prints AP before and after
 python tools/export.py --checkpoint=... --out=model.pt2
 python tools/export.py --checkpoint=... --out=model.tflite [--int8]           for phones; in .venv-extras
 python tools/export.py --checkpoint=... --web=page/                        a page that runs in a browser, from the disk
@@ -31,25 +31,25 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = script_parser(__doc__)
     add = parser.add_argument
     add("--checkpoint", required=True, help="weights (.pth)")
-    add("--cfg", help="experiment file; by default the config inside the checkpoint")
+    add("--cfg", help="experiment file (default: the config inside the checkpoint)")
     add("--out", help="file to write: .onnx, .tflite for LiteRT, or .pt2 for torch.export")
     add("--web", metavar="DIR", help="instead of --out: a page that detects in a browser, without a server")
-    add("--single", action="store_true", help="put all of the page into one file, DIR/index.html")
-    add("--tiles", metavar="SIDE[,OVERLAP]", help="cut large images in the page, or in the test of --int8: 512,0.25")
-    add("--heads", action="store_true", help="end with logits, deltas and priors: no decoding, no NMS")
-    add("--no-resize", action="store_true", help="take images of the network's size only")
-    add("--opset", type=int, default=OPSET, help="version of ONNX's operators (default: %(default)s)")
-    add("--batch", type=int, help="images that the model takes at once (default: any number)")
+    add("--single", action="store_true", help="with --web: put the whole page into one file, DIR/index.html")
+    add("--tiles", metavar="SIDE[,OVERLAP]", help="cut large images, in the page or in the test of --int8: 512,0.25")
+    add("--heads", action="store_true", help="output logits, box deltas and priors: no decoding, no NMS")
+    add("--no-resize", action="store_true", help="the model accepts only images of the network's input size")
+    add("--opset", type=int, default=OPSET, help="version of the ONNX operators (default: %(default)s)")
+    add("--batch", type=int, help="fixed batch size of the model (default: any)")
     add(
         "--int8",
         metavar="IMAGES",
         nargs="?",
         const="",
-        help="convolutions in 8 bits; calibrated on data.train, or here",
+        help="quantize the convolutions to 8 bits, calibrated on these images (default: those of data.train)",
     )
-    add("--force", action="store_true", help="write a model of --int8 that is slower and worse, or was not judged")
-    add("--check", metavar="IMAGES", help="compare the detections of checkpoint and ONNX on images")
-    add("--limit", type=int, default=100, help="images for --int8 and --check (default: %(default)s)")
+    add("--force", action="store_true", help="write an --int8 model even if it is slower and worse, or untested")
+    add("--check", metavar="IMAGES", help="compare the detections of checkpoint and exported model on these images")
+    add("--limit", type=int, default=100, help="most images for --int8 and --check (default: %(default)s)")
     args = parse_with_overrides(parser, argv, "postprocess.score_threshold=0.3")
     if bool(args.out) == bool(args.web):
         parser.error("one of --out and --web must be given")

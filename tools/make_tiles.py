@@ -17,14 +17,14 @@ from lib.utils.runtime import readable_errors, script_parser  # noqa: E402
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Cuts, and says how much."""
+    """Cuts, and prints the counts."""
     parser = script_parser(__doc__)
     parser.add_argument("images", help="folder of the images")
     parser.add_argument("annotations", help="COCO file")
-    parser.add_argument("out", type=Path, help="folder to write; new or empty")
+    parser.add_argument("out", type=Path, help="folder to write; must be new or empty")
     parser.add_argument("--tiles", default="512,0.25", help="SIDE[,OVERLAP] (default: %(default)s)")
-    parser.add_argument("--share", type=float, default=0.5, help="least visible part of an object (default: 0.5)")
-    parser.add_argument("--empty", action="store_true", help="write tiles without objects too")
+    parser.add_argument("--share", type=float, default=0.5, help="smallest share of an object in a tile (default: 0.5)")
+    parser.add_argument("--empty", action="store_true", help="write tiles without objects, too")
     args = parser.parse_args(argv)
     setup_logging()
     dataset = CocoDataset(args.images, args.annotations)

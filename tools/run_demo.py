@@ -1,11 +1,11 @@
-"""The main job, from data to pictures, on real images (make demo) or on generated ones (make demo-synthetic).
+"""Runs a whole demo, from data to pictures, on real images (make demo) or on generated ones (make demo-synthetic).
 
     python tools/run_demo.py trees
     python tools/run_demo.py synthetic
 
-Two detectors, a plain one and one with a stride taken out and a dual path, are fine-tuned for the same time, tested by
-object size, and compared in a table and in pictures: in runs/demo/, or in runs/demo_synthetic/. Where the real images
-cannot be downloaded, the generated ones stand in for them.
+It fine-tunes two detectors for the same time: a plain one, and one with a stride taken out and a dual path. It tests
+them by object size and compares them in a table and in pictures, in runs/demo/ or runs/demo_synthetic/. If the real
+images cannot be downloaded, generated ones are used instead.
 """
 
 import sys
@@ -20,8 +20,8 @@ from lib.utils.runtime import readable_errors, script_parser  # noqa: E402
 def main(argv: list[str] | None = None) -> None:
     """Runs one demo."""
     parser = script_parser(__doc__)
-    parser.add_argument("demo", choices=DEMOS, help="which one")
-    parser.add_argument("--weights-only", action="store_true", help="train what the synthetic demo starts from")
+    parser.add_argument("demo", choices=DEMOS, help="which demo to run")
+    parser.add_argument("--weights-only", action="store_true", help="only train the synthetic demo's initial weights")
     args = parser.parse_args(argv)
     if args.weights_only:
         make_weights(DEMOS["synthetic"])

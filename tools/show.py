@@ -3,8 +3,8 @@
     python tools/show.py --cfg=experiments/mobilenet_v1/S1L0.yml
     python tools/show.py --cfg=experiments/mobilenet_v1/S1L0.yml --what=matches data.augment=small
 
-samples: images with their boxes before and after augmentation. priors: those of one cell at each level. matches: the
-priors that each object of augmented images gets.
+samples: images with their boxes before and after augmentation. priors: the prior boxes (anchors) of one cell of each
+feature map. matches: the priors that are matched to each object of augmented images.
 """
 
 import sys
@@ -58,12 +58,12 @@ DRAWINGS = {"samples": draw_samples, "priors": draw_priors, "matches": draw_matc
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Draws, writes, and says where."""
+    """Draws, writes, and prints the paths."""
     parser = script_parser(__doc__)
     parser.add_argument("--cfg", required=True, help="experiment file (.yml)")
     parser.add_argument("--what", choices=DRAWINGS, help="which pictures (default: all three)")
-    parser.add_argument("--count", type=int, default=8, help="images (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("runs/show"), help="folder (default: %(default)s)")
+    parser.add_argument("--count", type=int, default=8, help="number of images (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("runs/show"), help="folder to write (default: %(default)s)")
     args = parse_with_overrides(parser, argv, "data.augment=small")
     cfg = load_config(args.cfg, args.overrides)
     source = (build_dataset(cfg, "train"), build_augmentation(cfg), cfg.run.seed, args.count)

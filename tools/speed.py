@@ -1,4 +1,4 @@
-"""What a detector costs and how long each stage takes, alone or beside others in the same run.
+"""Measures what a detector costs and how long each stage takes, alone or compared with others in the same run.
 
     python tools/speed.py --cfg=experiments/mobilenet_v1/S1L0.yml --threads=1
     python tools/speed.py --checkpoint=runs/.../best.pth --images photos/ --backend=onnxruntime
@@ -31,20 +31,20 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--cfg", help="experiment file (.yml)")
     what.add_argument("--checkpoint", help="weights (.pth), or an exported model (.onnx, .tflite)")
-    what.add_argument("--sweep", metavar="PATTERN", help="experiment files, all of them in one run")
-    add("--against", nargs="+", default=[], metavar="OTHER", help="configs or checkpoints to compare")
-    add("--images", help="image, folder or video whose first images are used; otherwise noise")
-    add("--size", type=int, nargs=2, default=(480, 640), help="height and width of the noise")
-    add("--batch", type=int, default=1, help="images at once (default: %(default)s)")
-    add("--seconds", type=float, default=10, help="to measure for, all together (default: 10)")
-    add("--threads", type=int, default=0, help="of torch, ONNX Runtime and OpenVINO; 0: their own choice")
+    what.add_argument("--sweep", metavar="PATTERN", help="pattern in quotes: compare all these experiments in one run")
+    add("--against", nargs="+", default=[], metavar="OTHER", help="more configs or checkpoints to compare with")
+    add("--images", help="image, folder or video whose first images are used (default: noise)")
+    add("--size", type=int, nargs=2, default=(480, 640), help="height and width of the noise images (default: 480 640)")
+    add("--batch", type=int, default=1, help="images per batch (default: %(default)s)")
+    add("--seconds", type=float, default=10, help="seconds to measure, all models together (default: 10)")
+    add("--threads", type=int, default=0, help="threads of torch, ONNX Runtime and OpenVINO; 0: they choose (default)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
-    add("--backend", default="torch", help="torch, onnxruntime, openvino or auto, the fastest")
-    add("--dtype", default="float32", help="float32; also bfloat16 of torch and openvino, float16 of torch")
-    add("--compile", action="store_true", help="build the network by torch.compile")
-    add("--seed", type=int, default=0, help="of weights and noise")
-    add("--json", help="write all figures to this file")
-    add("--plot", help="draw time against AP of small objects into this file")
+    add("--backend", default="torch", help="torch, onnxruntime, openvino, or auto for the fastest (default: torch)")
+    add("--dtype", default="float32", help="float32 (default); bfloat16 with torch and openvino; float16 with torch")
+    add("--compile", action="store_true", help="compile the network with torch.compile")
+    add("--seed", type=int, default=0, help="seed of the random weights and the noise (default: 0)")
+    add("--json", help="JSON file for all figures")
+    add("--plot", help="picture to draw: time against AP of small objects")
     return runtime.parse_with_overrides(parser, argv, "model.num_classes=21")
 
 

@@ -1,10 +1,11 @@
-"""Does taking out early strides help small objects? Trains a grid of detectors, and reports what they show.
+"""Does taking out early strides help small objects? Trains a grid of detectors and writes a report.
 
     python tools/study.py                                      the default grid: make study
     python tools/study.py --grid=experiments/study/full.yaml --budget=0.2 data.workers=4
-    python tools/study.py --publish                            its JSON files into docs/, and docs/study.md
+    python tools/study.py --publish                            also docs/results/ and docs/study.md
 
-A run that has its result is skipped, and one that was stopped is resumed. The report is OUT/study.md.
+A grid is a YAML file of rows (detectors), budgets (of time or images) and seeds. A run that already has a result is
+skipped, and one that was stopped is resumed. The report is OUT/study.md.
 """
 
 import argparse
@@ -31,13 +32,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = script_parser(__doc__)
     add = parser.add_argument
-    add("--grid", type=Path, default=ROOT / "experiments/study/default.yaml", help="rows, budgets, seeds")
-    add("--budget", type=float, default=1.0, help="times the epochs and seconds of each run (default: 1)")
-    add("--rows", help="only these, such as plain,S1L0")
-    add("--budgets", help="only these, such as images")
-    add("--jobs", type=int, help="runs at once (default: 1 on a GPU, else as many as there are cores)")
-    add("--out", type=Path, help="folder, named like the study (default: runs/study/<name of the grid>)")
-    add("--publish", action="store_true", help="then copy the JSON files into docs/ and write docs/study.md")
+    add("--grid", type=Path, default=ROOT / "experiments/study/default.yaml", help="YAML file: rows, budgets, seeds")
+    add("--budget", type=float, default=1.0, help="factor on the epochs and seconds of each run (default: 1)")
+    add("--rows", help="run only these rows, such as plain,S1L0")
+    add("--budgets", help="run only these budgets, such as images")
+    add("--jobs", type=int, help="runs at the same time (default: 1 on a GPU, else the number of cores)")
+    add("--out", type=Path, help="folder to write, named like the study (default: runs/study/<name of the grid>)")
+    add("--publish", action="store_true", help="afterwards copy the JSON files to docs/ and write docs/study.md")
     add("--render", action="store_true", help="only write docs/study.md from the JSON files in docs/")
     return parse_with_overrides(parser, argv, "data.workers=4")
 
@@ -70,7 +71,7 @@ def run_study(args: argparse.Namespace, out: Path) -> list[str]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Runs, publishes, renders, as asked."""
+    """Runs, publishes or renders, as the arguments say."""
     args = parse(argv)
     setup_logging()
     set_threads(1)

@@ -1,11 +1,11 @@
-"""Write another work's configuration file as one of ours; both load to the same config.
+"""Translate another project's configuration file into an experiment file; both load to the same config.
 
     python tools/translate_config.py rfb_lite_mobilenetv2_train_voc.yml --out=experiments/mine/rfb_lite.yml
     python tools/translate_config.py vgg_ssd300_voc0712.yaml --out=voc300.yml
     python tools/translate_config.py MobileNetV3_FPN_SSD.json --out=small_fpn.yml
 
 It reads the files of the BMVC 2019 code and its parent, of lufficc's SSD, of SSDLite with MobileNetV2 and MobileNeXt,
-and of the MobileNetV3 and MobileDet SSDLite in Keras. Comments at the top say what has no counterpart.
+and of the MobileNetV3 and MobileDet SSDLite in Keras. Comments at the top name what has no counterpart here.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from lib.utils.yaml_files import dump_yaml, to_plain  # noqa: E402
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = script_parser(__doc__)
-    parser.add_argument("source", metavar="THEIRS", help="configuration file of another work")
+    parser.add_argument("source", metavar="THEIRS", help="configuration file of another project")
     parser.add_argument("--out", required=True, metavar="OURS.yml", help="file to write")
     return parser.parse_args(argv)
 
