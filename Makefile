@@ -43,7 +43,7 @@ demo-synthetic: kernels  ## the same on generated shapes, by object size: runs/d
 demo-weights: kernels  ## train the plain detector that the synthetic demo starts from (about 15 minutes)
 	$(PY) tools/run_demo.py synthetic --weights-only
 
-study: kernels  ## train a grid of detectors, judge by intervals what stride surgery gains (40 minutes): runs/study/
+study: kernels  ## train a grid of detectors, judge by intervals what stride surgery gains (38 minutes): runs/study/
 	$(PY) tools/study.py
 
 test: kernels $(VENV)/dev  ## all tests, on all cores

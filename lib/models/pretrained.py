@@ -34,7 +34,7 @@ def _lite(number: int, digest: str) -> Pretrained:
     return Pretrained(f"models/{name}-{digest}.pth", digest, package, mean=mean, std=std, eps=1e-3)
 
 
-# Every backbone with public weights for its table. lib/legacy/classifiers.py reads their names.
+# Every backbone with public weights for its table. lib/legacy/families.py reads their names.
 PRETRAINED = {
     "vgg16": _torchvision("vgg16", "397923af"),
     "mobilenet_v2": _torchvision("mobilenet_v2", "b0353104"),
