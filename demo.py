@@ -45,7 +45,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--count-line", action="append", metavar="X1,Y1,X2,Y2", help="count tracks that cross it; pixels or 0 .. 1")
     add("--save", action="append", metavar="FORMAT", help="draft labels for other tools: coco, yolo, labelstudio")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)")
-    add("--backend", default="torch", help="torch (default), onnxruntime, openvino or auto; exported files choose theirs")
+    backends = "torch (default), onnxruntime, openvino or auto, the fastest; an exported file runs in its own"
+    add("--backend", default="torch", help=backends)
     add("--batch-size", type=int, default=8, help="images per batch; always 1 for a camera (default: %(default)s)")
     add("--threads", type=int, default=0, help="threads of torch and ONNX Runtime; 0: they choose (default)")
     add("--no-show", action="store_true", help="no window, even where there is a display")

@@ -40,7 +40,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--json", metavar="FILE", help="JSON file for the metrics")
     add("--detections", metavar="FILE", help="file of COCO results (default: detections.json beside the checkpoint)")
     add("--tiles", metavar="SIDE[,OVERLAP[,nms|fusion]]", help="cut images into tiles, such as 512,0.25")
-    add("--backend", default="torch", help="torch (default), onnxruntime, openvino or auto; exported files choose theirs")
+    backends = "torch (default), onnxruntime, openvino or auto, the fastest; an exported file runs in its own"
+    add("--backend", default="torch", help=backends)
     add("--dtype", default="float32", help="float32, bfloat16 or float16 (default: %(default)s)")
     args = parse_with_overrides(parser, argv, "evaluation.batch_size=8")
     args.checkpoint = args.checkpoint or weights_of(args.cfg, args.overrides)

@@ -39,7 +39,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--seconds", type=float, default=10, help="seconds to measure, all models together (default: 10)")
     add("--threads", type=int, default=0, help="threads of torch, ONNX Runtime and OpenVINO; 0: they choose (default)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
-    add("--backend", default="torch", help="torch (default), onnxruntime, openvino or auto; exported files choose theirs")
+    backends = "torch (default), onnxruntime, openvino or auto, the fastest; an exported file runs in its own"
+    add("--backend", default="torch", help=backends)
     add("--dtype", default="float32", help="float32 (default); bfloat16 with torch and openvino; float16 with torch")
     add("--compile", action="store_true", help="compile the network with torch.compile")
     add("--seed", type=int, default=0, help="seed of the random weights and the noise (default: 0)")
