@@ -28,28 +28,28 @@ $(VENV)/dev: $(VENV)/ready requirements-dev.txt
 	$(INSTALL) requirements-dev.txt
 	touch $@
 
-extras: $(VENV)/extras  ## install the optional packages, each for one part only: OpenVINO, int8, LiteRT, GeoTIFF, H.264, tracks
+extras: $(VENV)/extras  ## install the optional packages, each for one feature: OpenVINO, int8, LiteRT, GeoTIFF, H.264, tracking
 
 $(VENV)/extras: $(VENV)/ready requirements-extras.txt
 	$(INSTALL) requirements-extras.txt
 	touch $@
 
-demo: kernels  ## fine-tune two detectors on an aerial image, count the trees of another one: runs/demo/
+demo: kernels  ## fine-tune two detectors on an aerial image and count the trees in another one; results in runs/demo/
 	$(PY) tools/run_demo.py trees
 
-demo-synthetic: kernels  ## the same on generated shapes, by object size: runs/demo_synthetic/
+demo-synthetic: kernels  ## the same on generated shapes, with AP by object size; results in runs/demo_synthetic/
 	$(PY) tools/run_demo.py synthetic
 
 demo-weights: kernels  ## train the plain detector that the synthetic demo starts from (about 15 minutes)
 	$(PY) tools/run_demo.py synthetic --weights-only
 
-study: kernels  ## train a grid of detectors, judge by intervals what stride surgery gains (38 minutes): runs/study/
+study: kernels  ## train a grid of detectors and measure what stride surgery gains (38 minutes); results in runs/study/
 	$(PY) tools/study.py
 
-test: kernels $(VENV)/dev  ## all tests, on all cores
+test: kernels $(VENV)/dev  ## run all tests, on all cores
 	$(PYTEST)
 
-test-extras: $(EXTRAS)/ready  ## the tests of LiteRT and of the browser, in an environment of their own
+test-extras: $(EXTRAS)/ready  ## run the LiteRT and browser tests, in a separate environment
 	$(EXTRAS)/bin/python csrc/build.py
 	OMP_NUM_THREADS=1 $(EXTRAS)/bin/python -m pytest tests/inference/test_tflite_model.py \
 		tests/inference/export/test_tflite.py tests/inference/export/test_web.py
@@ -59,16 +59,16 @@ $(EXTRAS)/ready: requirements-litert.txt requirements-dev.txt requirements.txt
 	$(EXTRAS)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-litert.txt
 	touch $@
 
-check: kernels  ## before a commit: lint, and the tests that are not slow, side by side (85 s on 2 cores; 110 s at first)
+check: kernels  ## run lint and the fast tests in parallel, before a commit (85 s on 2 cores; 110 s the first time)
 	@$(MAKE) --no-print-directory --jobs=3 style types quick
 
 quick: kernels $(VENV)/dev
 	$(PYTEST) -m "not slow"
 
-bench: kernels  ## time the kernels against their peers
+bench: kernels  ## time the kernels against other implementations
 	$(PY) tools/bench/kernels.py
 
-lint: style types  ## ruff and mypy: mistakes, imports, formatting, types
+lint: style types  ## run ruff and mypy: mistakes, imports, formatting, types
 
 style: $(VENV)/dev
 	$(VENV)/bin/ruff check .
@@ -77,9 +77,9 @@ style: $(VENV)/dev
 types: $(VENV)/dev
 	$(PY) -m mypy lib tools train.py test.py demo.py
 
-clean:  ## remove what was built and installed; runs/ stays
+clean:  ## remove everything built or installed, but keep runs/
 	rm -rf build $(VENV) $(EXTRAS) .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name '*.so' -delete -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
-help:  ## this list
+help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 16

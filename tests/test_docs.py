@@ -1,4 +1,4 @@
-"""What the pages name is there: links, files and rooms."""
+"""What the pages name is there: links, files and packages."""
 
 import re
 from pathlib import Path
