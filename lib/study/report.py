@@ -104,7 +104,9 @@ def _advice_lines(study: Study) -> Iterator[str]:
             pair = f"{claim['better']} - {claim['worse']}, {budget_title(advice['budget'])}"
             for word, changes in sizes_of.items():
                 differences = ", ".join(f"{size} {change}" for size, change in changes.items())
-                yield f"- {advice[word].format(size=' and '.join(changes))} ({pair}: {differences})"
+                *others, last = changes
+                sizes = f"{', '.join(others)} and {last}" if others else last
+                yield f"- {advice[word].format(size=sizes)} ({pair}: {differences})"
 
 
 def _claim_lines(study: Study) -> Iterator[str]:
