@@ -135,7 +135,7 @@ def translate(kernel: Kernel) -> Path:
         if "No module named" in str(failure):
             raise Skip("Cython is not installed: pip install -r requirements.txt") from failure
         raise
-    if not generated.exists():  # as releases before 3.3 do
+    if not generated.exists():  # as some older releases do
         found = metadata.version("cython")
         raise Failure(f"Cython must write {generated}; {found} did not: pip install -r requirements.txt")
     return generated

@@ -64,8 +64,9 @@ def run_study(args: argparse.Namespace, out: Path) -> list[str]:
     asked = [run for run in runs if run.row in rows and run.budget in budgets]
     failed = run_all(asked, out / "results", args.overrides, jobs)
     if done := [run for run in runs if is_done(run, out / "results")]:
-        whole = [word for word in sys.argv if not word.startswith(("--rows", "--budgets"))]  # that makes all these runs
-        about = {"name": out.name, "command": shlex.join(["python", *whole]), "jobs": jobs}
+        scale = [] if args.budget == 1 else [f"--budget={args.budget:g}"]
+        words = ["python", "tools/study.py", f"--grid={args.grid}", *scale, f"--jobs={jobs}", *args.overrides]
+        about = {"name": out.name, "command": shlex.join(words), "jobs": jobs}  # without --rows: that makes all of them
         write_summary(out / "results" / "study.json", about, grid, done)
         write_page(out / "study.md", [out / "results"], links="results")
     return failed

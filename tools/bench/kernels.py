@@ -17,8 +17,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import torch  # noqa: E402
-
 from lib.timing.turns import run_cases  # noqa: E402
 from lib.utils.runtime import choose_device, readable_errors, script_parser, set_threads  # noqa: E402
 from tools.bench.peers.kernel_cases import cpu_cases, cuda_cases  # noqa: E402
@@ -38,11 +36,11 @@ def main(argv: list[str] | None = None) -> None:
     """Times, prints, writes."""
     args = parse(argv)
     set_threads(1)
-    kinds = [args.device] if args.device else ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
-    choose_device(kinds[-1])  # refuses cuda where there is none
+    device = choose_device(args.device or "auto")
+    kinds = [args.device] if args.device else dict.fromkeys(["cpu", device.type])
     cases = itertools.chain.from_iterable({"cpu": cpu_cases, "cuda": cuda_cases}[kind]() for kind in kinds)
     chosen = (case for case in cases if args.only in case.name)
-    run_cases(chosen, args.seconds, choose_device(kinds[-1]), args.json, warm_up=1, least=5, block_ms=20)
+    run_cases(chosen, args.seconds, device, args.json, warm_up=1, least=5, block_ms=20)
 
 
 if __name__ == "__main__":
