@@ -52,7 +52,8 @@ KERNELS = (
     Kernel("_fusion", "fusion.pyx", ("fusion.hpp", "tree.hpp", "overlaps.hpp", *SHARED)),
     Kernel("_training", "training.pyx", ("mining.hpp", "matching.hpp", "overlaps.hpp", *SHARED)),
     # Their sums are long, and no reference fixes their last bits.
-    Kernel("_depthwise", "depthwise.pyx", ("depthwise.hpp", *SHARED), ("-ffp-contract=fast",)),
+    Kernel("_depthwise", "depthwise.pyx", ("depthwise.hpp", "lanes.hpp", *SHARED), ("-ffp-contract=fast",)),
+    Kernel("_pointwise", "pointwise.pyx", ("pointwise.hpp", "lanes.hpp", *SHARED), ("-ffp-contract=fast",)),
     Kernel("_batch_norm", "batch_norm.pyx", ("batch_norm.hpp", *SHARED), ("-ffp-contract=fast",)),
 )
 CUDA_KERNEL = Kernel(

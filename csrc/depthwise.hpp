@@ -7,9 +7,10 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 #include <type_traits>
 #include <vector>
+
+#include "lanes.hpp"
 
 namespace kernels {
 
@@ -21,70 +22,7 @@ struct Depthwise {
 
 namespace depthwise {
 
-typedef float Pack __attribute__((vector_size(32)));
-constexpr int64_t lanes = 16, pixels = 4;  // pixels: of the output that share a load of the weights
-
-struct Lanes {  // sixteen channels
-    Pack low = {}, high = {};
-
-    void add(const Lanes& x) { low += x.low, high += x.high; }
-    void add_product(const Lanes& x, const Lanes& y) { low += x.low * y.low, high += x.high * y.high; }
-};
-
-inline Lanes load(const float* from) {
-    Lanes x;
-    std::memcpy(&x.low, from, sizeof x.low);
-    std::memcpy(&x.high, from + lanes / 2, sizeof x.high);
-    return x;
-}
-
-inline void store(const Lanes& x, float* to) {
-    std::memcpy(to, &x.low, sizeof x.low);
-    std::memcpy(to + lanes / 2, &x.high, sizeof x.high);
-}
-
-// The same for the first `count` of the channels, or all if there are as many; the others are zero.
-inline Lanes load(const float* from, int64_t count) {
-    if (count >= lanes) return load(from);
-    float values[lanes] = {};
-    std::copy_n(from, count, values);
-    return load(values);
-}
-
-inline void store(const Lanes& x, float* to, int64_t count) {
-    if (count >= lanes) return store(x, to);
-    float values[lanes];
-    store(x, values);
-    std::copy_n(values, count, to);
-}
-
-inline Pack relu6(Pack x) {  // NaN stays
-    const Pack zero = {}, six = zero + 6.0f;
-    x = x < zero ? zero : x;
-    return x > six ? six : x;
-}
-
-inline Pack where_passes(Pack gradient, Pack x) {  // 0 where ReLU6 has none at x
-    const Pack zero = {}, six = zero + 6.0f;
-    return (x > zero) & (x < six) ? gradient : zero;
-}
-
-inline Lanes relu6(const Lanes& x) { return {relu6(x.low), relu6(x.high)}; }
-inline Lanes where_passes(const Lanes& gradient, const Lanes& x) {
-    return {where_passes(gradient.low, x.low), where_passes(gradient.high, x.high)};
-}
-
-// `work(0)` to `work(count - 1)`, each with a constant: what an array holds can then stay in registers.
-template <int64_t count, typename Work>
-inline void unrolled(const Work& work) {
-    if constexpr (count > 0) {
-        unrolled<count - 1>(work);
-        work(std::integral_constant<int64_t, count - 1>());
-    }
-}
-
-// Values a pixel of scratch memory takes: an odd number of cache lines, so that a row does not fall on few cache sets.
-inline int64_t pixel_pitch(int64_t channels) { return ((channels + lanes - 1) / lanes | 1) * lanes; }
+constexpr int64_t pixels = 4;  // of the output that share a load of the weights
 
 // A few rows of some channels of a map, each copied when it is first asked for.
 class Rows {
@@ -240,14 +178,35 @@ inline void forward(const Part& part, const float* map, const float* weights, co
         }
 }
 
-// to_weights (rows * columns, channels) and to_bias (channels) of one image.
-inline void weight_gradient(const Part& part, const float* map, const float* output, const float* gradient,
-                            float* to_weights, float* to_bias) {
-    const Depthwise& d = part.d;
-    const int64_t pitch = part.pitch();
-    std::vector<float> sums(d.rows * d.columns * pitch), of_bias(pitch);
-    Rows rows = part.map_rows(map), gradients = part.gradient_rows(gradient, output);
-    for (int64_t y = 0; y < d.out_height; ++y)
+// The gradients of some channels of one image: a row of the output at a time for the weights, a row of the map at a time
+// for the map, both in one pass over the rows of the gradient.
+class Backward {
+  public:
+    Backward(const Part& part, const float* map, const float* output, const float* gradient)
+        : part(part), d(part.d), pitch(part.pitch()), rows(part.map_rows(map)),
+          gradients(part.gradient_rows(gradient, output)) {}
+
+    // to_map, laid out as the map is, or null; to_weights (rows * columns, channels) with to_bias (channels), or null.
+    void run(const float* weights, float* to_map, float* to_weights, float* to_bias) {
+        const auto own = part.own(weights);
+        if (to_weights) sums.assign(d.rows * d.columns * pitch, 0.0f), of_bias.assign(pitch, 0.0f);
+        int64_t next = 0;
+        const auto add_rows_to = [&](int64_t end) {
+            for (; to_weights && next < std::min(end, d.out_height); ++next) add_row(next);
+        };
+        for (int64_t y = 0; to_map && y < d.height; ++y) {
+            add_rows_to((y + d.top) / d.stride + 1);  // the rows of the output that this row of the map is in
+            write_row(y, own, to_map);
+        }
+        add_rows_to(d.out_height);
+        if (!to_weights) return;
+        for (int64_t k = 0; k < d.rows * d.columns; ++k)
+            std::copy_n(&sums[k * pitch], part.count, to_weights + k * d.channels + part.first);
+        std::copy_n(of_bias.data(), part.count, to_bias + part.first);
+    }
+
+  private:
+    void add_row(int64_t y) {
         for (int64_t c = 0; c < part.count; c += lanes) {
             const float* of_row = gradients.row(y) + c;
             for (int64_t k = 0; k < d.rows; ++k) {
@@ -268,20 +227,11 @@ inline void weight_gradient(const Part& part, const float* map, const float* out
             of_y.add(load(&of_bias[c]));
             store(of_y, &of_bias[c]);
         }
-    for (int64_t k = 0; k < d.rows * d.columns; ++k)
-        std::copy_n(&sums[k * pitch], part.count, to_weights + k * d.channels + part.first);
-    std::copy_n(of_bias.data(), part.count, to_bias + part.first);
-}
+    }
 
-// to_map, laid out as the map is. A pixel of the map takes part in every stride-th column of the windows, so the pixels
-// of a row that have the same remainder are sums over the same taps.
-inline void map_gradient(const Part& part, const float* weights, const float* output, const float* gradient,
-                         float* to_map) {
-    const Depthwise& d = part.d;
-    const auto own = part.own(weights);
-    Rows gradients = part.gradient_rows(gradient, output);
-    std::vector<Tap> taps;
-    for (int64_t y = 0; y < d.height; ++y)
+    // A pixel of the map takes part in every stride-th column of the windows, so the pixels of a row that have the same
+    // remainder are sums over the same taps.
+    void write_row(int64_t y, const std::vector<float>& own, float* to_map) {
         for (int64_t c = 0; c < part.count; c += lanes)
             for (int64_t rest = 0; rest < std::min(d.stride, d.width); ++rest) {
                 taps.clear();
@@ -290,15 +240,23 @@ inline void map_gradient(const Part& part, const float* weights, const float* ou
                     const float* row = gradients.row((y + d.top - k) / d.stride) + c;
                     for (int64_t j = 0; j < d.columns; ++j)
                         if ((rest + d.left - j) % d.stride == 0)
-                            taps.push_back({row + (rest + d.left - j) / d.stride * gradients.pitch,
-                                            &own[(k * d.columns + j) * part.pitch() + c]});
+                            taps.push_back({row + (rest + d.left - j) / d.stride * pitch,
+                                            &own[(k * d.columns + j) * pitch + c]});
                 }
                 const int64_t place = part.map() + (y * d.width + rest) * d.channels + c, some = part.count - c;
-                slide(taps, gradients.pitch, (d.width - rest + d.stride - 1) / d.stride, [&](int64_t x, Lanes sum) {
+                slide(taps, pitch, (d.width - rest + d.stride - 1) / d.stride, [&](int64_t x, Lanes sum) {
                     store(sum, to_map + place + x * d.stride * d.channels, some);
                 });
             }
-}
+    }
+
+    const Part& part;
+    const Depthwise& d;
+    const int64_t pitch;
+    Rows rows, gradients;
+    std::vector<Tap> taps;
+    std::vector<float> sums, of_bias;
+};
 
 // Calls `work(part)` for each image, in several parts if there are more threads than images. What is computed does not
 // depend on the parts.
@@ -332,10 +290,9 @@ inline void depthwise_backward(const Depthwise& d, const float* map, const float
     const int64_t size = d.rows * d.columns * d.channels;
     std::vector<float> of_weights(to_weights ? d.images * size : 0), of_bias(to_weights ? d.images * d.channels : 0);
     depthwise::for_each_part(d, threads, [&](const depthwise::Part& part) {
-        if (to_weights)
-            depthwise::weight_gradient(part, map, output, gradient, &of_weights[part.image * size],
-                                       &of_bias[part.image * d.channels]);
-        if (to_map) depthwise::map_gradient(part, weights, output, gradient, to_map);
+        float* const weights_of_image = to_weights ? &of_weights[part.image * size] : nullptr;
+        float* const bias_of_image = to_weights ? &of_bias[part.image * d.channels] : nullptr;
+        depthwise::Backward(part, map, output, gradient).run(weights, to_map, weights_of_image, bias_of_image);
     });
     const auto sum = [&](const std::vector<float>& parts, int64_t count, float* to) {
         std::fill_n(to, count, 0.0f);

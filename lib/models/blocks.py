@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from lib.models.convolution import GroupedConv2d, SameConv2d, activated, folded, is_frozen
+from lib.models.convolution import GroupedConv2d, PointwiseConv2d, SameConv2d, activated, folded, is_frozen
 from lib.models.norm import normalized
 from lib.utils.lookup import lookup
 
@@ -55,7 +55,9 @@ class Conv(nn.Module):
         keeping = (dilation * (height - 1) // 2, dilation * (width - 1) // 2)
         pads = keeping if padding is None else (padding, padding)
         bias = not norm if bias is None else bias
-        layer = SameConv2d if same else nn.Conv2d if groups == 1 else GroupedConv2d
+        is_pointwise = (height, width) == (1, 1) and stride == groups == 1 and pads == (0, 0)
+        full = PointwiseConv2d if is_pointwise else nn.Conv2d
+        layer = SameConv2d if same else full if groups == 1 else GroupedConv2d
         self.conv = layer(in_channels, out_channels, (height, width), stride, pads, dilation, groups, bias=bias)
         self.norm = nn.BatchNorm2d(out_channels) if norm else nn.Identity()
         self.act = activation(act)

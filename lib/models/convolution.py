@@ -1,5 +1,6 @@
-"""Convolutions: in groups, padded as TensorFlow pads, with a frozen BatchNorm folded into them."""
+"""Convolutions: trained by kernels of ours, padded as TensorFlow pads, with a frozen BatchNorm folded into them."""
 
+from abc import abstractmethod
 from typing import Any, TypeGuard
 
 import torch
@@ -8,7 +9,10 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from lib.ops.depthwise import Window, depthwise_conv2d, is_kernel_for
+from lib.ops.depthwise import Window, depthwise_conv2d
+from lib.ops.depthwise import is_kernel_for as is_depthwise_kernel_for
+from lib.ops.pointwise import is_kernel_for as is_pointwise_kernel_for
+from lib.ops.pointwise import pointwise_conv2d
 
 
 class _SinglePrecisionBackward(torch.autograd.Function):
@@ -42,7 +46,35 @@ class _SinglePrecisionBackward(torch.autograd.Function):
         return to_x, to_weight, to_bias, None, None, None, None
 
 
-class GroupedConv2d(nn.Conv2d):
+class FusedConv2d(nn.Conv2d):
+    """A convolution that may be computed together with the ReLU6 after it."""
+
+    @abstractmethod
+    def convolved(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, clip: bool = False
+    ) -> torch.Tensor:
+        """The convolution with other weights and bias, and ReLU6 after it where ``clip`` is set."""
+
+    def _conv_forward(self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        return self.convolved(input, weight, bias)
+
+
+class PointwiseConv2d(FusedConv2d):
+    """A 1x1 convolution of stride 1, in one group, without padding. A kernel of ours trains it on a CPU
+    (lib/ops/pointwise.py).
+    """
+
+    def convolved(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, clip: bool = False
+    ) -> torch.Tensor:
+        """See ``FusedConv2d``."""
+        if x.is_contiguous(memory_format=torch.channels_last) and is_pointwise_kernel_for(x, weight):
+            return pointwise_conv2d(x, weight, bias, clip)
+        y = F.conv2d(x, weight, bias)
+        return F.relu6(y, inplace=True) if clip else y
+
+
+class GroupedConv2d(FusedConv2d):
     """A convolution in groups. Where it is depthwise, a kernel of ours trains it on a CPU (lib/ops/depthwise.py).
 
     Other gradients under half-precision autocast on a CPU are computed in float32: oneDNN (torch 2.13) takes five to
@@ -59,10 +91,10 @@ class GroupedConv2d(nn.Conv2d):
     def convolved(
         self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, clip: bool = False
     ) -> torch.Tensor:
-        """The convolution with other weights and bias, and ReLU6 after it where ``clip`` is set."""
+        """See ``FusedConv2d``."""
         pads = self.pads(x)
         is_suited = self._is_depthwise and max(pads) < min(self.kernel_size)
-        if is_suited and x.is_contiguous(memory_format=torch.channels_last) and is_kernel_for(x, weight):
+        if is_suited and x.is_contiguous(memory_format=torch.channels_last) and is_depthwise_kernel_for(x, weight):
             return depthwise_conv2d(x, weight, bias, Window(self.stride[0], pads, clip=clip))
         top, bottom, left, right = pads
         if (top, left) == (bottom, right):
@@ -75,9 +107,6 @@ class GroupedConv2d(nn.Conv2d):
     def _is_depthwise(self) -> bool:
         is_square = self.stride[0] == self.stride[1] and self.dilation == (1, 1)
         return is_square and self.groups == self.in_channels == self.out_channels
-
-    def _conv_forward(self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        return self.convolved(input, weight, bias)
 
 
 class SameConv2d(GroupedConv2d):
@@ -139,7 +168,7 @@ def activated(
     conv: nn.Conv2d, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, act: nn.Module
 ) -> torch.Tensor:
     """``act`` of the convolution with other weights and bias: (B, in_channels, h, w) -> (B, out_channels, h', w')."""
-    if isinstance(conv, GroupedConv2d) and isinstance(act, nn.ReLU6):
+    if isinstance(conv, FusedConv2d) and isinstance(act, nn.ReLU6):
         return conv.convolved(x, weight, bias, clip=True)
     y: torch.Tensor = act(conv._conv_forward(x, weight, bias))
     return y

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lib.models.blocks import Conv
-from lib.models.convolution import GroupedConv2d
+from lib.models.convolution import GroupedConv2d, PointwiseConv2d
 from lib.models.norm import normalized
 
 
@@ -44,7 +44,7 @@ class Shared(nn.Module):
         self.depthwise = GroupedConv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
         self.norms = nn.ModuleList(nn.BatchNorm2d(channels) for _ in in_channels)
         self.act = nn.ReLU6()
-        self.pointwise = nn.Conv2d(channels, out_channels[0], 1)
+        self.pointwise = PointwiseConv2d(channels, out_channels[0], 1)
 
     def forward(self, maps: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """[(B, C, h_l, w_l)] -> [(B, out_channels, h_l, w_l)]."""
@@ -79,14 +79,14 @@ def _separable(in_channels: int, out_channels: int, is_last: bool, bias: bool = 
     """3x3 depthwise with BatchNorm and ReLU6, then 1x1 with bias: a tenth of the dense one's cost."""
     return nn.Sequential(
         Conv(in_channels, in_channels, groups=in_channels, bias=bias, act="relu6"),
-        nn.Conv2d(in_channels, out_channels, 1),
+        PointwiseConv2d(in_channels, out_channels, 1),
     )
 
 
 def _ssdlite(in_channels: int, out_channels: int, is_last: bool) -> nn.Module:
     """The same as SSDLite's early PyTorch codes have it: a bias more, and only a 1x1 convolution on the last map."""
     if is_last:
-        return nn.Conv2d(in_channels, out_channels, 1)
+        return PointwiseConv2d(in_channels, out_channels, 1)
     return _separable(in_channels, out_channels, is_last, bias=True)
 
 

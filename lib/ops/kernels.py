@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
-MODULES = ("_nms", "_overlaps", "_fusion", "_training", "_depthwise", "_batch_norm", "_cuda")
+MODULES = ("_nms", "_overlaps", "_fusion", "_training", "_depthwise", "_pointwise", "_batch_norm", "_cuda")
 Array = NDArray[Any]
 Values = TypeVar("Values", torch.Tensor, Array)  # an operator that takes arrays gives arrays
 _Arguments = ParamSpec("_Arguments")

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from lib.models.blocks import Conv
-from lib.models.convolution import GroupedConv2d, SameConv2d, folded
+from lib.models.convolution import GroupedConv2d, PointwiseConv2d, SameConv2d, folded
 
 
 def half(layer, x):
@@ -44,6 +44,24 @@ def test_without_gradients_or_half_precision_the_plain_convolution_runs():
         y = half(layer, x)
     assert y.dtype == torch.bfloat16
     assert torch.equal(y, F.conv2d(x.bfloat16(), layer.weight.bfloat16(), padding=1, groups=4))
+
+
+def test_a_1x1_convolution_of_stride_1_trains_by_the_kernel_and_equals_torch_wherever_the_map_lies():
+    torch.manual_seed(0)
+    block, x = Conv(12, 20, kernel=1, act="relu6"), torch.randn(3, 12, 7, 9)
+    block.norm.running_mean.uniform_(-1, 1)
+    block.norm.eval()
+    assert type(block.conv) is PointwiseConv2d and type(Conv(12, 20, 2, kernel=1).conv) is not PointwiseConv2d
+    results = []
+    for layout in (torch.channels_last, torch.contiguous_format):  # by the kernel, by torch
+        block.zero_grad()
+        given = x.clone(memory_format=layout).requires_grad_()
+        y = block(given)
+        assert y.is_contiguous(memory_format=layout)
+        y.square().sum().backward()
+        results.append([y.detach(), given.grad, block.conv.weight.grad.clone()])
+    for found, wanted in zip(*results, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_compiled_and_exported_as_it_is():

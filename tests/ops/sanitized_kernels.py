@@ -242,6 +242,29 @@ def backward(given: Inputs) -> Arguments:
     return {**shared, "output": output, "gradient": given.reals(*output.shape), **options, **results}
 
 
+def convolve(given: Inputs) -> Arguments:
+    """Arguments of ``convolve``."""
+    pixels, inputs, outputs = given.count(1), given.count(1) % 300 or 1, given.count(1) % 300 or 1
+    return {
+        "map": given.reals(pixels, inputs, scale=3),
+        "weights": given.reals(outputs, inputs),
+        "bias": given.reals(outputs),
+        "clip": bool(given.rng.integers(2)),
+        "threads": 1,
+        "out": np.empty((pixels, outputs), np.float32),
+    }
+
+
+def convolve_backward(given: Inputs) -> Arguments:
+    """Arguments of ``convolve_backward``."""
+    shared = convolve(given)
+    options = {name: shared.pop(name) for name in ("clip", "threads")}
+    output, bias = shared.pop("out"), shared.pop("bias")
+    shared |= {"output": given.reals(*output.shape, scale=3), "gradient": given.reals(*output.shape)}
+    results = {f"to_{name}": np.empty_like(shared[name]) for name in ("map", "weights")}
+    return {**shared, **options, **results, "to_bias": np.empty_like(bias)}
+
+
 def normalize(given: Inputs) -> Arguments:
     """Arguments of ``normalize``."""
     pixels, channels = given.count(1), given.count(1) % 300 or 1
@@ -267,6 +290,7 @@ MODULES = {
     "_fusion": (soft_nms, fuse_boxes),
     "_training": (match, mined_losses, mined_gradient),
     "_depthwise": (forward, backward),
+    "_pointwise": (convolve, convolve_backward),
     "_batch_norm": (normalize, normalize_backward),
 }
 # What must be refused: numbers out of range, by the argument's name.

@@ -22,6 +22,7 @@ from lib.ops.boxes import xyxy_to_xywh
 from lib.ops.depthwise import Window, depthwise_conv2d
 from lib.ops.fusion import fuse_boxes
 from lib.ops.padded import Selection
+from lib.ops.pointwise import pointwise_conv2d
 from lib.structures import Predictions
 from lib.timing.turns import Call, Case
 
@@ -183,6 +184,28 @@ def depthwise_case(channels: int, side: int, kernel: int, stride: int = 1) -> Ca
     return Case(name, sides, lambda ours, theirs: torch.allclose(ours, theirs, rtol=1e-3, atol=1e-5))
 
 
+def pointwise_case(channels: int, outputs: int, side: int) -> Case:
+    """Training's forward and backward pass of a 1x1 convolution and ReLU6, on 8 maps as channels_last."""
+    generator = torch.Generator().manual_seed(8)
+    x = torch.randn(8, channels, side, side, generator=generator).contiguous(memory_format=torch.channels_last)
+    slope = torch.randn(8, outputs, side, side, generator=generator).contiguous(memory_format=torch.channels_last)
+    weight = torch.randn(outputs, channels, 1, 1, generator=generator)
+    values = (x, weight, torch.zeros(outputs))
+
+    def gradients(y: torch.Tensor) -> torch.Tensor:
+        return torch.cat([part.flatten() for part in torch.autograd.grad(y, values, slope)[1:]])
+
+    for value in values:
+        value.requires_grad_()
+    sides = {
+        "ours": lambda: gradients(pointwise_conv2d(*values, clip=True)),
+        "torch": lambda: gradients(F.relu6(F.conv2d(*values), inplace=True)),
+    }
+    name = f"pointwise, {channels} to {outputs} channels of {side}x{side}, forward and backward"
+    # A rounding can move a value across a bound of ReLU6, so single sums differ by whole terms.
+    return Case(name, sides, lambda ours, theirs: bool((ours - theirs).norm() < 1e-2 * theirs.norm()))
+
+
 def norm_case(channels: int, side: int, act: str) -> Case:
     """Training's forward and backward pass of BatchNorm and its activation, on 8 maps as channels_last."""
     generator = torch.Generator().manual_seed(7)
@@ -227,6 +250,8 @@ def cpu_cases() -> Iterator[Case]:
         yield merge_case(count, side)
     for channels, side, kernel, stride in ((144, 80, 3, 1), (240, 40, 5, 1), (672, 20, 5, 1), (96, 160, 3, 2)):
         yield depthwise_case(channels, side, kernel, stride)
+    for channels, outputs, side in ((24, 144, 80), (144, 24, 80), (40, 240, 40), (112, 672, 20), (672, 112, 20)):
+        yield pointwise_case(channels, outputs, side)
     for channels, side, act in ((64, 160, "relu"), (72, 80, "relu"), (240, 40, "hard_swish"), (672, 20, "hard_swish")):
         yield norm_case(channels, side, act)
 
