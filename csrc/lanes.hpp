@@ -33,6 +33,8 @@ inline void store(const Lanes& x, float* to) {
 // The same for the first `count` of the channels, or all if there are as many; the others are zero.
 inline Lanes load(const float* from, int64_t count) {
     if (count >= lanes) return load(from);
+    Lanes x;
+    if (count == lanes / 2) return std::memcpy(&x.low, from, sizeof x.low), x;
     float values[lanes] = {};
     std::copy_n(from, count, values);
     return load(values);
@@ -40,6 +42,7 @@ inline Lanes load(const float* from, int64_t count) {
 
 inline void store(const Lanes& x, float* to, int64_t count) {
     if (count >= lanes) return store(x, to);
+    if (count == lanes / 2) return void(std::memcpy(to, &x.low, sizeof x.low));
     float values[lanes];
     store(x, values);
     std::copy_n(values, count, to);

@@ -76,7 +76,7 @@ inline void in_tiles(int64_t count, const Work& work) {
 template <typename Write>
 inline void product(const float* rows, int64_t pitch, int64_t count, const Panels& matrix, const float* start,
                     const Write& write) {
-    for (int64_t column = 0; column < matrix.width; column += lanes) {
+    const auto panel_product = [&](int64_t column, auto is_half) {  // is_half: only the first eight columns count
         const float* panel = matrix.from(column);
         const Lanes first = load(start + column);
         in_tiles(count, [&](int64_t at, auto some) {
@@ -85,11 +85,20 @@ inline void product(const float* rows, int64_t pitch, int64_t count, const Panel
             const float* row = rows + at * pitch;
             for (int64_t k = 0; k < matrix.depth; ++k) {
                 const Lanes values = held(load(panel + k * lanes));
-                unrolled<some>([&](auto i) { sums[i].add_product(spread(row[i * pitch + k]), values); });
+                unrolled<some>([&](auto i) {
+                    const Lanes factor = spread(row[i * pitch + k]);
+                    if constexpr (is_half)
+                        sums[i].low += factor.low * values.low;
+                    else
+                        sums[i].add_product(factor, values);
+                });
             }
             unrolled<some>([&](auto i) { write(at + i, column, sums[i]); });
         });
-    }
+    };
+    int64_t column = 0;
+    for (; column + lanes / 2 < matrix.width; column += lanes) panel_product(column, std::false_type());
+    if (column < matrix.width) panel_product(column, std::true_type());
 }
 
 // Pixels of a block, each `pitch` values after the last, with zeros after its channels.
