@@ -70,8 +70,8 @@ class _BatchNorm(torch.autograd.Function):
         y = torch.empty_like(x, memory_format=torch.channels_last)
         mean, variance = torch.empty_like(weight), torch.empty_like(weight)
         options = (epsilon, list(ACTIVATIONS).index(act), torch.get_num_threads())
-        given = (_pixels(x), kernels.as_input(weight), kernels.as_input(bias))
-        kernels.needed("_batch_norm").normalize(*given, *options, _pixels(y), mean.numpy(), variance.numpy())
+        given = (kernels.as_pixels(x), kernels.as_input(weight), kernels.as_input(bias))
+        kernels.needed("_batch_norm").normalize(*given, *options, kernels.as_pixels(y), mean.numpy(), variance.numpy())
         ctx.save_for_backward(x, weight, bias, mean, variance)
         ctx.options = options
         ctx.mark_non_differentiable(mean, variance)
@@ -85,13 +85,8 @@ class _BatchNorm(torch.autograd.Function):
         to_x = torch.empty_like(x, memory_format=torch.channels_last)
         to_weight, to_bias = torch.empty(len(weight)), torch.empty(len(bias))
         kernels.needed("_batch_norm").normalize_backward(
-            *(_pixels(x), weight, bias, *ctx.options, mean, variance, _pixels(gradient)),
-            *(_pixels(to_x), to_weight.numpy(), to_bias.numpy()),
+            *(kernels.as_pixels(x), weight, bias, *ctx.options, mean, variance, kernels.as_pixels(gradient)),
+            *(kernels.as_pixels(to_x), to_weight.numpy(), to_bias.numpy()),
         )
         gradients = zip((to_x, to_weight, to_bias), ctx.needs_input_grad, strict=False)
         return *(gradient if is_wanted else None for gradient, is_wanted in gradients), None, None
-
-
-def _pixels(x: torch.Tensor) -> kernels.Array:
-    """(B, C, h, w) -> (B * h * w, C), without a copy where it lies in memory so."""
-    return kernels.as_input(x.detach().permute(0, 2, 3, 1)).reshape(-1, x.shape[1])

@@ -117,6 +117,11 @@ def as_input(tensor: torch.Tensor, dtype: torch.dtype = torch.float32) -> Array:
     return np.ascontiguousarray(tensor.numpy(force=True))  # force: a tensor may need a gradient
 
 
+def as_pixels(x: torch.Tensor) -> Array:
+    """A map (B, C, h, w) as (B * h * w, C); no copy where it is float32 and lies in memory so."""
+    return as_input(x.detach().permute(0, 2, 3, 1)).reshape(-1, x.shape[1])
+
+
 def as_tensor(value: torch.Tensor | Array, name: str) -> torch.Tensor:
     """A NumPy array of any strides and byte order as a tensor; a tensor as it is. Others are a TypeError."""
     if isinstance(value, torch.Tensor):

@@ -56,7 +56,9 @@ class _Pointwise(torch.autograd.Function):
         y = torch.empty((x.shape[0], len(weight), *x.shape[2:]), memory_format=torch.channels_last)
         shift = None if bias is None else kernels.as_input(bias)
         kernel = kernels.needed("_pointwise")
-        kernel.convolve(_pixels(x), _matrix(weight), shift, clip, torch.get_num_threads(), _pixels(y))
+        kernel.convolve(
+            kernels.as_pixels(x), _matrix(weight), shift, clip, torch.get_num_threads(), kernels.as_pixels(y)
+        )
         ctx.save_for_backward(x, weight, y if clip else None)  # what follows may work in place on y
         return y
 
@@ -68,19 +70,14 @@ class _Pointwise(torch.autograd.Function):
         to_x = torch.empty_like(x, memory_format=torch.channels_last) if for_x else None
         to_weight = torch.empty(weight.shape) if for_weight or for_bias else None
         to_bias = torch.empty(len(weight)) if for_weight or for_bias else None
-        of_output = _pixels(gradient)
+        of_output = kernels.as_pixels(gradient)
         kernels.needed("_pointwise").convolve_backward(
-            *(_pixels(x), _matrix(weight), of_output if y is None else _pixels(y), of_output),
+            *(kernels.as_pixels(x), _matrix(weight), of_output if y is None else kernels.as_pixels(y), of_output),
             *(y is not None, torch.get_num_threads()),
-            None if to_x is None else _pixels(to_x),
+            None if to_x is None else kernels.as_pixels(to_x),
             *(None, None) if to_weight is None or to_bias is None else (_matrix(to_weight), to_bias.numpy()),
         )
         return to_x, to_weight if for_weight else None, to_bias if for_bias else None, None
-
-
-def _pixels(x: torch.Tensor) -> kernels.Array:
-    """(B, C, h, w) -> (B * h * w, C), without a copy where it lies in memory so."""
-    return kernels.as_input(x.detach().permute(0, 2, 3, 1)).reshape(-1, x.shape[1])
 
 
 def _matrix(weight: torch.Tensor) -> kernels.Array:
