@@ -64,7 +64,8 @@ class OnnxModel:
         if inputs != [("images", "tensor(uint8)")]:
             raise ValueError(f"{self._name} must take images as uint8, as tools/export.py writes it; it takes {inputs}")
         self.cfg, self.classes = read_about(metadata, self._name)
-        fixed = (session.get_inputs()[0].shape or [None])[0]
+        shape = session.get_inputs()[0].shape or [None]
+        fixed, self._stride = shape[0], shape[2] if priors else None  # see lib/inference/export/onnx.py: AnySizeModel
         self._batch: int | None = fixed if isinstance(fixed, int) else None  # images that it takes at once; None: any
         self._run: Engine = lambda images: session.run(None, {"images": images})
         if engine == "openvino":
@@ -99,6 +100,9 @@ class OnnxModel:
     def _run_batch(self, images: np.ndarray, size: int) -> Predictions | PaddedDetections:
         """The output for images that go through the model as one batch of ``size``, filled up with the last one."""
         given = images[np.minimum(np.arange(size), len(images) - 1)] if len(images) < size else images
+        if self._stride:
+            rows, columns = (side // self._stride for side in given.shape[1:3])
+            given = given.reshape(len(given), rows, self._stride, columns, self._stride, 3)
         with self._explained("must run on images", self._runtime):
             values = dict(zip(self._outputs, self._run(given), strict=True))
         with self._fitting():

@@ -68,7 +68,7 @@ class PointwiseConv2d(FusedConv2d):
         self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, clip: bool = False
     ) -> torch.Tensor:
         """See ``FusedConv2d``."""
-        if x.is_contiguous(memory_format=torch.channels_last) and is_pointwise_kernel_for(x, weight):
+        if is_pointwise_kernel_for(x, weight) and x.is_contiguous(memory_format=torch.channels_last):
             return pointwise_conv2d(x, weight, bias, clip)
         y = F.conv2d(x, weight, bias)
         return F.relu6(y, inplace=True) if clip else y
@@ -93,8 +93,8 @@ class GroupedConv2d(FusedConv2d):
     ) -> torch.Tensor:
         """See ``FusedConv2d``."""
         pads = self.pads(x)
-        is_suited = self._is_depthwise and max(pads) < min(self.kernel_size)
-        if is_suited and x.is_contiguous(memory_format=torch.channels_last) and is_depthwise_kernel_for(x, weight):
+        # First what is no question about sizes: exporters for any size take long over each of those.
+        if self._is_depthwise and is_depthwise_kernel_for(x, weight) and self._is_suited(x, pads):
             return depthwise_conv2d(x, weight, bias, Window(self.stride[0], pads, clip=clip))
         top, bottom, left, right = pads
         if (top, left) == (bottom, right):
@@ -102,6 +102,10 @@ class GroupedConv2d(FusedConv2d):
         else:
             y = _grouped(self, F.pad(x, (left, right, top, bottom)), weight, bias, (0, 0))
         return F.relu6(y, inplace=True) if clip else y
+
+    def _is_suited(self, x: torch.Tensor, pads: tuple[int, int, int, int]) -> bool:
+        """Whether the kernel takes the map and its padding."""
+        return x.is_contiguous(memory_format=torch.channels_last) and max(pads) < min(self.kernel_size)
 
     @property
     def _is_depthwise(self) -> bool:
@@ -127,7 +131,8 @@ class SameConv2d(GroupedConv2d):
         size, stride = x.shape[2 + axis], self.stride[axis]
         if stride == 1:
             return reach - 1
-        return max((-(-size // stride) - 1) * stride + reach - size, 0)
+        total = reach - stride + -size % stride
+        return total if reach >= stride else max(total, 0)
 
 
 def _grouped(

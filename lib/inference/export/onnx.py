@@ -7,19 +7,21 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from lib import __version__
 from lib.build import build_postprocess
-from lib.build_data import build_resize, testing_size
+from lib.build_data import build_resize, input_size, testing_size
 from lib.config import dump_config
 from lib.data.augment.geometric import Resize
 from lib.inference.model_file import Loaded
 from lib.inference.network import Network
 from lib.inference.onnx_model import DETECTIONS, HEADS, LOGITS, one_line
+from lib.models.cost import largest_stride
+from lib.models.detector import Detector
 from lib.multibox.postprocess import PostProcess
 from lib.ops.boxes import clip_boxes, scale_boxes
 
@@ -43,14 +45,19 @@ class HeadsModel(nn.Module):
 class AnySizeModel(nn.Module):
     """Images of any size that the network takes -> logits (B, P, K), deltas (B, P, 4), float32; no priors, which depend
     on the size.
+
+    The sides come in cells of the network's largest stride. The size of every map is then a plain multiple for
+    torch.export, which spent minutes over roundings otherwise.
     """
 
     def __init__(self, network: Network):
         super().__init__()
         self.network = network
 
-    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """(B, H, W, 3) uint8 BGR."""
+    def forward(self, cells: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """(B, rows, stride, columns, stride, 3) uint8 BGR: (B, H, W, 3), seen so."""
+        batch, rows, stride, columns, _, _ = cells.shape
+        images = cells.reshape(batch, rows * stride, columns * stride, 3)
         detector: Any = self.network.detector
         logits, deltas = detector.head(detector.maps(self.network.normalize(images)))
         return logits.float(), deltas.float()
@@ -196,12 +203,13 @@ def any_size_bytes(loaded: Loaded) -> bytes:
     ``OnnxModel`` alone, which is told the priors. A network that torch cannot export so is a ValueError.
     """
     model = AnySizeModel(Network(loaded.cfg, loaded.detector)).eval()
-    sides = [3 * side for side in testing_size(loaded.cfg)]  # of the example, which no size of the network equals
-    free = {0: torch.export.Dim("batch", min=1, max=1024)} | dict.fromkeys((1, 2), torch.export.Dim.DYNAMIC)
+    stride = largest_stride(cast(Detector, loaded.detector), input_size(loaded.cfg))
+    rows, columns = (3 * side // stride for side in testing_size(loaded.cfg))  # no size of the network equals these
+    free = {0: torch.export.Dim("batch", min=1, max=1024)} | dict.fromkeys((1, 3), torch.export.Dim.DYNAMIC)
     about = {"classes": json.dumps(list(loaded.classes), ensure_ascii=False), "config": dump_config(loaded.cfg)}
     try:
         with torch.inference_mode(False), torch.no_grad():
-            example = torch.zeros(2, *sides, 3, dtype=torch.uint8)
+            example = torch.zeros(2, rows, stride, columns, stride, 3, dtype=torch.uint8)
             program = torch.export.export(model, (example,), dynamic_shapes=({**free},), strict=False)
         return _to_onnx(program, LOGITS, about, OPSET)
     except RuntimeError as error:  # that of which all errors of the exporter are kinds
