@@ -23,6 +23,7 @@ SLOW = {
     "tests/inference/test_onnx_model.py": "exports models and damages them",
     "tests/inference/export/test_export_tool.py": "exports models",
     "tests/csrc/test_cuda_logic.py": "compiles the CUDA kernels for the CPU",
+    "tests/inference/test_light_weights.py::test_they_run_in_onnx_runtime_on_images_of_any_size": "exports a detector",
     "tests/legacy/test_convert_weights.py": "runs other projects' detectors at full size",
     "tests/test_legacy.py": "runs the BMVC detectors at full size",
     "tests/timing": "times detectors, starts processes",
