@@ -93,7 +93,7 @@ class GroupedConv2d(FusedConv2d):
     ) -> torch.Tensor:
         """See ``FusedConv2d``."""
         pads = self.pads(x)
-        # First what is no question about sizes: exporters for any size take long over each of those.
+        # Sizes are compared last: torch.export, for images of any size, is slow with each comparison.
         if self._is_depthwise and is_depthwise_kernel_for(x, weight) and self._is_suited(x, pads):
             return depthwise_conv2d(x, weight, bias, Window(self.stride[0], pads, clip=clip))
         top, bottom, left, right = pads
