@@ -1,5 +1,6 @@
 """BatchNorm of a training step on a CPU, with the activation after it in the same passes over memory."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -19,6 +20,8 @@ ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "hard_swish": F.hardswish,
     "swish": F.silu,
 }
+
+is_kernel_for = functools.partial(kernels.is_for_training, "_batch_norm")  # of (map, weight)
 
 
 class Normalized(NamedTuple):
@@ -55,11 +58,6 @@ def batch_norm(
     variance, mean = torch.var_mean(x, (0, 2, 3), correction=0)
     y = (x - mean[:, None, None]) * torch.rsqrt(variance + epsilon)[:, None, None]
     return Normalized(function(y * weight[:, None, None] + bias[:, None, None]), mean.detach(), variance.detach())
-
-
-def is_kernel_for(x: torch.Tensor, weight: torch.Tensor) -> bool:
-    """Whether the compiled kernel runs: in training in float32 on the CPU, outside of what torch traces to compile."""
-    return kernels.is_for_training("_batch_norm", x, weight)
 
 
 class _BatchNorm(torch.autograd.Function):

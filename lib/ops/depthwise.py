@@ -1,5 +1,6 @@
 """Depthwise convolution for training on a CPU, with ReLU6 after it in the same pass over memory."""
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ class Window(NamedTuple):
 
 
 PLAIN = Window()
+is_kernel_for = functools.partial(kernels.is_for_training, "_depthwise")  # of (map, weight)
 
 
 def depthwise_conv2d(
@@ -39,13 +41,6 @@ def depthwise_conv2d(
         return _in_torch(x, weight, bias, window)
     y: torch.Tensor = _Depthwise.apply(x, weight, bias, window)  # type: ignore[no-untyped-call]
     return y
-
-
-def is_kernel_for(x: torch.Tensor, weight: torch.Tensor) -> bool:
-    """Whether the compiled kernel runs: in training in float32 on the CPU, outside of what torch traces to compile, and
-    where no autocast wants another precision. Without gradients oneDNN is faster on a single image.
-    """
-    return not torch.is_autocast_enabled("cpu") and kernels.is_for_training("_depthwise", x, weight)
 
 
 def _in_torch(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, window: Window) -> torch.Tensor:

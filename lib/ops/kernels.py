@@ -58,13 +58,13 @@ def for_cpu(name: str, tensor: torch.Tensor) -> ModuleType | None:
 
 
 def is_for_training(name: str, x: torch.Tensor, weight: torch.Tensor) -> bool:
-    """Whether a kernel that only trains runs: gradients are wanted, in float32 on the CPU, outside of what torch traces
-    to compile.
+    """Whether a kernel that only trains runs: gradients are wanted, in float32 on the CPU, where no autocast asks for
+    another precision, outside of what torch traces to compile. Without gradients oneDNN is faster on a single image.
     """
     is_traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call]
     if is_traced or not torch.is_grad_enabled() or not x.dtype == weight.dtype == torch.float32:
         return False
-    return for_cpu(name, x) is not None
+    return not torch.is_autocast_enabled("cpu") and for_cpu(name, x) is not None
 
 
 def for_cuda(tensor: torch.Tensor) -> ModuleType | None:

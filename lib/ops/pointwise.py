@@ -1,5 +1,6 @@
 """1x1 convolution for training on a CPU, with bias and ReLU6 in the same pass over memory."""
 
+import functools
 from typing import Any
 
 import torch
@@ -8,6 +9,8 @@ from torch.autograd.function import once_differentiable
 
 from lib.ops import kernels
 from lib.ops.checks import check_one_device, check_shapes, check_tensors
+
+is_kernel_for = functools.partial(kernels.is_for_training, "_pointwise")  # of (map, weight)
 
 
 def pointwise_conv2d(
@@ -28,13 +31,6 @@ def pointwise_conv2d(
         return y
     y = F.conv2d(x, weight, bias)
     return F.relu6(y) if clip else y
-
-
-def is_kernel_for(x: torch.Tensor, weight: torch.Tensor) -> bool:
-    """Whether the compiled kernel runs: in training in float32 on the CPU, outside of what torch traces to compile, and
-    where no autocast wants another precision.
-    """
-    return not torch.is_autocast_enabled("cpu") and kernels.is_for_training("_pointwise", x, weight)
 
 
 def _check(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
