@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
@@ -42,6 +43,66 @@ def centralize_(parameters: Iterable[nn.Parameter]) -> None:
             parameter.grad -= parameter.grad.mean(dim=tuple(range(1, parameter.ndim)), keepdim=True)
 
 
+def orthogonalized(matrix: torch.Tensor) -> torch.Tensor:
+    """About the orthogonal matrix nearest to ``matrix`` (m, n), by five Newton-Schulz steps (Muon, Jordan et al. 2024).
+
+    The singular vectors stay. The singular values come to lie between 0.7 and 1.2, unless they are tiny beside the
+    largest.
+    """
+    x = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    x = x / x.norm().clamp(min=1e-7)
+    for _ in range(5):
+        gram = x @ x.T
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
+    return x if matrix.shape[0] <= matrix.shape[1] else x.T
+
+
+def _is_matrix(parameter: torch.Tensor) -> bool:
+    """Whether it mixes channels, as the weights of layers do; norms, biases and depthwise kernels do not."""
+    return parameter.ndim > 1 and min(parameter.shape[:2]) > 1
+
+
+class Muon(AdamW):
+    """Turns each weight matrix along the orthogonal matrix nearest to its momentum; all else learns as in AdamW.
+
+    The weights of a convolution count as one matrix (outputs, inputs * rows * columns). Its steps are made as large as
+    AdamW's are, so rates for AdamW are of the right order (Liu et al. 2025, section 2.2, eq. 4).
+    """
+
+    def __init__(self, groups: Groups, lr: float, betas: Betas, weight_decay: float, momentum: float):
+        split = [
+            {**group, "params": params, "momentum": factor}
+            for group in groups
+            for is_matrix, factor in ((True, momentum), (False, None))
+            if (params := [p for p in group["params"] if _is_matrix(p) == is_matrix])
+        ]
+        super().__init__(split, lr, betas, weight_decay=weight_decay)
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """One step; see torch's ``Optimizer``."""
+        groups = self.param_groups
+        try:
+            self.param_groups = [group for group in groups if group["momentum"] is None]
+            loss = super().step(closure)
+        finally:
+            self.param_groups = groups
+        for group in groups:
+            for parameter in group["params"] if group["momentum"] is not None else ():
+                if parameter.grad is not None:
+                    self._turn_(parameter, parameter.grad, group)
+        return loss
+
+    def _turn_(self, parameter: torch.Tensor, gradient: torch.Tensor, group: Mapping[str, Any]) -> None:
+        state = self.state[parameter]
+        if not state:
+            state["momentum_buffer"] = torch.zeros_like(parameter)
+        average = state["momentum_buffer"].lerp_(gradient, 1 - group["momentum"])
+        update = orthogonalized(gradient.lerp(average, group["momentum"]).reshape(len(parameter), -1))
+        parameter.mul_(1 - group["lr"] * group["weight_decay"])
+        parameter.sub_(update.reshape(parameter.shape), alpha=group["lr"] * 0.2 * math.sqrt(max(update.shape)))
+
+
 def sgd(
     groups: Groups, /, lr: float = 1e-3, momentum: float = 0.9, weight_decay: float = 1e-4, nesterov: bool = False
 ) -> Optimizer:
@@ -57,6 +118,15 @@ def adamw(groups: Groups, /, lr: float = 1e-3, betas: Betas = (0.9, 0.999), weig
 def adam(groups: Groups, /, lr: float = 1e-3, betas: Betas = (0.9, 0.999), weight_decay: float = 0.0) -> Optimizer:
     """Adam."""
     return Adam(groups, lr, (betas[0], betas[1]), weight_decay=weight_decay)
+
+
+def muon(
+    groups: Groups, /, lr: float = 1e-3, betas: Betas = (0.9, 0.999), weight_decay: float = 1e-2, momentum: float = 0.95
+) -> Optimizer:
+    """Muon for the weights of layers, with ``momentum``; AdamW, with ``betas``, for depthwise kernels and vectors."""
+    if not 0 <= momentum < 1:
+        raise ValueError(f"momentum must be at least 0 and below 1; got {momentum}")
+    return Muon(groups, lr, betas, weight_decay, momentum)
 
 
 def rmsprop(
@@ -136,7 +206,7 @@ def exponential(epochs: float, /, gamma: float = 0.95) -> Schedule:
     return lambda epoch: gamma ** math.floor(epoch + 1e-9)
 
 
-OPTIMIZERS = {"sgd": sgd, "adam": adam, "adamw": adamw, "rmsprop": rmsprop}
+OPTIMIZERS = {"sgd": sgd, "adam": adam, "adamw": adamw, "muon": muon, "rmsprop": rmsprop}
 SCHEDULES = {kind.__name__: kind for kind in (constant, cosine, restarts, step, exponential, one_cycle)}
 
 

@@ -11,7 +11,11 @@ from lib.structures import Sample
 
 @dataclass
 class Photometric(Transform):
-    """Distorts colors at random, as SSD's code does; contrast changes before or after saturation and hue."""
+    """Distorts colors at random, as SSD's code does; contrast changes before or after saturation and hue.
+
+    Thermal images need more: which things are warmer than their surroundings, and by how much, depends on the weather
+    and the time of day. ``invert`` and ``gamma`` come first, and are off unless they are set.
+    """
 
     on_pixels = True
     p: float = number(0.5, 0, 1)  # of each of the four parts
@@ -19,6 +23,8 @@ class Photometric(Transform):
     contrast: tuple[float, float] = number_range((0.5, 1.5), 0, 100)  # least and greatest factor
     saturation: tuple[float, float] = number_range((0.5, 1.5), 0, 100)
     hue: float = number(18.0, 0, 180)  # greatest turn in degrees
+    invert: float = number(0.0, 0, 1)  # probability that bright and dark change places
+    gamma: tuple[float, float] = number_range((1.0, 1.0), 0.1, 10)  # exponent of the gray levels, in shares of 255
 
     def __call__(self, sample: Sample, rng: np.random.Generator, others: Others = no_others) -> Sample:
         is_on = rng.random(4) < self.p
@@ -27,18 +33,26 @@ class Photometric(Transform):
         saturation = rng.uniform(*self.saturation) if is_on[2] else 1.0
         turn = rng.uniform(-self.hue, self.hue) if is_on[3] else 0.0
         before, after = (contrast, 1.0) if rng.random() < 0.5 else (1.0, contrast)
+        levels = np.arange(256.0)
+        first = self._inverted_and_bent(levels, rng)
         left, top, right, bottom = sample.content or (0, 0, *sample.image.shape[1::-1])
         part = sample.image[top:bottom, left:right]
-        if not is_on.any() or not part.size:
+        if not part.size or not (is_on.any() or (first != levels).any()):
             return sample
-        levels = np.arange(256.0)
-        part = _look_up(part, np.clip(levels + shift, 0, 255) * before)
+        part = _look_up(part, np.clip(first + shift, 0, 255) * before)
         if is_on[2:].any():
             part = _turn_colors(part, saturation, turn)
         part = _look_up(part, levels * after)
         image = sample.image.copy()
         image[top:bottom, left:right] = part
         return sample._replace(image=image)
+
+    def _inverted_and_bent(self, levels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The gray levels (256,) after ``invert`` and ``gamma``; what is off draws no random numbers."""
+        if self.invert and rng.random() < self.invert:
+            levels = 255 - levels
+        low, high = np.log(self.gamma)
+        return 255 * (levels / 255) ** np.exp(rng.uniform(low, high)) if (low, high) != (0, 0) else levels
 
 
 def _look_up(image: np.ndarray, table: np.ndarray) -> np.ndarray:

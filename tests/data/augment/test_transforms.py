@@ -335,6 +335,23 @@ def test_one_part_of_the_colors_at_a_time_stays_in_its_range():
         np.testing.assert_allclose(turned.min(axis=2), image.min(axis=2), atol=3)
 
 
+def test_bright_and_dark_change_places_and_gamma_bends_the_gray_levels():
+    levels = np.arange(0, 252, 7, dtype=np.uint8).reshape(4, 9)
+    sample = make_sample(boxes=())._replace(image=np.stack([levels] * 3, axis=2))
+
+    def changed(seed, **options):
+        return Photometric(p=0.0, **options)(sample, np.random.default_rng(seed)).image[..., 0]
+
+    inverted = [changed(seed, invert=0.5) for seed in range(40)]
+    counts = [sum(np.array_equal(image, each) for image in inverted) for each in (levels, 255 - levels)]
+    assert sum(counts) == 40 and min(counts) > 10
+    np.testing.assert_array_equal(changed(0, gamma=[2, 2]), np.round(levels.astype(float) ** 2 / 255))
+    np.testing.assert_array_equal(changed(0, invert=1.0, gamma=[2, 2]), np.round((255.0 - levels) ** 2 / 255))
+    at_119 = [changed(seed, gamma=[0.5, 2])[1, 8] for seed in range(200)]  # 119 = 255 * 0.467
+    assert min(at_119) == pytest.approx(255 * 0.467**2, abs=3) and max(at_119) == pytest.approx(255 * 0.467**0.5, abs=3)
+    assert np.median(at_119) == pytest.approx(119, abs=12)  # even by logarithm
+
+
 def test_hue_turns_a_pure_color_by_the_stated_degrees():
     sample = make_sample(boxes=())._replace(image=np.full((4, 4, 3), (0, 0, 200), np.uint8))  # red
     options = {"p": 1.0, "brightness": 0, "contrast": [1, 1], "saturation": [1, 1], "hue": 60}
