@@ -6,7 +6,6 @@ number of workers or processes, nor on the step at which an epoch is resumed.
 
 import signal
 from collections.abc import Iterator, Sequence
-from functools import partial
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Literal, NamedTuple
@@ -16,7 +15,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from lib.data.augment.mixing import load_random
+from lib.data.augment.mixing import OtherSamples
 from lib.data.augment.presets import Compose
 from lib.data.dataset import CocoDataset
 from lib.data.image import ImageError
@@ -120,7 +119,7 @@ class _Prepared(torch.utils.data.Dataset[Any]):
 
     def __init__(self, dataset: CocoDataset, transform: Compose, seed: int, channels: slice):
         self.dataset, self.transform, self.seed, self.channels = dataset, transform, seed, channels
-        self._others = partial(load_random, dataset)
+        self._others = OtherSamples(dataset)
 
     def __getitem__(self, key: Key) -> Sample | _Failure:
         try:

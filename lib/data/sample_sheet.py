@@ -1,12 +1,11 @@
 """Pictures of what augmentation does to images."""
 
 import math
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from lib.data.augment.mixing import load_random
+from lib.data.augment.mixing import OtherSamples
 from lib.data.augment.presets import Compose
 from lib.data.dataset import CocoDataset
 from lib.structures import IGNORE, Sample
@@ -30,7 +29,7 @@ def drawn_samples(dataset: CocoDataset, transform: Compose, seed: int, count: in
     pairs = []
     for index in np.random.default_rng(seed).permutation(len(dataset))[:count].tolist():
         before, rng = dataset.load(index), np.random.default_rng([seed, 0, index, 0])
-        pairs.append(Pair(before, transform(before, rng, partial(load_random, dataset))))
+        pairs.append(Pair(before, transform(before, rng, OtherSamples(dataset))))
     return pairs
 
 

@@ -1,6 +1,7 @@
 """Priors fitted to the training data, at the scales at which augmentation shows it."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from easydict import EasyDict
 
 from lib.build import adopt_fitted_priors_, build_detector, build_priors
 from lib.build_data import build_augmentation, input_size
+from lib.data.augment.mixing import OtherSamples
 from lib.data.augment.presets import Compose
 from lib.data.dataset import CocoDataset
 from lib.data.image import StoredImage
@@ -49,13 +51,11 @@ def training_boxes(dataset: CocoDataset, transform: Compose, seed: int, samples:
     """
     rng, moves = np.random.default_rng(seed), Compose([step for step in transform.steps if not step.on_pixels])
     order = np.resize(rng.permutation(len(dataset)), samples)
-    shown = [moves(_without_pixels(dataset, index), rng, lambda rng: _random(dataset, rng)) for index in order.tolist()]
+    load = partial(_without_pixels, dataset)
+    others = OtherSamples(dataset, load)
+    shown = [moves(load(index), rng, others) for index in order.tolist()]
     boxes = np.concatenate([sample.boxes[sample.labels != IGNORE] for sample in shown])
     return boxes[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)]
-
-
-def _random(dataset: CocoDataset, rng: np.random.Generator) -> Sample:
-    return _without_pixels(dataset, int(rng.integers(len(dataset))))
 
 
 def _without_pixels(dataset: CocoDataset, index: int) -> Sample:

@@ -1,5 +1,6 @@
 """Steps that add other images, as further layers on the sample's canvas; these are moved and cropped like the first."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +12,44 @@ from lib.data.dataset import CocoDataset
 from lib.structures import IGNORE, Sample
 
 
-def load_random(dataset: CocoDataset, rng: np.random.Generator) -> Sample:
-    """The sample whose index the generator draws."""
-    return dataset.load(int(rng.integers(len(dataset))))
+class OtherSamples:
+    """The other samples that steps may ask for: those of a data set, as ``load``, or else its own, gives them."""
+
+    def __init__(self, dataset: CocoDataset, load: Callable[[int], Sample] | None = None):
+        self.dataset, self._load = dataset, load or dataset.load
+        self._small: dict[float, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}  # by the greatest side
+
+    def __call__(self, rng: np.random.Generator) -> Sample:
+        """One whose index the generator draws."""
+        return self._load(int(rng.integers(len(self.dataset))))
+
+    def with_rare(self, max_side: float, rng: np.random.Generator) -> tuple[Sample, np.ndarray] | None:
+        """A sample, and the box (4,) of an object of it with an area under the square of ``max_side``.
+
+        First a class is drawn, in inverse proportion to the square root of how many such objects it has, then one of
+        these. None: there is none.
+        """
+        if max_side not in self._small:
+            self._small[max_side] = self._objects(max_side)
+        images, places, labels = self._small[max_side]
+        if not len(labels):
+            return None
+        counts = np.bincount(labels)
+        weights = np.where(counts > 0, 1 / np.sqrt(np.maximum(counts, 1)), 0)
+        label = rng.choice(len(counts), p=weights / weights.sum())
+        chosen = rng.choice(np.flatnonzero(labels == label))
+        sample = self._load(int(images[chosen]))
+        return sample, sample.boxes[places[chosen]]
+
+    def _objects(self, max_side: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The image, the place in it and the label of each small object, three (N,) int64."""
+        found = []
+        for image in range(len(self.dataset)):
+            boxes, labels = self.dataset.objects(image)
+            is_small = (labels != IGNORE) & (areas(boxes) < max_side**2)
+            found.append(np.stack([np.full(len(labels), image), np.arange(len(labels)), labels])[:, is_small])
+        images, places, labels = np.concatenate(found, axis=1)
+        return images, places, labels
 
 
 @dataclass
@@ -69,23 +105,36 @@ class CopyPaste(Transform):
     count: int = number(3, 1, 1000)  # pastes; those that find no free place are left out
     max_side: float = number(32.0, 1, 10_000)  # objects of a smaller area than its square, in pixels, are copied
     p_other: float = number(0.5, 0, 1)  # probability that they come from another image
+    # whether rare classes are pasted more often (by 1 / sqrt of their number of objects); each then from any image
+    rare: bool = False
     scale: tuple[float, float] = number_range((0.8, 1.2), 0.1, 10)  # factor of their size
     margin: float = number(0.25, 0, 1)  # on each side of the object, in sides of it
     max_overlap: float = number(0.05, 0, 1)  # share of the smaller that a paste and another object have in common
     tries: int = number(20, 1, 10_000)  # places to try for each
 
     def apply(self, sample: Sample, rng: np.random.Generator, others: Others) -> Sample:
-        source = others(rng) if rng.random() < self.p_other else sample
-        is_small = (source.labels != IGNORE) & (areas(source.boxes) < self.max_side**2)
-        if not is_small.any():
-            return sample
-        for box in rng.choice(source.boxes[is_small], self.count):
+        for source, box in self._drawn(sample, rng, others):
             patch = self._patch(source, box, rng.uniform(*self.scale))
             corner = self._free_place(sample, canvas_size(patch), rng)
             if corner is not None:
                 patch = moved(patch, (1, 1), corner, canvas_size(sample))
                 sample = overlaid(sample, patch, fade=True)
         return sample
+
+    def _drawn(self, sample: Sample, rng: np.random.Generator, others: Others) -> Iterator[tuple[Sample, np.ndarray]]:
+        """The objects to paste: the sample that each is in, and its box (4,)."""
+        if self.rare:
+            if not isinstance(others, OtherSamples):
+                raise TypeError(f"copy_paste.rare needs the samples of a data set; got {others}")
+            for _ in range(self.count):
+                drawn = others.with_rare(self.max_side, rng)
+                if drawn is not None:
+                    yield drawn
+            return
+        source = others(rng) if rng.random() < self.p_other else sample
+        is_small = (source.labels != IGNORE) & (areas(source.boxes) < self.max_side**2)
+        if is_small.any():
+            yield from ((source, box) for box in rng.choice(source.boxes[is_small], self.count))
 
     def _patch(self, source: Sample, box: np.ndarray, scale: float) -> Sample:
         """An object with its margin, and with other objects whose center is there, on a canvas of the patch's size."""

@@ -6,7 +6,7 @@ import pytest
 
 from lib.data.augment.affine import moved
 from lib.data.augment.geometric import Resize, turned
-from lib.data.augment.mixing import CopyPaste, Mixup, Mosaic
+from lib.data.augment.mixing import CopyPaste, Mixup, Mosaic, OtherSamples
 from lib.data.augment.presets import build_transform
 from lib.data.dataset import CocoDataset
 from lib.data.loader import Loader
@@ -162,6 +162,38 @@ def test_paste_fades_in_over_its_margin():
 def test_large_objects_and_regions_to_ignore_are_not_pasted():
     sample = make_sample([(80, 30, 150, 110), (0, 90, 20, 110)], [2, IGNORE])
     assert CopyPaste(p=1.0, p_other=0.0)(sample, np.random.default_rng(0), None) is sample
+
+
+class FewImages:
+    """A data set of 37 images: 36 with a small object of class 1 or 2 (32 and 4), one with a large one and a region."""
+
+    def __init__(self):
+        wide = [(10 + index, 20, 30 + index, 40) for index in range(36)]
+        self.samples = [make_sample([box], [1 if index < 32 else 2], gray=index) for index, box in enumerate(wide)]
+        self.samples.append(make_sample([(80, 30, 150, 110), (0, 90, 20, 110)], [3, IGNORE]))
+
+    def __len__(self):
+        return len(self.samples)
+
+    def objects(self, index):
+        return self.samples[index].boxes, self.samples[index].labels
+
+    def load(self, index):
+        return self.samples[index]
+
+
+def test_rare_classes_are_pasted_more_often():
+    others, rng = OtherSamples(FewImages()), np.random.default_rng(0)
+    step = CopyPaste(p=1.0, count=1, rare=True, scale=(1.0, 1.0))
+    labels = [step(make_sample(()), rng, others).labels.tolist() for _ in range(400)]
+    counts = {label: labels.count([label]) for label in (1, 2)}
+    assert sum(counts.values()) == 400
+    assert counts[2] / counts[1] == pytest.approx(np.sqrt(32 / 4), rel=0.3)  # 4 objects against 32
+    sample, box = others.with_rare(32, rng)
+    assert box.tolist() in sample.boxes.tolist() and others.with_rare(5, rng) is None
+    assert CopyPaste(p=1.0, rare=True, max_side=5)(sample, rng, others) is sample
+    large = {others.with_rare(1000, rng)[0].labels[0] for _ in range(50)}
+    assert large == {1, 2, 3}  # and never the region to ignore
 
 
 def test_nothing_is_pasted_where_no_place_is_free():
