@@ -130,13 +130,15 @@ def test_average_forgets_faster_at_first():
         Average(model, 1.0)
 
 
-def test_averaged_weights_are_what_is_used_and_resumed(learner):
-    one, batches = learner("train.ema=0.9", "train.optimizer.lr=0.01")
+@pytest.mark.parametrize("optimizer", ["sgd", "muon"])
+def test_averaged_weights_are_what_is_used_and_resumed(learner, optimizer):
+    options = ("train.ema=0.9", f"train.optimizer={{type: {optimizer}, lr: 0.01}}")
+    one, batches = learner(*options)
     one.step(batches[:1])
     state = copy.deepcopy(one.state())
     assert one.best_model is one.average.model
     assert any(not torch.equal(state["model"][name], value) for name, value in state["raw_model"].items())
-    other, _ = learner("train.ema=0.9", "train.optimizer.lr=0.01")
+    other, _ = learner(*options)
     other.load_state_(state)
     for learner_ in (one, other):
         learner_.step(batches[1:2])
