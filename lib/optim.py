@@ -96,7 +96,9 @@ class Muon(AdamW):
     def _turn_(self, parameter: torch.Tensor, gradient: torch.Tensor, group: Mapping[str, Any]) -> None:
         state = self.state[parameter]
         if not state:
-            state["momentum_buffer"] = torch.zeros_like(parameter)
+            # AdamW looks for the number of steps in all states when it loads them.
+            state.update(step=torch.zeros(()), momentum_buffer=torch.zeros_like(parameter))
+        state["step"] += 1
         average = state["momentum_buffer"].lerp_(gradient, 1 - group["momentum"])
         update = orthogonalized(gradient.lerp(average, group["momentum"]).reshape(len(parameter), -1))
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
