@@ -87,8 +87,8 @@ class Muon(AdamW):
             loss = super().step(closure)
         finally:
             self.param_groups = groups
-        for group in groups:
-            for parameter in group["params"] if group["momentum"] is not None else ():
+        for group in (group for group in groups if group["momentum"] is not None):
+            for parameter in group["params"]:
                 if parameter.grad is not None:
                     self._turn_(parameter, parameter.grad, group)
         return loss

@@ -26,10 +26,10 @@ def drawn_samples(dataset: CocoDataset, transform: Compose, seed: int, count: in
     """``count`` random images of a data set, or all if there are fewer."""
     if count < 1:
         raise ValueError(f"the number of images to draw must be 1 or more; got {count}")
-    pairs = []
+    pairs, others = [], OtherSamples(dataset)
     for index in np.random.default_rng(seed).permutation(len(dataset))[:count].tolist():
         before, rng = dataset.load(index), np.random.default_rng([seed, 0, index, 0])
-        pairs.append(Pair(before, transform(before, rng, OtherSamples(dataset))))
+        pairs.append(Pair(before, transform(before, rng, others)))
     return pairs
 
 

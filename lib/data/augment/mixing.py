@@ -17,7 +17,7 @@ class OtherSamples:
 
     def __init__(self, dataset: CocoDataset, load: Callable[[int], Sample] | None = None):
         self.dataset, self._load = dataset, load or dataset.load
-        self._small: dict[float, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}  # by the greatest side
+        self._small: dict[float, tuple[list[np.ndarray], np.ndarray]] = {}  # by the greatest side
 
     def __call__(self, rng: np.random.Generator) -> Sample:
         """One whose index the generator draws."""
@@ -30,26 +30,30 @@ class OtherSamples:
         these. None: there is none.
         """
         if max_side not in self._small:
-            self._small[max_side] = self._objects(max_side)
-        images, places, labels = self._small[max_side]
-        if not len(labels):
+            self._small[max_side] = self._by_class(max_side)
+        objects, odds = self._small[max_side]
+        if not objects:
             return None
-        counts = np.bincount(labels)
-        weights = np.where(counts > 0, 1 / np.sqrt(np.maximum(counts, 1)), 0)
-        label = rng.choice(len(counts), p=weights / weights.sum())
-        chosen = rng.choice(np.flatnonzero(labels == label))
-        sample = self._load(int(images[chosen]))
-        return sample, sample.boxes[places[chosen]]
+        image, place = rng.choice(objects[rng.choice(len(objects), p=odds)]).tolist()
+        sample = self._load(image)
+        return sample, sample.boxes[place]
 
-    def _objects(self, max_side: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The image, the place in it and the label of each small object, three (N,) int64."""
+    def _by_class(self, max_side: float) -> tuple[list[np.ndarray], np.ndarray]:
+        """For each class with small objects their images and places in them (N, 2), and how likely the class is."""
         found = []
         for image in range(len(self.dataset)):
             boxes, labels = self.dataset.objects(image)
-            is_small = (labels != IGNORE) & (areas(boxes) < max_side**2)
-            found.append(np.stack([np.full(len(labels), image), np.arange(len(labels)), labels])[:, is_small])
-        images, places, labels = np.concatenate(found, axis=1)
-        return images, places, labels
+            places = np.flatnonzero(_are_small(boxes, labels, max_side))
+            found.append(np.stack([np.full(len(places), image), places, labels[places]], axis=1))
+        table = np.concatenate(found)
+        objects = [table[table[:, 2] == label, :2] for label in np.unique(table[:, 2])]
+        weights = np.array([1 / np.sqrt(len(of_class)) for of_class in objects])
+        return objects, weights / weights.sum()
+
+
+def _are_small(boxes: np.ndarray, labels: np.ndarray, max_side: float) -> np.ndarray:
+    """(G,) whether a box is an object with an area under the square of ``max_side``."""
+    return (labels != IGNORE) & (areas(boxes) < max_side**2)
 
 
 @dataclass
@@ -132,7 +136,7 @@ class CopyPaste(Transform):
                     yield drawn
             return
         source = others(rng) if rng.random() < self.p_other else sample
-        is_small = (source.labels != IGNORE) & (areas(source.boxes) < self.max_side**2)
+        is_small = _are_small(source.boxes, source.labels, self.max_side)
         if is_small.any():
             yield from ((source, box) for box in rng.choice(source.boxes[is_small], self.count))
 
