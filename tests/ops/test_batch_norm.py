@@ -4,19 +4,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from gradients import assert_same_bits_with_any_threads, values_and_gradients
 
 from lib.ops import kernels
 from lib.ops.batch_norm import ACTIVATIONS, batch_norm, is_kernel_for
 
 needs_kernels = pytest.mark.skipif(kernels.load("_batch_norm") is None, reason="csrc/build.py built no kernels here")
 SHAPES = [(2, 16, 7, 10), (3, 1, 5, 4), (1, 33, 1, 2), (2, 300, 3, 5), (4, 24, 90, 61), (1, 8, 1, 1)]
-
-
-def run(function, dtype, *given):
-    given = [value.detach().to(dtype, copy=True).requires_grad_() for value in given]
-    y = function(*given)
-    y.backward(torch.linspace(-1, 1, y.numel(), dtype=dtype).view_as(y))
-    return [y.detach(), *(value.grad for value in given)]
 
 
 @pytest.mark.parametrize("act", ACTIVATIONS)
@@ -35,8 +29,8 @@ def test_values_and_gradients_are_those_of_double_precision(shape, act):
         y = centered / (centered.square().mean((0, 2, 3), keepdim=True) + 1e-3).sqrt()
         return ACTIVATIONS[act](y * weight[:, None, None] + bias[:, None, None])
 
-    found = run(lambda *given: batch_norm(*given, 1e-3, act).map, torch.float32, x, weight, bias)
-    wanted = run(oracle, torch.float64, x, weight, bias)
+    found = values_and_gradients(lambda *given: batch_norm(*given, 1e-3, act).map, torch.float32, x, weight, bias)
+    wanted = values_and_gradients(oracle, torch.float64, x, weight, bias)
     for mine, exact in zip(found, wanted, strict=True):
         torch.testing.assert_close(mine.double(), exact, rtol=2e-4, atol=2e-5 * float(exact.abs().max()) + 1e-5)
 
@@ -62,15 +56,7 @@ def test_a_large_mean_costs_no_digits_of_the_variance():
 def test_any_number_of_threads_gives_the_same_bits():
     torch.manual_seed(0)
     given = torch.randn(3, 40, 50, 37), torch.randn(40), torch.randn(40)
-    results = []
-    try:
-        for threads in (1, 2, 5):
-            torch.set_num_threads(threads)
-            results.append(run(lambda *given: batch_norm(*given, 1e-5, "hard_swish").map, torch.float32, *given))
-    finally:
-        torch.set_num_threads(1)
-    for other in results[1:]:
-        assert all(torch.equal(mine, first) for mine, first in zip(other, results[0], strict=True))
+    assert_same_bits_with_any_threads(lambda *given: batch_norm(*given, act="hard_swish").map, *given)
 
 
 @needs_kernels

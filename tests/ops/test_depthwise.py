@@ -1,11 +1,13 @@
 """The depthwise convolution: values and gradients are those of torch in double precision, for any size and padding."""
 
+import functools
 import itertools
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from gradients import assert_same_bits_with_any_threads, values_and_gradients
 
 from lib.ops import kernels
 from lib.ops.depthwise import Window, depthwise_conv2d, is_kernel_for
@@ -18,13 +20,6 @@ def oracle(x, weight, bias, window):
     x = F.pad(x, (left, right, top, bottom))
     y = F.conv2d(x, weight, bias, window.stride, groups=x.shape[1])
     return F.relu6(y) if window.clip else y
-
-
-def run(function, dtype, window, *given):
-    given = [None if value is None else value.detach().to(dtype, copy=True).requires_grad_() for value in given]
-    y = function(*given, window)
-    y.backward(torch.linspace(-1, 1, y.numel(), dtype=dtype).view_as(y))
-    return [y.detach(), *(value.grad for value in given if value is not None)]
 
 
 CASES = [  # (images, channels, height, width), kernel, stride, pads
@@ -46,8 +41,8 @@ def test_values_and_gradients_are_those_of_double_precision(shape, kernel, strid
     for clip, has_bias in itertools.product([False, True], repeat=2):
         bias = torch.randn(shape[1], generator=generator) if has_bias else None
         window = Window(stride, pads, clip)
-        found = run(depthwise_conv2d, torch.float32, window, x, weight, bias)
-        wanted = run(oracle, torch.float64, window, x, weight, bias)
+        found = values_and_gradients(functools.partial(depthwise_conv2d, window=window), torch.float32, x, weight, bias)
+        wanted = values_and_gradients(functools.partial(oracle, window=window), torch.float64, x, weight, bias)
         assert len(found) == 3 + has_bias
         for mine, exact in zip(found, wanted, strict=True):
             torch.testing.assert_close(mine.double(), exact, rtol=1e-5, atol=1e-5 * float(exact.abs().max()) + 1e-6)
@@ -58,15 +53,8 @@ def test_values_and_gradients_are_those_of_double_precision(shape, kernel, strid
 def test_any_number_of_threads_gives_the_same_bits(images):
     torch.manual_seed(0)
     given = torch.randn(images, 50, 9, 12), torch.randn(50, 1, 3, 3), torch.randn(50)
-    results = []
-    try:
-        for threads in (1, 2, 5):
-            torch.set_num_threads(threads)
-            results.append(run(depthwise_conv2d, torch.float32, Window(1, (1, 1, 1, 1), True), *given))
-    finally:
-        torch.set_num_threads(1)
-    for other in results[1:]:
-        assert all(torch.equal(mine, first) for mine, first in zip(other, results[0], strict=True))
+    operator = functools.partial(depthwise_conv2d, window=Window(1, (1, 1, 1, 1), True))
+    assert_same_bits_with_any_threads(operator, *given)
 
 
 @needs_kernels

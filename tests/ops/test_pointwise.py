@@ -1,10 +1,12 @@
 """The 1x1 convolution: values and gradients are those of torch in double precision, for any number of channels."""
 
+import functools
 import itertools
 
 import numpy as np
 import pytest
 import torch
+from gradients import assert_same_bits_with_any_threads, values_and_gradients
 
 from lib.ops import kernels
 from lib.ops.pointwise import is_kernel_for, pointwise_conv2d
@@ -26,13 +28,6 @@ def oracle(x, weight, bias, clip):
     return y.clamp(0, 6) if clip else y
 
 
-def run(function, dtype, clip, *given):
-    given = [None if value is None else value.detach().to(dtype, copy=True).requires_grad_() for value in given]
-    y = function(*given, clip)
-    y.backward(torch.linspace(-1, 1, y.numel(), dtype=dtype).view_as(y))
-    return [y.detach(), *(value.grad for value in given if value is not None)]
-
-
 @pytest.mark.parametrize(("shape", "outputs"), CASES)
 def test_values_and_gradients_are_those_of_double_precision(shape, outputs):
     generator = torch.Generator().manual_seed(0)
@@ -40,8 +35,8 @@ def test_values_and_gradients_are_those_of_double_precision(shape, outputs):
     weight = torch.randint(-4, 5, (outputs, shape[1], 1, 1), generator=generator) / 4
     for clip, has_bias in itertools.product([False, True], repeat=2):
         bias = torch.randint(-4, 5, (outputs,), generator=generator) / 4 + 1 / 32 if has_bias else None
-        found = run(pointwise_conv2d, torch.float32, clip, x, weight, bias)
-        wanted = run(oracle, torch.float64, clip, x, weight, bias)
+        found = values_and_gradients(functools.partial(pointwise_conv2d, clip=clip), torch.float32, x, weight, bias)
+        wanted = values_and_gradients(functools.partial(oracle, clip=clip), torch.float64, x, weight, bias)
         assert len(found) == 3 + has_bias
         assert torch.equal(found[0].double(), wanted[0])
         if clip and not has_bias:
@@ -66,15 +61,7 @@ def test_a_literal_case_with_both_bounds_of_relu6():
 def test_any_number_of_threads_gives_the_same_bits():
     torch.manual_seed(0)
     given = torch.randn(3, 50, 31, 32), torch.randn(70, 50, 1, 1), torch.randn(70)
-    results = []
-    try:
-        for threads in (1, 2, 5):
-            torch.set_num_threads(threads)
-            results.append(run(pointwise_conv2d, torch.float32, True, *given))
-    finally:
-        torch.set_num_threads(1)
-    for other in results[1:]:
-        assert all(torch.equal(mine, first) for mine, first in zip(other, results[0], strict=True))
+    assert_same_bits_with_any_threads(functools.partial(pointwise_conv2d, clip=True), *given)
 
 
 @needs_kernels
