@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
         model = build_detector(cfg).to(device)
         if checkpoint is not None:
             check_resume(run.last, checkpoint, cfg, data.classes, model)
-        run.create()
+        run.create(device)
         setup_logging(run.path / "log.txt" if world.is_writer else None, is_quiet=not world.is_writer)
         reports = [split.report() for split in (data, val) if split]
         log.info("%s\n%s", run.path, "\n".join([*reports, describe_sizes(cfg), *fitted]))

@@ -28,7 +28,7 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     Raises:
         OSError: the disk is full or not writable; the message says that the old file is kept.
     """
-    with replacing(path) as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:  # not by name: torch would write it
         torch.save({"format": FORMAT, "version": __version__, **content}, file)
 
 

@@ -50,6 +50,14 @@ def test_failed_write_keeps_the_last_good_file(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["last.pth"]  # nothing half-written is left
 
 
+def test_equal_content_gives_equal_bytes_without_names_of_files_or_of_the_machine(tmp_path):
+    for name in ("one.pth", "two.pth"):
+        save_checkpoint(tmp_path / name, {"model": {"weight": torch.arange(3.0)}})
+    content = (tmp_path / "one.pth").read_bytes()
+    assert content == (tmp_path / "two.pth").read_bytes()
+    assert b"one" not in content
+
+
 def test_weights_alone_are_half_as_large_and_load(tmp_path):
     model = detector()
     content = {

@@ -21,6 +21,7 @@ from lib.data.image import write_picture
 from lib.engine.curves import draw_curves, write_results
 from lib.utils.files import remove_leftovers, write_json, write_text, writing
 from lib.utils.lock import locked
+from lib.utils.runtime import device_name
 from lib.utils.yaml_files import to_plain
 
 log = logging.getLogger(__name__)
@@ -60,8 +61,8 @@ class RunFolder:
             raise ValueError(f"{self.path} must be a new run; it holds one: {way}")
         return read_run(self.last)
 
-    def create(self) -> None:
-        """Makes the folder and writes the config and how the run was started."""
+    def create(self, device: torch.device) -> None:
+        """Makes the folder and writes the config and how the run was started, on which device."""
         if not self.is_writer:
             return
         write_text(self.path / "config.yml", dump_config(self.cfg))
@@ -74,7 +75,7 @@ class RunFolder:
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
             "processes": int(os.environ.get("WORLD_SIZE", "1")),
-            "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+            "device": device_name(device),
         }
         self.write_json("run.json", about)
 

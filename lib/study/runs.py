@@ -21,10 +21,9 @@ from lib.evaluation.arrays import DetectionTable, GroundTruth, make_detections, 
 from lib.evaluation.protocols import Protocol
 from lib.models.cost import cost_of
 from lib.study.grid import Run
-from lib.timing.turns import machine
 from lib.utils.files import write_json
 from lib.utils.log import progress
-from lib.utils.runtime import choose_device
+from lib.utils.runtime import choose_device, device_name
 
 ROOT = Path(__file__).resolve().parents[2]
 log = logging.getLogger(__name__)
@@ -119,7 +118,7 @@ def _result(run: Run) -> dict[str, Any]:
         "seconds": position["seconds"],
         "commit": about["commit"],
         "date": about["started"],
-        "device": machine(choose_device(run.cfg.run.device))["device"],
+        "device": device_name(choose_device(run.cfg.run.device)),
         "torch": about["torch"],
         "threads": run.cfg.run.threads,
         "precision": run.cfg.train.precision,

@@ -2,8 +2,6 @@
 
 import datetime
 import os
-import platform
-import re
 import sys
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -15,6 +13,7 @@ import torch
 
 from lib.ops import kernels
 from lib.utils.files import write_json
+from lib.utils.runtime import device_name
 
 Name = TypeVar("Name", bound=Hashable)
 Call = Callable[[], object]
@@ -150,11 +149,8 @@ def run_cases(
 
 def machine(device: torch.device) -> dict[str, Any]:
     """What the times were taken on, and when."""
-    info = Path("/proc/cpuinfo")
-    names = re.findall(r"model name\s*: (.*)", info.read_text()) if info.is_file() else []
-    cpu = (names or [platform.processor() or platform.machine()])[0]
     return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu: {cpu}",
+        "device": device_name(device),
         "torch": torch.__version__,
         "torchvision": getattr(sys.modules.get("torchvision"), "__version__", None),
         "threads": torch.get_num_threads(),

@@ -6,6 +6,7 @@ import ctypes
 import gc
 import inspect
 import os
+import platform
 import random
 import re
 import shutil
@@ -88,6 +89,17 @@ def choose_device(name: str) -> "torch.device":
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         raise ValueError(f"run.device must be a device of this machine; got {name!r}: choose cpu or auto")
     return device
+
+
+def device_name(device: "torch.device") -> str:
+    """What a device is: the name of the GPU, or ``cpu: `` and that of the processor."""
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    info = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*: (.*)", info.read_text()) if info.is_file() else []
+    return f"cpu: {(names or [platform.processor() or platform.machine()])[0]}"
 
 
 def seed_everything(seed: int) -> None:
