@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lib.inference.export.agreement import compare, first_images  # noqa: E402
-from lib.inference.export.onnx import OPSET, archive_bytes, check_target, onnx_bytes  # noqa: E402
+from lib.inference.export.onnx import OPSET, archive_bytes, check_target, onnx_bytes, with_nms  # noqa: E402
 from lib.inference.export.tflite import tflite_bytes  # noqa: E402
 from lib.inference.model_file import Loaded, load_detector  # noqa: E402
 from lib.inference.predictor import Predictor  # noqa: E402
@@ -88,6 +88,8 @@ def main(argv: list[str] | None = None) -> int:
     check_positive(args.limit, "--limit")
     images = first_images(args.check, args.limit) if args.check else iter(())
     loaded = load_detector(args.checkpoint, args.cfg, tuple(args.overrides))
+    if out.suffix == ".onnx" and not args.heads:
+        loaded = with_nms(loaded)
     content = make_content(args, loaded)
     if args.web:
         from lib.inference.export.web import write_page

@@ -1,6 +1,7 @@
 """A detector as one file that runs without this project: ONNX, or torch.export's archive."""
 
 import contextlib
+import copy
 import io
 import json
 import logging
@@ -25,6 +26,7 @@ from lib.models.detector import Detector
 from lib.multibox.postprocess import PostProcess
 from lib.ops.boxes import clip_boxes, scale_boxes
 
+log = logging.getLogger(__name__)
 OPSET = 18  # of ONNX: the first that has all operators which are needed
 EXAMPLE_SCALE = (1.4, 2.3)  # sides of the example image of an export, relative to the network's input
 
@@ -166,6 +168,21 @@ def quiet() -> Iterator[None]:
         logging.disable(before)
 
 
+def with_nms(loaded: Loaded) -> Loaded:
+    """The detector with NMS, the only suppression that an ONNX model may end with; warns where it had another."""
+    suppression = loaded.cfg.postprocess.suppression
+    if suppression == "nms":
+        return loaded
+    log.warning(
+        "an ONNX model that ends with detections suppresses by nms, not by %s as this detector: boxes and scores "
+        "differ a little from the checkpoint's; with --heads it keeps %s, for Predictor",
+        *(suppression, suppression),
+    )
+    cfg = copy.deepcopy(loaded.cfg)
+    cfg.postprocess.suppression = "nms"
+    return loaded._replace(cfg=cfg)
+
+
 def onnx_bytes(
     loaded: Loaded, heads: bool = False, resize: bool = True, opset: int = OPSET, batch: int | None = None
 ) -> bytes:
@@ -182,8 +199,7 @@ def onnx_bytes(
     if not heads and suppression != "nms":
         raise ValueError(
             f"postprocess.suppression must be nms in an ONNX model that ends with detections; got {suppression}: "
-            "export the heads alone (--heads), whose detections Predictor then selects in that way, or set "
-            "postprocess.suppression=nms"
+            "choose heads=True, and Predictor suppresses in that way, or take with_nms of the detector"
         )
     program = make_program(loaded, heads, resize, batch)
     sizes = "" if resize else ", of the network's size {}x{}".format(*testing_size(loaded.cfg))

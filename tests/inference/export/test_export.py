@@ -133,7 +133,7 @@ def test_comparison_of_nothing_is_refused(checkpoint, images):
 
 def test_only_nms_is_exported_but_heads_go_with_any_suppression(checkpoint, images, tmp_path):
     loaded = load_detector(checkpoint, overrides=("postprocess.suppression=soft",))
-    with pytest.raises(ValueError, match="suppression must be nms in an ONNX model .* got soft: export the heads"):
+    with pytest.raises(ValueError, match="suppression must be nms in an ONNX model .* got soft: choose heads=True"):
         onnx_bytes(loaded)
     path = tmp_path / "heads.onnx"
     path.write_bytes(onnx_bytes(loaded, heads=True))
