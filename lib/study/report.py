@@ -3,10 +3,10 @@
 import itertools
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -110,11 +110,13 @@ def _advice_lines(study: Study) -> Iterator[str]:
 
 
 def _claim_lines(study: Study) -> Iterator[str]:
-    """How many verdicts there are of each kind; then one item for each claim and size, with its verdicts."""
+    """How many verdicts there are of each kind; then one item for each claim and size that the data have, with its
+    verdicts.
+    """
     items, words = [], []
     for claim in study.about["grid"]["claims"]:
         better, worse = claim["better"], claim["worse"]
-        for size in claim["ranges"]:
+        for size in (size for size in claim["ranges"] if study.results[0]["counts"][size]):
             verdicts = []
             for budget in study.budgets:
                 change = study.change(better, worse, budget, f"AP_{size}")
@@ -135,11 +137,20 @@ def _value_rows(study: Study, budget: str, links: str) -> list[Row]:
         if results := study.of(row, budget):
             spreads = (_spread(study.values(row, budget, key)) for key in study.keys)
             size = (f"{results[0]['gmac']:.3g}", f"{results[0]['parameters'] / 1e6:.2f}")
-            effort = (f"{mean(run[key] for run in results):,.0f}" for key in ("seconds", "images_seen"))
+            effort = (_seconds(results), f"{mean(run['images_seen'] for run in results):,.0f}")
             seeds = (result["seed"] for result in results)
             runs = " ".join(f"[{seed}]({links}/{run_name(row, budget, seed)}.json)" for seed in seeds)
             lines.append((row, *spreads, *size, f"{study.time_ms(row):.1f}", *effort, runs))
     return lines
+
+
+def _seconds(results: Sequence[Mapping[str, Any]]) -> str:
+    """Mean training time; that of a GPU and that of a CPU are told apart where seeds ran on both."""
+    kinds: dict[str, list[float]] = {}
+    for result in results:
+        kinds.setdefault("CPU" if result["device"].startswith("cpu: ") else "GPU", []).append(result["seconds"])
+    means = {kind: f"{mean(seconds):,.0f}" for kind, seconds in sorted(kinds.items())}
+    return ", ".join(f"{seconds} {kind}" for kind, seconds in means.items()) if len(means) > 1 else [*means.values()][0]
 
 
 def _spread(values: Sequence[float]) -> str | None:
