@@ -113,14 +113,18 @@ class ImageFile:
     def _stored(self, shrink: int) -> np.ndarray:
         """The pixels in the order in which they are stored."""
         is_reduced = False
-        if self.reading.bands or (self.tiff and not self.tiff.is_plain):
+        # OpenCV's decoder of color images leaves a gray PFM without channels.
+        if self.reading.bands or self.header.kind == "PFM" or (self.tiff and not self.tiff.is_plain):
             image = self._chosen_bands()
         else:
             is_reduced = self.content[:2].tobytes() == JPEG_START
-            is_deep = self.header.kind == "PNG" and self.header.bits > 8
+            is_deep = self.header.bits > 8 and not self.tiff
             mode = REDUCED[shrink if is_reduced else 1] | (cv2.IMREAD_ANYDEPTH if is_deep else 0)
             image = self._decoded(mode | cv2.IMREAD_IGNORE_ORIENTATION)
         if image.dtype != np.uint8:
+            spare = 8 * image.itemsize - self.header.bits
+            if self.reading.depth == FULL and spare > 0 and not self.tiff:  # 10 or 12 bits fill the type
+                image = image << spare
             self.is_dark = self.reading.depth == FULL and uses_little(image)
             try:
                 image = to_8_bit(image, self.reading.depth, self.path)

@@ -1,4 +1,4 @@
-"""TIFF files with more than three bands, or of more than 8 bits: their stored numbers, one band as good as another.
+"""TIFF files of more than 8 bits, or whose bands are not just gray or RGB: their stored numbers, band by band.
 
 OpenCV hands out four bands at most, mixes up the bands of some files, and multiplies colors with a band that is marked
 as transparency. It does read files of one band, of whatever depth and compression, so it is shown such ones.
@@ -39,7 +39,7 @@ class Tiff:
             self.photometric not in (WHITE_IS_ZERO, GRAY, RGB)
             or self.bits < 8
             or value(COMPRESSION, 1) in _JPEG
-            or (self.bits == 8 and self.bands in (1, 3) and value(FORMAT, 1) == 1)
+            or (self.bits == 8 and self.bands == (3 if self.photometric == RGB else 1) and value(FORMAT, 1) == 1)
         )
         self.num_colors = self.bands - sum(extra in _ALPHA for extra in self.directory.values(EXTRA))
 

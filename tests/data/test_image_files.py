@@ -13,7 +13,7 @@ from lib.data import image as image_module
 from lib.data.dataset import CocoDataset
 from lib.data.formats.convert import convert
 from lib.data.header import file_header
-from lib.data.image import ImageError, Reading, image_size, read_image
+from lib.data.image import ImageError, ImageFile, Reading, image_size, read_image
 from lib.data.survey import survey
 from lib.data.truth import picture_reader, read_truth
 from tests.data.image_files import exif, jpeg, tiff, with_exif
@@ -173,6 +173,40 @@ def test_floats_that_use_under_a_tenth_of_their_range_are_named_too(tmp_path, lo
     assert any("tenth of their range" in kind for kind in survey(coco("a.tif"), tmp_path, True).problems) == is_named
 
 
+@pytest.mark.parametrize(("suffix", "bits"), [(".png", 16), (".pgm", 16), (".ppm", 16), (".jp2", 16), (".pfm", 32)])
+def test_depth_reaches_every_format(suffix, bits, tmp_path):
+    path, values = tmp_path / f"a{suffix}", np.tile(np.array([1000, 1500, 2500, 3000], np.uint16), (32, 8))
+    values = np.stack([values] * 3, axis=2) if suffix == ".ppm" else values
+    cv2.imwrite(str(path), values.astype(np.float32) if suffix == ".pfm" else values)
+    assert file_header(path).bits == bits
+    for depth in ((1000.0, 3000.0), "percentile"):
+        read = read_image(path, reading=Reading(depth))
+        assert read.shape == (32, 32, 3) and read[5, :4, 1].tolist() == [0, 64, 191, 255]
+    file = ImageFile(path)
+    if suffix == ".pfm":
+        with pytest.raises(ImageError, match=r"floating-point numbers in 0 \.\. 1 or 0 \.\. 255; got 1000 to 3000"):
+            file.pixels()
+    else:
+        assert file.pixels()[5, :4, 1].tolist() == [4, 6, 10, 12] and file.is_dark
+
+
+@pytest.mark.parametrize("bits", [10, 12])
+def test_the_full_range_of_an_avif_is_that_of_its_bits(bits, tmp_path):
+    most = 2**bits - 1
+    values = np.tile(np.array([0, most // 4, most // 2, most], np.uint16)[:, None, None], (8, 32, 3))
+    options = [cv2.IMWRITE_AVIF_DEPTH, bits, cv2.IMWRITE_AVIF_QUALITY, 100]
+    try:
+        cv2.imwrite(str(tmp_path / "a.avif"), values, options)
+    except cv2.error:
+        pytest.skip("this OpenCV cannot write it")
+    assert file_header(tmp_path / "a.avif").bits == bits
+    for depth in ("full", (0.0, most)):
+        read = read_image(tmp_path / "a.avif", reading=Reading(depth))
+        np.testing.assert_allclose(read[:4, 0, 0], [0, 64, 127, 255], atol=1)
+    read = read_image(tmp_path / "a.avif", reading=Reading((0.0, most / 2)))
+    np.testing.assert_allclose(read[:4, 0, 0], [0, 127, 255, 255], atol=1)
+
+
 def test_8_bit_images_are_not_scaled(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), scene())
     for depth in ("percentile", (0.0, 100.0)):
@@ -210,6 +244,13 @@ def test_bands_are_chosen(planar, order, tmp_path):
     np.testing.assert_array_equal(read_image(path, reading=Reading(bands=(5, 3, 1))), np.rot90(read, -1))
     gray = read_image(path, upright=False, reading=Reading(bands=(2,)))
     np.testing.assert_array_equal(gray, expected[..., [1, 1, 1]])
+
+
+@pytest.mark.parametrize("planar", [1, 2])
+def test_three_bands_are_colors_although_the_file_calls_them_gray(planar, tmp_path):
+    pixels = np.tile(np.array([200, 100, 10], np.uint8), (6, 9, 1))
+    (tmp_path / "a.tif").write_bytes(tiff(pixels, planar=planar, photometric=1))
+    assert read_image(tmp_path / "a.tif")[3, 5].tolist() == [10, 100, 200]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -285,7 +326,7 @@ def avif_of_size(width, height):
 
 
 def jp2_of_size(width, height):
-    stream = b"\xff\x4f\xff\x51" + struct.pack(">HHIIII", 47, 0, width + 5, height + 7, 5, 7)
+    stream = b"\xff\x4f\xff\x51" + struct.pack(">HHIIII16xHB", 41, 0, width + 5, height + 7, 5, 7, 1, 7)
     return box(b"jP  ", b"\r\n\x87\n") + box(b"jp2c", stream)
 
 
