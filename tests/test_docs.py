@@ -1,5 +1,6 @@
-"""What the pages name is there: links, files and packages."""
+"""What the pages name is there: links, files and packages; and their figures are those of the published results."""
 
+import json
 import re
 from pathlib import Path
 
@@ -66,3 +67,26 @@ def test_what_stands_for_a_flag_of_torchvision_loads(text):
 def test_the_table_of_flags_has_few_texts_that_are_no_override():
     others = {text for text in torchvision_flags() if not re.match(r"[a-z]+\.|--cfg=", text)}
     assert others == {"--resume", "python test.py --checkpoint=FILE", "torchrun"}
+
+
+def published(name: str) -> dict[str, float]:
+    return json.loads((ROOT / "docs/results/real" / f"{name}.json").read_text())["metrics"]
+
+
+def test_the_results_on_real_images_are_those_of_the_published_runs():
+    runs = ["hituav_half_hour", "hituav_thermal", "hituav_thermal_1"]
+    runs += ["deeppcb_half_hour", "deeppcb_inspection", "deeppcb_inspection_1"]
+    table = (ROOT / "docs" / "training.md").read_text().split("| data | experiment |")[1].split("\n\n")[0]
+    rows = [[float(cell) for cell in row.split("|")[5:-1]] for row in table.splitlines()[2:]]
+    keys = ("AP", "AP50", "AP75", "AP_small", "AP_medium")
+    for run, row in zip(runs, rows, strict=True):
+        assert row == pytest.approx([published(run)[key] for key in keys], abs=0.0025), run  # half precision
+
+
+def test_the_readme_shows_the_published_result_on_thermal_images():
+    text, metrics = (ROOT / "README.md").read_text(), published("hituav_thermal")
+    for key, name in (("", "all"), ("_small", "small"), ("_medium", "medium"), ("_large", "large")):
+        shown = float(re.search(rf"^{name} .* (0\.\d+)  0\.\d+  0\.\d+  0\.\d+$", text, re.MULTILINE)[1])
+        assert shown == pytest.approx(metrics[f"AP{key}"], abs=0.001), name
+    assert f"{published('hituav_thermal_1')['AP']:.3f}" == "0.204"
+    assert "a second seed had AP 0.204" in text
