@@ -14,6 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from lib.build_data import build_reading  # noqa: E402
 from lib.inference.export.agreement import compare, first_images  # noqa: E402
 from lib.inference.export.onnx import OPSET, archive_bytes, check_target, onnx_bytes, with_nms  # noqa: E402
 from lib.inference.export.tflite import tflite_bytes  # noqa: E402
@@ -73,7 +74,8 @@ def make_content(args: argparse.Namespace, loaded: Loaded) -> bytes:
         return content
     from lib.study.int8 import make_int8, testing_set, training_images  # needs ONNX
 
-    images = first_images(args.int8, args.limit) if args.int8 else training_images(loaded.cfg, args.limit)
+    reading = build_reading(loaded.cfg)
+    images = first_images(args.int8, args.limit, reading) if args.int8 else training_images(loaded.cfg, args.limit)
     test_set, tiles = testing_set(loaded.cfg, args.force), parse_tiles(args.tiles)
     return make_int8(content, suffix, loaded, images, test_set, args.force, tiles)
 
@@ -86,8 +88,10 @@ def main(argv: list[str] | None = None) -> int:
     refuse_sources([out], [args.checkpoint, args.cfg])
     check_target(out, needs_onnx=args.int8 is not None or bool(args.check))
     check_positive(args.limit, "--limit")
-    images = first_images(args.check, args.limit) if args.check else iter(())
+    if args.batch is not None:
+        check_positive(args.batch, "--batch")
     loaded = load_detector(args.checkpoint, args.cfg, tuple(args.overrides))
+    images = first_images(args.check, args.limit, build_reading(loaded.cfg)) if args.check else iter(())
     if out.suffix == ".onnx" and not args.heads:
         loaded = with_nms(loaded)
     content = make_content(args, loaded)

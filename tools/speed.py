@@ -58,9 +58,11 @@ def main(argv: list[str] | None = None) -> None:
     runtime.seed_everything(args.seed)
     device, rng = runtime.choose_device(args.device), np.random.default_rng(args.seed)
     first = sorted(glob.glob(args.sweep, recursive=True)) if args.sweep else [args.cfg or args.checkpoint]
-    sources, images = [*first, *args.against], make_images(args.images, tuple(args.size), args.batch, rng)
+    sources = [*first, *args.against]
     options = {"backend": args.backend, "dtype": args.dtype, "compiled": args.compile}
     models = open_models(sources, device, args.overrides, **options, batch_size=args.batch)
+    reading = next(iter(models.values())).reading
+    images = make_images(args.images, tuple(args.size), args.batch, rng, reading)
     report = run_speed(models, images, args.seconds, device)
     report["header"] |= options
     for source, model in zip(sources, report["models"].values(), strict=True):

@@ -16,9 +16,10 @@ from torch import nn
 
 from lib.build import build_detector, num_classes
 from lib.config import load_config
+from lib.data.image import Reading
+from lib.inference.export.agreement import first_images
 from lib.inference.model_file import Loaded
 from lib.inference.predictor import Predictor
-from lib.inference.sources import open_source
 from lib.models.cost import count_macs, count_parameters
 from lib.structures import BACKGROUND, Predictions
 from lib.timing.turns import compare, machine, take_turns
@@ -72,14 +73,16 @@ def count_candidates(predictor: Predictor, images: Sequence[np.ndarray]) -> dict
     return {"priors": len(output.priors), "candidates": candidates}
 
 
-def make_images(source: str | None, size: tuple[int, int], count: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """``count`` images: the first ones of a source, repeated if it has fewer; noise of ``size`` where it is None."""
+def make_images(
+    source: str | None, size: tuple[int, int], count: int, rng: np.random.Generator, reading: Reading
+) -> list[np.ndarray]:
+    """``count`` images: the first ones of a source, repeated if it has fewer; noise of ``size`` where it is None.
+
+    ``reading`` is the detector's.
+    """
     if source is None:
         return [rng.integers(0, 256, (*size, 3), np.uint8) for _ in range(count)]
-    images = [frame.image for frame in itertools.islice(open_source(source), count)]
-    if not images:
-        raise ValueError(f"--images must hold images; none in {source} can be read: choose another source")
-    return list(itertools.islice(itertools.cycle(images), count))
+    return list(itertools.islice(itertools.cycle(first_images(source, count, reading)), count))
 
 
 def random_detector(experiment: str, overrides: Sequence[str] = ()) -> Loaded:

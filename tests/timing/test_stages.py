@@ -13,6 +13,7 @@ import torch
 
 from lib.build import build_detector
 from lib.config import load_config
+from lib.data.image import Reading
 from lib.inference import Predictor
 from lib.timing.report import known_ap_small, plot_time_against_ap, speed_table
 from lib.timing.stages import count_candidates, describe, make_images, open_models, run_speed
@@ -114,8 +115,14 @@ def test_ap_small_is_read_from_an_experiments_comment():
     assert known_ap_small("nowhere.yml") is None
 
 
+def test_images_are_read_as_the_detector_reads_them(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((4, 6), 2000, np.uint16))
+    images = make_images(str(tmp_path), (0, 0), 2, np.random.default_rng(0), Reading((1000.0, 3000.0)))
+    assert [image.max() for image in images] == [128, 128]
+
+
 def test_noise_is_of_the_seed_and_size():
-    first, again = (make_images(None, (5, 7), 2, np.random.default_rng(3)) for _ in range(2))
+    first, again = (make_images(None, (5, 7), 2, np.random.default_rng(3), Reading()) for _ in range(2))
     assert [image.shape for image in first] == [(5, 7, 3)] * 2
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
 

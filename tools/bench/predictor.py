@@ -21,6 +21,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from lib.build_data import build_reading  # noqa: E402
 from lib.inference import Predictor  # noqa: E402
 from lib.inference.backends import usable_backends  # noqa: E402
 from lib.inference.export.onnx import onnx_bytes  # noqa: E402
@@ -81,10 +82,11 @@ def main(argv: list[str] | None = None) -> None:
     keep_memory()
     cv2.setNumThreads(args.threads)
     seed_everything(0)
-    device, images = torch.device("cpu"), make_images(args.images, (480, 640), 1, np.random.default_rng(0))
+    device = torch.device("cpu")
     overrides = args.overrides if args.checkpoint else ["model.num_classes=91", *args.overrides]
     own = args.checkpoint and load_detector(args.checkpoint, overrides=overrides)
     loaded = own or random_detector(EXPERIMENT, overrides)
+    images = make_images(args.images, (480, 640), 1, np.random.default_rng(0), build_reading(loaded.cfg))
     models: dict[str, Any] = {"torch": Predictor(loaded, device)}
     if not own and (peers := load_torchvision_peer()):
         models["torchvision"] = peers.PredictorPeer()

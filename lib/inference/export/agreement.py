@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from lib.inference.sources import open_source
+from lib.data.image import Reading
+from lib.inference.sources import Files, open_source
 from lib.structures import Detections
 
 TIE = 1e-6  # scores that differ by less are equal except for rounding, which then decides their order
@@ -33,15 +34,19 @@ class Agreement(NamedTuple):
         return f"{self.images} images, {self.detections} detections: {verdict}{ties}; {errors}"
 
 
-def first_images(source: str, limit: int) -> Iterator[np.ndarray]:
-    """The first images (H, W, 3) uint8 BGR of a source (see ``open_source``), ``limit`` at most.
+def first_images(source: str, limit: int, reading: Reading) -> Iterator[np.ndarray]:
+    """The first images (H, W, 3) uint8 BGR of a source (see ``open_source``), ``limit`` at most; ``reading`` is the
+    detector's.
 
     The first is read at once: where none can be read, this is a ValueError.
     """
-    images = (frame.image for frame in itertools.islice(open_source(source), limit))
+    frames = open_source(source)
+    if isinstance(frames, Files):
+        frames.reading = reading
+    images = (frame.image for frame in itertools.islice(frames, limit))
     first = next(images, None)
     if first is None:
-        raise ValueError(f"images to calibrate on or to compare must be given; {source} has none that can be read")
+        raise ValueError(f"there must be images to run the detector on; {source} has none that can be read")
     return itertools.chain([first], images)
 
 

@@ -4,12 +4,14 @@ import errno
 import os
 
 import cv2
+import numpy as np
 import pytest
 
 from lib.data.synthetic.dataset import generate
 from lib.inference import Predictor
 from lib.inference.export import web
 from lib.study import int8
+from tests.data.image_files import tiff
 from tools import export
 
 PARTS = {"images": "", "annotations": ".json"}  # key of a data set -> how the name ends
@@ -35,11 +37,27 @@ def run(checkpoint, folder, files, monkeypatch):
 
 @pytest.mark.parametrize("option", ["--check", "--int8"])
 def test_images_of_which_none_can_be_read_are_refused_and_nothing_is_written(run, folder, option):
-    with pytest.raises(ValueError, match="images to calibrate on or to compare must be given; .*notes has none"):
+    with pytest.raises(ValueError, match="there must be images to run the detector on; .*notes has none"):
         run(option, str(folder / "notes"))
     with pytest.raises(ValueError, match="--limit must be at least 1; got 0"):
         run(option, str(folder / "photos"), "--limit=0")
     assert (folder / "model.onnx").read_bytes() == b"the old model"
+
+
+def test_a_batch_below_one_is_refused(run):
+    with pytest.raises(ValueError, match="--batch must be at least 1; got -1"):
+        run("--batch=-1")
+
+
+def test_images_are_read_by_the_keys_of_the_experiment(run, folder, images, monkeypatch):
+    bands = np.concatenate([images[0][..., ::-1], images[0][..., :2]], axis=2)
+    (folder / "notes" / "a.tif").write_bytes(tiff(bands))
+    seen = []
+    monkeypatch.setattr(int8, "make_int8", lambda content, suffix, loaded, images, *_: seen.extend(images) or content)
+    assert run("--int8", str(folder / "notes"), "--force", "input.bands=[1,2,3]") == 0
+    np.testing.assert_array_equal(seen, [images[0]])
+    options = ["input.bands=[1,2,3]", "postprocess.score_threshold=0.01"]
+    assert run("--check", str(folder / "notes"), *options) == 0
 
 
 def test_a_check_counts_what_it_compared(run, folder, capsys):
