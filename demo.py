@@ -10,7 +10,7 @@
     python demo.py street.jpg --checkpoint=THEIRS.pth --cfg=THEIRS.yml
 
 The pictures (or the video), detections.json and detections.csv go to --out. Where there is a display, a window shows
-each frame, and the key q closes it. The exit status is 1 if some file or frame could not be read.
+each frame, and the key q closes it. The exit status is 1 if something could not be read or written.
 """
 
 import argparse
@@ -87,7 +87,7 @@ def main(argv: list[str] | None = None) -> int:
         output.write_all(source, predictor.stream)
     if source.skipped:
         log.warning("%d could not be read: %s", len(source.skipped), ", ".join(map(str, source.skipped)))
-    return 1 if source.skipped else 0
+    return 1 if source.skipped or output.unwritten else 0
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
 import cv2
@@ -46,6 +46,9 @@ class Output:
         targets: the file of each ``Frame.name``, by ``plan_outputs``; of others it is chosen as they come.
         tracking: by ``plan_tracking``; then only detections that belong to tracks are written, whatever their scores.
         labels: by ``plan_labels``; they are written at the end, of the frames so far.
+
+    Attributes:
+        unwritten: the pictures so far whose format cannot hold them; their detections are written.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class Output:
     ):
         self.folder, self.names, self.min_score, self.show = folder, names, min_score, show
         self.num_frames, self.num_detections = 0, 0
+        self.unwritten: list[Path] = []
         self._targets = dict(targets or {})
         self._tracking, self._labels = tracking, labels
         self._tracks: TrackFiles | None = None
@@ -133,10 +137,15 @@ class Output:
         if frame.name != self._video_name:
             self._close_video()
         if frame.name not in self._targets:
-            self._targets[frame.name] = _choose(self.folder, frame.name, frame.fps is not None, self._targets)
+            taken = set(map(_folded, self._targets.values()))
+            self._targets[frame.name] = _choose(self.folder, frame.name, frame.fps is not None, taken)
         target = self._targets[frame.name]
         if frame.fps is None:
-            write_picture(target, drawn)
+            try:
+                write_picture(target, drawn)
+            except ValueError as error:
+                self.unwritten.append(target)
+                log.warning("not written: %s", error)
             return
         if self._video is None:
             self._video, self._video_name = VideoFile(target, frame.fps, drawn.shape[1::-1]), frame.name
@@ -155,9 +164,11 @@ def plan_outputs(folder: Path, source: Files | Video) -> dict[str, Path]:
         ValueError: a file would replace one of the source, whatever names or links lead to both.
     """
     targets: dict[str, Path] = {}
+    taken: set[str] = set()
     for name in sorted(source.names, key=lambda name: not _keeps_name(name)):  # those that keep their name come first
         is_video = isinstance(source, Video) or Path(name).suffix.lower() in VIDEO_SUFFIXES
-        targets[name] = _choose(folder, name, is_video, targets)
+        targets[name] = _choose(folder, name, is_video, taken)
+        taken.add(_folded(targets[name]))
     refuse_sources([*targets.values(), *(folder / name for name in (JSON, CSV, TRACKS))], source.files)
     return targets
 
@@ -166,14 +177,18 @@ def _keeps_name(name: str) -> bool:
     return Path(name).suffix.lower() in PICTURES | {".mp4"}
 
 
-def _choose(folder: Path, name: str, is_video: bool, targets: Mapping[str, Path]) -> Path:
-    """A file of the folder for a source's name that no other name has: ``a.gif`` becomes a.png, a.gif.png, ..."""
+def _folded(path: Path) -> str:
+    """What paths have in common that are one file where a disk ignores the case of letters."""
+    return str(path).casefold()
+
+
+def _choose(folder: Path, name: str, is_video: bool, taken: Set[str]) -> Path:
+    """A file of the folder for a source's name that is not ``taken``: ``a.gif`` becomes a.png, a.gif.png, ..."""
     suffix = ".mp4" if is_video else ".png"
     keeps = Path(name).suffix.lower() in ({".mp4"} if is_video else PICTURES)
-    taken = {str(path).casefold() for path in targets.values()}
     choices = [name] if keeps else [str(Path(name).with_suffix(suffix)), f"{name}{suffix}"]
-    choices += [f"{name}.{number}{suffix}" for number in range(2, len(taken) + 3)]
-    return next(path for choice in choices if str(path := folder / choice).casefold() not in taken)
+    more = (f"{name}.{number}{suffix}" for number in itertools.count(2))
+    return next(path for choice in itertools.chain(choices, more) if _folded(path := folder / choice) not in taken)
 
 
 def has_display() -> bool:

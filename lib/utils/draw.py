@@ -14,6 +14,7 @@ TEXT_SIZE = 0.38  # of OpenCV's font
 # A line has one pixel for so many pixels of an image's shorter side, and of the median object's side
 LINE_SIDE, LINE_OBJECT = 900, 40
 ENLARGED_SIDE = 640  # pixels: pictures whose shorter side is under half of it are enlarged to about it
+LONGEST_SIDE = 4096  # pixels, to which the longer side may grow by that
 FIRST_HUE = 0.155  # of label 1: yellow, which stands out on plants, water, streets and shadows alike
 DARK = 110  # luminance of 255 up to which a color needs white text
 MOST_HIDDEN = 0.6  # share of a label that may lie on boxes and other labels; one that would hide more is left out
@@ -116,7 +117,8 @@ def draw_detections(
     ``numbers`` are those of the detections' tracks; ``marks`` lie below the boxes.
     """
     boxes, scores, labels = (value.cpu().numpy() for value in detections)
-    zoom = max(1, round(ENLARGED_SIDE / min(image.shape[:2])))
+    short, long = sorted(image.shape[:2])
+    zoom = max(1, min(round(ENLARGED_SIDE / short), LONGEST_SIDE // long))
     if zoom > 1:
         image = image.repeat(zoom, axis=0).repeat(zoom, axis=1)
     canvas = draw_boxes(_draw_marks(image, marks, zoom), boxes * zoom, labels, names, scores, numbers)

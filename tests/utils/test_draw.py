@@ -65,3 +65,5 @@ def test_small_picture_is_enlarged():
     assert draw_detections(image, found, NAMES).shape == (600, 900, 3)
     large = np.zeros((700, 900, 3), np.uint8)
     assert draw_detections(large, found, NAMES).shape == (700, 900, 3)
+    for line, shape in (((2, 6000), (2, 6000, 3)), ((4480, 32), (4480, 32, 3)), ((30, 1000), (120, 4000, 3))):
+        assert draw_detections(np.zeros((*line, 3), np.uint8), found, NAMES).shape == shape
