@@ -21,11 +21,11 @@ def rare_format(at: At, length: int) -> tuple[str, tuple[int, int], int] | None:
     if start.startswith((b"GIF87a", b"GIF89a")):
         return "GIF", struct.unpack_from("<HH", start, 6)[::-1], 8
     if start[4:] in (b"ftypavif", b"ftypavis"):
-        sizes = [struct.unpack(">II", at(first + 4, 8)) for first in _inside(at, 0, length, (*AVIF, b"ispe"))]
-        bits = [_AV1_BITS.get(at(first + 2, 1)[0] & 0x60, 8) for first in _inside(at, 0, length, (*AVIF, b"av1C"))]
+        sizes = [struct.unpack(">II", at(first + 4, 8)) for first in boxes_inside(at, 0, length, (*AVIF, b"ispe"))]
+        bits = [_AV1_BITS.get(at(first + 2, 1)[0] & 0x60, 8) for first in boxes_inside(at, 0, length, (*AVIF, b"av1C"))]
         return "AVIF", max(sizes, key=lambda size: size[0] * size[1], default=(0, 0))[::-1], max(bits, default=8)
     if start == b"\0\0\0\x0cjP  \r\n\x87\n":
-        return "JPEG 2000", *_codestream(at, list(_inside(at, 0, length, (b"jp2c",)))[0])
+        return "JPEG 2000", *_codestream(at, list(boxes_inside(at, 0, length, (b"jp2c",)))[0])
     if start.startswith(b"\xff\x4f\xff\x51"):
         return "JPEG 2000", *_codestream(at, 0)
     if match := _PNM.match(at(0, 4096)):
@@ -38,7 +38,7 @@ AVIF = (b"meta", b"iprp", b"ipco")  # where an AVIF has sizes and depths of its 
 _AV1_BITS = {0x40: 10, 0x60: 12}  # by the two flags in the configuration of the decoder; else 8
 
 
-def _inside(at: At, start: int, end: int, path: tuple[bytes, ...]) -> Iterator[int]:
+def boxes_inside(at: At, start: int, end: int, path: tuple[bytes, ...]) -> Iterator[int]:
     """Where each box begins that a path of kinds leads to, behind its header, in a file of ISO base format."""
     for _ in range(_MOST_BOXES):
         if start + 8 > end:
@@ -53,7 +53,7 @@ def _inside(at: At, start: int, end: int, path: tuple[bytes, ...]) -> Iterator[i
         if kind == path[0] and len(path) == 1:
             yield first
         elif kind == path[0]:
-            yield from _inside(at, first + (4 if kind == b"meta" else 0), min(start + size, end), path[1:])
+            yield from boxes_inside(at, first + (4 if kind == b"meta" else 0), min(start + size, end), path[1:])
         start += size
 
 

@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 
 from lib.data.image import Reading, read_image
+from lib.inference.edit_lists import shown_frames
+from lib.utils.fields import text
 
 log = logging.getLogger(__name__)
 # fmt: off
@@ -21,7 +23,8 @@ VIDEO_SUFFIXES = {
 }
 # fmt: on
 FALLBACK_FPS = 25.0  # of a video or camera that does not say its own
-HIGHEST_FPS = 1000.0  # what is said above it is no rate of frames
+CLOCK_FPS = 1000.0  # from it on, what is said is the rate of the clock: browsers record WebM in milliseconds
+FIRST_FRAMES = 100  # whose times tell the rate of a video file that does not say it
 # Frames that may be missing of those announced, where a format says only how long the video is
 TOLERANCE = 2
 EXACT_SUFFIXES = {".avi", ".mp4", ".mov", ".m4v", ".3gp", ".3g2"}  # whose files say how many frames they have
@@ -58,6 +61,7 @@ class Files:
     def __iter__(self) -> Iterator[Frame]:
         for number, (file, name) in enumerate(zip(self.files, self.names, strict=True)):
             try:
+                text(name, "the name of a file")
                 if _is_video(file):
                     video = Video(str(file), name)
                     yield from video
@@ -80,6 +84,7 @@ class Video:
     """
 
     def __init__(self, source: str | int, name: str | None = None):
+        text(str(source), "the name of a video")  # OpenCV would end the process
         self.skipped: list[Path] = []
         is_stream, path = "://" in str(source), Path(str(source).split("?")[0])
         is_camera = isinstance(source, int) or not (is_stream or Path(source).is_file())
@@ -90,12 +95,22 @@ class Video:
         if not self._capture.isOpened():
             kind = "camera" if is_camera else "video"
             raise ValueError(f"a {kind} must be one that OpenCV can open; got {source}: check it or its codec")
-        fps = self._capture.get(cv2.CAP_PROP_FPS)
-        self.fps = fps if 0 < fps <= HIGHEST_FPS else FALLBACK_FPS
+        self.fps = self._capture.get(cv2.CAP_PROP_FPS)
+        has_rate = 0 < self.fps < CLOCK_FPS
+        self._is_counted = has_rate or self._is_exact  # else the count is that of the clock's ticks
+        if not has_rate:
+            self.fps = FALLBACK_FPS if self.is_live else self._measured_fps(str(source))
+
+    def _measured_fps(self, file: str) -> float:
+        """Frames per second by the times of the first frames; the file is at its start again."""
+        times = [self._capture.get(cv2.CAP_PROP_POS_MSEC) for _ in range(FIRST_FRAMES) if self._capture.grab()]
+        self._capture.open(file)
+        fps = 1000 * (len(times) - 1) / (times[-1] - times[0]) if times and times[-1] > times[0] else FALLBACK_FPS
+        return fps if fps <= CLOCK_FPS else FALLBACK_FPS
 
     def __len__(self) -> int:
         """Frames that the file or stream announces; 0 if that is unknown."""
-        return max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        return max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))) if self._is_counted else 0
 
     def __iter__(self) -> Iterator[Frame]:
         number, announced = 0, len(self)
@@ -110,8 +125,14 @@ class Video:
         # Only here has the source itself come to its end: nobody has stopped to read it.
         if self.is_live and not announced:
             self._skip(f"{self.name} broke off, or ended without having said when, after {number} frames")
-        elif number == 0 or number < announced - (0 if self._is_exact else TOLERANCE):
+        elif number == 0 or number < announced and number < self._least(announced):
             self._skip(f"{self.name} announces {announced} frames, {number} could be read")
+
+    def _least(self, announced: int) -> int:
+        """Frames that can be read if the file is whole."""
+        if not self._is_exact:
+            return announced - TOLERANCE
+        return shown_frames(self.files[0], announced) if self.files else announced
 
     def _skip(self, why: str) -> None:
         self.skipped.append(Path(self.name))
@@ -135,7 +156,7 @@ def open_source(source: str) -> Files | Video:
         FileNotFoundError, ValueError: there is no such source, or it is empty.
     """
     path = Path(source)
-    if source.isdigit():
+    if source.isdigit() and not path.exists():
         return Video(int(source))
     if "://" in source or (path.is_file() and _is_video(path)):
         return Video(source)

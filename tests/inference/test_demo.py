@@ -3,9 +3,12 @@
 import csv
 import itertools
 import json
+import os
 import struct
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -50,6 +53,37 @@ def _skipped(folder):
     source = open_source(str(folder))
     list(source)
     return source.skipped
+
+
+def test_a_picture_that_its_format_cannot_hold_costs_only_itself(demo, tmp_path, images):
+    folder = tmp_path / "strips"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(cv2.imencode(".png", np.zeros((2, 66000, 3), np.uint8))[1])
+    cv2.imwrite(str(folder / "b.png"), images[0])
+    assert demo(folder) == 1
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"b.png", "detections.json", "detections.csv"}
+    entries = json.loads((tmp_path / "out" / "detections.json").read_text())
+    assert [entry["file"] for entry in entries] == ["a.jpg", "b.png"]
+
+
+def test_a_name_that_is_not_utf8_is_named_and_skipped(tmp_path, images, video, caplog):
+    name = os.fsdecode(b"b\xce\xd2")  # as of a zip archive with Chinese names in GBK
+    for stem in ("a", name, "c"):
+        (tmp_path / f"{stem}.png").write_bytes(cv2.imencode(".png", images[0])[1])
+    video.rename(tmp_path / f"{name}.mp4")
+    source = open_source(str(tmp_path))
+    assert [frame.name for frame in source] == ["a.png", "c.png"]
+    assert source.skipped == [tmp_path / f"{name}.mp4", tmp_path / f"{name}.png"]
+    assert all(r"got 'b\udcce\udcd2." in record.message for record in caplog.records)
+    with pytest.raises(ValueError, match="the name of a video must be"):
+        open_source(str(tmp_path / f"{name}.mp4"))
+
+
+def test_a_folder_whose_name_is_a_number_is_no_camera(tmp_path, images, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("2024").mkdir()
+    cv2.imwrite("2024/a.png", images[0])
+    assert [frame.name for frame in open_source("2024")] == ["a.png"]
 
 
 def test_json_and_csv_tell_the_same(demo, tmp_path, images):
@@ -162,6 +196,16 @@ def test_pictures_of_one_stem_have_files_of_their_own(tmp_path):
         "b.avi": "b.avi.mp4",
         "detections.json": "detections.png",
     }
+
+
+def test_the_time_to_plan_the_outputs_grows_with_their_number():
+    seconds = []
+    for count in (500, 4000):
+        source = Files([Path(f"{number}.jpg") for number in range(count)])
+        start = time.process_time()
+        plan_outputs(Path("out"), source)
+        seconds.append(time.process_time() - start)
+    assert seconds[1] < 20 * seconds[0]
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, "full"])

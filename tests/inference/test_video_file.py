@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from lib.inference import video_file
+from lib.inference.edit_lists import shown_frames
 from lib.inference.sources import Video, open_source
 from lib.inference.video_file import VideoFile, frame_rate
 from lib.utils.optional import MissingPackage
@@ -115,6 +116,59 @@ def rotated(path, turns):
     content[start : start + 36] = struct.pack(">9i", a * one, b * one, 0, -b * one, a * one, 0, 0, 0, 1 << 30)
     path.write_bytes(content)
     return path
+
+
+def trimmed(path, first, seconds):
+    """Has a video of 10 frames per second show only those from ``first`` on, as phones trim it."""
+    content = bytearray(path.read_bytes())
+    ticks = struct.unpack_from(">I", content, content.index(b"mdhd") + 16)[0] // 10
+    struct.pack_into(">Ii", content, content.index(b"elst") + 12, round(1000 * seconds), first * ticks)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(("first", "seconds", "count"), [(0, 3, 30), (4, 2.6, 26), (0, 1.25, 13), (7, 0.5, 5)])
+def test_a_trimmed_video_is_whole_and_a_cut_one_is_not(tmp_path, first, seconds, count):
+    pytest.importorskip("av", reason="needs PyAV: make extras")
+    rng = np.random.default_rng(0)
+    frames = [rng.integers(0, 256, (48, 96, 3), np.uint8) for _ in range(30)]
+    path = trimmed(write(tmp_path / "a.mp4", frames), first, seconds)
+    whole = Video(str(path))
+    assert len(list(whole)) == count and whole.skipped == []
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 8])
+    cut = Video(str(path))
+    assert len(list(cut)) < count and [file.name for file in cut.skipped] == ["a.mp4"]
+
+
+@pytest.mark.parametrize("kind", [b"trak", b"hdlr", b"mvhd", b"mdhd", b"stts", b"elst"])
+def test_a_damaged_edit_list_counts_as_none(tmp_path, kind):
+    pytest.importorskip("av", reason="needs PyAV: make extras")
+    path = trimmed(write(tmp_path / "a.mp4", [colored(48, 96)] * 30), 4, 2.6)
+    assert shown_frames(path, 30) == 26
+    content = path.read_bytes()
+    place = content.index(kind)
+    for damaged in (content[:place], content[: place + 4] + bytes(24) + content[place + 28 :]):
+        path.write_bytes(damaged)
+        assert shown_frames(path, 30) in (0, 30)
+
+
+def test_the_rate_of_a_recording_is_that_of_its_frames_and_not_of_its_clock(tmp_path):
+    av = pytest.importorskip("av", reason="needs PyAV: make extras")
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=1000)
+        stream.width, stream.height, stream.pix_fmt = 96, 48, "yuv420p"
+        for number in range(120):
+            frame = av.VideoFrame.from_ndarray(colored(48, 96), format="bgr24").reformat(format="yuv420p")
+            frame.pts, frame.time_base = 50 * number + number % 2, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    video = Video(str(path))
+    assert len(video) == 0  # unknown
+    rates = [frame.fps for frame in video]
+    assert len(rates) == 120 and rates[0] == pytest.approx(20, abs=0.01)
+    assert video.skipped == []
 
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])
