@@ -35,7 +35,14 @@ DARK = (
     "uses under a tenth of the range of its numbers, so it comes out nearly uniform (as others may): choose "
     "input.depth=percentile, or the numbers of black and white, such as input.depth=[0, 4095]"
 )
-FORMATS = "JPEG, PNG, BMP, TIFF, WebP, GIF, AVIF, JPEG 2000, PNM, PFM"  # whose sizes are known before decoding
+# Formats whose sizes are known before decoding, and how their files are called in a data set
+SUFFIXES = {
+    **{"JPEG": (".jpg", ".jpeg", ".jfif"), "PNG": (".png",), "BMP": (".bmp",), "TIFF": (".tif", ".tiff")},
+    **{"WebP": (".webp",), "GIF": (".gif",), "AVIF": (".avif",), "JPEG 2000": (".jp2", ".j2k")},
+    **{"PNM": (".pnm", ".pbm", ".pgm", ".ppm"), "PFM": (".pfm",)},
+}
+FORMATS = ", ".join(SUFFIXES)
+_TURNS_ROWS, _TURNS_COLUMNS = (3, 4, 7, 8), (2, 3, 6, 7)  # orientations whose rows and columns run backward
 _MAX_BYTES = 8  # of the stored numbers, for each pixel of MAX_PIXELS
 
 
@@ -233,9 +240,21 @@ def turn(image: np.ndarray, orientation: int) -> np.ndarray:
     """The upright picture (H, W, C) of stored pixels, which EXIF's ``orientation``, 1 to 8, says how to turn."""
     if orientation > 4:
         image = image.transpose(1, 0, 2)
-    rows = -1 if orientation in (3, 4, 7, 8) else 1
-    columns = -1 if orientation in (2, 3, 6, 7) else 1
+    rows = -1 if orientation in _TURNS_ROWS else 1
+    columns = -1 if orientation in _TURNS_COLUMNS else 1
     return np.ascontiguousarray(image[::rows, ::columns])
+
+
+def turn_box(box: Sequence[float], size: tuple[int, int], orientation: int) -> list[float]:
+    """Where a box (x, y, width, height) of a picture of ``size`` (height, width) is when ``turn`` has turned it."""
+    (x, y, w, h), (height, width) = box, size
+    if orientation > 4:
+        x, y, w, h, height, width = y, x, h, w, width, height
+    if orientation in _TURNS_ROWS:
+        y = height - y - h
+    if orientation in _TURNS_COLUMNS:
+        x = width - x - w
+    return [x, y, w, h]
 
 
 def _decode(content: bytes | np.ndarray, mode: int) -> np.ndarray | None:

@@ -15,6 +15,7 @@ from xml.sax.saxutils import quoteattr
 import yaml
 
 from lib.data.formats.coco_json import CocoBuilder, write_coco
+from lib.data.header import file_header
 from lib.inference.sources import VIDEO_SUFFIXES, Files, Video
 from lib.inference.tables import JSON
 from lib.utils.draw import class_color
@@ -105,7 +106,9 @@ def _write_coco(folder: Path, names: Sequence[str], labels: Labels) -> None:
     """A data set in COCO's form whose annotations have scores, and tracks if there are some."""
     builder = CocoBuilder()
     for number, image in enumerate(_images(folder, labels.source), 1):
-        builder.add_image(number, image.name, image.size)
+        file = labels.source.folder / image.name if isinstance(labels.source, Files) else None
+        header = file_header(file) if file and file.is_file() else None
+        builder.add_image(number, image.name, header.size_to_tell(image.size, True) if header else image.size)
         for row in image.rows:
             more = {"track_id": row["track"]} if "track" in row else {}
             builder.add_object(number, row["label"], _xywh(row), score=row["score"], segmentation=[], **more)

@@ -427,3 +427,24 @@ def test_a_converted_set_tells_the_sizes_of_upright_pictures(tmp_path):
     record = json.loads((tmp_path / "out.json").read_text())
     assert (record["images"][0]["height"], record["images"][0]["width"]) == (40, 60) and "upright" not in record
     assert is_red_inside(CocoDataset(tmp_path / "images", tmp_path / "out.json").load(0))
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+@pytest.mark.parametrize("source", ["as_stored", "upright", "without_sizes"])
+@pytest.mark.parametrize("target", ["coco", "voc", "yolo", "visdrone"])
+def test_a_converted_box_marks_the_same_pixels(target, source, orientation, tmp_path):
+    (tmp_path / "images").mkdir()
+    pixels = stored(scene(), orientation)
+    (tmp_path / "images/a.jpg").write_bytes(jpeg(pixels, orientation))
+    content, way = coco("a.jpg", height=40, width=60), "upright"
+    if source == "as_stored":
+        ys, xs = np.nonzero((pixels == (0, 0, 255)).all(axis=2))
+        box = [int(value) for value in (xs.min(), ys.min(), np.ptp(xs) + 1, np.ptp(ys) + 1)]
+        content, way = coco("a.jpg", box, height=pixels.shape[0], width=pixels.shape[1]), None
+    elif source == "without_sizes":
+        content, way = coco("a.jpg"), None
+    content["categories"][0]["name"] = "car"
+    (tmp_path / "ann.json").write_text(json.dumps(content))
+    convert(tmp_path / "ann.json", tmp_path / "out", target, images=tmp_path / "images", orientation=way)
+    out = tmp_path / ("out/data.yaml" if target == "yolo" else "out")
+    assert is_red_inside(CocoDataset(tmp_path / "images", out).load(0))

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from lib.data.dataset import CocoDataset
 from lib.data.formats.registry import read_dataset
 from lib.inference.labels import plan_labels
 from lib.inference.outputs import Output
 from lib.inference.sources import Frame, open_source
 from lib.structures import Detections
+from tests.data.image_files import jpeg
 
 NAMES = ["a car", "Fußgänger <&>"]
 BOXES = [[10.0, 20, 40.5, 60.25], [0, 0, 120, 70], [3.3, 4.4, 5.5, 8.8], [7, 7, 7, 9]]  # the last has no area
@@ -74,6 +76,21 @@ def test_coco_is_a_data_set_with_scores(saved):
         "segmentation": [],
     }
     check(found_in(read_dataset(saved / "coco.json")), FILES)
+
+
+@pytest.mark.parametrize(("orientation", "size"), [(6, {"height": 70, "width": 120}), (3, {})])
+def test_coco_is_read_back_by_the_pixels_that_its_boxes_count(orientation, size, tmp_path):
+    (tmp_path / "photos").mkdir()
+    stored = np.random.default_rng(0).integers(0, 256, (120, 70, 3) if orientation == 6 else (70, 120, 3), np.uint8)
+    (tmp_path / "photos" / "a.jpg").write_bytes(jpeg(stored, orientation))
+    source = open_source(str(tmp_path / "photos"))
+    (frame,) = source
+    with Output(tmp_path / "out", NAMES, labels=plan_labels(["coco"], tmp_path / "out", source, "")) as output:
+        output.write(frame, FOUND)
+    dataset = CocoDataset(tmp_path / "photos", tmp_path / "out" / "coco.json")
+    np.testing.assert_array_equal(dataset.load(0).image, frame.image)
+    coco = json.loads((tmp_path / "out" / "coco.json").read_text())
+    assert coco["images"] == [{"id": 1, "file_name": "a.jpg", **size}]
 
 
 def test_pycocotools_reads_the_data_set(saved):

@@ -19,7 +19,8 @@ class Format(NamedTuple):
     it.
 
     ``is_at(path)`` says whether a path holds this format, ``images(path, split)`` where the images are; None: unknown.
-    ``upright`` is whether boxes count the pixels of upright pictures, unless somebody knows better, see ``Content``.
+    ``upright`` is whether boxes count the pixels of upright pictures, unless somebody knows better, see ``Content``;
+    ``has_sizes`` whether its files tell the sizes of images.
     """
 
     read: Callable[[Path, Path | None, str, bool], dict[str, Any]]
@@ -27,13 +28,14 @@ class Format(NamedTuple):
     is_at: Callable[[Path], bool]
     images: Callable[[Path, str], Path] | None
     upright: bool | None
+    has_sizes: bool = False
 
 
 FORMATS = {
-    "voc": Format(read_voc, write_voc, is_voc, images_beside, False),
+    "voc": Format(read_voc, write_voc, is_voc, images_beside, False, has_sizes=True),
     "yolo": Format(read_yolo, write_yolo, is_yolo, yolo_images, True),
     "visdrone": Format(read_visdrone, write_visdrone, is_visdrone, images_beside, False),
-    "coco": Format(read_coco, write_coco, is_coco, None, None),  # last, as it takes any file
+    "coco": Format(read_coco, write_coco, is_coco, None, None, has_sizes=True),  # last, as it takes any file
 }
 
 ORIENTATIONS = {"as_stored": False, "upright": True}  # whether boxes count the pixels of upright pictures
@@ -46,7 +48,7 @@ def guess_format(path: Path) -> str:
             return name
     if not path.is_dir():
         raise FileNotFoundError(f"annotations {path} must be a COCO JSON file, a data.yaml or a folder; there is none")
-    raise ValueError(f"{path} must hold VOC's *.xml, or YOLO's or VisDrone's *.txt; it holds neither")
+    raise ValueError(f"{path} must hold VOC's *.xml, or *.txt of YOLO's or VisDrone's numbers; it holds neither")
 
 
 def find_images(path: str | Path, split: str) -> Path:
