@@ -126,10 +126,12 @@ def text(value: Any, where: str) -> str:
     """A text that can be a name: not empty, and writable as UTF-8."""
     name = str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
     try:
-        is_good = name.strip() != "" and b"\0" not in name.encode()
-    except UnicodeEncodeError:
-        is_good = False
-    if not is_good:
+        name.encode()
+    except UnicodeEncodeError:  # Python stands for bytes that are not UTF-8 by half characters
+        raise ValueError(
+            f"{where} must be a text in UTF-8; got {shown(value)}, of another encoding: rename it"
+        ) from None
+    if not name.strip() or "\0" in name:
         raise ValueError(f"{where} must be a text with at least one character; got {shown(value)}: fix the file")
     return name
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 
 import cv2
 import numpy as np
@@ -215,6 +216,15 @@ def test_backslashes_are_folders(folder):
     dataset = CocoDataset(folder / "images", write(folder, content))
     assert dataset.files == ["x/a.png", "b.png"] and dataset.load(0).size == (40, 60)
     assert r"file names with backslashes (read as folders): 1 (x\a.png)" in dataset.report()
+
+
+def test_a_file_name_of_another_encoding_is_refused_with_the_reason(folder):
+    (folder / "images" / "a.png").rename(folder / "images" / os.fsdecode("你.png".encode("gbk")))
+    (folder / "labels").mkdir()
+    (folder / "labels" / "b.txt").write_text("0 .5 .5 .1 .1")
+    fault = r"images\[1\]\.file_name must be a text in UTF-8; got '\\udcc4\\udce3\.png', of another encoding: rename it"
+    with pytest.raises(ValueError, match=fault):
+        read_content(folder)
 
 
 @pytest.mark.parametrize("name", ["../a.png", "/etc/a.png", "x/../../a.png", "..\\a.png"])
