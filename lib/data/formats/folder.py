@@ -1,15 +1,17 @@
 """What formats with one annotation file per image share: image files by name, text files of numbers."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from lib.data.formats.content import Record
+from lib.data.image import SUFFIXES
 from lib.utils.fields import number, shown
 from lib.utils.files import read_text as read_unicode
 
 NO_LABELS = ("classes.txt", "labels.txt", "labelmap.txt")  # names of classes beside text files of labels
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
+IMAGE_SUFFIXES = {suffix for suffixes in SUFFIXES.values() for suffix in suffixes}
 
 
 class Page(NamedTuple):
@@ -68,9 +70,13 @@ def stem_of(folder: Path, path: Path) -> str:
 
 
 def image_ids(stems: Sequence[str]) -> list[int]:
-    """Ids of images from their names: the numbers that they are, such as VOC's 000001, else 1, 2, ..."""
+    """Ids of images from their names: the numbers that they are, such as VOC's 000001, else 1, 2, ...
+
+    The numbers must be different, and below 2^63.
+    """
     names = [stem.rsplit("/", 1)[-1] for stem in stems]
-    if all(name.isdecimal() for name in names) and len({int(name) for name in names}) == len(names):
+    numbers = {int(name) for name in names if name.isdecimal()}
+    if len(numbers) == len(names) and max(numbers, default=0) < 2**63:
         return [int(name) for name in names]
     return list(range(1, len(names) + 1))
 
@@ -111,12 +117,23 @@ def number_text(value: float) -> str:
 
 
 def first_line(folder: Path) -> str:
-    """The first line of the first text file below ``folder`` that has one, but for lists of classes."""
+    """The first line of the first text file below ``folder`` that begins with a line of numbers; empty: none does."""
     for path in files_below(folder, {".txt"}):
-        line = path.read_text(encoding="utf-8", errors="replace").split("\n", 1)[0] if path.is_file() else ""
-        if line.strip() and path.name not in NO_LABELS:
-            return line
+        with contextlib.suppress(ValueError):  # of another encoding
+            line = read_text(path).split("\n", 1)[0].strip() if path.is_file() else ""
+            if path.name not in NO_LABELS and _has_numbers(line):
+                return line
     return ""
+
+
+def _has_numbers(line: str) -> bool:
+    """Whether most words of a line are numbers: all are in labels, but the reader is to name what is wrong."""
+    words, numbers = line.replace(",", " ").split(), 0
+    for word in words:
+        with contextlib.suppress(ValueError):
+            number(word, "")
+            numbers += 1
+    return 2 * numbers > len(words)
 
 
 def read_text(path: Path) -> str:

@@ -37,7 +37,7 @@ _MOST = 100  # of the degrees of truncation and occlusion, which are 0 to 2
 
 def is_visdrone(path: Path) -> bool:
     """Whether a folder holds text files whose numbers are separated by commas."""
-    return "," in first_line(path)
+    return "," in first_line(inner_folder(path, "annotations"))
 
 
 def read_visdrone(

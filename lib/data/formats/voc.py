@@ -4,6 +4,7 @@ VOC counts pixels from 1, and the pixels at both ends belong to a box. Here the 
 gives the IoU of VOC's own development kit. Document types and entities are refused, as the XML may come from strangers.
 """
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -65,8 +66,23 @@ def parse_xml(path: Path) -> ElementTree.Element:
 
 
 def is_voc(path: Path) -> bool:
-    """Whether a folder holds XML files."""
-    return bool(files_below(path, {".xml"}))
+    """Whether a folder holds XML files of VOC."""
+    return any(_root_tag(file) == "annotation" for file in _xml_below(inner_folder(path, "Annotations")))
+
+
+def _xml_below(folder: Path) -> list[Path]:
+    """The XML files of a folder and its subfolders, but for those in which GDAL keeps statistics of images."""
+    return [path for path in files_below(folder, {".xml"}) if not path.name.lower().endswith(".aux.xml")]
+
+
+def _root_tag(path: Path) -> str:
+    """The name of the outermost element of an XML file; empty if it does not begin as one."""
+    tags: list[str] = []
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = lambda tag, _: tags.append(tag)
+    with path.open("rb") as file, contextlib.suppress(expat.ExpatError, LookupError, UnicodeError):
+        parser.Parse(file.read(2**16), False)
+    return tags[0] if tags else ""
 
 
 def voc_images(path: Path) -> Path | None:
@@ -85,7 +101,7 @@ def read_voc(folder: Path, images: Path | None = None, split: str = "train", upr
     sizes that the XML does not tell are those of upright pictures.
     """
     texts = inner_folder(folder, "Annotations")
-    paths, images = files_below(texts, {".xml"}), images or voc_images(folder)
+    paths, images = _xml_below(texts), images or voc_images(folder)
     names = ImageNames(images)
     ids = image_ids([path.stem for path in paths])
     files = (XmlFile(*pair, stem=stem_of(texts, pair[1])) for pair in zip(ids, paths, strict=True))

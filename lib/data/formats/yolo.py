@@ -47,7 +47,7 @@ class Labeled(NamedTuple):
 
 def is_yolo(path: Path) -> bool:
     """Whether a path is that of a data.yaml, or of a folder of text files whose numbers have no commas between."""
-    line = "" if path.suffix in YAML else first_line(path)
+    line = "" if path.suffix in YAML else first_line(inner_folder(path, "labels"))
     return path.suffix in YAML or (line != "" and "," not in line)
 
 
@@ -101,25 +101,31 @@ def read_yolo(folder: Path, images: Path | None = None, split: str = "train", up
 def _labeled(folder: Path, description: Description, images: Path | None, split: str) -> Iterator[Labeled]:
     """The images with their label files. A label file without an image is an error."""
     is_yaml = folder.suffix in YAML
-    listed = split_images(folder, description, split) if is_yaml and _is_told(folder, images, split) else None
+    is_told = is_yaml and _is_told(folder, images, split)
+    listed = split_images(folder, description, split) if is_told else None
     if listed is not None:  # several folders or lists of files: each image has its labels in its own place
         for name, image in listed.items():
             yield Labeled(name, image, (_with_part(image.parent, "images", "labels") / image.name).with_suffix(".txt"))
         return
-    images = images or yolo_images(folder, split)
-    labels = _with_part(images, "images", "labels") if is_yaml else inner_folder(folder, "labels")
+    files = image_files(root := images or yolo_images(folder, split))
+    labels = _with_part(root, "images", "labels") if is_yaml else inner_folder(folder, "labels")
+    texts = _texts_below(labels)
     beside = folder.parent / "labels"  # as the converter writes it, whose images stay where they are
-    if is_yaml and beside.is_dir() and not any(files_below(labels, {".txt"})):
-        labels = beside
-    files = image_files(images)
-    texts = {stem_of(labels, path): path for path in files_below(labels, {".txt"}) if path.name not in NO_LABELS}
+    theirs = _texts_below(beside) if is_yaml and not (is_told and texts) else {}
+    if theirs and (not texts or not theirs.keys().isdisjoint(files)):
+        labels, texts = beside, theirs
     if stray := [path for stem, path in texts.items() if stem not in files]:
         raise FileNotFoundError(
-            f"each label file must have its image in {images}; {len(stray)} have none, such as {stray[0]}: set the "
+            f"each label file must have its image in {root}; {len(stray)} have none, such as {stray[0]}: set the "
             "folder of the images"
         )
     for stem, path in files.items():
-        yield Labeled(path.relative_to(images).as_posix(), path, texts.get(stem, labels / f"{stem}.txt"))
+        yield Labeled(path.relative_to(root).as_posix(), path, texts.get(stem, labels / f"{stem}.txt"))
+
+
+def _texts_below(folder: Path) -> dict[str, Path]:
+    """Path below ``folder`` without the suffix -> text file of labels."""
+    return {stem_of(folder, path): path for path in files_below(folder, {".txt"}) if path.name not in NO_LABELS}
 
 
 def _is_told(path: Path, images: Path | None, split: str) -> bool:

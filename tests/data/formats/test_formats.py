@@ -81,6 +81,64 @@ def test_yolo_labels_beside_their_yaml_are_found_for_images_elsewhere(tmp_path):
     assert_same_boxes(coco, read_dataset(tmp_path / "out" / "data.yaml", tmp_path / "photos"))
 
 
+def test_yolo_labels_beside_their_yaml_win_over_others_beside_the_images(tmp_path):
+    coco = random_coco(np.random.default_rng(5))
+    write_images(coco, tmp_path / "images")
+    write_dataset(random_coco(np.random.default_rng(6)), tmp_path, "yolo")
+    write_dataset(coco, tmp_path / "out", "yolo")
+    (tmp_path / "out" / "labels" / "part1" / "im 1.txt").unlink()  # the image without objects
+    assert_same_boxes(coco, read_dataset(tmp_path / "out" / "data.yaml", tmp_path / "images"))
+
+
+def test_yolo_labels_beside_their_yaml_that_are_of_other_images_are_passed_over(tmp_path):
+    coco = random_coco(np.random.default_rng(5))
+    write_images(coco, tmp_path / "more" / "images")
+    write_dataset(coco, tmp_path / "more", "yolo")
+    write_dataset(coco, tmp_path, "yolo")
+    (tmp_path / "labels").rename(tmp_path / "train")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "train").rename(tmp_path / "labels" / "train")
+    assert_same_boxes(coco, read_dataset(tmp_path / "data.yaml", tmp_path / "more" / "images"))
+
+
+@pytest.mark.parametrize("name", ["voc", "yolo", "visdrone"])
+def test_stray_files_do_not_change_the_format(name, tmp_path):
+    coco = random_coco(np.random.default_rng(0))
+    write_images(coco, tmp_path / "images")
+    write_dataset(coco, tmp_path, name)
+    for path in ["images/part0/im 2.jpg.aux.xml", *(["Annotations/part0/im 2.aux.xml"] if name == "voc" else [])]:
+        (tmp_path / path).write_text("<PAMDataset/>")
+    (tmp_path / "README.txt").write_text("Cars, from above")
+    (tmp_path / "a.xml").write_text("<metadata/>")
+    assert guess_format(tmp_path) == name
+    assert_same_boxes(coco, read_dataset(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        ({"a.txt": "Cars, from above", "b.txt": "0 0.5 0.5 0.1 0.1"}, "yolo"),
+        ({"a.txt": "see b.txt", "b.txt": "1,2,3,4,1,1,0,0"}, "visdrone"),
+        ({"a.xml": "<html/>", "b.txt": "0 0.5 0.5 0.1 0.1"}, "yolo"),
+        ({"a.xml": "<html/>", "b.txt": "1 2 3 4", "c.xml": "<!-- 1 -->\n<annotation/>"}, "voc"),
+    ],
+)
+def test_the_format_is_that_of_the_files_that_have_one(files, name, tmp_path):
+    for path, text in files.items():
+        (tmp_path / path).write_text(text)
+    assert guess_format(tmp_path) == name
+
+
+@pytest.mark.parametrize("suffix", ["jfif", "gif", "avif", "jp2", "j2k", "pnm", "pbm", "pgm", "PPM", "pfm"])
+@pytest.mark.parametrize(("folder", "line"), [("labels", "0 .5 .5 .1 .1"), ("annotations", "1,2,3,4,1,1,0,0")])
+def test_images_of_all_formats_are_seen(folder, line, suffix, tmp_path):
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "a.txt").write_text(line)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / f"a.{suffix}").write_bytes(b"P5\n60 40\n255\n" + bytes(2400))  # the content tells the format
+    assert [record["file_name"] for record in read_dataset(tmp_path)["images"]] == [f"a.{suffix}"]
+
+
 def test_a_set_without_any_text_file_of_labels_is_noted(tmp_path):
     write_images(random_coco(np.random.default_rng(5), 2), tmp_path / "images")
     (tmp_path / "data.yaml").write_text("path: .\ntrain: images\nnames: [cat]\n")
@@ -182,7 +240,7 @@ def test_names_do_not_lead_out_of_the_folder(tmp_path):
         ({"annotations/a.txt": "1,2,3,4,1,12,0,0"}, "the category must be 0 to 11; got 12: fix"),
         ({"annotations/b.txt": "1,2,3,4,1,1,0,0"}, "the image of .*b.txt must be there; there is none"),
         ({"a.xml": "<annotation><size>"}, "must be an XML file; it is broken"),
-        ({"a.xml": "<html/>"}, "a.xml must be an annotation of VOC; its element is html"),
+        ({"a.xml": "<html/>", "b.xml": "<annotation/>"}, "a.xml must be an annotation of VOC; its element is html"),
         (
             {"a.xml": "<annotation><size><width>x</width></size></annotation>"},
             "a.xml: size/width must be a number; got",
@@ -213,6 +271,8 @@ def test_ids_are_the_numbers_that_names_are():
     assert image_ids(["000007", "a/000003"]) == [7, 3]
     assert image_ids(["000007", "a/7"]) == [1, 2]
     assert image_ids(["b", "000003"]) == [1, 2]
+    assert image_ids(["9223372036854775807", "7"]) == [9223372036854775807, 7]
+    assert image_ids(["20240101123045123456", "7"]) == [1, 2]
 
 
 def test_detections_may_name_images_and_classes(tmp_path):
