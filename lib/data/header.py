@@ -49,8 +49,8 @@ class Header(NamedTuple):
         return default
 
     def size_to_tell(self, size: tuple[int, int], upright: bool) -> tuple[int, int] | None:
-        """The (height, width) to tell in a COCO file whose boxes count the pixels of an ``upright`` or stored picture of
-        ``size``; None: it must not be told, as boxes would be read as those of the stored picture.
+        """The (height, width) to tell in a COCO file whose boxes count the pixels of an ``upright`` or stored picture
+        of ``size``; None: it must not be told, as boxes would be read as those of the stored picture.
         """
         is_lost = upright and self.orientation != 1 and not self.is_upright(size, False)
         return None if is_lost else size
