@@ -13,7 +13,7 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 TEXT_SIZE = 0.38  # of OpenCV's font
 # A line has one pixel for so many pixels of an image's shorter side, and of the median object's side
 LINE_SIDE, LINE_OBJECT = 900, 40
-ENLARGED_SIDE = 640  # pixels: pictures whose shorter side is under half of it are enlarged to about it
+ENLARGED_SIDE = 640  # pixels: pictures whose shorter side is under two thirds of it are enlarged to about it
 LONGEST_SIDE = 4096  # pixels, to which the longer side may grow by that
 FIRST_HUE = 0.155  # of label 1: yellow, which stands out on plants, water, streets and shadows alike
 DARK = 110  # luminance of 255 up to which a color needs white text
