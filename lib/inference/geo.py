@@ -109,6 +109,8 @@ def _tell_place(map_file: MapFile) -> None:
         log.warning("%s does not say where it lies: boxes are in pixels only, there is no GeoJSON", map_file.path)
     elif not map_file.crs:
         log.warning("%s does not name its coordinates (CRS): there is no GeoJSON in EPSG:4326", map_file.path)
+    elif not map_file.has_lonlat:
+        log.warning("%s has no way from its CRS to longitude and latitude: no GeoJSON in EPSG:4326", map_file.path)
 
 
 class _Search:

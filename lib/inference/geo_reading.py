@@ -49,6 +49,7 @@ class MapFile:
     Attributes:
         size: (height, width).
         crs: rasterio's coordinate reference system, or None.
+        has_lonlat: whether a way leads from its coordinates to EPSG:4326, not so from local ones or the Moon's.
         transform: rasterio's affine from (x, y) in pixels to the map's coordinates, or None.
 
     Raises:
@@ -70,6 +71,7 @@ class MapFile:
         file, masks = self._file, self._rasterio.enums.MaskFlags
         self.size = file.height, file.width
         self.crs, self.transform = file.crs, None if file.transform.is_identity else file.transform
+        self.has_lonlat = bool(self.transform and self.crs) and self._has_way()
         alphas = sum(kind == self._rasterio.enums.ColorInterp.alpha for kind in file.colorinterp)
         bands = shown_bands(self.path, file.count, file.count - alphas if file.count <= 4 else 0, reading.bands)
         self._bands = list(bands)
@@ -161,11 +163,29 @@ class MapFile:
             cause = str(error.__cause__ or error).splitlines()[0]
             raise ImageError(f"image {self.path} must be readable; {cause}: replace the file") from None
 
-    def to_lonlat(self, xs: np.ndarray, ys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Longitudes and latitudes (EPSG:4326) of points in the map's coordinates."""
+    def _has_way(self) -> bool:
+        try:
+            self._lonlat([self.transform.c], [self.transform.f])
+        except self._rasterio._err.CPLE_NotSupportedError:
+            return False
+        except self._rasterio._err.CPLE_BaseError:  # of this point: others may have a place on the earth
+            pass
+        return True
+
+    def _lonlat(self, xs: list[float], ys: list[float]) -> np.ndarray:
         warp = optional_package("rasterio.warp", "a GeoTIFF")
-        lon, lat = warp.transform(self.crs, "EPSG:4326", xs.tolist(), ys.tolist())
-        return np.array(lon), np.array(lat)
+        return np.array(warp.transform(self.crs, "EPSG:4326", xs, ys))
+
+    def to_lonlat(self, xs: np.ndarray, ys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Longitudes and latitudes (EPSG:4326) of points in the map's coordinates; NaN where a point has none."""
+        try:
+            lon, lat = self._lonlat(xs.tolist(), ys.tolist())
+        except self._rasterio._err.CPLE_BaseError:  # one point without a place spoils all
+            if len(xs) == 1:
+                return np.array([np.nan]), np.array([np.nan])
+            halves = (slice(len(xs) // 2), slice(len(xs) // 2, None))
+            lon, lat = np.concatenate([self.to_lonlat(xs[half], ys[half]) for half in halves], axis=1)
+        return lon, lat
 
     def __enter__(self) -> "MapFile":
         return self

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from lib.utils.draw import draw_boxes
 from lib.utils.files import replacing
 from lib.utils.table import csv_text
 
-# Decimals of coordinates: of degrees about 1 mm, of meters or feet 1 mm or less.
+# Least decimals of coordinates: of degrees about 1 mm, of meters or feet 1 mm or less.
 DEGREES, LENGTHS = 8, 3
+_SMALLEST = 1e-12  # of what counts as the side of a pixel: floats have no more decimals
 Points = tuple[np.ndarray, np.ndarray]
 
 
@@ -31,7 +33,8 @@ def write_results(map_file: MapFile, progress: Progress, names: Sequence[str], f
     """Writes the detections of ``progress``; the files.
 
     GeoJSON is in EPSG:4326 by its standard. Another one is in the map's own coordinates, and names them in the member
-    ``crs`` that QGIS and GDAL read. Without a CRS there is only that one, and without a place on the earth none.
+    ``crs`` that QGIS and GDAL read. Without a CRS, or a way from it to EPSG:4326, there is only that one, and without
+    a place none.
     """
     written = [files["json"], files["csv"], files["picture"]]
     _write_json(map_file, progress, names, files["json"])
@@ -41,14 +44,20 @@ def write_results(map_file: MapFile, progress: Progress, names: Sequence[str], f
     if map_file.transform is None:
         return written
     crs = map_file.crs
-    decimals = DEGREES if crs and crs.is_geographic else LENGTHS
+    decimals = max(DEGREES if crs and crs.is_geographic else LENGTHS, _decimals(map_file.transform))
     if crs is None or crs.to_epsg() != 4326:
         _write_geojson(map_file, progress, names, files["own"], lambda xs, ys: (xs, ys), decimals, _crs_member(crs))
         written.append(files["own"])
-    if crs:
+    if map_file.has_lonlat:
         _write_geojson(map_file, progress, names, files["lonlat"], map_file.to_lonlat, DEGREES, {})
         written.append(files["lonlat"])
     return written
+
+
+def _decimals(transform: Any) -> int:
+    """Decimals that tell a hundredth of a pixel, in whatever unit the map's coordinates are."""
+    a, b, _, d, e, _ = transform[:6]
+    return 2 - math.floor(math.log10(max(min(math.hypot(a, d), math.hypot(b, e)), _SMALLEST)))
 
 
 def _crs_member(crs: Any) -> dict[str, Any]:

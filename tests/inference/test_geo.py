@@ -231,6 +231,42 @@ def test_map_without_a_place_has_no_geojson_and_says_so(tmp_path, caplog):
     assert "does not name its coordinates" in caplog.text
 
 
+LOCAL = 'LOCAL_CS["Site",UNIT["metre",1],AXIS["Easting",EAST],AXIS["Northing",NORTH]]'
+MOON = (
+    'GEOGCS["Moon 2000",DATUM["D_Moon_2000",SPHEROID["Moon_2000_IAU_IAG",1737400.0,0.0]],PRIMEM["Greenwich",0],'
+    'UNIT["Decimal_Degree",0.0174532925199433]]'
+)
+
+
+@pytest.mark.parametrize("crs", [LOCAL, MOON])
+def test_map_without_a_way_to_longitudes_and_latitudes_has_one_geojson_and_says_so(crs, tmp_path, caplog):
+    degrees = rasterio.Affine(1e-4, 0, 8, 0, -1e-4, 7)
+    path = write_map(tmp_path / "a.tif", scene()[0][None], crs=rasterio.CRS.from_wkt(crs), transform=degrees)
+    written = search_map(path, stub(), tmp_path / "out")
+    assert [file.name for file in written if file.suffix == ".geojson"] == ["a.own_crs.geojson"]
+    assert len(found_boxes(tmp_path / "out")) == len(scene()[1])
+    assert caplog.text.count("no way from its CRS to longitude and latitude: no GeoJSON in EPSG:4326") == 1
+
+
+def test_box_beyond_the_projection_has_no_polygon_and_the_others_do(tmp_path):
+    wide = rasterio.Affine(1e5, 0, 500_000, 0, -1e3, 5_400_000)  # 41,000 km, where UTM ends after less than 20,000
+    search_map(write_map(tmp_path / "a.tif", scene()[0][None], transform=wide), stub(), tmp_path / "out")
+    features = json.loads((tmp_path / "out" / "a.geojson").read_text())["features"]
+    has_polygon = {feature["properties"]["box"][0] < 190: feature["geometry"] is not None for feature in features}
+    assert has_polygon == {True: True, False: False}
+
+
+def test_polygons_in_degrees_without_a_crs_keep_their_corners(tmp_path):
+    degrees = rasterio.Affine(1e-6, 0, 15, 0, -1e-6, 48)
+    path = write_map(tmp_path / "a.tif", scene()[0][None], crs=None, transform=degrees)
+    search_map(path, stub(), tmp_path / "out")
+    features = json.loads((tmp_path / "out" / "a.own_crs.geojson").read_text())["features"]
+    (ring,) = [row["geometry"]["coordinates"][0] for row in features if row["properties"]["box"] == [7, 5, 23, 18]]
+    west, south, east, north = 15.000007, 47.999982, 15.000023, 47.999995
+    corners = [[west, north], [west, south], [east, south], [east, north], [west, north]]
+    np.testing.assert_allclose(ring, corners, rtol=0, atol=1e-8)
+
+
 def test_map_in_longitudes_and_latitudes_has_one_geojson(tmp_path):
     degrees = rasterio.Affine(1e-6, 0, 15, 0, -1e-6, 48)
     path = write_map(tmp_path / "a.tif", scene()[0][None], crs="EPSG:4326", transform=degrees)
