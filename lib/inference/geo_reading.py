@@ -40,6 +40,17 @@ def is_geotiff(path: Path) -> bool:
             return False
 
 
+@contextlib.contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """Suppresses a logger: what it says, we say."""
+    logger = logging.getLogger(name)
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
 class MapFile:
     """A TIFF file whose pixels are read window by window: ``with MapFile(path, reading) as map``.
 
@@ -60,6 +71,7 @@ class MapFile:
         self.path = path
         self._rasterio = optional_package("rasterio", "a GeoTIFF")
         with contextlib.ExitStack() as held:
+            held.enter_context(_silent("rasterio._env"))  # which repeats each error of GDAL
             held.enter_context(self._rasterio.Env(GDAL_CACHEMAX=CACHE_MB))
             with self._readable(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of files that do not say where they lie: we say it
@@ -71,7 +83,7 @@ class MapFile:
         file, masks = self._file, self._rasterio.enums.MaskFlags
         self.size = file.height, file.width
         self.crs, self.transform = file.crs, None if file.transform.is_identity else file.transform
-        self.has_lonlat = bool(self.transform and self.crs) and self._has_way()
+        self.has_lonlat = bool(self.transform and self.crs) and self._has_way(file.transform)
         alphas = sum(kind == self._rasterio.enums.ColorInterp.alpha for kind in file.colorinterp)
         bands = shown_bands(self.path, file.count, file.count - alphas if file.count <= 4 else 0, reading.bands)
         self._bands = list(bands)
@@ -163,9 +175,9 @@ class MapFile:
             cause = str(error.__cause__ or error).splitlines()[0]
             raise ImageError(f"image {self.path} must be readable; {cause}: replace the file") from None
 
-    def _has_way(self) -> bool:
+    def _has_way(self, transform: Any) -> bool:
         try:
-            self._lonlat([self.transform.c], [self.transform.f])
+            self._lonlat([transform.c], [transform.f])
         except self._rasterio._err.CPLE_NotSupportedError:
             return False
         except self._rasterio._err.CPLE_BaseError:  # of this point: others may have a place on the earth
