@@ -14,7 +14,7 @@ import logging
 import os
 from pathlib import Path
 
-from lib.build import build_detector, load_initial_weights
+from lib.build import build_detector, headline, load_initial_weights
 from lib.build_data import build_augmentation, build_dataset, build_loader, describe_sizes, has_data
 from lib.config import load_config
 from lib.data.sample_sheet import sample_sheet
@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> None:
         loader = build_loader(cfg, data, rank=world.rank, world_size=world.size)
         test = tester(cfg, val, device, world) if val else None
         about = {"classes": list(data.classes), "category_ids": list(data.category_ids)}
-        trainer = Trainer(learner, loader, cfg.train, run, about, test)
+        trainer = Trainer(learner, loader, cfg.train, run, about, test, headline(cfg))
         if checkpoint is not None:
             trainer.resume(checkpoint)
         trainer.train()

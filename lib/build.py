@@ -30,6 +30,7 @@ from lib.multibox.losses import CLASS_LOSSES, LOSSES, Criterion, Matcher
 from lib.multibox.matcher import MATCHERS
 from lib.multibox.postprocess import PostProcess
 from lib.multibox.priors import PriorGenerator
+from lib.ops.checks import check_weight
 from lib.ops.padded import Selection
 from lib.optim import OPTIMIZERS, SCHEDULES, Schedule, parameter_groups, with_warmup
 from lib.utils.lookup import build, check_arguments, lookup
@@ -225,6 +226,8 @@ def build_optimizer(cfg: Mapping[str, Any], model: nn.Module) -> torch.optim.Opt
         is_chosen = scope is None or any(is_in(name, part) for part in scope)
         parameter.requires_grad_(is_chosen and name not in frozen)
     freeze_norms_(model, frozen_norms(cfg))
+    for part, factor in (train["rates"] or {}).items():
+        check_weight(factor, f"train.rates.{part}")
     groups = parameter_groups(model, train["rates"], train["decay_norms"])
     if not groups:
         raise ValueError(
@@ -247,6 +250,11 @@ def build_schedule(cfg: Mapping[str, Any]) -> Schedule:
 def _protocol(cfg: Mapping[str, Any]) -> Protocol:
     keys = ("protocol", "ranges", "iou_thresholds", "max_detections")
     return make_protocol(**{key: cfg["evaluation"][key] for key in keys})
+
+
+def headline(cfg: Mapping[str, Any]) -> str:
+    """The key of the metric to quote, by which the best weights are chosen."""
+    return _protocol(cfg).headline
 
 
 def build_protocol(cfg: Mapping[str, Any]) -> Protocol:

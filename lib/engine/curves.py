@@ -7,6 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from lib.evaluation.protocols import quoted_keys
 from lib.utils.figures import write_figure
 from lib.utils.files import write_text
 from lib.utils.table import csv_text
@@ -30,7 +31,7 @@ def draw_curves(file: Path, epochs: Epochs) -> None:
     names = columns_of(epochs)
     panels = {
         "loss": [name for name in names if name.startswith("loss_")],
-        "AP": [name for name in names if name == "AP" or name.startswith("AP_")],
+        "AP": quoted_keys(names),
         "learning rate": ["lr"],
     }
     panels = {title: lines for title, lines in panels.items() if lines}

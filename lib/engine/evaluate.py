@@ -42,7 +42,7 @@ def evaluate(predictor: Predictor, dataset: CocoDataset, world: World = ALONE) -
 def tester(
     cfg: EasyDict, dataset: CocoDataset, device: torch.device, world: World
 ) -> Callable[[nn.Module], Mapping[str, Any]]:
-    """What tests a model of this config, whose labels are the data set's: model -> {"AP": ..., ...}."""
+    """What tests a model of this config, whose labels are the data set's: model -> its metrics, key -> value."""
 
     def test(model: nn.Module) -> Mapping[str, Any]:
         loaded = Loaded(cfg, tuple(dataset.classes), model)

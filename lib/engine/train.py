@@ -14,6 +14,7 @@ import torch
 from lib.checkpoint import read_run
 from lib.engine.learner import Learner, Report
 from lib.engine.run import RunFolder
+from lib.ops.checks import check_count
 from lib.utils.log import progress
 from lib.utils.lookup import lookup
 from lib.utils.runtime import Stopped, StopSignals
@@ -30,7 +31,7 @@ class Position(NamedTuple):
     step: int = 0  # the next one, from 0 within the epoch
     steps: int = 0  # number of all steps so far
     seconds: float = 0.0  # of training by ``train.clock``, without evaluations
-    best: float = -1.0  # highest AP so far
+    best: float = -1.0  # highest headline metric so far
     best_epoch: int = 0  # epochs done when it was reached; 0: not evaluated yet
 
 
@@ -51,9 +52,11 @@ class Trainer:
         about: Mapping[str, Any],  # further content of each checkpoint, such as class names; plain values
         # model -> {"AP": ..., ...}, called after an epoch
         evaluate: Callable[[torch.nn.Module], Mapping[str, float | None]] | None = None,
+        headline: str = "AP",  # key of the metric that decides which weights are the best
     ):
         self.learner, self.loader, self.settings, self.run = learner, loader, settings, run
         self.about, self.evaluate, self.world = dict(about), evaluate, learner.world
+        self.headline = headline
         self.position, self.stop = Position(), StopSignals()
         self.steps = len(loader) // settings["accumulate"]  # of an epoch
         if settings["epochs"] <= 0:
@@ -62,14 +65,22 @@ class Trainer:
         # Sums of this epoch's losses, which checkpoints hold so that a resumed epoch has the same means.
         self._sums: dict[str, float] = {}
         self._now = lookup(CLOCKS, settings["clock"], "train.clock")
-        if settings["patience"] is not None and not (evaluate and settings["eval_every"]):
+        limit, patience = settings["time_limit_s"], settings["patience"]
+        if limit is not None and not limit > 0:
+            raise ValueError(f"train.time_limit_s must be above 0, or null for no limit; got {limit}")
+        if patience is not None and patience < 1:
+            raise ValueError(f"train.patience must be 1 or more, or null to train all epochs; got {patience}")
+        for key in ("eval_every", "keep_last", "save_every_steps", "log_every"):
+            check_count(settings[key], f"train.{key}")
+        if patience is not None and not (evaluate and settings["eval_every"]):
             raise ValueError(
-                f"train.patience={settings['patience']} needs evaluations, by data.val and train.eval_every of 1 or "
+                f"train.patience={patience} needs evaluations, by data.val and train.eval_every of 1 or "
                 f"more; got train.eval_every={settings['eval_every']}: choose these, or train.patience=null"
             )
         self._rate: float | None = None  # of the last step of this epoch; None: it has had none
         self._values: dict[str, Any] | None = None  # of the last whole epoch, until they are logged
         self._pending: tuple[Position, Report] | None = None  # the step whose losses have not been read yet
+        self._saved: Position | None = None  # in last.pth; None: there is none
         self._is_stopping = False  # whether some process was told to stop; all processes agree
 
     def resume(self, checkpoint: Mapping[str, Any]) -> None:
@@ -79,7 +90,7 @@ class Trainer:
         if self.learner.device.type == "cuda" and "cuda" in checkpoint["rng"]:
             torch.cuda.set_rng_state(checkpoint["rng"]["cuda"], self.learner.device)
         self.position, self._sums = Position(**checkpoint["position"]), dict(checkpoint["sums"])
-        self._rate = checkpoint.get("rate")
+        self._saved, self._rate = self.position, checkpoint.get("rate")
         last_logged = max((line["epoch"] for line in self.run.epochs()), default=0)
         self._values = None if last_logged >= self.position.epoch else checkpoint["values"]
         log.info("resumed epoch %d step %d", self.position.epoch + 1, self.position.step)
@@ -87,16 +98,25 @@ class Trainer:
     def train(self) -> None:
         """Trains the rest of the run; evaluates and saves in between.
 
-        Raises Stopped, by SIGTERM or Ctrl-C, when the state is saved, and FloatingPointError if a loss is not finite.
+        Raises Stopped, by SIGTERM or Ctrl-C, which says what is saved, and FloatingPointError if a loss is not finite.
         """
         with self.stop:
             try:
                 self._train()
             except Stopped as stop:
-                place = f"epoch {self.position.epoch + 1} after step {self.position.step} of {self.steps}"
-                saved = f"stopped in {place}; {self.run.last} is saved: go on with --resume"
-                raise Stopped(stop.number, saved) from None
+                raise Stopped(stop.number, f"stopped in {self._place(self.position)}; {self._about_saved()}") from None
         self.run.close()
+
+    def _place(self, position: Position) -> str:
+        return f"epoch {position.epoch + 1} after step {position.step} of {self.steps}"
+
+    def _about_saved(self) -> str:
+        """What there is to resume from, as the end of a sentence."""
+        if self._saved is None:
+            return "nothing is saved yet"
+        is_here = self._saved.steps == self.position.steps
+        state = "saved" if is_here else f"older, of {self._place(self._saved)}"
+        return f"{self.run.last} is {state}: go on with --resume"
 
     def _train(self) -> None:
         if self._values is not None:  # the run was stopped between an epoch and its evaluation
@@ -111,7 +131,7 @@ class Trainer:
             self._finish_epoch(self._values)
         if self._is_out_of_patience():
             best = f"{self.position.best:.4f} of epoch {self.position.best_epoch}"
-            log.info("stopped early: no AP above %s in %d epochs", best, self.settings["patience"])
+            log.info("stopped early: no %s above %s in %d epochs", self.headline, best, self.settings["patience"])
 
     def _is_out_of_time(self) -> bool:
         limit = self.settings["time_limit_s"]
@@ -185,7 +205,8 @@ class Trainer:
         for name, value in {**losses, "steps": 1}.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._is_stopping = stops > 0
-        if position.steps % self.settings["log_every"] == 0:
+        every = self.settings["log_every"]
+        if every and position.steps % every == 0:
             for name, value in losses.items():
                 self.run.scalar(f"step/{name}", value, position.steps)
             self.run.scalar("step/lr", self.learner.optimizer.param_groups[0]["lr"], position.steps)
@@ -228,9 +249,9 @@ class Trainer:
         metrics: dict[str, Any] = {}
         if self.evaluate and (self._is_done() or (every and self.position.epoch % every == 0)):
             metrics = dict(self.evaluate(self.learner.best_model))
-            ap = metrics.get("AP")
-            if ap is not None and ap > self.position.best:
-                self.position = self.position._replace(best=ap, best_epoch=self.position.epoch)
+            value = metrics[self.headline]
+            if value is not None and value > self.position.best:
+                self.position = self.position._replace(best=value, best_epoch=self.position.epoch)
                 self.run.save(self.run.best, self._state())
                 self._save()
         self.run.log_epoch({**values, **metrics})
@@ -239,6 +260,7 @@ class Trainer:
 
     def _save(self) -> None:
         self.run.save(self.run.last, self._state())
+        self._saved = self.position
 
     def _state(self) -> dict[str, Any]:
         rng = {"torch": torch.get_rng_state()}

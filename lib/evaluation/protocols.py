@@ -6,7 +6,7 @@ of exactly 32^2 px is both small and medium, as in COCO's own code. The first ra
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -149,6 +149,16 @@ def make_protocol(
         _check("max_detections", max_detections, "a list of whole numbers above 0", "[1, 10, 100]", is_good)
         made = made._replace(limits=tuple(sorted(set(map(int, max_detections)))))
     return made if made.headline in made.metrics() else made._replace(headline=next(iter(made.metrics())))
+
+
+def quoted_keys(keys: Iterable[str]) -> list[str]:
+    """Of the keys that a protocol's ``metrics`` have, maybe among others: that of the AP to quote, then the same by
+    size. Where each IoU threshold has its own AP, these are TinyPerson's, or else those of the first threshold.
+    """
+    keys = [key for key in keys if key.startswith("AP")]
+    first = [key for key in ("AP", PROTOCOLS["tinyperson"].headline) if key in keys] or keys
+    by_size = f"{first[0].split('_')[0]}_" if first else ""
+    return list(dict.fromkeys([*first[:1], *(key for key in keys if key.startswith(by_size))]))
 
 
 def _check(key: str, value: object, must: str, example: str, is_good: bool) -> None:

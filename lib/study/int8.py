@@ -12,6 +12,7 @@ import torch
 from lib.build_data import build_dataset, build_resize
 from lib.data.dataset import CocoDataset
 from lib.engine.evaluate import evaluate
+from lib.evaluation.protocols import quoted_keys
 from lib.inference import Predictor
 from lib.inference.backends import usable_backends
 from lib.inference.export.quantize import quantize
@@ -30,19 +31,19 @@ Both = tuple[float, float]  # before and after
 class Cost(NamedTuple):
     """What a change of an exported model costs."""
 
-    ap: Mapping[str, tuple[float | None, float | None]]  # AP over all sizes and by size, before and after
+    ap: Mapping[str, tuple[float | None, float | None]]  # AP to quote, first, and by size, before and after
     time_ms: Mapping[str, Both]  # backend -> least time of the network for an image: other work disturbs it least
 
     @property
     def is_worse(self) -> bool:
-        """Whether the AP over all sizes is lower afterwards."""
-        before, after = self.ap["AP"]
+        """Whether the AP to quote is lower afterwards."""
+        before, after = next(iter(self.ap.values()))
         return (after or 0) < (before or 0)
 
     @property
     def is_ruined(self) -> bool:
         """Whether more than a tenth of that AP is lost."""
-        before, after = self.ap["AP"]
+        before, after = next(iter(self.ap.values()))
         return (after or 0) < 0.9 * (before or 0)
 
     @property
@@ -93,10 +94,9 @@ def judge(before: Path, after: Path, dataset: CocoDataset, tiles: Tiles | None =
     for side in (0, 1):
         fastest = min((key for key in turns if key[1] == side), key=lambda key: turns[key])
         metrics.append(evaluate(sides[fastest], dataset).evaluate().metrics)
-    keys = ["AP", *(key for key in metrics[0] if key.startswith("AP_"))]
     backends = dict.fromkeys(backend for backend, _ in turns)
     return Cost(
-        {key: (metrics[0][key], metrics[1][key]) for key in keys},
+        {key: (metrics[0][key], metrics[1][key]) for key in quoted_keys(metrics[0])},
         {backend: (turns[backend, 0], turns[backend, 1]) for backend in backends},
     )
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from lib.build_data import build_reading
 from lib.evaluation.arrays import DetectionTable, GroundTruth
-from lib.evaluation.protocols import Protocol
+from lib.evaluation.protocols import Protocol, quoted_keys
 from lib.evaluation.resample import Interval, draw_images, interval_of, metric_of, resample_ap
 from lib.inference.predictor import Predictor
 from lib.study.grid import Run, run_name
@@ -55,7 +55,7 @@ class Study(NamedTuple):
     @property
     def keys(self) -> list[str]:
         """AP over all sizes and by size, in the order of the protocol."""
-        return ["AP", *(key for key in self.results[0]["metrics"] if key.startswith("AP_"))]
+        return quoted_keys(self.results[0]["metrics"])
 
     @property
     def missing(self) -> list[str]:

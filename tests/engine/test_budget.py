@@ -49,6 +49,19 @@ def test_epochs_must_be_a_positive_number(train, epochs):
         train(f"train.epochs={epochs}")
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.time_limit_s=0", "train.time_limit_s must be above 0, or null for no limit; got 0"),
+        ("train.patience=0", "train.patience must be 1 or more, or null to train all epochs; got 0"),
+        ("train.log_every=-1", r"train.log_every must be 0 or more and below 2\*\*31; got -1"),
+    ],
+)
+def test_limits_that_train_nothing_are_refused(train, override, message):
+    with pytest.raises(ValueError, match=message):
+        train(override)
+
+
 def test_the_wall_clock_is_the_default_and_an_unknown_one_is_refused(train):
     assert module.CLOCKS["wall"] is module.time.perf_counter
     assert module.CLOCKS["cpu"] is module.time.process_time
@@ -60,8 +73,8 @@ def test_the_wall_clock_is_the_default_and_an_unknown_one_is_refused(train):
 def scores(monkeypatch):
     """Has evaluations give these APs, one after the other."""
 
-    def give(*values):
-        metrics = iter([{"AP": value} for value in values])
+    def give(*values, key="AP"):
+        metrics = iter([{key: value} for value in values])
         monkeypatch.setattr(Evaluator, "evaluate", lambda _: SimpleNamespace(metrics=next(metrics)))
 
     return give
@@ -75,6 +88,14 @@ def test_training_ends_after_epochs_without_a_better_ap(train, scores, caplog):
     assert len((folder / "epochs.jsonl").read_text().splitlines()) == 5
     resumed = train("train.epochs=20", "train.patience=3", "--resume")
     assert position_of(resumed)["epoch"] == 5
+
+
+def test_the_best_weights_are_those_of_the_protocols_headline(train, scores):
+    scores(0.1, 0.3, 0.2, 0.3, key="AP50_tiny")
+    folder = train("train.epochs=20", "train.patience=2", "evaluation.protocol=tinyperson")
+    assert read_checkpoint(folder / "best.pth")["position"]["epoch"] == 2
+    position = position_of(folder)
+    assert (position["epoch"], position["best"], position["best_epoch"]) == (4, 0.3, 2)
 
 
 def test_patience_between_evaluations_evaluates_before_it_gives_up(train, scores):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lib.evaluation import PROTOCOLS, make_protocol
+from lib.evaluation.protocols import quoted_keys
 
 
 def test_coco_reports_the_twelve_numbers_of_the_reference():
@@ -50,6 +51,22 @@ def test_own_values_name_their_keys_alike():
 
 def test_own_ranges_without_the_headline_choose_the_first_number():
     assert make_protocol("tinyperson", {"mine": [0, 100]}).headline == "AP25"
+
+
+@pytest.mark.parametrize(
+    ("keys", "quoted"),
+    [
+        (["lr", "AP", "AP50", "AP_tiny", "AR_1"], ["AP", "AP_tiny"]),
+        (
+            ["AP25", "AP25_tiny", "AP50", "AP50_tiny1", "AP50_tiny", "AR50_tiny", "AP75_tiny"],
+            ["AP50_tiny", "AP50_tiny1"],
+        ),
+        (["AP25", "AP25_mine", "AP50", "AP50_mine"], ["AP25", "AP25_mine"]),
+        (["epoch", "lr"], []),
+    ],
+)
+def test_quoted_keys_are_the_headline_and_the_same_by_size(keys, quoted):
+    assert quoted_keys(keys) == quoted
 
 
 @pytest.mark.parametrize(

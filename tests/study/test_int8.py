@@ -29,6 +29,11 @@ def test_each_side_counts_in_its_fastest_backend(ap, times, is_worse, is_slower)
     assert (cost.is_worse, cost.is_slower) == (is_worse, is_slower)
 
 
+def test_the_first_ap_is_the_one_that_counts():
+    cost = Cost({"AP50_tiny": (0.2, 0.1), "AP50_tiny1": (0.1, 0.2)}, {"onnxruntime": (8.0, 7.0)})
+    assert (cost.is_worse, cost.is_ruined) == (True, True)
+
+
 def test_table_has_both_models_and_the_change():
     lines = str(Cost(AP, {"openvino": (10.0, 7.5)})).splitlines()
     assert [line.split() for line in lines] == [

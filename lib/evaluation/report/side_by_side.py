@@ -7,21 +7,22 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from lib.evaluation.protocols import quoted_keys
 from lib.evaluation.report.style import STYLE, canvas
 from lib.utils.draw import draw_boxes
 from lib.utils.figures import write_figure
 from lib.utils.table import align
 
 
-def _ranges(results: Mapping[str, Mapping]) -> list[str]:
-    """Names of the size ranges, smallest first, as the results list them."""
-    metrics = next(iter(results.values()))["metrics"]
-    return [key.removeprefix("AP_") for key in metrics if key.startswith("AP_")]
+def _keys(results: Mapping[str, Mapping]) -> list[str]:
+    """The metrics to quote: AP over all sizes, and by size, smallest first, as the results list them."""
+    return quoted_keys(next(iter(results.values()))["metrics"])
 
 
 def comparison_table(results: Mapping[str, Mapping]) -> str:
     """AP over all sizes, at IoU .5 and by size, as text; ``results``: name -> content of a JSON file of test.py."""
-    keys = ["AP", "AP50", *(f"AP_{name}" for name in _ranges(results))]
+    first, *by_size = _keys(results)
+    keys = dict.fromkeys([first, *({"AP50"} & next(iter(results.values()))["metrics"].keys()), *by_size])
     rows = ((name, *(result["metrics"][key] for key in keys)) for name, result in results.items())
     return align([("", *keys), *rows])
 
@@ -29,11 +30,12 @@ def comparison_table(results: Mapping[str, Mapping]) -> str:
 @STYLE
 def plot_by_size(results: Mapping[str, Mapping], file: Path) -> Path:
     """A bar chart of AP by size range, one color for each detector, written to ``file``."""
-    names, counts = _ranges(results), next(iter(results.values()))["counts"]
+    by_size = {key.split("_", 1)[1]: key for key in _keys(results) if "_" in key}
+    names, counts = list(by_size), next(iter(results.values()))["counts"]
     figure, (axes,) = canvas(1.6 + 1.9 * len(names), 3.6)
     width, places = 0.8 / len(results), np.arange(len(names))
     for index, (detector, result) in enumerate(results.items()):
-        values = [result["metrics"][f"AP_{name}"] or 0.0 for name in names]
+        values = [result["metrics"][key] or 0.0 for key in by_size.values()]
         bars = axes.bar(places + (index - (len(results) - 1) / 2) * width, values, width, label=detector)
         axes.bar_label(bars, fmt="%.3f", padding=2)
     axes.set_xticks(places, [f"{name}\n{counts.get(name, 0)} objects" for name in names])

@@ -26,6 +26,16 @@ def test_table_has_a_line_a_detector_and_a_dash_where_no_object_is():
     ]
 
 
+def test_results_without_a_mean_over_thresholds_have_a_table_and_a_chart(tmp_path):
+    metrics = {"AP25": 0.9, "AP25_tiny": 0.8, "AP50": 0.3, "AP50_tiny": 0.2, "AP50_tiny1": None}
+    results = {"plain": {"metrics": metrics, "counts": {"tiny": 4, "tiny1": 0}}}
+    assert comparison_table(results).splitlines() == [
+        "       AP50_tiny   AP50  AP50_tiny1",
+        "plain      0.200  0.300           -",
+    ]
+    assert plot_by_size(results, tmp_path / "chart.png").is_file()
+
+
 def test_chart_is_written(tmp_path):
     image = cv2.imread(str(plot_by_size(RESULTS, tmp_path / "chart.png")))
     assert image.shape[0] > 300
