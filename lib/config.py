@@ -14,6 +14,7 @@ from easydict import EasyDict
 from lib.data.augment.presets import build_transform
 from lib.data.depth import check_bands, check_depth
 from lib.data.fit import FITS
+from lib.data.loader import CHANNELS
 from lib.legacy import translate_config
 from lib.models.backbones import BACKBONES
 from lib.models.necks import NECKS
@@ -22,7 +23,7 @@ from lib.models.recipes import expand_recipe, expand_surgery
 from lib.multibox.coder import BoxCoder
 from lib.multibox.losses import LOSSES
 from lib.multibox.matcher import MATCHERS
-from lib.ops.checks import check_fraction, check_sigma
+from lib.ops.checks import check_fraction, check_positive, check_sigma
 from lib.ops.padded import Selection, check_selection
 from lib.optim import OPTIMIZERS, SCHEDULES
 from lib.utils.lookup import build, lookup, prepare, suggest
@@ -145,11 +146,11 @@ DEFAULTS: dict[str, Any] = {
         "frozen_norms": Maybe(list),  # parts whose BatchNorm alone stays as loaded, such as [backbone]
         "time_limit_s": Maybe(float),  # training ends then; the schedule follows the time, not the epochs
         "clock": "wall",  # wall | cpu: how that time is measured; cpu: of the training process, without loader workers
-        "patience": Maybe(int),  # training ends after so many epochs without a higher AP; null: it does not
+        "patience": Maybe(int),  # training ends after so many epochs, 1 or more, without a higher AP; null: never
         "eval_every": 1,  # epochs between evaluations; 0: only after the last
         "keep_last": 1,  # last epochs whose checkpoints stay; 2 or more: as epoch_<number>.pth too
         "save_every_steps": 0,  # steps between checkpoints inside an epoch; 0: only after each epoch
-        "log_every": 20,  # steps between log lines
+        "log_every": 20,  # steps between losses on the progress bar and in TensorBoard; 0: none
     },
     "evaluation": {
         "batch_size": 16,  # images at once; changes speed and memory, not the result
@@ -189,6 +190,7 @@ def _check_augment(value: str | Sequence[Mapping[str, Any]], name: str) -> None:
 PARTS: dict[str, Mapping[str, Any] | Callable[[Any, str], Any]] = {
     "input.resize": functools.partial(lookup, FITS),
     "input.test_resize": lambda value, name: value is None or lookup(FITS, value, name),
+    "input.channels": functools.partial(lookup, CHANNELS),
     "input.depth": check_depth,
     "input.bands": check_bands,
     "data.augment": _check_augment,
@@ -315,6 +317,7 @@ def _complete(given: Mapping[str, Any]) -> dict[str, Any]:
     BoxCoder(tuple(config["model"]["variances"]))
     check_sigma(config["model"]["norm"]["eps"], "model.norm.eps")
     check_fraction(config["model"]["norm"]["momentum"], "model.norm.momentum")
+    check_positive(config["evaluation"]["batch_size"], "evaluation.batch_size")
     given_selection = {key: value for key, value in config["postprocess"].items() if value is not None}
     check_selection(Selection(**given_selection), "postprocess.")
     check_fraction(config["postprocess"]["score_threshold"], "postprocess.score_threshold")

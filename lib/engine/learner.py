@@ -60,6 +60,9 @@ class Learner:
     def __init__(self, cfg: Mapping[str, Any], model: nn.Module, device: torch.device, world: World):
         self.settings, self.device, self.world = cfg["train"], device, world
         lookup(NORMS, self.settings["norm"], "train.norm")
+        clip_norm = self.settings["clip_norm"]
+        if clip_norm is not None and not clip_norm > 0:
+            raise ValueError(f"train.clip_norm must be above 0, or null for no limit; got {clip_norm}")
         dtype = lookup(PRECISIONS, self.settings["precision"], "train.precision") or fast_precision(device)
         self.model = synchronize(model, device) if self.settings["norm"] == "sync" and world.size > 1 else model
         self.normalizer, self.loss = build_normalizer(cfg).to(device), build_loss(cfg)
@@ -158,6 +161,10 @@ class Learner:
         self.optimizer.load_state_dict(state["optimizer"])
         for group, given in zip(self.optimizer.param_groups, options, strict=True):
             group.update(given)
+            for parameter in group["params"] if group.get("momentum") else ():
+                state_of = self.optimizer.state.get(parameter)
+                if state_of:  # RMSprop had no momentum so far, and makes this buffer only in its first step
+                    state_of.setdefault("momentum_buffer", torch.zeros_like(parameter))
         if state["scaler"]:  # empty unless the run was in half precision so far
             self._scaler.load_state_dict(state["scaler"])
         if self.average is not None:

@@ -49,6 +49,10 @@ def check_resume(
     stored = load_config(checkpoint["config"])
     for key in FIXED:
         _check_same(key, _part(stored, key), _part(cfg, key), way)
+    is_frozen = [config["train"]["norm"] == "frozen" for config in (stored, cfg)]
+    if not all(is_frozen):  # else all norms are, whatever train.frozen_norms says; batch and sync may change places
+        key = "train.norm" if any(is_frozen) else "train.frozen_norms"
+        _check_same(key, _part(stored, key), _part(cfg, key), way)
     if (stored["train"]["ema"] is None) != (cfg["train"]["ema"] is None):
         _check_same("train.ema", stored["train"]["ema"], cfg["train"]["ema"], way)
     _check_tensors(path, checkpoint.get("raw_model", checkpoint["model"]), model.state_dict(), way)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from lib.ops.boxes import cxcywh_to_xyxy
+from lib.ops.checks import check_weight
 
 log = logging.getLogger(__name__)
 MAX_CACHED = 32  # sizes of images whose priors are kept
@@ -68,12 +69,17 @@ class PriorGenerator(nn.Module):
         size: Size | None = None,
     ):
         super().__init__()
+        check_weight(reference or 0.0, "model.priors.reference")
+        if any(not step > 0 for step in steps or ()):
+            raise ValueError(f"model.priors.steps must be above 0, or null to tile the image; got {list(steps or ())}")
         has_all = bool(boxes) and all(shapes is not None for shapes in boxes or ())
         num_levels = len(boxes or ()) if has_all else len(sizes) - 1
         self.ratios: list[tuple[float, ...]] = [] if has_all else _checked_ratios(sizes, ratios)
         for name, values in (("steps", steps), ("boxes", boxes)):
             if values is not None and len(values) != num_levels:
                 raise ValueError(f"model.priors.{name} must have {num_levels} entries, one a level; got {len(values)}")
+        if any(shapes is not None and not shapes for shapes in boxes or ()):
+            raise ValueError(f"model.priors.boxes must have a [width, height] or more for each level; got {boxes}")
         for shape in (shape for shapes in boxes or () for shape in shapes or ()):
             if len(shape) != 2 or min(shape) <= 0:
                 raise ValueError(f"model.priors.boxes must be [width, height] pairs above 0; got {list(shape)}")

@@ -85,7 +85,9 @@ def choose_device(name: str) -> "torch.device":
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ValueError(f"run.device must be auto, cpu, cuda or cuda:N; got {name!r}") from None
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise ValueError(f"run.device must be auto, cpu, cuda or cuda:N; got {name!r}")
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         raise ValueError(f"run.device must be a device of this machine; got {name!r}: choose cpu or auto")
     return device
@@ -106,6 +108,8 @@ def seed_everything(seed: int) -> None:
     """Seeds Python, NumPy and torch. Data augmentation uses none of them, but its own generators."""
     import torch
 
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"a seed, such as run.seed, must be 0 to 2**32 - 1; got {seed}")
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - third parties may draw from it
     torch.manual_seed(seed)

@@ -130,6 +130,18 @@ def test_average_forgets_faster_at_first():
         Average(model, 1.0)
 
 
+def test_momentum_may_begin_when_a_run_is_resumed(learner):
+    one, batches = learner("train.optimizer={type: rmsprop, lr: 0.01, momentum: 0}")
+    one.step(batches[:1])
+    other, _ = learner("train.optimizer={type: rmsprop, lr: 0.01, momentum: 0.9}")
+    other.load_state_(copy.deepcopy(one.state()))
+    assert {float(state["momentum_buffer"].abs().max()) for state in other.optimizer.state.values()} == {0.0}
+    for learner_ in (one, other):  # the first step with momentum is one without
+        learner_.step(batches[1:2])
+    for name, value in one.state()["model"].items():
+        torch.testing.assert_close(other.state()["model"][name], value)
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "muon"])
 def test_averaged_weights_are_what_is_used_and_resumed(learner, optimizer):
     options = ("train.ema=0.9", f"train.optimizer={{type: {optimizer}, lr: 0.01}}")
@@ -177,6 +189,8 @@ def test_centralized_gradients_have_mean_zero_but_of_vectors():
     [
         ("train.norm=synch", r"train.norm must be one of batch, sync, frozen; got 'synch' \(did you mean 'sync'"),
         ("train.precision=bf61", r"train.precision must be one of fp32, bf16, fp16, auto; .*did you mean 'bf16'"),
+        ("train.clip_norm=0", "train.clip_norm must be above 0, or null for no limit; got 0"),
+        ("train.rates={backbone: -1}", "train.rates.backbone must be 0 or more and finite; got -1"),
         ("train.accumulate=3", "train.batch_size must be a multiple of 3"),
     ],
 )

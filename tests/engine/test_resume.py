@@ -30,6 +30,8 @@ def test_other_settings_are_refused_by_name_before_anything_is_written(train, co
         ("train.trainable=[head]", r"train.trainable of a resumed run must stay None; got \['head'\]"),
         ("train.frozen=[backbone]", r"train.frozen of a resumed run must stay None; got \['backbone'\]"),
         ("train.rates={backbone: 0.1}", "train.rates of a resumed run must stay None"),
+        ("train.norm=frozen", "train.norm of a resumed run must stay 'batch'; got 'frozen'"),
+        ("train.frozen_norms=[neck]", r"train.frozen_norms of a resumed run must stay None; got \['neck'\]"),
         ("train.ema=0.9", "train.ema of a resumed run must stay None; got 0.9"),
         ("model.backbone.width=0.5", "model.backbone.width of a resumed run must stay 0.25; got 0.5"),
         ("model.neck.taps=[7, 11]", "model.neck.taps.* of a resumed run must stay"),
@@ -76,6 +78,26 @@ def test_a_run_stopped_after_the_last_step_of_an_epoch_logs_the_same_rate(train,
         patch.setattr(Learner, "step", step)
         train()
     assert epochs_of(train("--resume")) == epochs_of(whole)
+
+
+def test_a_second_signal_says_what_is_saved(train, monkeypatch):
+    original, calls = Learner.step, []
+
+    def step(self, parts, flags=()):
+        calls.append(flags)
+        if len(calls) in (2, 6):
+            raise Stopped(2)  # as a second signal does, at once
+        return original(self, parts, flags)
+
+    monkeypatch.setattr(Learner, "step", step)
+    settings = ("train.eval_every=0", "train.log_every=0")
+    with pytest.raises(Stopped, match="^stopped in epoch 1 after step 1 of 3; nothing is saved yet$"):
+        train(*settings)
+    with pytest.raises(Stopped, match=r"^stopped in epoch 2 after step 0 of 3; .*last.pth is saved: go on"):
+        train(*settings)
+    calls[:] = [()] * 4
+    with pytest.raises(Stopped, match=r"^stopped in epoch 2 after step 1 of 3; .*is older, of epoch 2 after step 0"):
+        train(*settings, "--resume")
 
 
 def test_a_loss_that_is_not_finite_says_what_the_last_checkpoint_is_worth(train, copied):

@@ -60,6 +60,8 @@ def test_centers_outside_the_image_are_reported(caplog):
         ({"sizes": [10, 20, 30], "ratios": [[2]]}, "one for each of the 2 levels"),
         ({"sizes": [20, 10], "ratios": [[2]]}, r"must be positive and rising; got \[20, 10\]"),
         ({"sizes": [10, 20], "ratios": [[2]], "steps": [8, 16]}, "must have 1 entries, one a level; got 2"),
+        ({"sizes": [10, 20], "ratios": [[2]], "steps": [0]}, r"model.priors.steps must be above 0, .*; got \[0\]"),
+        ({"sizes": [10, 20], "ratios": [[2]], "reference": -1}, "model.priors.reference must be 0 or more .*; got -1"),
     ],
 )
 def test_impossible_priors_are_refused(arguments, message):
@@ -110,6 +112,7 @@ def test_steps_count_on_the_reference_alone_and_elsewhere_cells_tile_the_image(s
     [
         ({"sizes": (10, 20), "ratios": (2, -0.5)}, r"model.priors.ratios must be above 0; got \[\[2, -0.5\]\]"),
         ({"boxes": [[[10, 0]]]}, r"model.priors.boxes must be \[width, height\] pairs above 0; got \[10, 0\]"),
+        ({"boxes": [[[4, 4]], [], [[8, 8]]]}, r"model.priors.boxes must have .* for each level; got .* \[\],"),
         ({"boxes": [[[10]]]}, r"model.priors.boxes must be \[width, height\] pairs above 0; got \[10\]"),
     ],
 )

@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from lib.utils.runtime import RESEND_S, Stopped, StopSignals, parse_with_overrides, readable_errors, script_parser
+from lib.utils.runtime import (
+    RESEND_S,
+    Stopped,
+    StopSignals,
+    choose_device,
+    parse_with_overrides,
+    readable_errors,
+    script_parser,
+    seed_everything,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -141,3 +150,15 @@ def test_an_error_is_one_line(capsys):
     with pytest.raises(SystemExit), readable_errors():
         raise OSError("one\n  two")
     assert capsys.readouterr().err == "error: one two\n"
+
+
+@pytest.mark.parametrize("name", ["mps", "meta", "gpu"])
+def test_other_devices_are_refused(name):
+    with pytest.raises(ValueError, match=f"run.device must be auto, cpu, cuda or cuda:N; got '{name}'"):
+        choose_device(name)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_not_every_generator_takes_is_refused(seed):
+    with pytest.raises(ValueError, match=rf"a seed, such as run.seed, must be 0 to 2\*\*32 - 1; got {seed}"):
+        seed_everything(seed)
