@@ -58,9 +58,9 @@ def run_study(args: argparse.Namespace, out: Path) -> list[str]:
         generate(**grid["data"])
     start, runs = plan(grid, out, args.budget, args.overrides)
     jobs = args.jobs or jobs_on(choose_device(runs[0].cfg.run.device))
+    rows, budgets = (chosen(grid, key, getattr(args, key)) for key in ("rows", "budgets"))
     if start:
         train(start, args.overrides)
-    rows, budgets = (chosen(grid, key, getattr(args, key)) for key in ("rows", "budgets"))
     asked = [run for run in runs if run.row in rows and run.budget in budgets]
     failed = run_all(asked, out / "results", args.overrides, jobs)
     if done := [run for run in runs if is_done(run, out / "results")]:

@@ -72,6 +72,8 @@ class FocalLoss:
         wanted = torch.where(is_class, quality[..., None], 0)
         weight = torch.where(is_class, self.alpha, 1 - self.alpha)
         distance = (wanted - logits.sigmoid()).abs()
+        if 0 < self.gamma < 1:  # at a distance of 0 the gradient of its power would be infinite, and NaN times 0
+            distance = distance.clamp(min=torch.finfo(distance.dtype).tiny)
         entropy = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
         loss = weight * distance**self.gamma * entropy * (matches.labels != IGNORE)[..., None]
         return self.cls_weight * loss.sum()

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 from easydict import EasyDict
 
+from lib.build import build_protocol
 from lib.config import load_config, merge
 from lib.utils.files import read_text, write_text
-from lib.utils.lookup import accepts, suggest
+from lib.utils.lookup import accepts, lookup, suggest
 from lib.utils.yaml_files import dump_yaml, read_yaml, to_plain
 
 # Key of a grid -> its type and meaning. Experiments are written as in their files. All paths, also that of a
@@ -80,6 +81,11 @@ def read_grid(path: str | Path) -> dict[str, Any]:
     for key, (kind, meaning) in KEYS.items():
         if not accepts(grid.setdefault(key), kind):
             raise TypeError(f"{key} of {path} must be given: {meaning}; got {grid[key]!r}")
+    if not grid["seeds"]:
+        raise ValueError(f"seeds of {path} must be one number or more; got none")
+    for claim in grid["claims"]:
+        if missing := [key for key in ("text", "better", "worse", "ranges") if key not in claim]:
+            raise ValueError(f"a claim of {path} must have a text, better, worse and ranges; no {missing[0]}: {claim}")
     names = [grid["reference"], *(claim[side] for claim in grid["claims"] for side in ("better", "worse"))]
     for name in names:
         if name not in grid["rows"]:
@@ -109,6 +115,10 @@ def plan(grid: Mapping[str, Any], out: Path, scale: float = 1.0, overrides: Sequ
                 place = {"train": scaled(limits_of(row, limits), scale), "run": {"seed": seed}}
                 experiment = merge(merge(base, changes or {}), place)
                 runs.append(_make_run(row, budget, seed, experiment, out, overrides))
+    sizes = build_protocol(runs[0].cfg).ranges
+    for claim in grid["claims"]:
+        for size in claim["ranges"]:
+            lookup(sizes, size, "a size in the ranges of a claim")
     return Plan(start, runs)
 
 

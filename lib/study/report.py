@@ -16,7 +16,7 @@ from lib.evaluation.report.style import STYLE, canvas, scale_sizes
 from lib.study.grid import read_grid, run_name
 from lib.study.summary import Change, Study, budget_title, read_study, verdict
 from lib.utils.figures import write_figure
-from lib.utils.files import write_text
+from lib.utils.files import write_bytes, write_text
 from lib.utils.table import Row
 from lib.utils.template import render
 
@@ -67,11 +67,12 @@ def published(root: Path) -> Published:
 
 
 def publish(results: Path, target: Path) -> None:
-    """Copies the JSON files of a study to where git keeps them, in place of what was there."""
+    """Copies the JSON files of a study to where git keeps them, in place of what was there, once all could be read."""
+    names = ("study", *read_study(results).about["runs"])
+    contents = {name: (results / f"{name}.json").read_bytes() for name in names}
     shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
-    for name in ("study", *read_study(results).about["runs"]):
-        shutil.copy(results / f"{name}.json", target)
+    for name, content in contents.items():
+        write_bytes(target / f"{name}.json", content)
 
 
 def _origin(study: Study) -> str:

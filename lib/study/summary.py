@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lib.build_data import build_reading
+from lib.build_data import build_dataset
 from lib.evaluation.arrays import DetectionTable, GroundTruth
 from lib.evaluation.protocols import Protocol, quoted_keys
 from lib.evaluation.resample import Interval, draw_images, interval_of, metric_of, resample_ap
 from lib.inference.predictor import Predictor
 from lib.study.grid import Run, run_name
 from lib.study.runs import read_plain, tested
-from lib.timing.stages import make_images, run_speed
+from lib.timing.stages import run_speed
 from lib.utils.files import write_json
 from lib.utils.runtime import choose_device
 
@@ -171,7 +171,7 @@ def draw_seeds(seeds: Sequence[Mapping[str, np.ndarray]], rng: np.random.Generat
 def time_rows(runs: Sequence[Run]) -> dict[str, Any]:
     """Time of an image in each row, one at a time, all rows turn by turn in one run, with trained weights."""
     of_row, first = {run.row: run for run in reversed(runs)}, runs[0].cfg
-    images = make_images(first.data.val.images, (0, 0), 1, np.random.default_rng(0), build_reading(first))
+    images = [build_dataset(first, "val").load(0).image]
     device = choose_device(first.run.device)
     predictors = {row: Predictor(run.folder / "last.pth", device) for row, run in of_row.items()}
     return run_speed(predictors, images, SECONDS_PER_ROW * len(of_row), device)

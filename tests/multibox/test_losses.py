@@ -143,6 +143,17 @@ def test_focal_loss_by_hand():
     assert plain["loss_cls"].item() == pytest.approx(math.log(4 / 3) + 3 * math.log(2))
 
 
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+def test_a_saturated_score_has_a_finite_gradient(gamma):
+    logits = torch.full((1, 3, 4), -120.0)
+    logits[0, 0, 2] = 40.0  # the positive's own class
+    predictions, target = one_positive(logits=logits.requires_grad_())
+    losses = criterion(FocalLoss(alpha=0.25, gamma=gamma))(predictions, target)
+    losses["loss_cls"].backward()
+    assert losses["loss_cls"].item() < 1e-3
+    assert logits.grad.isfinite().all()
+
+
 def test_quality_focal_loss_wants_the_boxs_iou():
     # the predicted box is twice as wide as the object: IoU 1/2; sigmoid .75 -> |.5 - .75|^2 * cross-entropy
     deltas = torch.zeros(1, 3, 4)

@@ -87,11 +87,20 @@ def test_a_scaled_budget_keeps_whole_epochs():
         scaled({"epochs": 7}, -1)
 
 
+def test_a_size_that_the_evaluation_lacks_is_refused_before_any_training(tmp_path):
+    claim = {"text": "t", "better": "S1L0", "worse": "plain", "ranges": ["tiny", "smal"]}
+    grid = read_grid(write(tmp_path, claims=[claim]))
+    with pytest.raises(ValueError, match=r"a size in the ranges of a claim must be one of .*; got 'smal' .*'small'"):
+        plan(grid, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"row": {}}, "did you mean 'rows'"),
         ({"rows": None}, "rows of .* must be given: name -> what its experiment has"),
+        ({"seeds": []}, "seeds of .* must be one number or more; got none"),
+        ({"claims": [{"text": "t", "better": "S1L0", "ranges": []}]}, "a claim of .* no worse"),
         ({"reference": "plian"}, "must be of plain, S1L0; got plian .did you mean 'plain'"),
     ],
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.study.report import make_page, published, write_page
+from lib.study.report import make_page, publish, published, write_page
 from lib.study.summary import Study, read_study, verdict
 from lib.utils.files import write_json
 
@@ -96,6 +96,14 @@ def test_page_is_written_from_json_files_with_its_figures(tmp_path):
     assert (tmp_path / "page.md").read_text() == make_page([study()], links="results")
     for name in re.findall(r"!\[.*\]\((.*)\)", (tmp_path / "page.md").read_text()):
         assert (tmp_path / name).stat().st_size > 10_000
+
+
+def test_publishing_a_study_that_is_not_there_leaves_what_was_published(tmp_path):
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target" / "study.json").write_text("{}")
+    with pytest.raises(FileNotFoundError):
+        publish(tmp_path / "results", tmp_path / "target")
+    assert (tmp_path / "target" / "study.json").read_text() == "{}"
 
 
 def test_docs_say_what_the_json_files_in_git_say():
