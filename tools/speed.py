@@ -57,7 +57,8 @@ def main(argv: list[str] | None = None) -> None:
     runtime.keep_memory()
     runtime.seed_everything(args.seed)
     device, rng = runtime.choose_device(args.device), np.random.default_rng(args.seed)
-    first = sorted(glob.glob(args.sweep, recursive=True)) if args.sweep else [args.cfg or args.checkpoint]
+    found = sorted(path for path in glob.glob(args.sweep or "", recursive=True) if Path(path).parent.name != "_base_")
+    first = found if args.sweep else [args.cfg or args.checkpoint]
     sources = [*first, *args.against]
     options = {"backend": args.backend, "dtype": args.dtype, "compiled": args.compile}
     models = open_models(sources, device, args.overrides, **options, batch_size=args.batch)

@@ -56,6 +56,26 @@ def describe(detector: nn.Module, size: tuple[int, int]) -> dict[str, Any]:
     return {"parameters": count_parameters(detector), "macs": total, "flops": 2 * total, "parts": parts}
 
 
+def input_of(predictor: Predictor, images: Sequence[np.ndarray]) -> tuple[int, int]:
+    """The (height, width) of the network's input for a batch of images (H, W, 3).
+
+    Raises:
+        ValueError: the images have inputs of several sizes, or one of them would be cut into tiles.
+    """
+    window = predictor.resize.window
+    for height, width in (image.shape[:2] for image in images):
+        if window and (height > window[0] or width > window[1]):
+            raise ValueError(
+                f"images to time must be at most {window[0]}x{window[1]}, as larger ones are cut into tiles; got "
+                f"{height}x{width}: choose smaller images, or a larger input.test_size"
+            )
+    sizes = sorted({predictor.resize.fit(image.shape[:2]).canvas for image in images})
+    if len(sizes) > 1:
+        shown = ", ".join(f"{height}x{width}" for height, width in sizes)
+        raise ValueError(f"images of a batch must have inputs of one size; got {shown}: choose --batch=1")
+    return sizes[0]
+
+
 def count_candidates(predictor: Predictor, images: Sequence[np.ndarray]) -> dict[str, float | None]:
     """``priors``, and ``candidates``, the scores that pass the threshold into NMS, on average over the images.
 
@@ -131,7 +151,7 @@ def run_speed(
     models: dict[str, dict[str, Any]] = {name: {"time_ms": {}, "ratio": {}} for name in predictors}
     for name, predictor in predictors.items():
         if isinstance(predictor, Predictor):  # not of another project
-            models[name] |= describe(build_detector(predictor.cfg), predictor.size)
+            models[name] |= describe(build_detector(predictor.cfg), input_of(predictor, images))
             models[name] |= count_candidates(predictor, images)
     batches = {name: _Batch(predictor, images) for name, predictor in predictors.items()}
     sides = {(name, stage): getattr(batches[name], stage) for name in batches for stage in STAGES}

@@ -16,7 +16,7 @@ from lib.config import load_config
 from lib.data.image import Reading
 from lib.inference import Predictor
 from lib.timing.report import known_ap_small, plot_time_against_ap, speed_table
-from lib.timing.stages import count_candidates, describe, make_images, open_models, run_speed
+from lib.timing.stages import count_candidates, describe, input_of, make_images, open_models, run_speed
 from lib.utils.runtime import readable_errors
 from tools import export, speed
 
@@ -60,6 +60,18 @@ def test_a_batch_goes_through_the_stages_in_order_and_times_are_of_an_image(monk
     medians = {stage: spread["median"] for stage, spread in report["models"]["again"]["time_ms"].items()}
     assert medians == pytest.approx({"prepare": 1, "network": 5, "select": 0.25, "total": 6.25})
     assert "parts" not in report["models"]["slow"]
+
+
+def test_cost_is_that_of_the_inputs_that_are_timed(checkpoint, images):
+    native = ["input.test_resize=native", "input.test_size=[256, 256]"]
+    predictor = Predictor(checkpoint, "cpu", overrides=native)
+    macs = run_speed({"native": predictor}, images[:1], 0, CPU)["models"]["native"]["macs"]
+    assert macs == describe(build_detector(predictor.cfg), input_of(predictor, images[:1]))["macs"]
+    assert macs < describe(build_detector(predictor.cfg), (256, 256))["macs"]
+    with pytest.raises(ValueError, match="at most 256x256, as larger ones are cut into tiles; got 300x20"):
+        run_speed({"native": predictor}, [np.zeros((300, 20, 3), np.uint8)], 0, CPU)
+    with pytest.raises(ValueError, match="inputs of one size; got 64x96, 128x96: choose --batch=1"):
+        run_speed({"native": predictor}, [np.zeros((side, 64, 3), np.uint8) for side in (64, 128)], 0, CPU)
 
 
 def test_candidates_are_the_scores_that_pass(checkpoint, images):
