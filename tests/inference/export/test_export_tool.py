@@ -74,18 +74,22 @@ def test_a_check_sees_images_as_the_model_does_where_they_keep_their_size(checkp
     assert "the same boxes in the same order" in capsys.readouterr().out
 
 
-def test_a_detector_with_another_suppression_is_exported_with_nms_and_says_so(checkpoint, folder, capsys):
-    options = [f"--checkpoint={checkpoint}", f"--out={folder / 'model.onnx'}", "--check", str(folder / "photos")]
-    options += ["postprocess.suppression=fusion", "postprocess.score_threshold=0.01"]
-    assert export.main(options) == 0
+def test_a_detector_with_another_suppression_is_exported_with_nms_and_says_so(run, folder, files, monkeypatch, capsys):
+    given = []
+
+    def exported(loaded, *_):
+        given.append(loaded.cfg.postprocess.suppression)
+        return files["detections"].read_bytes()
+
+    monkeypatch.setattr(export, "onnx_bytes", exported)
+    options = ["postprocess.suppression=fusion", "postprocess.score_threshold=0.01"]
+    assert run("--check", str(folder / "photos"), *options) == 0
     shown = capsys.readouterr()
     assert "suppresses by nms, not by fusion as this detector" in shown.err
     assert "the same boxes in the same order" in shown.out
-    assert Predictor(folder / "model.onnx").cfg.postprocess.suppression == "nms"
-    assert export.main([*options, "--heads"]) == 0
-    shown = capsys.readouterr()
-    assert "suppresses by nms" not in shown.err
-    assert Predictor(folder / "model.onnx").cfg.postprocess.suppression == "fusion"
+    run("--heads", *options)
+    assert "suppresses by nms" not in capsys.readouterr().err
+    assert given == ["nms", "fusion"]
 
 
 @pytest.mark.parametrize("fails", ["export", "disk"])
