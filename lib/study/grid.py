@@ -38,6 +38,9 @@ KEYS: dict[str, tuple[Any, str]] = {
 }
 
 
+LENGTHS = ("epochs", "warmup_epochs", "time_limit_s")  # keys of a budget that --budget scales
+
+
 class Run(NamedTuple):
     """One training and its test; row, budget and seed are its place in the grid."""
 
@@ -81,8 +84,10 @@ def read_grid(path: str | Path) -> dict[str, Any]:
     for key, (kind, meaning) in KEYS.items():
         if not accepts(grid.setdefault(key), kind):
             raise TypeError(f"{key} of {path} must be given: {meaning}; got {grid[key]!r}")
-    if not grid["seeds"]:
-        raise ValueError(f"seeds of {path} must be one number or more; got none")
+    if not grid["seeds"] or len(set(grid["seeds"])) < len(grid["seeds"]):
+        raise ValueError(f"seeds of {path} must be one number or more, all different; got {grid['seeds']}")
+    if not grid["budgets"] or not grid["rows"]:
+        raise ValueError(f"{path} must have a budget and a row; got {len(grid['budgets'])} and {len(grid['rows'])}")
     for claim in grid["claims"]:
         if missing := [key for key in ("text", "better", "worse", "ranges") if key not in claim]:
             raise ValueError(f"a claim of {path} must have a text, better, worse and ranges; no {missing[0]}: {claim}")
@@ -131,11 +136,14 @@ def limits_of(row: str, limits: Mapping[str, Any]) -> dict[str, Any]:
     return own
 
 
-def scaled(limits: Mapping[str, float], scale: float) -> dict[str, float]:
-    """A budget times ``scale``; whole numbers stay whole, at least 1."""
+def scaled(limits: Mapping[str, Any], scale: float) -> dict[str, Any]:
+    """A budget whose lengths are times ``scale``; whole numbers stay whole, at least 1."""
     if scale <= 0:
         raise ValueError(f"--budget must be above 0; got {scale}: 1 is the grid's own")
-    return {key: math.ceil(value * scale) if isinstance(value, int) else value * scale for key, value in limits.items()}
+    own = dict(limits)
+    for key in (key for key in LENGTHS if own.get(key) is not None):
+        own[key] = math.ceil(own[key] * scale) if isinstance(own[key], int) else own[key] * scale
+    return own
 
 
 def _make_run(row: str, budget: str, seed: int, experiment: Mapping, out: Path, overrides: Sequence[str]) -> Run:

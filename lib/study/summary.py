@@ -171,7 +171,9 @@ def draw_seeds(seeds: Sequence[Mapping[str, np.ndarray]], rng: np.random.Generat
 def time_rows(runs: Sequence[Run]) -> dict[str, Any]:
     """Time of an image in each row, one at a time, all rows turn by turn in one run, with trained weights."""
     of_row, first = {run.row: run for run in reversed(runs)}, runs[0].cfg
-    images = [build_dataset(first, "val").load(0).image]
     device = choose_device(first.run.device)
     predictors = {row: Predictor(run.folder / "last.pth", device) for row, run in of_row.items()}
-    return run_speed(predictors, images, SECONDS_PER_ROW * len(of_row), device)
+    image = build_dataset(first, "val").load(0).image
+    for height, width in (predictor.resize.window or image.shape[:2] for predictor in predictors.values()):
+        image = image[:height, :width]  # so that none of them sees tiles
+    return run_speed(predictors, [image], SECONDS_PER_ROW * len(of_row), device)

@@ -83,6 +83,8 @@ def test_a_grid_may_stand_on_another(tmp_path):
 def test_a_scaled_budget_keeps_whole_epochs():
     assert scaled({"epochs": 7, "time_limit_s": 240.0}, 0.5) == {"epochs": 4, "time_limit_s": 120.0}
     assert scaled({"epochs": 7}, 0.01) == {"epochs": 1}
+    others = {"epochs": 2, "clock": "cpu", "batch_size": 8, "time_limit_s": None}
+    assert scaled(others, 2.0) == {**others, "epochs": 4}
     with pytest.raises(ValueError, match="--budget must be above 0; got -1"):
         scaled({"epochs": 7}, -1)
 
@@ -99,7 +101,9 @@ def test_a_size_that_the_evaluation_lacks_is_refused_before_any_training(tmp_pat
     [
         ({"row": {}}, "did you mean 'rows'"),
         ({"rows": None}, "rows of .* must be given: name -> what its experiment has"),
-        ({"seeds": []}, "seeds of .* must be one number or more; got none"),
+        ({"seeds": []}, r"seeds of .* must be one number or more, all different; got \[\]"),
+        ({"seeds": [0, 1, 0]}, "all different"),
+        ({"budgets": {}}, "must have a budget and a row; got 0 and 2"),
         ({"claims": [{"text": "t", "better": "S1L0", "ranges": []}]}, "a claim of .* no worse"),
         ({"reference": "plian"}, "must be of plain, S1L0; got plian .did you mean 'plain'"),
     ],
