@@ -51,6 +51,15 @@ class DualPath(Backbone):
         coarser = F.max_pool2d(x, 1 if self.pool == "subsample" else 2, 2)  # (B, C, h', w')
         return early | fine | self.run_coarse(coarser, taps)
 
+    def tap_channels(self, tap: Tap) -> int:
+        """Channels of a tap's map; ValueError if there is no such map, as of an early row on the coarse path."""
+        if tap.is_coarse and not tap.joined and tap.row in self.early:
+            raise ValueError(
+                f"{str(tap)!r} of model.neck must be of a row after {self.early[-1]}, model.dual_path.split, where the "
+                f"coarse path begins: choose such as coarse.{self.late[0]}, or {tap.row}"
+            )
+        return super().tap_channels(tap)
+
     def run_coarse(self, x: torch.Tensor, taps: Sequence[Tap]) -> dict[Tap, torch.Tensor]:
         """The coarse path from its input on: {tap: (B, C, h, w)}."""
         return run_rows(self.layers, x, self.late, taps, is_coarse=True)[1]

@@ -162,7 +162,8 @@ def make_extras(
         mine = given if isinstance(given, Mapping) else dict(zip(KEYS, values, strict=False))
         options = {**(default if mine.get("type", default["type"]) == default["type"] else {}), **mine}
         out_channels, stride = options.pop("channels", None), options.pop("stride", 1)
-        if not isinstance(out_channels, int) or not isinstance(stride, int):
+        is_whole = isinstance(out_channels, int) and isinstance(stride, int)
+        if not is_whole or out_channels < 1 or stride < 1:
             raise ValueError(f"{where} must say its channels and its stride, such as [256, 2]; got {given}")
         layers.append(build(EXTRAS, options, where, in_channels, out_channels, stride))
         channels.append(out_channels)

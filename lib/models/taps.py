@@ -30,9 +30,20 @@ class Tap:
         return self if self.joined else replace(self, is_coarse=has_coarse_path)
 
     def read(self, features: Mapping["Tap", torch.Tensor]) -> torch.Tensor:
-        """(B, C, h, w): its map, from the single maps that the backbone gave."""
+        """(B, C, h, w): its map, from the single maps that the backbone gave.
+
+        Raises:
+            ValueError: joined maps differ in size, which is seen when a detector is built.
+        """
         maps = [features[part] for part in self.parts]
-        return torch.cat(maps, dim=1) if len(maps) > 1 else maps[0]  # (B, sum of C, h, w)
+        if len(maps) == 1:
+            return maps[0]
+        if maps[0].is_meta and len(sizes := {tuple(x.shape[2:]) for x in maps}) > 1:
+            raise ValueError(
+                f"maps that are joined must be of one size; those of {str(self)!r} in model.neck are "
+                f"{', '.join(f'{h}x{w}' for h, w in sorted(sizes))}: choose rows with no stride between them"
+            )
+        return torch.cat(maps, dim=1)  # (B, sum of C, h, w)
 
     def __str__(self) -> str:
         text = f"{'coarse.' if self.is_coarse else ''}{self.row}{'.' if self.stage else ''}{self.stage}"

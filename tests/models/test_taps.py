@@ -47,6 +47,12 @@ def test_joined_maps_are_read_in_the_order_in_which_they_are_written():
     assert parse_tap("1").read(maps) is maps[Tap(1)]
 
 
+def test_maps_of_different_sizes_are_not_joined():
+    features = {Tap(5): torch.empty(1, 4, 6, 8, device="meta"), Tap(11): torch.empty(1, 4, 3, 4, device="meta")}
+    with pytest.raises(ValueError, match=r"those of '5\+11' in model.neck are 3x4, 6x8: choose rows with no stride"):
+        parse_tap("5+11").read(features)
+
+
 def test_the_last_path_is_the_coarse_one_unless_maps_are_joined():
     assert parse_tap("13.expand").on_last_path(True) == Tap(13, "expand", True)
     assert parse_tap("13").on_last_path(False) == Tap(13)
@@ -60,5 +66,9 @@ def test_channels_of_taps():
     assert [dual.tap_channels(parse_tap(text)) for text in texts] == [8, 48, 8, 16, 96]
     with pytest.raises(ValueError, match=r"'coarse.5' of model.neck needs model.dual_path, which is null"):
         plain.tap_channels(parse_tap("coarse.5"))
+    with pytest.raises(
+        ValueError, match="'coarse.0' of model.neck must be of a row after 0, .* such as coarse.1, or 0"
+    ):
+        dual.tap_channels(parse_tap("5+coarse.0"))
     with pytest.raises(ValueError, match="the stage of row 0 in the tap '0.conv' must be one of"):
         plain.tap_channels(parse_tap("0.conv"))

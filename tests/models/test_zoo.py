@@ -173,6 +173,11 @@ def test_a_tap_inside_a_row_is_that_stages_output():
         ("ssd", "model.neck.type=fusion", r"model.head.type must be null where .* \(fusion\); got 'ssd'"),
         ("fssd", "model.neck.pyramid=null", "model.neck.pyramid must be given"),
         ("fpn_lite", "model.neck.source=5", "model.neck takes taps, extras, .*; got model.neck.source"),
+        (
+            "ssd",
+            "model.neck.extras=[[16, 0]]",
+            r"model.neck.extras\[0\] must say its channels and its stride, .*; got \[16, 0\]",
+        ),
         ("ssd", "model.neck.extras=[3]", r"model.neck.extras\[0\] must say its channels"),
         ("ssd", "model.neck.extras=[{stride: 2}]", r"model.neck.extras\[0\] must say its channels"),
         ("ssd", "model.neck.extras=[{channels: 8, strid: 2}]", r"got model.neck.extras\[0\].strid"),
