@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from lib.data.depth import PERCENTILE
 from lib.data.formats.content import Content
 from lib.data.formats.registry import read_content
 from lib.data.formats.usable import usable_objects
-from lib.data.image import ImageFile
+from lib.data.image import ImageFile, Reading
 from lib.utils.fields import Problems, one_line
 
 log = logging.getLogger(__name__)
@@ -45,13 +46,15 @@ def image_sizes(content: Content, images: str | Path | None) -> dict[int, tuple[
 
 def picture_reader(dataset: Mapping[str, Any], folder: Path) -> Callable[[str], np.ndarray | None]:
     """A function from the name of an image in ``folder`` to its pixels (H, W, 3) uint8 BGR, which the boxes of a
-    ``read_truth`` count; None: it cannot be read.
+    ``read_truth`` count; None: it cannot be read. They are for people to look at: what becomes black and white in an
+    image of more than 8 bits is chosen for each image.
     """
     records = {record["file_name"]: record for record in dataset["images"]}
 
     def read(name: str) -> np.ndarray | None:
         try:
-            file, told = ImageFile(folder / name), (records[name]["height"], records[name]["width"])
+            file = ImageFile(folder / name, Reading(depth=PERCENTILE))
+            told = records[name]["height"], records[name]["width"]
             default = None in told if dataset["upright"] is None else dataset["upright"]
             return file.pixels(upright=file.header.is_upright(told, default))
         except (ValueError, OSError):

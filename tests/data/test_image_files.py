@@ -418,6 +418,15 @@ def test_pictures_of_a_report_have_the_pixels_that_boxes_count(tmp_path):
         assert read("a.jpg").shape == shape and read("b.jpg") is None
 
 
+def test_pictures_of_a_report_show_what_uses_little_of_16_bits(tmp_path):
+    levels = np.linspace(7000, 7400, 40 * 60).round().astype(np.uint16).reshape(40, 60)  # a thermal camera's
+    cv2.imwrite(str(tmp_path / "a.png"), levels)
+    (tmp_path / "ann.json").write_text(json.dumps(coco("a.png", height=40, width=60)))
+    pixels = picture_reader(read_truth(tmp_path / "ann.json", tmp_path), tmp_path)("a.png")
+    assert pixels[0, 0].tolist() == [0, 0, 0] and pixels[-1, -1].tolist() == [255, 255, 255]
+    assert abs(int(pixels[20, 0, 0]) - 128) <= 1
+
+
 def test_a_converted_set_tells_the_sizes_of_upright_pictures(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "images/a.jpg").write_bytes(jpeg(stored(scene(), 6), 6))
