@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lib.build import build_loss, build_normalizer, build_optimizer, build_schedule, frozen_norms
 from lib.engine.distributed import World
+from lib.models.detector import Detector
 from lib.models.norm import freeze_norms_, synchronize
 from lib.optim import centralize_
 from lib.structures import Batch
@@ -57,7 +58,7 @@ class Learner:
     over parts and processes, so that N processes with B / N images each learn what one with B learns.
     """
 
-    def __init__(self, cfg: Mapping[str, Any], model: nn.Module, device: torch.device, world: World):
+    def __init__(self, cfg: Mapping[str, Any], model: Detector, device: torch.device, world: World):
         self.settings, self.device, self.world = cfg["train"], device, world
         lookup(NORMS, self.settings["norm"], "train.norm")
         clip_norm = self.settings["clip_norm"]
@@ -72,7 +73,10 @@ class Learner:
         self.network = cast(nn.Module, torch.compile(self.model)) if self.settings["compile"] else self.model
         if world.size > 1:
             self.network = DistributedDataParallel(
-                self.network, forward_sync_buffers=self.settings["norm"] == "batch", gradient_as_bucket_view=True
+                self.network,
+                forward_sync_buffers=self.settings["norm"] == "batch",
+                gradient_as_bucket_view=True,
+                find_unused_parameters=model.has_unused_weights,
             )
         self._autocast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
         # The scale begins below torch's 2^16, as the losses are sums over some hundred positives, not their mean.

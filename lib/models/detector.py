@@ -43,6 +43,12 @@ class Detector(nn.Module):
         super().__init__()
         self.backbone, self.neck, self.head, self.priors = backbone, neck, head, priors
 
+    @property
+    def has_unused_weights(self) -> bool:
+        """Whether only stages of the last row are tapped, as by 13.expand, so that its later weights get no gradient."""
+        last = len(self.backbone.layers) - 1
+        return all(tap.stage for tap in self.neck.inputs if tap.row == last)
+
     def maps(self, images: torch.Tensor) -> list[torch.Tensor]:
         """(B, 3, H, W) normalized images -> the maps that the head reads, [(B, C_l, h_l, w_l)]."""
         maps: list[torch.Tensor] = self.neck(self.backbone(images, self.neck.inputs))

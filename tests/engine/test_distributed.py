@@ -19,7 +19,11 @@ from lib.engine.learner import Learner
 from tests.engine.children import go, run_environment, start_paused
 from tests.engine.conftest import ROOT, epochs_of, leave_pictures_out, load_script, write_experiment
 
-STEPS = {"sync": ("train.norm=sync",), "frozen_in_parts": ("train.norm=frozen", "train.accumulate=2")}
+STEPS = {
+    "sync": ("train.norm=sync",),
+    "frozen_in_parts": ("train.norm=frozen", "train.accumulate=2"),
+    "weights_behind_the_last_tap": ("train.norm=sync", "model.neck.taps=[5, 11.depthwise]"),
+}
 
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
 
