@@ -45,7 +45,7 @@ class Detector(nn.Module):
 
     @property
     def has_unused_weights(self) -> bool:
-        """Whether only stages of the last row are tapped, as by 13.expand, so that its later weights get no gradient."""
+        """Whether taps of the last row are inside it, as 13.expand is, so that its later weights get no gradient."""
         last = len(self.backbone.layers) - 1
         return all(tap.stage for tap in self.neck.inputs if tap.row == last)
 
