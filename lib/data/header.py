@@ -19,6 +19,8 @@ _MARKER, _MOST_SEGMENTS = re.compile(rb"\xff[^\x00\xff]", re.DOTALL), 10**5
 _ALONE = {0x01, *range(0xD0, 0xD8)}  # markers that no length follows
 _PNG_BANDS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a PNG's color type
 ORIENTATION = 274  # EXIF's tag, which is TIFF's
+_KIND, _OTHERS, _REDUCED, _MASK = 254, 330, 1, 4  # TIFF's tags for the kind of a picture and for others; kinds
+_MOST_DIRECTORIES = 32  # that are looked at for a second page
 # Bits of an image that one byte of its file holds at most: of deflate, which makes 1032 bytes of one; of a JPEG, which
 # has a bit at least for each block of 64 pixels; of TIFF's compressions, without those that have no such limit.
 _DEFLATE, _JPEG = 1032 * 8, 512 * 32
@@ -34,6 +36,8 @@ class Header(NamedTuple):
     bands: int = 3  # samples of a pixel
     orientation: int = 1  # 1 to 8, as EXIF counts; 1: the stored pixels are upright
     most_bits: float = math.inf  # of pixels, in one byte of the file
+    is_thumbnail: bool = False  # whether this first picture of the file is a small copy of another one
+    has_pages: bool = False  # whether another picture of the same size follows
 
     @property
     def upright_size(self) -> tuple[int, int]:
@@ -73,17 +77,20 @@ class Entry(NamedTuple):
 
 
 class Directory:
-    """The first directory of a TIFF file, or of the EXIF data of another one, which have the same form."""
+    """The first directory of a TIFF file, or of the EXIF data of another one, which have the same form.
+
+    ``offset``: where another directory of the file begins. ``next``: the offset of the one that follows; 0: none.
+    """
 
     SIZES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}  # bytes by type; others: 1
     CODES = {1: "B", 3: "H", 4: "I", 16: "Q"}
     MOST = 4096  # fields
 
-    def __init__(self, at: At):
+    def __init__(self, at: At, offset: int = 0):
         start = at(0, 16)
         self.at, self.order, self.is_big = at, TIFF_STARTS[start[:4]], start[2:4].strip(b"\0") == b"+"
         pointer, entry = ("Q", "HHQ8s") if self.is_big else ("I", "HHI4s")
-        offset = self._unpack(pointer, start[8 if self.is_big else 4 :])
+        offset = offset or self._unpack(pointer, start[8 if self.is_big else 4 :])
         count = self._unpack("Q" if self.is_big else "H", at(offset, 8))
         if count > self.MOST:
             raise BrokenHeader("too many fields")
@@ -94,6 +101,8 @@ class Directory:
             is_far = self.SIZES.get(kind, 1) * number > len(field)
             values = self._unpack(pointer, field) if is_far else place + step - len(field)
             self.entries.setdefault(tag, Entry(kind, number, values))
+        after = at(first + count * step, 8)
+        self.next = self._unpack(pointer, after) if len(after) >= struct.calcsize(pointer) else 0
 
     def _unpack(self, code: str, content: bytes) -> int:
         return int(struct.unpack_from(self.order + code, content)[0])
@@ -131,18 +140,23 @@ def bytes_of(content: Any) -> At:
     return lambda start, number: bytes(view[start : start + number])
 
 
-def file_header(path: Path) -> Header | None:
-    """The header of a file, of which nothing else is read; None: it is of another format, or its header is broken."""
-    with path.open("rb", buffering=0) as file:
+def read_header(path: str | Path) -> tuple[Header | None, int]:
+    """What ``parse_header`` says of a file, of which nothing else is read, and its length in bytes."""
+    with open(path, "rb", buffering=0) as file:
         number, size = file.fileno(), os.fstat(file.fileno()).st_size
 
         def at(start: int, length: int) -> bytes:
             return os.pread(number, length, start) if start < size else b""
 
-        try:
-            return parse_header(at, size)
-        except BrokenHeader:
-            return None
+        return parse_header(at, size), size
+
+
+def file_header(path: Path) -> Header | None:
+    """The header of a file, of which nothing else is read; None: it is of another format, or its header is broken."""
+    try:
+        return read_header(path)[0]
+    except BrokenHeader:
+        return None
 
 
 def parse_header(at: At, length: int) -> Header | None:
@@ -245,7 +259,24 @@ def _tiff(at: At, length: int) -> Header:
     directory = Directory(at)
     size = directory.value(257), directory.value(256)
     value, most_bits = directory.value, _TIFF.get(directory.value(259, 1), math.inf)
-    return Header("TIFF", size, value(258, 1), value(277, 1), directory.orientation, most_bits)
+    is_thumbnail = value(_KIND, 0) & _REDUCED != 0 and _OTHERS in directory.entries
+    pages = _has_pages(directory, size)
+    return Header("TIFF", size, value(258, 1), value(277, 1), directory.orientation, most_bits, is_thumbnail, pages)
+
+
+def _has_pages(directory: Directory, size: tuple[int, int]) -> bool:
+    """Whether a directory after the first is a picture of the same size, neither a smaller copy nor a mask."""
+    try:
+        for _ in range(_MOST_DIRECTORIES):
+            if directory.next == 0:
+                return False
+            directory = Directory(directory.at, directory.next)
+            kind = directory.value(_KIND, 0)
+            if kind & (_REDUCED | _MASK) == 0 and (directory.value(257), directory.value(256)) == size:
+                return True
+    except (struct.error, IndexError, KeyError, BrokenHeader):  # nobody asked for it
+        pass
+    return False
 
 
 def _rare(at: At, length: int) -> Header | None:

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from lib.data.depth import FULL, Depth, to_8_bit, uses_little
+from lib.data.depth import FULL, Depth, limits, to_8_bit, uses_little
 from lib.data.header import (
     JPEG_END,
     JPEG_SCAN,
@@ -18,11 +19,10 @@ from lib.data.header import (
     PNG_START,
     BrokenHeader,
     Header,
-    bytes_of,
     file_header,
-    parse_header,
+    read_header,
 )
-from lib.data.tiff import Tiff
+from lib.data.tiff import KNOWN_COMPRESSIONS, Tiff
 from lib.utils.files import write_bytes
 
 log = logging.getLogger(__name__)
@@ -35,6 +35,8 @@ DARK = (
     "uses under a tenth of the range of its numbers, so it comes out nearly uniform (as others may): choose "
     "input.depth=percentile, or the numbers of black and white, such as input.depth=[0, 4095]"
 )
+PAGED_IMAGES = "images of several pages, of which only the first is read"
+PAGED = "has several pages, of which only the first is read: split it into files of one page"
 # Formats whose sizes are known before decoding, and how their files are called in a data set
 SUFFIXES = {
     **{"JPEG": (".jpg", ".jpeg", ".jfif"), "PNG": (".png",), "BMP": (".bmp",), "TIFF": (".tif", ".tiff")},
@@ -43,6 +45,7 @@ SUFFIXES = {
 }
 FORMATS = ", ".join(SUFFIXES)
 _TURNS_ROWS, _TURNS_COLUMNS = (3, 4, 7, 8), (2, 3, 6, 7)  # orientations whose rows and columns run backward
+_HEIC = [b"ftyp" + brand for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")]
 _MAX_BYTES = 8  # of the stored numbers, for each pixel of MAX_PIXELS
 
 
@@ -51,7 +54,7 @@ class ImageError(ValueError):
 
 
 class Reading(NamedTuple):
-    """How stored numbers become pixels: ``depth`` (see ``to_8_bit``) is for images of more than 8 bits; ``bands`` are
+    """How stored numbers become pixels: ``depth`` (see ``limits``) is for images of more than 8 bits; ``bands`` are
     the numbers, from 1, of those that give red, green and blue, or the one that is shown as gray.
     """
 
@@ -91,18 +94,19 @@ class ImageFile:
     def __init__(self, path: str | Path, reading: Reading | None = None):
         self.path, self.reading, self.is_dark = path, reading or Reading(), False
         try:
-            self.content = np.fromfile(path, np.uint8)
+            header, length = read_header(path)
         except (FileNotFoundError, IsADirectoryError):
             raise FileNotFoundError(f"image {path} must be a file; there is none: check the folder") from None
-        try:
-            header = parse_header(bytes_of(self.content), len(self.content))
-            self.tiff = Tiff(self.content.tobytes()) if header and header.kind == "TIFF" else None
         except BrokenHeader:
             raise self._unreadable() from None
         if header is None:  # its size cannot be limited before it is decoded
             raise self._unreadable()
-        check_size(path, header, len(self.content), self.reading.max_pixels)
-        self.header = header
+        check_header(path, header, length, self.reading.max_pixels)
+        self.header, self.content = header, np.fromfile(path, np.uint8)
+        try:
+            self.tiff = Tiff(self.content) if header.kind == "TIFF" else None
+        except BrokenHeader:
+            raise self._unreadable() from None
 
     def pixels(self, shrink: int = 1, upright: bool = True) -> np.ndarray:
         """The pixels, as ``read_image`` gives them."""
@@ -129,15 +133,28 @@ class ImageFile:
             mode = REDUCED[shrink if is_reduced else 1] | (cv2.IMREAD_ANYDEPTH if is_deep else 0)
             image = self._decoded(mode | cv2.IMREAD_IGNORE_ORIENTATION)
         if image.dtype != np.uint8:
-            spare = 8 * image.itemsize - self.header.bits
-            if self.reading.depth == FULL and spare > 0 and not self.tiff:  # 10 or 12 bits fill the type
-                image = image << spare
-            self.is_dark = self.reading.depth == FULL and uses_little(image)
-            try:
-                image = to_8_bit(image, self.reading.depth, self.path)
-            except ValueError as error:
-                raise ImageError(str(error)) from None
+            image = self._scaled(image)
+        image = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
         return image if is_reduced else block_average(image, shrink, shrink)
+
+    def _scaled(self, image: np.ndarray) -> np.ndarray:
+        """(H, W, 1 or 3) uint8 of numbers of another type, black where the file says that they mean nothing."""
+        depth, spare = self.reading.depth, 8 * image.itemsize - self.header.bits
+        if self.header.bands == 1:
+            image = image[..., :1]
+        if depth == FULL and spare > 0 and not self.tiff:  # 10 or 12 bits fill the type
+            image = image << spare
+        nothing = self.tiff.nothing if self.tiff else None
+        is_known = None if nothing is None else image != np.array(nothing, np.float64).astype(image.dtype)
+        known = image if is_known is None else image[is_known]
+        self.is_dark = depth == FULL and known.size > 0 and uses_little(known)
+        try:
+            scaled = to_8_bit(image, *limits(known, depth, self.path))
+        except ValueError as error:
+            raise ImageError(str(error)) from None
+        if is_known is not None:
+            scaled[~is_known] = 0
+        return scaled
 
     def _decoded(self, mode: int) -> np.ndarray:
         image = _decode(self.tiff.as_stored() if self.tiff else self.content, mode)
@@ -146,7 +163,7 @@ class ImageFile:
         return image
 
     def _chosen_bands(self) -> np.ndarray:
-        """(H, W, 3) in the type of the file: the bands that are shown as blue, green and red."""
+        """(H, W, 3) in the type of the file: the bands that are shown as blue, green and red; (H, W, 1) of gray."""
         if self.tiff and not self.tiff.is_plain:
             try:
                 pixels = self.tiff.pixels(lambda content: _decode(content, cv2.IMREAD_UNCHANGED))
@@ -160,10 +177,10 @@ class ImageFile:
             pixels = pixels[..., [2, 1, 0, 3][: pixels.shape[2]]] if pixels.shape[2] > 2 else pixels
             num_colors = min(pixels.shape[2], 3)
         bands = shown_bands(self.path, pixels.shape[2], num_colors, self.reading.bands)
-        return pixels[..., [band - 1 for band in bands]]
+        return pixels[..., [band - 1 for band in (bands if len(set(bands)) > 1 else bands[:1])]]
 
     def _unreadable(self) -> ImageError:
-        return ImageError(f"image {self.path} must be readable; {_fault(self.content.tobytes())}: replace the file")
+        return ImageError(f"image {self.path} must be readable; {_fault(self.path)}")
 
 
 def shown_bands(path: str | Path, number: int, num_colors: int, chosen: tuple[int, ...] | None) -> tuple[int, ...]:
@@ -187,7 +204,7 @@ def shown_bands(path: str | Path, number: int, num_colors: int, chosen: tuple[in
     return (chosen * 3)[2::-1]
 
 
-_dark_files: list[str] = []  # a warning names the first one of a process only
+_warnings: set[str] = set()  # each names the first file of a process only
 
 
 def read_image(
@@ -198,16 +215,17 @@ def read_image(
     Gray images get three equal channels, transparency is left out. ``upright``: turned as EXIF data say, as programs
     that show pictures do; otherwise in the order in which they are stored. ``shrink`` is 1, 2, 4 or 8: a JPEG is
     decoded at 1 / ``shrink``, which is close to the average over blocks of that size and costs less; others are
-    averaged. It warns, once, of images of more than 8 bits that come out nearly uniform.
+    averaged. It warns, once, of images of more than 8 bits that come out nearly uniform, and of several pages.
 
     Raises:
         FileNotFoundError: there is no such file. ImageError: it is no whole image, or cannot be read by ``reading``.
     """
     file = ImageFile(path, reading)
     pixels = file.pixels(shrink, upright)
-    if file.is_dark and not _dark_files:
-        _dark_files.append(str(path))
-        log.warning("image %s %s", path, DARK)
+    for is_true, warning in ((file.is_dark, DARK), (file.header.has_pages, PAGED)):
+        if is_true and warning not in _warnings:
+            _warnings.add(warning)
+            log.warning("image %s %s", path, warning)
     return pixels
 
 
@@ -220,8 +238,15 @@ def image_size(path: Path, upright: bool = True) -> tuple[int, int]:
     return height, width
 
 
-def check_size(path: str | Path, header: Header, length: int, max_pixels: int = MAX_PIXELS) -> None:
-    """Refuses an image that is too large to be decoded, or whose file of ``length`` bytes cannot hold it."""
+def check_header(path: str | Path, header: Header, length: int, max_pixels: int = MAX_PIXELS) -> None:
+    """Refuses an image that is too large to be decoded, whose file of ``length`` bytes cannot hold it, or that is a
+    small copy of what the file is about.
+    """
+    if header.is_thumbnail:
+        raise ImageError(
+            f"image {path} must begin with a whole picture; its first one is a small copy, as in the raw files of "
+            "cameras (DNG, NEF): develop it, and save it as JPEG or TIFF"
+        )
     height, width = header.size
     pixels = math.prod(header.size)
     if pixels > max_pixels or pixels * header.bands * header.bits > 8 * _MAX_BYTES * max_pixels:
@@ -305,11 +330,24 @@ def block_average(image: np.ndarray, width: int, height: int) -> np.ndarray:
     return cv2.resize(image, reduced, interpolation=cv2.INTER_LINEAR if is_half else cv2.INTER_AREA)
 
 
-def _fault(content: bytes) -> str:
-    """Why an image could not be decoded."""
-    if not content:
-        return "it is empty"
-    is_cut_jpeg = content.startswith(JPEG_START) and content.rfind(JPEG_END) <= content.rfind(JPEG_SCAN)
-    if is_cut_jpeg or (content.startswith(PNG_START) and PNG_END not in content):
-        return f"it is truncated ({len(content)} bytes, the end is missing)"
-    return f"its {len(content)} bytes are no whole image in one of the formats {FORMATS}"
+def _fault(path: str | Path) -> str:
+    """Why an image could not be decoded, and what to do."""
+    with open(path, "rb") as file:
+        start, length = file.read(4096), os.fstat(file.fileno()).st_size
+    if length == 0:
+        return "it is empty: replace the file"
+    if start[4:12] in _HEIC:
+        return "it is a HEIC picture, which is not supported: export it as JPEG"
+    if start.startswith((JPEG_START, PNG_START)):
+        content = Path(path).read_bytes()
+        is_cut_jpeg = start.startswith(JPEG_START) and content.rfind(JPEG_END) <= content.rfind(JPEG_SCAN)
+        if is_cut_jpeg or (start.startswith(PNG_START) and PNG_END not in content):
+            return f"it is truncated ({length} bytes, the end is missing): replace the file"
+    header = file_header(Path(path))
+    if header is not None and header.kind == "JPEG" and header.bits != 8:
+        return f"it is a JPEG of {header.bits} bits, of which only those of 8 are supported: export it as TIFF or PNG"
+    if header is not None and header.kind == "TIFF":
+        compression = Tiff(np.fromfile(path, np.uint8)).compression
+        if compression not in KNOWN_COMPRESSIONS:
+            return f"it is a TIFF of compression {compression}, which is not supported: save it anew by LZW or deflate"
+    return f"its {length} bytes are no whole image in one of the formats {FORMATS}: replace the file"

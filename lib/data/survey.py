@@ -11,7 +11,7 @@ from lib.data.formats.content import Content, Record, content_of
 from lib.data.formats.listing import Listing
 from lib.data.formats.usable import leaves_image, object_text, sizes_of, usable_objects
 from lib.data.header import file_header
-from lib.data.image import DARK_IMAGES, ImageFile, Reading, check_size, image_size
+from lib.data.image import DARK_IMAGES, ImageFile, Reading, check_header, image_size
 from lib.utils.fields import Problems, reading
 
 SMALL_AREA = 0.001  # share of its box that an object's area has at least, if it is no mistake
@@ -107,7 +107,7 @@ def _check_file(data: Content, record: Record, path: Path, open_images: bool, wa
     else:
         height, width = image_size(path, upright)
         if header is not None:
-            check_size(path, header, path.stat().st_size, way.max_pixels)
+            check_header(path, header, path.stat().st_size, way.max_pixels)
     if told not in ((None, None), (height, width)):
         sizes = f"{told[1]}x{told[0]} told, {width}x{height} in the file"
         problems.add("images of another size than told (width x height)", f"{name}: {sizes}")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lib.data.header import ORIENTATION, BrokenHeader, Directory, bytes_of
+from lib.data.header import ORIENTATION, BrokenHeader, Directory, Entry, bytes_of
 
 WIDTH, BITS, COMPRESSION, PHOTOMETRIC, BANDS, PLANAR = 256, 258, 259, 262, 277, 284
 PREDICTOR, TILE_WIDTH, EXTRA, FORMAT = 317, 322, 338, 339
@@ -19,6 +19,9 @@ WHITE_IS_ZERO, GRAY, RGB = 0, 1, 2
 _ALPHA = (1, 2)  # values of EXTRA
 _JPEG = (6, 7)  # values of COMPRESSION
 _SHORT, _LONG = 3, 4
+_NOTHING, _LONGEST = 42113, 64  # GDAL's tag, and the most characters of its number
+# What OpenCV can decode: nothing, CCITT's, LZW, JPEG, deflate, PackBits
+KNOWN_COMPRESSIONS = (1, 2, 3, 4, 5, *_JPEG, 8, 32773, 32946)
 
 
 class Tiff:
@@ -27,23 +30,33 @@ class Tiff:
     Attributes:
         is_plain: whether OpenCV's decoder of color images is right for it.
         bands: how many there are. num_colors: how many of them are no transparency.
+        nothing: the number of pixels that show nothing, as GDAL stores it; None: there is none.
     """
 
-    def __init__(self, content: bytes):
-        self.content, self.directory = content, Directory(bytes_of(content))
+    def __init__(self, content: bytes | np.ndarray):
+        self.content, self.directory = memoryview(content), Directory(bytes_of(content))
         value = self.directory.value
         self.bits, self.bands, self.photometric = value(BITS, 1), value(BANDS, 1), value(PHOTOMETRIC, GRAY)
+        self.compression, self.nothing = value(COMPRESSION, 1), self._number(_NOTHING)
         if not (1 <= self.bits <= 64 and 1 <= self.bands < 2**16):
             raise BrokenHeader(f"{self.bands} bands of {self.bits} bits")
         self.is_plain = (
             self.photometric not in (WHITE_IS_ZERO, GRAY, RGB)
             or self.bits < 8
-            or value(COMPRESSION, 1) in _JPEG
+            or self.compression in _JPEG
             or (self.bits == 8 and self.bands == (3 if self.photometric == RGB else 1) and value(FORMAT, 1) == 1)
         )
         self.num_colors = self.bands - sum(extra in _ALPHA for extra in self.directory.values(EXTRA))
 
-    def as_stored(self) -> bytes:
+    def _number(self, tag: int) -> float | None:
+        """The number that a field has as text."""
+        _, count, place = self.directory.entries.get(tag, Entry(0, 0, 0))
+        try:
+            return float(bytes(self.content[place : place + min(count, _LONGEST)]).strip(b"\0 "))
+        except ValueError:
+            return None
+
+    def as_stored(self) -> bytes | memoryview:
         """The file without its orientation, which OpenCV would apply whatever it is told."""
         entry = self.directory.entries.get(ORIENTATION)
         if entry is None or entry.kind != _SHORT:
@@ -93,11 +106,11 @@ class Tiff:
         body = b"".join(struct.pack(f"{order}H", tag) + fields[tag] for tag in sorted(fields))
         place = len(self.content) + len(self.content) % 2
         pointer = struct.pack(order + ("Q" if is_big else "I"), place)
-        content = bytearray(self.content.ljust(place, b"\0"))
+        content = bytearray(self.content) + bytes(place - len(self.content))
         first = 8 if is_big else 4
         content[first : first + len(pointer)] = pointer
         count = struct.pack(order + ("Q" if is_big else "H"), len(fields))
-        return bytes(content) + count + body + bytes(len(pointer))
+        return bytes(content + count + body + bytes(len(pointer)))
 
     def _new(self, kind: int, value: int) -> bytes:
         """A field of one number, without its tag."""
@@ -120,6 +133,6 @@ class Tiff:
             place += plane * count * size
         room = 8 if self.directory.is_big else 4
         if count * size <= room:
-            return self._packed(kind, count, self.content[place : place + count * size])
+            return self._packed(kind, count, bytes(self.content[place : place + count * size]))
         pointer = struct.pack(self.directory.order + ("Q" if room == 8 else "I"), place)
         return self._packed(kind, count, pointer)

@@ -111,10 +111,9 @@ class MapFile:
         if not isinstance(depth, str):
             return depth
         try:
-            low, high = limits(self._sample(), depth, self.path)
+            return limits(self._sample(), depth, self.path)
         except ValueError as error:
             raise ImageError(str(error)) from None
-        return float(low), float(high)
 
     def _sample(self) -> np.ndarray:
         """Numbers of the bands that are shown, of pixels that are everywhere on the map and have some: all of a small
@@ -147,7 +146,7 @@ class MapFile:
         if self._palette is not None:
             image = self._palette[np.minimum(pixels[..., 0], 255)]
         else:
-            image = pixels if pixels.dtype == np.uint8 else to_8_bit(pixels, self._depth, self.path)
+            image = pixels if pixels.dtype == np.uint8 else to_8_bit(pixels, *limits(pixels, self._depth, self.path))
         image = np.ascontiguousarray(image)
         if valid is not None:
             image[~valid] = 0

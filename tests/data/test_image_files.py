@@ -145,7 +145,7 @@ def test_broken_exif_data_are_passed_over(tmp_path):
 
 
 def test_16_bit_images_are_scaled_by_the_full_range_or_as_told(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(image_module, "_dark_files", [])
+    monkeypatch.setattr(image_module, "_warnings", set())
     values = np.linspace(0, 4095, 6 * 9).reshape(6, 9).astype(np.uint16)
     for name in ("a.png", "b.png"):
         cv2.imwrite(str(tmp_path / name), values)
