@@ -14,7 +14,7 @@ from lib.data.formats.listing import Listing
 from lib.data.formats.registry import read_content
 from lib.data.formats.usable import choose_categories, leaves_image, number_objects, object_text, usable_objects
 from lib.data.header import file_header
-from lib.data.image import DARK_IMAGES, ImageError, ImageFile, Reading, StoredImage
+from lib.data.image import DARK_IMAGES, PAGED_IMAGES, ImageError, ImageFile, Reading, StoredImage
 from lib.structures import IGNORE, Sample
 from lib.utils.fields import Problems, first_few, reading
 from lib.utils.lookup import lookup
@@ -227,6 +227,7 @@ class CocoDataset:
                 if header.orientation != 1 and not is_told and not is_chosen:
                     way = "upright" if upright else "as stored"
                     self.problems.add(f"images with an EXIF orientation, read {way} (see data.orientation)", name)
+                self.problems.add(PAGED_IMAGES, *([name] if header.has_pages else []))
                 if header.bits > 8 and deep < DECODED:
                     deep += 1
                     file = ImageFile(self.folder / name, self._way)

@@ -45,7 +45,7 @@ def uses_little(pixels: np.ndarray) -> bool:
 
 
 def to_8_bit(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
-    """uint8 gray levels of numbers of any type, (H, ...): 0 at ``low`` and below, 255 at ``high`` and above; NaN is 0."""
+    """uint8 gray levels of numbers of any type, (H, ...): 0 at ``low`` and below, 255 at ``high`` and above, NaN 0."""
     if pixels.dtype.kind in "iu" and pixels.itemsize <= 2:
         table = np.arange(2 ** (8 * pixels.itemsize)).astype(f"u{pixels.itemsize}")  # of all numbers, by their bits
         return _levels(table.view(pixels.dtype), low, high)[pixels.view(table.dtype)]
@@ -67,8 +67,8 @@ def limits(pixels: np.ndarray, depth: Depth, path: Any) -> tuple[float, float]:
     """The numbers that become black and white, of ``pixels`` of any type.
 
     Args:
-        depth: ``full``, the ends of the type's range, of floats 0 and 1, or 0 and 255 if one is above 1; ``percentile``,
-            those of these pixels, of all bands together; or two numbers.
+        depth: ``full``, the ends of the type's range, of floats 0 and 1, or 0 and 255 if one is above 1;
+            ``percentile``, those of these pixels, of all bands together; or two numbers.
         path: of the image, for the message where floats have another range than those.
     """
     if not isinstance(depth, str):

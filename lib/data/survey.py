@@ -11,7 +11,7 @@ from lib.data.formats.content import Content, Record, content_of
 from lib.data.formats.listing import Listing
 from lib.data.formats.usable import leaves_image, object_text, sizes_of, usable_objects
 from lib.data.header import file_header
-from lib.data.image import DARK_IMAGES, ImageFile, Reading, check_header, image_size
+from lib.data.image import DARK_IMAGES, PAGED_IMAGES, ImageFile, Reading, check_header, image_size
 from lib.utils.fields import Problems, reading
 
 SMALL_AREA = 0.001  # share of its box that an object's area has at least, if it is no mistake
@@ -100,6 +100,8 @@ def _check_file(data: Content, record: Record, path: Path, open_images: bool, wa
             "images with an orientation in their EXIF data",
             f"{name}: {header.orientation}, read {'upright' if upright else 'as stored'}",
         )
+    if header is not None and header.has_pages:
+        problems.add(PAGED_IMAGES, name)
     if file:
         height, width = file.pixels(upright=upright).shape[:2]
         if file.is_dark:

@@ -6,6 +6,7 @@ as transparency. It does read files of one band, of whatever depth and compressi
 
 import struct
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ KNOWN_COMPRESSIONS = (1, 2, 3, 4, 5, *_JPEG, 8, 32773, 32946)
 
 
 class Tiff:
-    """A TIFF file in memory.
+    """A TIFF file in memory, a buffer of bytes.
 
     Attributes:
         is_plain: whether OpenCV's decoder of color images is right for it.
@@ -33,7 +34,7 @@ class Tiff:
         nothing: the number of pixels that show nothing, as GDAL stores it; None: there is none.
     """
 
-    def __init__(self, content: bytes | np.ndarray):
+    def __init__(self, content: Any):
         self.content, self.directory = memoryview(content), Directory(bytes_of(content))
         value = self.directory.value
         self.bits, self.bands, self.photometric = value(BITS, 1), value(BANDS, 1), value(PHOTOMETRIC, GRAY)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from lib.data import depth as depth_module
 from lib.data import image as image_module
 from lib.data.dataset import CocoDataset
 from lib.data.formats.convert import convert
@@ -16,7 +17,7 @@ from lib.data.header import file_header
 from lib.data.image import ImageError, ImageFile, Reading, image_size, read_image
 from lib.data.survey import survey
 from lib.data.truth import picture_reader, read_truth
-from tests.data.image_files import exif, jpeg, tiff, with_exif
+from tests.data.image_files import exif, joined_tiffs, jpeg, tiff, with_exif
 
 BAND5 = np.random.default_rng(0).integers(0, 2**16, (6, 9, 5)).astype(np.uint16)
 
@@ -457,3 +458,95 @@ def test_a_converted_box_marks_the_same_pixels(target, source, orientation, tmp_
     convert(tmp_path / "ann.json", tmp_path / "out", target, images=tmp_path / "images", orientation=way)
     out = tmp_path / ("out/data.yaml" if target == "yolo" else "out")
     assert is_red_inside(CocoDataset(tmp_path / "images", out).load(0))
+
+
+def test_pages_after_the_first_are_told_but_copies_and_masks_are_none(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(image_module, "_warnings", set())
+    page, other = np.full((6, 9), 7, np.uint8), np.full((6, 9), 200, np.uint8)
+    copy, mask = tiff(other[:3, :4], more={254: [1]}), tiff(other, more={254: [4]})
+    files = {"one": (tiff(page),), "map": (tiff(page), copy, mask), "stack": (tiff(page), copy, tiff(other))}
+    for name, parts in files.items():
+        (tmp_path / f"{name}.tif").write_bytes(joined_tiffs(*parts))
+        assert read_image(tmp_path / f"{name}.tif")[0, 0].tolist() == [7, 7, 7]
+        assert file_header(tmp_path / f"{name}.tif").has_pages == (name == "stack")
+    told = f"image {tmp_path}/stack.tif has several pages, of which only the first is read: split it"
+    assert [record.getMessage().startswith(told) for record in caplog.records] == [True]
+    kind = "images of several pages, of which only the first is read"
+    record = coco("stack.tif", box=(1, 1, 3, 3), height=6, width=9)
+    assert survey(record, tmp_path).problems[kind] == ["stack.tif"]
+    assert f"{kind}: 1 (stack.tif)" in CocoDataset(tmp_path, record).report()
+
+
+def test_a_chain_of_pages_that_never_ends_is_left(tmp_path):
+    content = bytearray(tiff(np.zeros((3, 4), np.uint8)))
+    directory = struct.unpack_from("<I", content, 4)[0]
+    fields = struct.unpack_from("<H", content, directory)[0]
+    struct.pack_into("<I", content, directory + 2 + 12 * fields, directory)  # the directory follows itself
+    (tmp_path / "a.tif").write_bytes(content)
+    assert read_image(tmp_path / "a.tif").shape == (3, 4, 3)
+
+
+def test_the_thumbnail_of_a_camera_raw_is_no_picture(tmp_path):
+    raw = tiff(np.zeros((6, 9, 3), np.uint8), more={254: [1], 330: [8]})
+    (tmp_path / "a.dng").write_bytes(raw)
+    with pytest.raises(ImageError, match=r"a\.dng must begin with a whole picture; its first one is a small copy"):
+        read_image(tmp_path / "a.dng")
+
+
+@pytest.mark.parametrize(("dtype", "nothing"), [(np.float32, "-9999"), (np.int16, "-32768"), (np.float32, "nan")])
+def test_the_number_for_nothing_is_black_and_does_not_count(dtype, nothing, tmp_path):
+    heights = np.linspace(100, 130, 54).reshape(6, 9).astype(dtype)
+    heights[0, 0] = float(nothing)
+    (tmp_path / "a.tif").write_bytes(tiff(heights, text={42113: nothing}))
+    pixels = read_image(tmp_path / "a.tif", reading=Reading("percentile"))[..., 0]
+    assert pixels[0, 0] == 0 and pixels[0, 1] <= 5 and pixels[-1, -1] == 255
+    assert abs(int(pixels[3, 0]) - 130) <= 6
+    if dtype == np.int16:
+        dark = ImageFile(tmp_path / "a.tif")
+        assert dark.pixels()[0, 0, 0] == 0 and dark.is_dark
+
+
+def test_a_large_file_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    with (tmp_path / "a.tif").open("wb") as file:
+        file.write(
+            tiff(np.zeros((6, 9), np.uint8)).replace(
+                struct.pack("<HHIHH", 257, 3, 1, 6, 0), b"\1\1\3\0\1\0\0\0\xff\xff\0\0"
+            )
+        )
+        file.truncate(2**40)
+    with (tmp_path / "scan.las").open("wb") as file:
+        file.write(b"LASF")
+        file.truncate(2**40)
+    monkeypatch.setattr(np, "fromfile", None)
+    with pytest.raises(ImageError, match="at most 1000 pixels; its header says 9x65535"):
+        read_image(tmp_path / "a.tif", reading=Reading(max_pixels=1000))
+    with pytest.raises(ImageError, match="its 1099511627776 bytes are no whole image"):
+        read_image(tmp_path / "scan.las")
+
+
+def test_formats_that_are_not_supported_are_named(tmp_path):
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+    with pytest.raises(ImageError, match="it is a HEIC picture, which is not supported: export it as JPEG"):
+        read_image(tmp_path / "a.heic")
+    content = tiff(np.zeros((6, 9), np.uint16)).replace(
+        struct.pack("<HHIHH", 259, 3, 1, 1, 0), struct.pack("<HHIHH", 259, 3, 1, 50000, 0)
+    )
+    (tmp_path / "a.tif").write_bytes(content)
+    with pytest.raises(ImageError, match="a TIFF of compression 50000, which is not supported: save it anew by LZW"):
+        read_image(tmp_path / "a.tif")
+    twelve = bytearray(jpeg(scene()))
+    twelve[twelve.index(b"\xff\xc0") + 4] = 12
+    (tmp_path / "a.jpg").write_bytes(twelve)
+    with pytest.raises(ImageError, match="a JPEG of 12 bits, of which only those of 8 are supported"):
+        read_image(tmp_path / "a.jpg")
+
+
+def test_wide_numbers_are_scaled_in_parts_as_at_once(monkeypatch):
+    numbers = np.random.default_rng(0).normal(size=(50, 7, 2)).astype(np.float32) * 100
+    numbers[3, 2, 1], numbers[4, 0, 0] = np.nan, np.inf
+    expected = np.nan_to_num(np.clip((numbers.astype(np.float64) + 50) / 100 * 255, 0, 255), nan=0)
+    monkeypatch.setattr(depth_module, "_AT_ONCE", 40)
+    np.testing.assert_array_equal(depth_module.to_8_bit(numbers, -50, 50), np.rint(expected).astype(np.uint8))
+    integers = np.array([[-32768, -51, -50, 1, 49, 50, 32767]], np.int16)
+    assert depth_module.to_8_bit(integers, -50, 50).tolist() == [[0, 0, 0, 130, 252, 255, 255]]
+    assert depth_module.to_8_bit(np.zeros((0, 3, 3), np.float32), 0, 1).shape == (0, 3, 3)
