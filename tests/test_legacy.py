@@ -11,8 +11,7 @@ from lib.legacy import translate_weights
 from lib.models.cost import count_macs, count_parameters
 
 BMVC = {name: golden for name, golden in FILES.items() if "nets" in golden}
-FIRST, LAST = BMVC["ssd_lite_mobilenetv1_train_coco"], BMVC["ssd_vgg16_train_coco"]
-
+SMALL, LAST = "ssd_lite_mobilenetv1_train_coco", BMVC["ssd_vgg16_train_coco"]
 
 # What stands in a file of theirs behind MODEL
 RECIPE = """
@@ -70,6 +69,13 @@ def golden(request, tmp_path_factory):
     return values, model
 
 
+@pytest.fixture(scope="module")
+def small():
+    """The weights of a small golden network as the BMVC code names them, and our model."""
+    weights = formula_weights(BMVC[SMALL]["state_dict"])
+    return weights, build_detector(load_config(bmvc_mapping(BMVC[SMALL])))
+
+
 def test_forward_equals_the_ancestors(golden):
     values, model = golden
     model.load_state_dict(translate_weights(formula_weights(values["state_dict"]), model))
@@ -103,9 +109,8 @@ def test_parameters_and_multiply_accumulates_equal_the_ancestors(golden):
     assert sum(count_macs(model, tuple(values["image_size"])).values()) == values["madds_total"]
 
 
-def test_tensors_without_a_counterpart_are_named(golden):
-    values, model = golden
-    weights = formula_weights(values["state_dict"])
+def test_tensors_without_a_counterpart_are_named(small):
+    weights, model = small
     with pytest.raises(ValueError, match="got 1 that the BMVC 2019 code .* does not have, such as stranger.weight"):
         translate_weights({**weights, "stranger.weight": torch.zeros(1)}, model)
     missing = {name: tensor for name, tensor in weights.items() if name != "conf.0.bias"}
@@ -115,16 +120,15 @@ def test_tensors_without_a_counterpart_are_named(golden):
         translate_weights({**weights, "loc.0.bias": torch.zeros(3)}, model)
 
 
-def test_scope_takes_a_part_and_leaves_the_rest(golden):
-    values, model = golden
-    weights = {f"module.{name}": x for name, x in formula_weights(values["state_dict"]).items()}
-    taken = translate_weights(weights, model, ["backbone"])
+def test_scope_takes_a_part_and_leaves_the_rest(small):
+    weights, model = small
+    wrapped = {f"module.{name}": tensor for name, tensor in weights.items()}
+    taken = translate_weights(wrapped, model, ["backbone"])
     assert taken.keys() == {name for name in model.state_dict() if name.startswith("backbone.")}
 
 
-def test_scope_may_be_a_row_and_what_it_lacks_is_named(golden, monkeypatch):
-    values, model = golden
-    weights = formula_weights(values["state_dict"])
+def test_scope_may_be_a_row_and_what_it_lacks_is_named(small, monkeypatch):
+    weights, model = small
     taken = translate_weights(weights, model, ["backbone.layers.1"])
     assert taken.keys() == {name for name in model.state_dict() if name.startswith("backbone.layers.1.")}
     monkeypatch.setattr(model, "added", torch.nn.Linear(1, 1), raising=False)
