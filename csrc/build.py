@@ -229,6 +229,8 @@ def main() -> int:
         print(f"{outcome:<12}{kernel.face or 'memoryviews':<18}{detail}")
     if any(outcome in ("skipped", "failed") for kernel, outcome, _ in results if kernel in KERNELS):
         print("what is not built runs as slow torch code (lib/ops/reference.py)")
+    if results[-1][1] in ("skipped", "failed"):
+        print("without the CUDA kernels, NMS of boxes on a GPU runs on the CPU")
     return int(any(outcome == "failed" for kernel, outcome, _ in results if kernel in KERNELS))
 
 

@@ -13,6 +13,11 @@ from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 MODULES = ("_nms", "_overlaps", "_fusion", "_training", "_depthwise", "_pointwise", "_batch_norm", "_cuda")
+MISSING = "compiled kernels are missing or do not load: slow torch code runs instead; run `make`"
+MISSING_CUDA = (
+    "the CUDA kernels are missing or do not load: boxes on a GPU are copied to the CPU for NMS; install the CUDA "
+    "toolkit and run `make`"
+)
 Array = NDArray[Any]
 Values = TypeVar("Values", torch.Tensor, Array)  # an operator that takes arrays gives arrays
 _Arguments = ParamSpec("_Arguments")
@@ -26,7 +31,7 @@ def load(name: str) -> ModuleType | None:
         return importlib.import_module(f".{name}", __package__)
     except ImportError as error:
         log.debug("lib.ops.%s: %s", name, error)
-        _warn()
+        _warn(MISSING_CUDA if name == "_cuda" else MISSING)
         return None
 
 
@@ -36,8 +41,8 @@ def built() -> list[str]:
 
 
 @functools.cache
-def _warn() -> None:
-    log.warning("compiled kernels are missing or do not load: slow torch code runs instead; run `make`")
+def _warn(message: str) -> None:
+    log.warning(message)
 
 
 def is_on_host(tensor: torch.Tensor) -> bool:

@@ -61,13 +61,15 @@ def _nms(
     dtype = kernels.kernel_dtype(boxes, scores)
     if core := kernels.for_cuda(boxes):
         return cuda.nms(core, boxes.to(dtype), scores.to(dtype), labels, threshold, _MODES[mode])
-    core = kernels.for_cpu("_nms", boxes)
+    device, core = boxes.device, kernels.load("_nms")
+    boxes, scores = boxes.to("cpu", dtype), scores.to("cpu", dtype)
+    labels = None if labels is None else labels.cpu()
     if core is None:
-        return reference.nms(boxes.to(dtype), scores.to(dtype), labels, threshold, mode)
+        return reference.nms(boxes, scores, labels, threshold, mode).to(device)
     keep = np.empty(len(boxes), dtype=np.int64)
     inputs = (kernels.as_input(boxes, dtype), kernels.as_input(scores, dtype), _label_input(labels))
     count = core.nms["double" if dtype == torch.float64 else "float"](*inputs, threshold, _MODES[mode], keep)
-    return torch.from_numpy(keep[:count].copy())
+    return torch.from_numpy(keep[:count].copy()).to(device)
 
 
 def _label_input(labels: torch.Tensor | None) -> kernels.Array | None:

@@ -43,6 +43,17 @@ def test_cuda_gives_what_the_cpu_gives(first):
         assert_same(multiclass_nms(*on_device, *limits), multiclass_nms(*given, *limits), seed)
 
 
+def test_without_cuda_kernels_boxes_are_copied_to_the_cpu_and_results_back(generator, monkeypatch):
+    monkeypatch.setattr(kernels, "for_cuda", lambda tensor: None)
+    boxes = torch.rand(300, 4, generator=generator) * 100
+    boxes[:, 2:] += boxes[:, :2]
+    scores, labels = torch.rand(300, generator=generator), torch.arange(300) % 3
+    on_device = boxes.cuda(), scores.cuda(), labels.cuda()
+    assert_same([batched_nms(*on_device, 0.5)], [batched_nms(boxes, scores, labels, 0.5)])
+    given, limits = (boxes[None], scores[None, :, None].expand(-1, -1, 3)), (0.1, 0.5, 9, 20, 0)
+    assert_same(multiclass_nms(*(tensor.cuda() for tensor in given), *limits), multiclass_nms(*given, *limits))
+
+
 @pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 2047, 2048, 2049, 70000])
 def test_cuda_nms_of_any_number_of_boxes(count, generator):
     boxes = torch.rand(count, 4, generator=generator) * 300
