@@ -1,6 +1,9 @@
 """Cuts a data set of large images into tiles for training.
 
+Images of more than 8 bits become 8-bit tiles as input.depth says, so give the settings that training would have.
+
 python tools/make_tiles.py IMAGES ANN.json OUT --tiles=512
+python tools/make_tiles.py IMAGES ANN.json OUT input.depth=[0,4095] data.orientation=upright
 python train.py --cfg=... data.train.images=OUT/images data.train.annotations=OUT/annotations.json
 """
 
@@ -9,25 +12,38 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from lib.build_data import build_reading  # noqa: E402
+from lib.config import load_config  # noqa: E402
 from lib.data.dataset import CocoDataset  # noqa: E402
 from lib.inference.tile_dataset import write_tiles  # noqa: E402
 from lib.inference.tiles import parse_tiles  # noqa: E402
 from lib.utils.log import setup_logging  # noqa: E402
-from lib.utils.runtime import readable_errors, script_parser  # noqa: E402
+from lib.utils.runtime import parse_with_overrides, readable_errors, script_parser  # noqa: E402
 
 
 def main(argv: list[str] | None = None) -> None:
     """Cuts, and prints the counts."""
     parser = script_parser(__doc__)
-    parser.add_argument("images", help="folder of the images")
-    parser.add_argument("annotations", help="COCO file")
-    parser.add_argument("out", type=Path, help="folder to write; must be new or empty")
-    parser.add_argument("--tiles", default="512,0.25", help="SIDE[,OVERLAP] (default: %(default)s)")
-    parser.add_argument("--share", type=float, default=0.5, help="smallest share of an object in a tile (default: 0.5)")
-    parser.add_argument("--empty", action="store_true", help="write tiles without objects, too")
-    args = parser.parse_args(argv)
+    add = parser.add_argument
+    add("images", help="folder of the images")
+    add("annotations", help="COCO file, or folder of VOC, YOLO or VisDrone files")
+    add("out", type=Path, help="folder to write; must be new or empty")
+    add("--tiles", default="512,0.25", help="SIDE[,OVERLAP], in pixels and as a fraction of it (default: %(default)s)")
+    add(
+        "--share",
+        type=float,
+        default=0.5,
+        help="fraction of an object's area, 0 to 1, that a tile must show; objects cut more than that become ignored "
+        "regions (default: %(default)s)",
+    )
+    add("--empty", action="store_true", help="write tiles without objects, too")
+    add("--cfg", help="experiment that tells how images are read")
+    args = parse_with_overrides(parser, argv, "input.depth=percentile")
     setup_logging()
-    dataset = CocoDataset(args.images, args.annotations)
+    cfg = load_config(args.cfg or "", args.overrides)
+    reading = {"orientation": cfg.data.orientation, "way": build_reading(cfg)}
+    dataset = CocoDataset(args.images, args.annotations, cfg.data.classes, cfg.data.bad_boxes, **reading)
+    print(dataset.report())
     tiles = parse_tiles(args.tiles)
     assert tiles is not None, "None is the answer to None alone"
     content = write_tiles(dataset, args.out, tiles, args.share, args.empty)

@@ -1,6 +1,7 @@
 """Tiles of a data set: objects land in the tiles that show them, with their place in these."""
 
 import errno
+import json
 import os
 
 import cv2
@@ -11,6 +12,7 @@ from lib.data.dataset import CocoDataset
 from lib.inference import Tiles, tile_dataset
 from lib.inference.tile_dataset import clip_to_window, write_tiles
 from lib.structures import IGNORE
+from tools import make_tiles
 
 
 @pytest.fixture
@@ -72,3 +74,20 @@ def test_a_failure_leaves_no_folder(dataset, tmp_path, monkeypatch):
 def test_folder_with_files_is_refused(dataset, tmp_path):
     with pytest.raises(FileExistsError, match="OUT must be new"):
         write_tiles(dataset, tmp_path, Tiles(80))
+
+
+def test_the_script_reads_images_by_the_settings_and_reports(tmp_path, capsys):
+    (tmp_path / "images").mkdir()
+    cv2.imwrite(str(tmp_path / "images" / "a.png"), np.full((64, 96), 2048, np.uint16))
+    boxes = [[10, 10, 8, 8], [90, 10, 20, 8], [200, 10, 8, 8]]
+    annotations = [{"id": i, "image_id": 1, "category_id": 1, "bbox": box} for i, box in enumerate(boxes, 1)]
+    images = [{"id": 1, "file_name": "a.png", "height": 64, "width": 96}]
+    content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "disc"}]}
+    (tmp_path / "ann.json").write_text(json.dumps(content))
+    out = tmp_path / "out"
+    given = [str(tmp_path / "images"), str(tmp_path / "ann.json"), str(out), "--tiles=64,0", "input.depth=[0,4096]"]
+    make_tiles.main(given)
+    assert cv2.imread(str(out / "images" / "1_a_0_0.png"))[0, 0].tolist() == [128, 128, 128]
+    report = capsys.readouterr().out
+    assert "boxes partly outside their image, clipped: 1" in report and "dropped: 1" in report
+    assert f"{out}: 2 tiles, 2 boxes of 1 images" in report
