@@ -34,6 +34,7 @@ from lib.utils.fields import Problems, text, whole
 
 log = logging.getLogger(__name__)
 MAX_CLASS = 10**6
+MAX_OUTSIDE = 0.5  # of the image, by which a corner of an oriented box at its edge may lie outside
 _OBB = 8  # numbers behind the class of an oriented box, its four corners
 
 
@@ -83,7 +84,7 @@ def read_yolo(folder: Path, images: Path | None = None, split: str = "train", up
         lines = read_lines(file.labels, None, range(5, 10**6)) if file.labels.is_file() else ()
         rows += [(image_id, size, line) for line in lines]
     if files and not any(file.labels.is_file() for file in files):
-        notes.add("images without a text file of labels, which are all of the set", *(f.name for f in files))
+        notes.add("images without a label file (no image of this data set has one)", *(f.name for f in files))
     length = pose_length([line for _, _, line in rows], description)
     for image_id, size, line in rows:
         number = whole(line.numbers[0], f"{line.where}: the class", 0, MAX_CLASS)
@@ -143,8 +144,8 @@ def pose_length(lines: list[Line], description: Description) -> int | None:
 
     ``kpt_shape`` of the data.yaml says it, and then no line may have another length. Without it, all lines have
     keypoints if each keypoint has its visibility, 0, 1 or 2. Where neither tells, lines that can be both, because all
-    are of one length and each seems to have its points in its box, are refused; but 9 numbers are always the corners
-    of an oriented box.
+    are of one length and most seem to have their points in their box, are refused; but 9 numbers are always the
+    corners of an oriented box.
     """
     if description.kpt_shape is not None:
         number, values = description.kpt_shape
@@ -155,19 +156,23 @@ def pose_length(lines: list[Line], description: Description) -> int | None:
                 f"{other[0].where} must be 5 numbers, or {length} as kpt_shape of the data.yaml says; got "
                 f"{len(other[0].numbers)}: fix the line or kpt_shape"
             )
-        return length
+        return length if length > 5 else None
     long = [line for line in lines if len(line.numbers) > 5]
     lengths = {len(line.numbers) for line in long}
     if len(lengths) != 1 or (length := lengths.pop()) - 1 == _OBB:
         return None
     if (length - 5) % 3 == 0 and all(value in (0, 1, 2) for line in long for value in line.numbers[7::3]):
         return length
-    if (length - 5) % 2 == 0 and length > 9 and all(map(_has_points_inside, long)):
+    if (length - 5) % 2 == 0 and length > 9 and 2 * sum(map(_has_points_inside, long)) > len(long):
         raise ValueError(
             f"{long[0].where} must be a polygon or a box with keypoints; its {length} numbers can be both: write "
-            f"kpt_shape: [{(length - 5) // 2}, 2] into the data.yaml for keypoints, kpt_shape: [0, 0] for polygons"
+            f"{_kpt_advice(length)} into the data.yaml for keypoints, kpt_shape: [0, 0] for polygons"
         )
     return None
+
+
+def _kpt_advice(length: int) -> str:
+    return f"kpt_shape: [{(length - 5) // 2}, 2]"
 
 
 def _has_points_inside(line: Line) -> bool:
@@ -192,6 +197,12 @@ def _box(line: Line, size: tuple[int, int], pose: int | None) -> list[float]:
     if is_box:
         x, y, w, h = values[:4]
         return [(x - w / 2) * width, (y - h / 2) * height, w * width, h * height]
+    if max(abs(value - 0.5) for value in values) > 0.5 + MAX_OUTSIDE:
+        raise ValueError(
+            f"{line.where} must be a polygon in fractions of the image, from 0 to 1; got "
+            f"{max(values, key=lambda value: abs(value - 0.5)):g}: fix the line, or, if it is a box with keypoints, "
+            f"write {_kpt_advice(len(line.numbers))} into the data.yaml"
+        )
     xs, ys = [x * width for x in values[::2]], [y * height for y in values[1::2]]
     return [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
 
@@ -228,4 +239,7 @@ def write_yolo(coco: Record, folder: Path) -> None:
     text = yaml.safe_dump({"path": ".", "train": "images", "val": "images", "names": names}, sort_keys=False)
     (folder / "data.yaml").write_text(text, encoding="utf-8")
     if lost := sum(any(entry.get(key) for key in IGNORED) for entry in coco["annotations"]):
-        log.warning("flags_lost %d boxes that were crowds, ignored or difficult are plain in YOLO", lost)
+        log.warning(
+            "flags_lost %d: YOLO cannot mark boxes as crowd, ignored or difficult; these were written as ordinary boxes",
+            lost,
+        )

@@ -191,8 +191,26 @@ def test_keypoints_that_can_be_polygons_are_refused(tmp_path):
         ValueError, match=r"a\.txt, line 1 must be a polygon or a box with keypoints; .* kpt_shape: \[4, 2\]"
     ):
         read_content(tmp_path)
+    outside = "0 0.5 0.5 0.25 0.5 0.45 0.5 0.55 0.5 0.4 0.4 0.6 0.9\n"  # a corner leaves the box
+    make(tmp_path, {"labels/a.txt": outside + 2 * POSE})
+    with pytest.raises(ValueError, match=r"must be a polygon or a box with keypoints"):
+        read_content(tmp_path)
     (tmp_path / "data.yaml").write_text("kpt_shape: [0, 0]\nnames: [red]\n")
-    assert read_content(tmp_path).objects[0]["bbox"] == pytest.approx([15, 16, 21, 8])
+    make(tmp_path, {"labels/a.txt": POSE + BOX})
+    content = read_content(tmp_path)
+    assert content.objects[0]["bbox"] == pytest.approx([15, 16, 21, 8])
+    assert content.problems == {}
+
+
+@pytest.mark.parametrize("point", ["-1 -1", "1.6 0.5", "31 20"])
+def test_a_polygon_far_outside_of_the_image_is_refused(point, tmp_path):
+    face = "0 0.5 0.5 0.25 0.5 0.45 0.4 0.55 0.4 0.5 0.5 0.45 0.6"  # a box and five landmarks, of which one is missing
+    make(tmp_path, {"images/a.png": None, "labels/a.txt": f"{face} {point}\n"})
+    fault = r"a\.txt, line 1 must be a polygon in fractions of the image, .*; got (-1|1\.6|31): .*kpt_shape: \[5, 2\]"
+    with pytest.raises(ValueError, match=fault):
+        read_content(tmp_path)
+    make(tmp_path, {"labels/a.txt": "0 -.2 .1 .2 .1 .2 1.3 -.2 1.3"})  # an oriented box at the edge
+    assert len(read_content(tmp_path).objects) == 1
 
 
 def test_polygons_and_oriented_boxes_stay_polygons(tmp_path):

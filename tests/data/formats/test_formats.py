@@ -143,7 +143,7 @@ def test_a_set_without_any_text_file_of_labels_is_noted(tmp_path):
     write_images(random_coco(np.random.default_rng(5), 2), tmp_path / "images")
     (tmp_path / "data.yaml").write_text("path: .\ntrain: images\nnames: [cat]\n")
     notes = read_content(tmp_path / "data.yaml").problems
-    assert notes["images without a text file of labels, which are all of the set"] == [
+    assert notes["images without a label file (no image of this data set has one)"] == [
         "part0/im 2.jpg",
         "part1/im 1.jpg",
     ]
