@@ -34,13 +34,15 @@ def letterbox(image: Sides, size: Size, multiple: int, least: Size, scale: float
 
 
 def native(image: Sides, size: Size, multiple: int, least: Size, scale: float) -> Fit:
-    """The image at ``scale``, padded to the next multiple; one that is larger than ``size`` then is letterboxed."""
-    sides = image[0] * scale, image[1] * scale
+    """The image at ``scale``; one that is larger than ``size`` then is letterboxed. Either is padded to the next
+    multiple, which may be beyond ``size``.
+    """
+    factor, sides = 1 / scale, (image[0] * scale, image[1] * scale)
     if sides[0] > size[0] or sides[1] > size[1]:
-        return letterbox(image, size, multiple, least, scale)
-    padded = (math.ceil(side / multiple) * multiple for side in sides)
-    height, width = (min(max(side, low), high) for side, low, high in zip(padded, least, size, strict=True))
-    return Fit((height, width), (height / scale, width / scale))
+        factor, sides = max(image[0] / size[0], image[1] / size[1]), size
+    wanted = (max(side, min(low, high)) for side, low, high in zip(sides, least, size, strict=True))
+    height, width = (math.ceil(side / multiple) * multiple for side in wanted)
+    return Fit((height, width), (height * factor, width * factor))
 
 
 # input.resize -> what gives the Fit; the arguments are those of ``fit``
@@ -55,7 +57,7 @@ def fit(resize: str, image: Sides, size: Size, multiple: int = 1, least: Size | 
     """How an image of (height, width) becomes the input of a network, by a mode of FITS.
 
     Args:
-        size: (height, width) of the network's input; for ``native`` the largest.
+        size: (height, width) of the network's input; for ``native`` the largest, before it is padded to the multiple.
         multiple: for ``native``: the stride of the coarsest map, of which the input's sides are multiples.
         least: for ``native``: the smallest input; None: of ``size``, so that all inputs are equally large.
         scale: for ``native``: pixels of the input for one of the image.

@@ -20,6 +20,10 @@ def test_modes_by_hand():
     assert fit("native", (700, 960), (640, 960), multiple=32, least=(32, 32)) == fit(
         "letterbox", (700, 960), (640, 960)
     )
+    odd = {"size": (108, 192), "multiple": 32, "least": (32, 32)}  # the padding may reach beyond the size
+    assert fit("native", (108, 150), **odd) == Fit((128, 160), (128, 160))
+    assert fit("native", (20, 20), **odd | {"least": (50, 70)}) == Fit((64, 96), (64, 96))
+    assert fit("native", (216, 300), **odd) == Fit((128, 192), (256.0, 384.0))
     twice = {"size": (640, 960), "multiple": 32, "least": (32, 32), "scale": 2.0}
     assert fit("native", (50, 90), **twice) == Fit((128, 192), (64.0, 96.0))
     assert fit("native", (320, 480), **twice) == Fit((640, 960), (320.0, 480.0))
