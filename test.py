@@ -20,7 +20,8 @@ from lib.evaluation.evaluator import Evaluator
 from lib.inference import Predictor, parse_tiles
 from lib.inference.backends import SUFFIXES
 from lib.inference.model_file import load_detector, weights_of
-from lib.utils.files import refuse_sources, write_json
+from lib.inference.option_help import BACKEND_HELP, DTYPE_HELP, TILES_HELP
+from lib.utils.files import refuse_sources, try_to_write, write_json
 from lib.utils.log import setup_logging
 from lib.utils.runtime import keep_memory, parse_with_overrides, readable_errors, script_parser, set_threads
 
@@ -38,14 +39,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help=".pth of this or another project, exported .onnx or .tflite (default: model.weights of --cfg)",
     )
     add("--json", metavar="FILE", help="JSON file for the metrics")
-    add("--detections", metavar="FILE", help="file of COCO results (default: detections.json beside the checkpoint)")
-    add("--tiles", metavar="SIDE[,OVERLAP[,nms|fusion]]", help="cut images into tiles, such as 512,0.25")
-    backends = "torch (default), onnxruntime, openvino or auto, the fastest; an exported file runs in its own"
-    add("--backend", default="torch", help=backends)
-    add("--dtype", default="float32", help="float32, bfloat16 or float16 (default: %(default)s)")
+    detections = "file of COCO results (default: detections.json beside --checkpoint, or here where none is given)"
+    add("--detections", metavar="FILE", help=detections)
+    add("--tiles", metavar="SIDE[,OVERLAP[,nms|fusion]]", help=TILES_HELP)
+    add("--backend", default="torch", help=BACKEND_HELP)
+    add("--dtype", default="float32", help=DTYPE_HELP)
     args = parse_with_overrides(parser, argv, "evaluation.batch_size=8")
+    args.detections = args.detections or str(Path(args.checkpoint or "").parent / "detections.json")
     args.checkpoint = args.checkpoint or weights_of(args.cfg, args.overrides)
-    args.detections = args.detections or str(Path(args.checkpoint).with_name("detections.json"))
     return args
 
 
@@ -63,6 +64,7 @@ def detect(args: argparse.Namespace) -> Evaluator | None:
         cfg = predictor.cfg
         predictor.batch_size = cfg.evaluation.batch_size
         refuse_sources([args.json, args.detections], [args.checkpoint, args.cfg, cfg.data.val.annotations])
+        try_to_write({"--json=FILE": args.json, "--detections=FILE": args.detections})
         dataset = build_dataset(cfg, "val")
         if world.is_writer:
             log.info("%s", dataset.report())
@@ -78,11 +80,12 @@ def main(argv: list[str] | None = None) -> None:
     if evaluator is None:
         return
     result = evaluator.evaluate()
-    write_json(args.detections, evaluator.results(), indent=None)
-    print(result.table(), f"detections: {args.detections}", sep="\n")
+    print(result.table())
     if args.json:
         write_json(args.json, result.to_json())
         print(f"metrics: {args.json}")
+    write_json(args.detections, evaluator.results(), indent=None)
+    print(f"detections: {args.detections}")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from lib.inference.option_help import BACKEND_HELP, DTYPE_HELP  # noqa: E402
 from lib.timing.report import known_ap_small, plot_time_against_ap, speed_table  # noqa: E402
 from lib.timing.stages import make_images, open_models, run_speed  # noqa: E402
 from lib.utils import runtime  # noqa: E402
@@ -39,9 +40,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--seconds", type=float, default=10, help="seconds to measure, all models together (default: 10)")
     add("--threads", type=int, default=0, help="threads of torch, ONNX Runtime and OpenVINO; 0: they choose (default)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
-    backends = "torch (default), onnxruntime, openvino or auto, the fastest; an exported file runs in its own"
-    add("--backend", default="torch", help=backends)
-    add("--dtype", default="float32", help="float32 (default); bfloat16 with torch and openvino; float16 with torch")
+    add("--backend", default="torch", help=BACKEND_HELP)
+    add("--dtype", default="float32", help=DTYPE_HELP)
     add("--compile", action="store_true", help="compile the network with torch.compile")
     add("--seed", type=int, default=0, help="seed of the random weights and the noise (default: 0)")
     add("--json", help="JSON file for all figures")

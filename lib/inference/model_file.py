@@ -12,6 +12,7 @@ from lib.checkpoint import is_ours, load_weights, read_checkpoint, read_run
 from lib.config import load_config
 from lib.legacy.classes import class_names
 from lib.models.pretrained import IMAGENET
+from lib.utils.download import fetch
 
 
 class Loaded(NamedTuple):
@@ -33,11 +34,11 @@ def config_for(
 
 
 def weights_of(cfg: str | None, overrides: Sequence[str] = ()) -> str:
-    """The checkpoint that an experiment file starts from, for scripts that got no other."""
+    """The checkpoint that an experiment file starts from, for scripts that got no other; of an address, its copy."""
     weights: str | None = load_config(cfg or "", overrides).model.weights
     if weights is None or weights == IMAGENET:
         raise ValueError(f"--checkpoint must be given, or --cfg with a checkpoint as model.weights; got {weights}")
-    return weights
+    return str(fetch(weights))
 
 
 def load_detector(

@@ -8,7 +8,8 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,23 @@ def is_alive(pid: int) -> bool:
     except PermissionError:
         pass
     return True
+
+
+def try_to_write(targets: Mapping[str, Path | str | None]) -> None:
+    """Raises WriteError, before work that takes long, where a file cannot be written at its end.
+
+    ``targets``: what a user gives for another place, such as ``--json=FILE`` -> the file; None is passed over.
+    """
+    for choice, path in ((choice, Path(target).resolve()) for choice, target in targets.items() if target):
+        try:
+            with writing(path):
+                if path.is_dir():
+                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if path.is_file() or not path.exists():  # not a device or a pipe
+                    tempfile.TemporaryFile(dir=path.parent).close()
+        except WriteError as error:
+            raise WriteError(f"{error}, with {choice}") from None
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -17,8 +17,10 @@ import torch
 from lib.checkpoint import read_checkpoint, read_run, save_checkpoint
 from lib.config import load_config
 from lib.engine import train as train_module
+from lib.engine.learner import Learner
 from lib.inference import Predictor
-from lib.utils.runtime import readable_errors
+from lib.utils.files import WriteError
+from lib.utils.runtime import Stopped, readable_errors
 from tests.engine.children import go, start_paused
 from tests.engine.conftest import ROOT, epochs_of, load_script
 
@@ -97,24 +99,39 @@ def test_killed_run_resumes_to_the_same_weights(train, experiment, whole, tmp_pa
     assert same(weights(train("--resume", *arguments)), weights(whole))
 
 
-# A signal is noticed when the next step has begun, and obeyed after the one that follows.
-@pytest.mark.parametrize(("number", "pause_at", "steps"), [(signal.SIGTERM, 0, 3), (signal.SIGINT, 1, 4)])
-def test_signal_finishes_the_step_saves_and_says_so(train, experiment, whole, tmp_path, number, pause_at, steps):
+def test_signal_finishes_the_step_saves_and_says_so(train, experiment, whole, tmp_path):
+    """It is noticed when the next step has begun, and obeyed after the one that follows."""
     arguments = [f"--cfg={experiment}", "train.eval_every=0", "data.workers=1"]
-    process = start_paused(tmp_path, pause_at, *arguments)
-    os.killpg(process.pid, number)  # the loader's processes get it as well, as from a terminal
+    process = start_paused(tmp_path, 1, *arguments)
+    os.killpg(process.pid, signal.SIGINT)  # the loader's processes get it as well, as from a terminal
     go(tmp_path)
     errors = process.communicate()[1]
-    assert process.returncode == 128 + number, errors
+    assert process.returncode == 130, errors
     assert "Traceback" not in errors
     assert re.search(r"stopped.*last.pth is saved: go on with --resume", errors), errors
     position = read_checkpoint(experiment.parent / "runs" / "tiny" / "last.pth")["position"]
-    assert position["steps"] == steps
+    assert position["steps"] == 4
     resumed = train("--resume", "train.eval_every=0", "data.workers=1")
     assert same(weights(resumed), weights(whole))
     reference = epochs_of(whole)
     assert [epoch["epoch"] for epoch in epochs_of(resumed)] == [1, 2]
     assert [epoch["loss_cls"] for epoch in epochs_of(resumed)] == [epoch["loss_cls"] for epoch in reference]
+
+
+def test_signal_may_end_a_run_after_the_last_step_of_an_epoch(train, whole, monkeypatch):
+    original, count = Learner.step, itertools.count()
+
+    def step(self, *arguments):
+        if next(count) == 0:
+            signal.raise_signal(signal.SIGTERM)
+        return original(self, *arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped, match="epoch 1 after step 3 of 3; .*last.pth is saved"):
+        patch.setattr(Learner, "step", step)
+        train("train.eval_every=0")
+    resumed = train("--resume", "train.eval_every=0")
+    assert same(weights(resumed), weights(whole))
+    assert [epoch["loss_cls"] for epoch in epochs_of(resumed)] == [epoch["loss_cls"] for epoch in epochs_of(whole)]
 
 
 def test_run_stopped_in_its_evaluation_is_evaluated_when_resumed(train, whole, monkeypatch):
@@ -198,16 +215,38 @@ def test_testing_prints_and_writes_ap_by_size(whole, test, capsys, tmp_path):
     assert detections[0].keys() == {"image_id", "category_id", "bbox", "score"}
 
 
-def test_own_ranges_and_engines_agree(whole, test, tmp_path):
-    checkpoint = shutil.copy(whole / "last.pth", tmp_path)
-    results = []
-    for engine in ("hotcoco", "pycocotools"):
-        file = tmp_path / f"{engine}.json"
-        ranges = "evaluation.ranges={tiny: [0, 256], rest: [256, .inf]}"
-        test(f"--checkpoint={checkpoint}", f"--json={file}", ranges, f"evaluation.engine={engine}")
-        results.append(json.loads(file.read_text()))
-    assert results[0] == results[1]
-    assert {"AP_tiny", "AP_rest", "AR_tiny", "AR_rest"} <= results[0]["metrics"].keys()
+def test_a_place_that_takes_no_file_is_named_before_the_test(whole, test, capsys, tmp_path):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(
+        WriteError, match=r"taken/a.json could not be written: .*choose another place, with --det.*FILE$"
+    ):
+        test(f"--checkpoint={whole / 'last.pth'}", f"--detections={tmp_path / 'taken' / 'a.json'}")
+    assert capsys.readouterr().out == ""
+
+
+def test_a_test_whose_detections_cannot_be_written_has_its_table_and_metrics(
+    whole, test, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("lib.utils.files.try_to_write", lambda _: None)
+    (tmp_path / "taken").write_text("")
+    files = (f"--detections={tmp_path / 'taken' / 'a.json'}", f"--json={tmp_path / 'result.json'}")
+    with pytest.raises(WriteError):
+        test(f"--checkpoint={whole / 'last.pth'}", *files)
+    assert "disc" in capsys.readouterr().out
+    assert json.loads((tmp_path / "result.json").read_text())["protocol"] == "coco"
+
+
+def test_the_checkpoint_of_an_experiment_may_be_an_address(whole, test, experiment, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    test(f"--cfg={experiment}", f"model.weights={(whole / 'last.pth').as_uri()}")
+    assert json.loads((tmp_path / "detections.json").read_text())
+
+
+def test_testing_takes_own_ranges_and_another_engine(whole, test, tmp_path):
+    file, ranges = tmp_path / "result.json", "evaluation.ranges={tiny: [0, 256], rest: [256, .inf]}"
+    test(f"--checkpoint={whole / 'last.pth'}", f"--json={file}", ranges, "evaluation.engine=pycocotools")
+    assert {"AP_tiny", "AP_rest", "AR_tiny", "AR_rest"} <= json.loads(file.read_text())["metrics"].keys()
 
 
 def test_testing_is_deterministic_and_needs_no_config(whole, test, experiment, tmp_path):
@@ -256,11 +295,9 @@ def test_mistakes_end_in_one_clear_line(experiment, arguments, message, capsys):
     assert message in errors
 
 
-@pytest.mark.parametrize("command", [["train.py"], ["test.py", "--checkpoint=nowhere.pth"]])
-def test_script_ends_with_one_clear_line_and_status_2(command):
-    run = subprocess.run(
-        [sys.executable, *command, "--cfg=nowhere.yml"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+def test_script_ends_with_one_clear_line_and_status_2():
+    command = [sys.executable, "train.py", "--cfg=nowhere.yml"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 2
     assert run.stderr.strip().splitlines()[-1].startswith("error: ")
     assert "nowhere" in run.stderr
