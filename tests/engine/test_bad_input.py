@@ -27,53 +27,13 @@ def edit(path, change):
     path.write_text(json.dumps(content))
 
 
-def first_image(root):
-    return sorted((root / "train").iterdir())[0]
-
-
-def test_missing_image_is_named(train, broken):
-    root, arguments = broken
-    name = first_image(root).name
-    first_image(root).unlink()
-    with pytest.raises(FileNotFoundError, match=rf"must hold the 8 images .* 1 are missing \({name}\)"):
-        train(*arguments)
-
-
 @pytest.mark.parametrize("workers", [0, 1])
-@pytest.mark.parametrize("content", [b"", b"no image", "truncated"])
-def test_unreadable_image_is_named(train, broken, content, workers):
+def test_unreadable_image_is_named(train, broken, workers):
     root, arguments = broken
-    path = first_image(root)
-    path.write_bytes(path.read_bytes()[:-200] if content == "truncated" else content)
+    path = sorted((root / "train").iterdir())[0]
+    path.write_bytes(b"no image")
     with pytest.raises(ValueError, match=path.name):
         train(*arguments, f"data.workers={workers}")
-
-
-@pytest.mark.parametrize("text", ["", "{", "[1, 2]", '{"images": []}', "{}"])
-def test_file_that_is_no_coco_json_is_named(train, broken, text):
-    root, arguments = broken
-    (root / "train.json").write_text(text)
-    with pytest.raises(ValueError, match="train.json"):
-        train(*arguments)
-
-
-def test_data_set_without_images_is_refused(train, broken):
-    root, arguments = broken
-    edit(root / "train.json", lambda content: content.update(images=[], annotations=[]))
-    with pytest.raises(ValueError, match="train.json"):
-        train(*arguments)
-
-
-def test_unknown_class_is_named_with_its_neighbor(train, broken):
-    with pytest.raises(ValueError, match=r"rinng.*did you mean 'ring'"):
-        train(*broken[1], "data.classes=[disc, rinng]")
-
-
-def test_unknown_category_of_an_annotation_is_named(train, broken):
-    root, arguments = broken
-    edit(root / "train.json", lambda content: content["annotations"][0].update(category_id=77))
-    with pytest.raises(ValueError, match="77"):
-        train(*arguments)
 
 
 def test_bad_boxes_are_dropped_and_counted_or_refused(train, broken, caplog):

@@ -11,7 +11,7 @@ import yaml
 from lib.build import build_detector
 from lib.checkpoint import read_checkpoint
 from lib.config import load_config
-from tests.engine.conftest import load_script
+from tests.engine.conftest import leave_pictures_out, load_script
 
 CONFIG = """
 MODEL:
@@ -45,6 +45,11 @@ LOG_DIR: ./experiments/models/mine
 RESUME_CHECKPOINT: ./plain.pth
 PHASE: ['test']
 """
+
+
+@pytest.fixture(autouse=True)
+def without_pictures(monkeypatch):
+    leave_pictures_out(monkeypatch.setattr)
 
 
 def test_bmvc_config_and_checkpoint_run_unchanged(tmp_path, data, monkeypatch, capsys):
