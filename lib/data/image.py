@@ -96,7 +96,7 @@ class ImageFile:
         try:
             header, length = read_header(path)
         except (FileNotFoundError, IsADirectoryError):
-            raise FileNotFoundError(f"image {path} must be a file; there is none: check the folder") from None
+            raise FileNotFoundError(f"image {path} must be a file; it does not exist: check the path") from None
         except BrokenHeader:
             raise self._unreadable() from None
         if header is None:  # its size cannot be limited before it is decoded

@@ -65,7 +65,8 @@ def search_map(
 
     Rows of windows are searched from the top to the bottom; windows without any pixel are skipped. After each row the
     state is on the disk: a search that was ended, also by a kill, goes on from there, and its files are those of one
-    that was not. The windows are those of ``predictor.tiles``, or of the network's size; the whole map is never one.
+    that was not. The windows are those of ``predictor.tiles``, or such that each fills the network's input; the whole
+    map is never one.
 
     Args:
         min_score: detections below it are left out.
@@ -76,7 +77,7 @@ def search_map(
         MissingPackage: rasterio is not installed. ImageError: the map cannot be read. ValueError: another process
             uses the folder. Stopped: a signal came.
     """
-    tiles = (predictor.tiles or Tiles(predictor.size))._replace(whole=False)
+    tiles = (predictor.tiles or Tiles(predictor.resize.window or predictor.size))._replace(whole=False)
     check_tiles(tiles)
     files = result_files(folder, path.stem)
     refuse_sources([*files.values(), *(folder / f"{path.stem}.{kind}" for kind in STATE)], [path])
@@ -106,11 +107,12 @@ def _file_state(path: Path) -> list[int]:
 
 def _tell_place(map_file: MapFile) -> None:
     if map_file.transform is None:
-        log.warning("%s does not say where it lies: boxes are in pixels only, there is no GeoJSON", map_file.path)
+        log.warning("%s has no georeferencing: boxes are in pixels only, and no GeoJSON is written", map_file.path)
     elif not map_file.crs:
-        log.warning("%s does not name its coordinates (CRS): there is no GeoJSON in EPSG:4326", map_file.path)
+        log.warning("%s has no coordinate reference system (CRS): no GeoJSON in EPSG:4326 is written", map_file.path)
     elif not map_file.has_lonlat:
-        log.warning("%s has no way from its CRS to longitude and latitude: no GeoJSON in EPSG:4326", map_file.path)
+        message = "%s: its CRS cannot be converted to longitude and latitude; no GeoJSON in EPSG:4326 is written"
+        log.warning(message, map_file.path)
 
 
 class _Search:
@@ -127,7 +129,7 @@ class _Search:
         in_row = len(self._windows) // len(self._tops)
         merger = RowMerger(self._tiles, int(self._windows[0, 2] - self._windows[0, 0]), state.held)
         if state.rows:
-            log.info("%s goes on after %d of %d rows of tiles", self._map.path, state.rows, len(self._tops))
+            log.info("%s: continuing after %d of %d rows of tiles", self._map.path, state.rows, len(self._tops))
         bar = progress(None, "searching", total=len(self._windows), initial=state.rows * in_row)
         bar.unit = " tiles"
         with bar, StopSignals() as stop:
@@ -139,7 +141,7 @@ class _Search:
                 with stop.deferred():
                     state.save(Detections(*(value[keep] for value in settled)), merger.held, row + 1)
                 if stop.requested:
-                    raise Stopped(stop.requested, "stopped by a signal; the same command goes on from here")
+                    raise Stopped(stop.requested, "stopped by a signal; run the same command to continue")
         log.info("%s tiles %d, without pixels %d", self._map.path, len(self._windows), self._skipped)
 
     def _search_row(self, first: int, count: int, bar: tqdm, state: Progress) -> WindowDetections:

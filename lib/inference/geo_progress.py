@@ -27,6 +27,13 @@ STATE = ("progress", "found", "picture")  # suffixes of its files
 CHUNK = 10_000  # detections that are in memory at once
 
 
+def write_zeros(file: Path, length: int) -> None:
+    """Makes a file of zeros that has all its room on the disk, as a mapped page without would end the process."""
+    with file.open("wb") as target:
+        for first in range(0, length, 2**20):
+            target.write(bytes(min(2**20, length - first)))
+
+
 class Progress:
     """The settled detections of a map, the boxes that wait for later windows, and how many rows of windows are done.
 
@@ -54,7 +61,9 @@ class Progress:
         self._scale = min(1.0, PICTURE_SIDE / max(size))
         height, width = (max(1, round(side * self._scale)) for side in size)
         with writing(self._pixels):
-            self.picture = np.memmap(self._pixels, np.uint8, "r+" if self.rows else "w+", shape=(height, width, 3))
+            if not self.rows:
+                write_zeros(self._pixels, height * width * 3)
+            self.picture = np.memmap(self._pixels, np.uint8, "r+", shape=(height, width, 3))
 
     def paint(self, window: np.ndarray, image: np.ndarray) -> None:
         """Puts the pixels of a window xyxy of the map into the picture; where nothing is put it is black."""

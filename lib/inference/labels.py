@@ -4,6 +4,7 @@ They are made of ``detections.json`` when it has come to its end, and written wh
 """
 
 import contextlib
+import itertools
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ import yaml
 
 from lib.data.formats.coco_json import CocoBuilder, write_coco
 from lib.data.header import file_header
+from lib.data.image import SUFFIXES
 from lib.inference.sources import VIDEO_SUFFIXES, Files, Video
 from lib.inference.tables import JSON
 from lib.utils.draw import class_color
@@ -56,8 +58,8 @@ def plan_labels(texts: Sequence[str], folder: Path, source: Files | Video, versi
         lookup(FORMATS, name, "--save")
     if YOLO in formats:
         stems: dict[str, str] = {}
-        for name in source.names:
-            if (other := stems.setdefault(str(PurePath(name).with_suffix("")), name)) != name and not _is_video(name):
+        for name in filter(_may_be_image, source.names):
+            if (other := stems.setdefault(str(PurePath(name).with_suffix("")), name)) != name:
                 raise ValueError(
                     f"--save=yolo needs images that differ by more than their suffix; got {other} and {name}: rename "
                     "one, or take --save=coco"
@@ -95,6 +97,11 @@ def _images(folder: Path, source: Files | Video) -> Iterator[Labeled]:
 
 def _is_video(name: str) -> bool:
     return PurePath(name).suffix.lower() in VIDEO_SUFFIXES
+
+
+def _may_be_image(name: str) -> bool:
+    """Whether a file may be an image by its suffix, not one that lies beside images, such as a.xml or a.tfw."""
+    return PurePath(name).suffix.lower() in {"", *itertools.chain.from_iterable(SUFFIXES.values())}
 
 
 def _xywh(row: Mapping[str, Any]) -> list[float]:

@@ -86,12 +86,13 @@ class Output:
             self._close()
 
     def _close(self) -> None:
-        self._tables.close()
-        if self._tracks is not None:
-            self._tracks.close()
-        if self.show:
-            cv2.destroyAllWindows()
-        self._close_video()
+        with contextlib.ExitStack() as closings:  # each one is done, whatever happens to the others; the last one first
+            if self.show:
+                closings.callback(cv2.destroyAllWindows)
+            if self._tracks is not None:
+                closings.callback(self._tracks.close)
+            closings.callback(self._tables.close)
+            closings.callback(self._close_video)
         if self._labels is not None:
             write_labels(self.folder, self.names, self._labels)
         rate = self.num_frames / max(time.perf_counter() - self._started, 1e-9)

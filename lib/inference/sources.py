@@ -19,7 +19,8 @@ log = logging.getLogger(__name__)
 # fmt: off
 VIDEO_SUFFIXES = {
     ".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".mts", ".m2ts", ".ts", ".ogv", ".3gp",
-    ".3g2", ".flv", ".f4v", ".vob", ".asf", ".mxf",
+    ".3g2", ".flv", ".f4v", ".vob", ".asf", ".mxf", ".dav", ".h264", ".264", ".h265", ".265", ".hevc", ".mjpeg",
+    ".mjpg", ".insv", ".lrv", ".divx", ".mod", ".rm", ".rmvb", ".m1v", ".m2v", ".y4m",
 }
 # fmt: on
 FALLBACK_FPS = 25.0  # of a video or camera that does not say its own
@@ -124,7 +125,7 @@ class Video:
             self._capture.release()
         # Only here has the source itself come to its end: nobody has stopped to read it.
         if self.is_live and not announced:
-            self._skip(f"{self.name} broke off, or ended without having said when, after {number} frames")
+            self._skip(f"{self.name}: the stream ended or was interrupted after {number} frames; its length is unknown")
         elif number == 0 or number < announced and number < self._least(announced):
             self._skip(f"{self.name} announces {announced} frames, {number} could be read")
 

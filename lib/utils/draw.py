@@ -1,6 +1,7 @@
 """Boxes drawn on images so that they stay readable on objects of a few pixels."""
 
 import colorsys
+import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ ENLARGED_SIDE = 640  # pixels: pictures whose shorter side is under two thirds o
 LONGEST_SIDE = 4096  # pixels, to which the longer side may grow by that
 FIRST_HUE = 0.155  # of label 1: yellow, which stands out on plants, water, streets and shadows alike
 DARK = 110  # luminance of 255 up to which a color needs white text
+MOST_NAMED = 2000  # boxes of an image: to find places for the names of more takes long, and nobody could read them
 MOST_HIDDEN = 0.6  # share of a label that may lie on boxes and other labels; one that would hide more is left out
 
 
@@ -45,8 +47,10 @@ def draw_boxes(
 ) -> np.ndarray:
     """A copy of the image with a thin box around each object, one pixel off it so as not to hide it.
 
-    Names stand beside the boxes where they hide least. In a crowd, where they would hide too much, a box has no
-    name: its color tells the class. Where there is one class only, no box has a name, but its number if there are some.
+    Names stand beside the boxes where they hide least. In a crowd, where they would hide too much, and with more than
+    MOST_NAMED boxes, a box has no name: its color tells the class. Where there is one class only, no box has a name,
+    but its number if there are some. Instead of names that OpenCV cannot draw, such as Chinese ones, classes have
+    their numbers.
 
     Args:
         image: (H, W, 3) uint8 BGR.
@@ -56,13 +60,14 @@ def draw_boxes(
         scores: (D,); written behind the name if given. Names get their places in the order of the boxes.
         numbers: (D,); of the objects' tracks, written before the name if given.
     """
+    names = _drawable(names)
     canvas = np.ascontiguousarray(image).copy()
     thickness = _thickness(canvas.shape, boxes)
     corners = [np.trunc(boxes[:, :2]) - 1 - thickness, np.ceil(boxes[:, 2:]) + thickness]
     frames = np.concatenate(corners, axis=1).astype(int)
     for frame, label in zip(frames, labels, strict=True):
         cv2.rectangle(canvas, frame[:2].tolist(), frame[2:].tolist(), class_color(int(label)), thickness)
-    if len(names) == 1 and numbers is None:
+    if (len(names) == 1 and numbers is None) or len(boxes) > MOST_NAMED:
         return canvas
     taken = frames.astype(float)
     for row, (frame, label) in enumerate(zip(frames, labels, strict=True)):
@@ -74,6 +79,19 @@ def draw_boxes(
             _write(canvas, text, plate, class_color(int(label)), thickness)
             taken = np.vstack([taken, plate])
     return canvas
+
+
+def _drawable(names: Sequence[str]) -> list[str]:
+    """The names of label 1, 2, ... in letters that OpenCV can draw, which are those of ASCII: ``a`` for ``ä``, and the
+    class's number where most letters have nothing like it, as in Chinese.
+    """
+    plain = [
+        unicodedata.normalize("NFKD", name.replace("ß", "ss")).encode("ascii", "ignore").decode() for name in names
+    ]
+    return [
+        text if 2 * len(text) >= len(name) else f"class {label}"
+        for label, (name, text) in enumerate(zip(names, plain, strict=True), 1)
+    ]
 
 
 def _thickness(shape: tuple, boxes: np.ndarray) -> int:
@@ -123,7 +141,7 @@ def draw_detections(
         image = image.repeat(zoom, axis=0).repeat(zoom, axis=1)
     canvas = draw_boxes(_draw_marks(image, marks, zoom), boxes * zoom, labels, names, scores, numbers)
     if len(names) == 1:
-        text, thickness = f"{names[0]}: {len(boxes)}", max(1, round(min(canvas.shape[:2]) / LINE_SIDE))
+        text, thickness = f"{_drawable(names)[0]}: {len(boxes)}", max(1, round(min(canvas.shape[:2]) / LINE_SIDE))
         (width, height), below = cv2.getTextSize(text, FONT, TEXT_SIZE * thickness, thickness)
         _write(canvas, text, np.array([0, 0, width + 2, height + below]), class_color(1), thickness)
     return canvas

@@ -225,6 +225,17 @@ def test_an_interrupted_video_can_be_played_and_its_json_read(tmp_path, images, 
     assert sorted(path.name for path in out.iterdir()) == ["detections.csv", "detections.json", "film.mp4"]
 
 
+def test_a_video_is_kept_where_the_tables_cannot_be_ended(tmp_path, images, monkeypatch):
+    def full(*_):
+        raise OSError("the disk is full")
+
+    frame, out = Frame(images[0], "film.mp4", 0, 10.0), tmp_path / "out"
+    with pytest.raises(OSError, match="the disk is full"), Output(out, ["disc"]) as output:
+        output.write(frame, NOTHING)
+        monkeypatch.setattr(output._tables, "close", full)
+    assert len(list(Video(str(out / "film.mp4")))) == 1
+
+
 def test_a_display_that_is_named_but_dead_is_no_display(monkeypatch):
     monkeypatch.setenv("DISPLAY", ":99")
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)

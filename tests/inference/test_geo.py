@@ -13,6 +13,7 @@ import torch
 from lib.config import load_config
 from lib.data.image import ImageError, Reading
 from lib.inference.geo import is_map, search_map
+from lib.inference.geo_progress import write_zeros
 from lib.inference.tiles import Tiles, detect_in_tiles
 from lib.structures import Detections
 from lib.utils.lock import locked
@@ -37,11 +38,12 @@ def bright_squares(images):
         yield Detections(*map(torch.from_numpy, (boxes, scores.astype(np.float32), labels.astype(np.int64))))
 
 
-def stub(detect=bright_squares, tiles=None, size=(64, 96), **reading):
+def stub(detect=bright_squares, tiles=None, size=(64, 96), window=None, **reading):
     """What search_map asks of a Predictor."""
     cfg = load_config({"data": {"classes": ["car", "bus"]}})
+    resize, reading = SimpleNamespace(window=window), Reading(**reading)
     return SimpleNamespace(
-        detect=detect, tiles=tiles, size=size, classes=["car", "bus"], cfg=cfg, reading=Reading(**reading)
+        detect=detect, tiles=tiles, size=size, resize=resize, classes=["car", "bus"], cfg=cfg, reading=reading
     )
 
 
@@ -115,6 +117,27 @@ def test_objects_are_those_of_the_whole_image_cut_into_tiles(tmp_path, how):
     assert len(expected.boxes) > 300
     rounded = sorted(tuple(round(x, 2) for x in box) for box in expected.boxes.tolist())
     assert found_boxes(tmp_path / "out") == rounded
+
+
+def test_windows_fill_the_input_at_the_scale_of_the_test(tmp_path):
+    shapes = []
+
+    def detect(images):
+        images = list(images)
+        shapes.extend(image.shape[:2] for image in images)
+        return bright_squares(images)
+
+    plane, _ = scene()
+    search_map(
+        write_map(tmp_path / "a.tif", plane[None]), stub(detect, size=(80, 120), window=(64, 96)), tmp_path / "out"
+    )
+    assert set(shapes) == {(64, 96)}
+
+
+def test_the_picture_of_a_search_has_all_its_room_on_the_disk(tmp_path):
+    write_zeros(tmp_path / "a.picture", 3_000_000)
+    status = (tmp_path / "a.picture").stat()
+    assert status.st_size == 3_000_000 <= 512 * status.st_blocks
 
 
 def kinds():
@@ -225,10 +248,13 @@ def test_map_without_a_place_has_no_geojson_and_says_so(tmp_path, caplog):
     unnamed = write_map(tmp_path / "unnamed.tif", scene()[0][None], crs=None)
     search_map(plain, stub(), tmp_path / "plain")
     search_map(unnamed, stub(), tmp_path / "unnamed")
-    assert not list((tmp_path / "plain").glob("*.geojson")) and "does not say where it lies" in caplog.text
+    assert (
+        not list((tmp_path / "plain").glob("*.geojson"))
+        and "has no georeferencing: boxes are in pixels only" in caplog.text
+    )
     (own,) = (tmp_path / "unnamed").glob("*.geojson")
     assert own.name == "unnamed.own_crs.geojson" and "crs" not in json.loads(own.read_text())
-    assert "does not name its coordinates" in caplog.text
+    assert "has no coordinate reference system (CRS): no GeoJSON in EPSG:4326" in caplog.text
 
 
 LOCAL = 'LOCAL_CS["Site",UNIT["metre",1],AXIS["Easting",EAST],AXIS["Northing",NORTH]]'
@@ -246,7 +272,10 @@ def test_map_without_a_way_to_longitudes_and_latitudes_has_one_geojson_and_says_
     written = search_map(path, stub(), tmp_path / "out")
     assert [file.name for file in written if file.suffix == ".geojson"] == ["a.own_crs.geojson"]
     assert len(found_boxes(tmp_path / "out")) == len(scene()[1])
-    assert caplog.text.count("no way from its CRS to longitude and latitude: no GeoJSON in EPSG:4326") == 1
+    assert (
+        caplog.text.count("its CRS cannot be converted to longitude and latitude; no GeoJSON in EPSG:4326 is written")
+        == 1
+    )
     assert "GDAL" not in caplog.text
 
 

@@ -181,6 +181,9 @@ def test_what_cannot_be_saved_is_told_before_the_first_image(tmp_path, saved):
         plan_labels(["coco,voc"], saved, source, "")
     with pytest.raises(FileExistsError, match="yolo, which may hold corrected labels: move it"):
         plan_labels(["yolo"], saved, source, "")
+    for name in ("empty.xml", "empty.txt", "empty.pgw"):  # files that other programs put beside images
+        (tmp_path / "photos" / "b" / name).touch()
+    assert plan_labels(["yolo"], tmp_path / "new", open_source(str(tmp_path / "photos" / "b")), "").formats == ("yolo",)
     (tmp_path / "photos" / "b" / "empty.jpg").touch()
     with pytest.raises(ValueError, match="--save=yolo needs images that differ by more than their suffix; got empty"):
         plan_labels(["yolo"], tmp_path / "new", open_source(str(tmp_path / "photos" / "b")), "")

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from lib.structures import Detections
+from lib.utils import draw
 from lib.utils.draw import class_color, draw_boxes, draw_detections
 
 NAMES = ["disc", "ring"]
@@ -67,3 +68,20 @@ def test_small_picture_is_enlarged():
     assert draw_detections(large, found, NAMES).shape == (700, 900, 3)
     for line, shape in (((2, 6000), (2, 6000, 3)), ((4480, 32), (4480, 32, 3)), ((30, 1000), (120, 4000, 3))):
         assert draw_detections(np.zeros((*line, 3), np.uint8), found, NAMES).shape == shape
+
+
+def test_names_are_drawn_in_letters_that_opencv_has():
+    assert draw._drawable(["car", "Fußgänger", "行人", "véhicule"]) == ["car", "Fussganger", "class 3", "vehicule"]
+    image, box = np.zeros((100, 200, 3), np.uint8), np.array([[80.0, 40, 110, 60]])
+    drawn = [draw_boxes(image, box, np.array([1]), [name, "b"]) for name in ("行人", "class 1")]
+    np.testing.assert_array_equal(*drawn)
+
+
+def test_thousands_of_boxes_have_colors_instead_of_names(monkeypatch):
+    image = np.zeros((600, 900, 3), np.uint8)
+    x, y = np.meshgrid(np.arange(30, 870, 80.0), np.arange(30, 570, 60.0))
+    boxes = np.stack([x.ravel(), y.ravel(), x.ravel() + 5, y.ravel() + 5], axis=1)
+    named = draw_boxes(image, boxes, np.ones(len(boxes), int), NAMES)
+    monkeypatch.setattr(draw, "MOST_NAMED", len(boxes) - 1)
+    plain = draw_boxes(image, boxes, np.ones(len(boxes), int), NAMES)
+    assert np.count_nonzero(named) > 3 * np.count_nonzero(plain) > 0
