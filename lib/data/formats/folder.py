@@ -1,6 +1,8 @@
 """What formats with one annotation file per image share: image files by name, text files of numbers."""
 
 import contextlib
+import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -29,32 +31,66 @@ class Line(NamedTuple):
     numbers: list[float]
 
 
+def subfolder(folder: Path, name: str) -> Path | None:
+    """The folder called ``name`` inside of ``folder``, or else one whose name differs by upper and lower case only."""
+    if (folder / name).is_dir() or not folder.is_dir():
+        return folder / name if (folder / name).is_dir() else None
+    children = (child for child in sorted(folder.iterdir()) if child.name.lower() == name.lower())
+    return next((child for child in children if child.is_dir()), None)
+
+
 def inner_folder(folder: Path, name: str) -> Path:
-    """The folder called ``name`` inside of ``folder``; ``folder`` itself where there is none."""
-    return folder / name if (folder / name).is_dir() else folder
+    """The folder called ``name``, in any case, inside of ``folder``; ``folder`` itself where there is none."""
+    return subfolder(folder, name) or folder
 
 
 def images_beside(path: Path, split: str) -> Path:
     """The folder of the images of a data set that keeps them in JPEGImages or images, beside its annotations."""
     above = path.parent if path.name.lower() == "annotations" else path
-    for folder in (above / "JPEGImages", above / "images"):
-        if folder.is_dir():
-            return folder
+    if folder := subfolder(above, "JPEGImages") or subfolder(above, "images"):
+        return folder
     if any(child.suffix.lower() in IMAGE_SUFFIXES for child in path.iterdir()):
         return path  # images and annotations side by side
-    raise FileNotFoundError(f"{above} must have its images in JPEGImages or images; has none: set data.{split}.images")
+    raise FileNotFoundError(
+        f"{above} must have its images in JPEGImages or images; it has neither: set data.{split}.images"
+    )
 
 
 def files_below(folder: Path, suffixes: Iterable[str]) -> list[Path]:
     """The files of a folder and its subfolders by their suffixes, sorted, but hidden ones: macOS has ._a.jpg."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
-    return sorted(path for path in found if "/." not in f"/{path.relative_to(folder).as_posix()}")
+    return sorted(path for path in _visible_files(folder) if path.suffix.lower() in suffixes)
+
+
+def _visible_files(folder: Path) -> Iterator[Path]:
+    """The files of a folder and its subfolders. Linked folders are entered last, and each folder once."""
+    waiting, seen = deque([folder]), set()
+    while waiting:
+        place = waiting.popleft()
+        if (real := os.path.realpath(place)) in seen:
+            continue
+        seen.add(real)
+        for entry in _entries(place):
+            if entry.name.startswith("."):
+                continue
+            if not entry.is_dir():
+                yield place / entry.name
+            elif entry.is_symlink():
+                waiting.append(place / entry.name)
+            else:
+                waiting.appendleft(place / entry.name)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What is in a folder, by name; nothing where none can be read."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError), os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: entry.name)
+    return []
 
 
 def image_files(folder: Path) -> dict[str, Path]:
     """Path below ``folder`` without the suffix -> image file, for the images of the folder and its subfolders."""
     if not folder.is_dir():
-        raise FileNotFoundError(f"image folder {folder} must exist; there is none: check the path")
+        raise FileNotFoundError(f"image folder {folder} must exist; there is no such folder: check the path")
     files: dict[str, Path] = {}
     for path in files_below(folder, IMAGE_SUFFIXES):
         stem = stem_of(folder, path)

@@ -24,13 +24,13 @@ from lib.data.formats.folder import (
     image_ids,
     inner_folder,
     read_lines,
-    read_text,
     stem_of,
+    subfolder,
     write_texts,
 )
-from lib.data.formats.yolo_yaml import YAML, Description, read_description, split_images, split_root
+from lib.data.formats.yolo_yaml import YAML, Description, description_near, read_description, split_images, split_root
 from lib.data.image import image_size
-from lib.utils.fields import Problems, text, whole
+from lib.utils.fields import Problems, whole
 
 log = logging.getLogger(__name__)
 MAX_CLASS = 10**6
@@ -60,21 +60,30 @@ def yolo_images(path: Path, split: str = "train") -> Path:
 
 
 def _with_part(folder: Path, old: str, new: str) -> Path:
-    """The folder with the last ``old`` of its path as ``new``; the folder itself where there is none."""
+    """The folder with the last ``old`` of its path as ``new``; the folder itself where there is none.
+
+    ``Labels`` stands for ``labels`` only where that leads to a folder that is there.
+    """
     parts = list(folder.absolute().parts)
-    places = [index for index, part in enumerate(parts) if part == old]
-    return Path(*parts[: places[-1]], new, *parts[places[-1] + 1 :]) if places else folder
+    exact = [index for index, part in enumerate(parts) if part == old]
+    places = exact or [index for index, part in enumerate(parts) if part.lower() == old]
+    if not places:
+        return folder
+    above = Path(*parts[: places[-1]])
+    other = Path(subfolder(above, new) or above / new, *parts[places[-1] + 1 :])
+    return other if exact or other.is_dir() else folder
 
 
 def read_yolo(folder: Path, images: Path | None = None, split: str = "train", upright: bool = True) -> dict[str, Any]:
     """A folder with ``labels`` and ``images``, or the labels' own, or the ``split`` of a data.yaml, in COCO form.
 
     Class names come from ``data.yaml``, another ``*.yaml`` with ``names``, or ``classes.txt`` beside or above the
-    labels; without one they are the numbers. ``upright``: whether the fractions are those of upright pictures.
+    labels; without one they are the numbers. Above the labels, another YAML must name these images at a split. ``upright``: whether the fractions are those of upright pictures.
     """
-    description = (
-        read_description(folder) if folder.suffix in YAML else _description_near(inner_folder(folder, "labels"))
-    )
+    if folder.suffix in YAML:
+        description = read_description(folder)
+    else:
+        description = description_near(inner_folder(folder, "labels"), images or yolo_images(folder, split))
     files = list(_labeled(folder, description, images, split))
     builder, notes, rows = CocoBuilder(), Problems(), []
     ids = image_ids([Path(file.name).with_suffix("").as_posix() for file in files])
@@ -207,20 +216,6 @@ def _box(line: Line, size: tuple[int, int], pose: int | None) -> list[float]:
     return [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
 
 
-def _description_near(labels: Path) -> Description:
-    """What the first file in or above the folder of the labels tells of the classes."""
-    for folder in (labels, labels.parent, labels.parent.parent):
-        files = sorted(folder.glob("*.yaml"), key=lambda path: (path.name != "data.yaml", path.name))
-        for path in files:
-            if (description := read_description(path)).names:
-                return description
-        lists = [folder / name for name in NO_LABELS if (folder / name).is_file()] + sorted(folder.glob("*.names"))
-        for path in lists[:1]:
-            lines = [line.strip() for line in read_text(path).split("\n") if line.strip()]
-            return Description({index: text(line, str(path)) for index, line in enumerate(lines)})
-    return Description({})
-
-
 def write_yolo(coco: Record, folder: Path) -> None:
     """Writes ``labels/*.txt`` and ``data.yaml``; warns of crowds and other flags, which YOLO does not have."""
     categories = sorted(coco["categories"], key=lambda category: category["id"])
@@ -240,6 +235,7 @@ def write_yolo(coco: Record, folder: Path) -> None:
     (folder / "data.yaml").write_text(text, encoding="utf-8")
     if lost := sum(any(entry.get(key) for key in IGNORED) for entry in coco["annotations"]):
         log.warning(
-            "flags_lost %d: YOLO cannot mark boxes as crowd, ignored or difficult; these were written as ordinary boxes",
+            "flags_lost %d: YOLO cannot mark boxes as crowd, ignored or difficult; "
+            "these were written as ordinary boxes",
             lost,
         )

@@ -1,14 +1,17 @@
 """YOLO's data.yaml: the names of the classes, and where the images of a split are."""
 
+import contextlib
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lib.data.formats.folder import IMAGE_SUFFIXES, files_below, read_text
+from lib.data.formats.folder import IMAGE_SUFFIXES, NO_LABELS, files_below, read_text
 from lib.utils.fields import MISSING, first_few, shown, text, whole
 from lib.utils.yaml_files import read_yaml
 
+log = logging.getLogger(__name__)
 YAML = (".yaml", ".yml")
 
 
@@ -25,10 +28,36 @@ def read_description(path: Path) -> Description:
     try:
         content = read_yaml(read_text(path), str(path))
     except (FileNotFoundError, IsADirectoryError):
-        raise FileNotFoundError(f"{path} must be a YAML file; there is none: check the path") from None
+        raise FileNotFoundError(f"{path} must be a YAML file; there is no such file: check the path") from None
     if not isinstance(content, Mapping):
         return Description({})
     return Description(_names(content.get("names"), f"{path}: names"), _kpt_shape(content, path), content)
+
+
+def description_near(labels: Path, images: Path) -> Description:
+    """What the first file in or above the folder of the labels tells of the classes."""
+    for folder in (labels, labels.parent, labels.parent.parent):
+        for path in sorted(folder.glob("*.yaml"), key=lambda path: (path.name != "data.yaml", path.name)):
+            if path.name != "data.yaml" and not _is_of_images(path, images, is_near=folder == labels):
+                continue
+            if (description := read_description(path)).names:
+                log.info("class_names %s", path)
+                return description
+        lists = [folder / name for name in NO_LABELS if (folder / name).is_file()] + sorted(folder.glob("*.names"))
+        for path in lists[:1]:
+            log.info("class_names %s", path)
+            lines = [line.strip() for line in read_text(path).split("\n") if line.strip()]
+            return Description({index: text(line, str(path)) for index, line in enumerate(lines)})
+    return Description({})
+
+
+def _is_of_images(path: Path, images: Path, is_near: bool) -> bool:
+    """Whether a YAML is one of YOLO and, unless it ``is_near`` the labels, names the images at a split."""
+    try:
+        description = read_description(path)
+    except ValueError:  # of another tool
+        return False
+    return is_near or _leads_to(path, description, images)
 
 
 def _names(names: Any, where: str) -> dict[int, str]:
@@ -81,6 +110,18 @@ def split_images(path: Path, description: Description, split: str) -> dict[str, 
         listed = files_below(place, IMAGE_SUFFIXES) if place.is_dir() else _listed(place, root)
         images.update({os.path.relpath(image, root): image for image in listed})
     return images
+
+
+def _leads_to(path: Path, description: Description, images: Path) -> bool:
+    """Whether a data.yaml names, at a split, images that lie in the folder ``images``, or a folder above it."""
+    images = Path(os.path.abspath(images))
+    for split in ("train", "val", "test"):
+        with contextlib.suppress(ValueError, FileNotFoundError):
+            listed = split_images(path, description, split)
+            places = [split_root(path, description, split)] if listed is None else listed.values()
+            if any(place.is_relative_to(images) or images.is_relative_to(place) for place in places):
+                return True
+    return False
 
 
 def _root(path: Path, description: Description, split: str, found: list[Path]) -> Path:

@@ -136,6 +136,30 @@ def test_the_image_of_an_xml_file_is_found_in_its_subfolder(told, tmp_path):
     assert CocoDataset(tmp_path / "JPEGImages", tmp_path).files == ["cam1/a.png", "cam2/a.png"]
 
 
+def test_folders_may_be_in_lower_or_upper_case(tmp_path):
+    voc = {f"annotations/{name}.xml": xml("b.png") for name in "ab"}  # a.xml is a copy, whose filename was not changed
+    make(tmp_path / "voc", {**voc, "jpegimages/a.png": None, "jpegimages/b.png": None})
+    assert [record["file_name"] for record in read_dataset(tmp_path / "voc")["images"]] == ["a.png", "b.png"]
+    make(tmp_path / "yolo", {"Images/a.png": None, "Labels/a.txt": BOX, "data.yaml": "train: Images\nnames: [red]\n"})
+    for path in (tmp_path / "yolo", tmp_path / "yolo/data.yaml"):
+        assert [entry["bbox"] for entry in read_dataset(path)["annotations"]] == [[15, 10, 15, 20]]
+    make(tmp_path / "visdrone", {"Images/a.png": None, "Annotations/a.txt": "10,10,12,8,1,4,0,0\n"})
+    assert len(read_dataset(tmp_path / "visdrone")["annotations"]) == 1
+
+
+def test_linked_folders_are_entered_once(tmp_path):
+    files = {
+        f"more/{part}/x/{name}": text for part, name, text in (("images", "b.png", None), ("labels", "b.txt", BOX))
+    }
+    make(tmp_path, {**files, "images/a.png": None, "labels/a.txt": BOX})
+    for part in ("images", "labels"):
+        (tmp_path / part / "far").symlink_to(tmp_path / "more" / part)
+        (tmp_path / part / "far/x/loop").symlink_to(tmp_path / part)
+        (tmp_path / part / "again").symlink_to(tmp_path / part / "far")
+    dataset = CocoDataset(tmp_path / "images", tmp_path)
+    assert dataset.files == ["a.png", "again/x/b.png"] and len(dataset.ground_truth["annotations"]) == 2
+
+
 def test_the_filename_counts_where_no_image_has_the_name_of_the_xml_file(tmp_path):
     make(tmp_path, {"JPEGImages/b.png": None, "Annotations/000.xml": xml("b.jpg")})
     assert CocoDataset(tmp_path / "JPEGImages", tmp_path).files == ["b.png"]
@@ -229,6 +253,23 @@ def test_polygons_and_oriented_boxes_stay_polygons(tmp_path):
 def test_names_are_a_list_a_mapping_or_one_word(names, expected, tmp_path):
     make(tmp_path, {"images/a.png": None, "labels/a.txt": BOX, "data.yaml": f"train: images\nnames: {names}\n"})
     assert [entry["name"] for entry in read_content(tmp_path / "data.yaml").categories] == expected
+
+
+def test_only_yaml_files_of_the_images_name_their_classes(tmp_path, caplog):
+    caplog.set_level("INFO")
+    files = {"sets/one/images/a.png": None, "sets/one/labels/a.txt": BOX}
+    make(tmp_path, {**files, "sets/one/compose.yaml": "a: !b [", "sets/one/zoo.yaml": "names: [cat]\ntrain: nowhere\n"})
+    make(tmp_path, {"sets/other.yaml": "train: two\nnames: [dog]\n", "sets/two/b.png": None})
+
+    def names():
+        return [entry["name"] for entry in read_content(tmp_path / "sets/one").categories]
+
+    assert names() == ["0"] and "class_names" not in caplog.text
+    make(tmp_path, {"sets/z.yaml": "path: one\nval: images\nnames: [red]\n"})
+    assert names() == ["red"] and f"class_names {tmp_path}/sets/z.yaml" in caplog.text
+    make(tmp_path, {"sets/one/data.yaml": "a: !b ["})
+    with pytest.raises(ValueError, match=r"data\.yaml must be YAML that can be read"):
+        names()
 
 
 def test_a_list_of_names_that_is_a_text_is_refused_with_what_to_write(tmp_path):

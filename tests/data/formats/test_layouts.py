@@ -3,46 +3,21 @@
 import json
 import re
 
-import cv2
-import numpy as np
 import pytest
 
 from lib.build import num_classes
 from lib.build_data import build_dataset, has_data
 from lib.config import load_config
 from lib.data.formats.layouts import count_images, parts_of
-from lib.data.formats.registry import find_images, read_dataset, write_dataset
+from lib.data.formats.registry import find_images, read_dataset
 from lib.structures import IGNORE
-
-HEIGHT, WIDTH = 30, 50
-XML = """<annotation><filename>{name}.jpg</filename><size><width>50</width><height>30</height><depth>3</depth></size>
-<object><name>dog</name><difficult>0</difficult><bndbox><xmin>11</xmin><ymin>6</ymin><xmax>30</xmax><ymax>25</ymax>
-</bndbox></object><object><name>person</name><difficult>{difficult}</difficult><bndbox><xmin>1</xmin><ymin>1</ymin>
-<xmax>50</xmax><ymax>30</ymax></bndbox></object></annotation>"""
-
-
-def write_image(path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
-
-
-def make_voc(root, year, sets):
-    """Sets of a devkit; the last object of each image is difficult. One image more is in no set."""
-    folder = root / "VOCdevkit" / f"VOC{year}"
-    (folder / "ImageSets" / "Main").mkdir(parents=True)
-    (folder / "Annotations").mkdir()
-    for name, stems in {**sets, None: ["009999"]}.items():
-        for stem in stems:
-            write_image(folder / "JPEGImages" / f"{stem}.jpg")
-            (folder / "Annotations" / f"{stem}.xml").write_text(XML.format(name=stem, difficult=1))
-        if name:
-            (folder / "ImageSets" / "Main" / f"{name}.txt").write_text("".join(f"{stem}\n" for stem in stems))
+from tests.data.devkits import HEIGHT, WIDTH, XML, write_coco, write_devkit, write_image
 
 
 @pytest.fixture
 def voc(tmp_path):
-    make_voc(tmp_path, 2007, {"trainval": ["000005", "000007"], "test": ["000001"]})
-    make_voc(tmp_path, 2012, {"trainval": ["2007_000005", "2008_000002"], "train": ["2008_000002"]})
+    write_devkit(tmp_path / "VOCdevkit", 2007, {"trainval": ["000005", "000007"], "test": ["000001"]})
+    write_devkit(tmp_path / "VOCdevkit", 2012, {"trainval": ["2007_000005", "2008_000002"], "train": ["2008_000002"]})
     return tmp_path
 
 
@@ -68,17 +43,9 @@ def test_voc_of_one_year_takes_its_own_sets(voc):
     assert build_dataset(config({"layout": "voc2012", "root": str(voc)}), "train").image_ids == [2008000002]
 
 
-def make_coco(root, split):
-    record = {"id": 9, "file_name": "000000000009.jpg", "height": HEIGHT, "width": WIDTH}
-    write_image(root / split / record["file_name"])
-    annotation = {"id": 1, "image_id": 9, "category_id": 18, "bbox": [1, 2, 3, 4], "area": 12, "iscrowd": 0}
-    coco = {"images": [record], "annotations": [annotation], "categories": [{"id": 18, "name": "dog"}]}
-    write_dataset(coco, root / "annotations" / f"instances_{split}.json", "coco")
-
-
 def test_coco_is_found_as_it_unpacks_and_paths_win(tmp_path):
     for split in ("train2017", "val2017", "val2014"):
-        make_coco(tmp_path, split)
+        write_coco(tmp_path, split)
     cfg = config({"layout": "coco2017", "root": str(tmp_path)})
     assert [build_dataset(cfg, split).folder.name for split in ("train", "val")] == ["train2017", "val2017"]
     own = {"images": str(tmp_path / "val2014"), "annotations": str(tmp_path / "annotations/instances_val2014.json")}
@@ -197,7 +164,7 @@ def test_data_yaml_tells_its_splits_apart(tmp_path):
         ({}, "data.train.annotations must be given, .* or choose data.layout from coco2017"),
         ({"annotations": "a.json"}, "data.train.images must be given, the folder of the images of a.json; got null"),
         ({"annotations": "nowhere"}, "annotations nowhere must be a COCO JSON file, .*; there is none"),
-        ({"annotations": "no.yaml"}, "no.yaml must be a YAML file; there is none"),
+        ({"annotations": "no.yaml"}, "no.yaml must be a YAML file; there is no such file"),
     ],
 )
 def test_what_is_not_told_is_asked_for(train, message):
