@@ -34,7 +34,6 @@ SLOW = {
     "tests/engine/test_their_configs.py": "trains and tests whole runs",
     "tests/legacy/test_yacs.py": "runs other projects' detectors at full size",
     "tests/study/test_grid.py::test_every_row_of_every_grid_builds": "builds detectors at full size",
-    "tests/study/test_grid.py::test_the_control_of_the_default_grid_costs_what_S1L0_costs": "builds them at full size",
     "tests/engine/test_budget.py": "trains until a budget is spent",
     "tests/engine/test_fitting.py::test_run_keeps_its_boxes_when_resumed_and_tested": "trains, resumes and tests a run",
     "tests/engine/test_frozen.py::test_a_run_with_frozen_rows_resumes_to_the_bit": "trains and resumes a run",

@@ -1,33 +1,70 @@
-import importlib.util
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[2] / "csrc" / "build.py"
+from tests.modules import ROOT, load_build
+
+SCRIPT = ROOT / "csrc" / "build.py"
 
 
 @pytest.fixture
 def script():
     """csrc/build.py as a module of its own for each test."""
-    spec = importlib.util.spec_from_file_location("csrc_build", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_build()
 
 
-def test_a_second_build_finds_all_up_to_date():
+def test_a_second_build_finds_all_up_to_date(script):
     subprocess.run([sys.executable, SCRIPT], cwd="/", check=True, capture_output=True)
     again = subprocess.run([sys.executable, SCRIPT], cwd="/", check=True, capture_output=True, text=True)
-    assert again.stdout.count("up to date") >= 2 and "built" not in again.stdout
+    outcomes = [line[:10] for line in again.stdout.splitlines()[: len(script.KERNELS)]]
+    assert outcomes == ["up to date"] * len(script.KERNELS), again.stdout
 
 
 def test_a_changed_variable_is_not_up_to_date(script, monkeypatch):
-    before = script.fingerprint(script.KERNELS[0], script.cpu_command())
+    kernel = script.KERNELS[0]
+    before = script.fingerprint(kernel, script.cpu_command(kernel))
     monkeypatch.setenv("ARCH", "x86-64")
-    assert script.fingerprint(script.KERNELS[0], script.cpu_command()) != before
+    assert script.fingerprint(kernel, script.cpu_command(kernel)) != before
+
+
+def compiler_of(folder, processor):
+    """A compiler that knows no OpenMP, on a machine with a processor."""
+    path = folder / "compiler"
+    path.write_text(
+        f'#!/bin/sh\ncase "$*" in *-fopenmp*) exit 1;; *-march=native*-dM*) echo "#define {processor} 1";; esac\n'
+    )
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_kernels_of_another_processor_are_not_up_to_date(script, monkeypatch, tmp_path):
+    kernel, hashes = script.KERNELS[0], set()
+    for processor in ("__znver3__", "__znver4__", "__znver3__"):
+        monkeypatch.setenv("CXX", compiler_of(tmp_path, processor))
+        hashes.add(script.fingerprint(kernel, script.cpu_command(kernel)))
+    assert len(hashes) == 2
+
+
+def test_a_compiler_without_openmp_is_told(script, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("CXX", compiler_of(tmp_path, "__znver3__"))
+    monkeypatch.setattr(script, "make", lambda *_: ("up to date", ""))
+    assert script.main() == 0
+    assert "without OpenMP: the kernels use one thread; set CXX" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="needs g++")
+def test_openmp_is_found_behind_a_command_that_starts_the_compiler(script, monkeypatch):
+    monkeypatch.setenv("CXX", "env g++")
+    assert "-fopenmp" in script.cpu_command(script.KERNELS[0])
+
+
+def test_sanitized_kernels_are_not_optimized(script, monkeypatch):
+    monkeypatch.setenv("SANITIZE", "undefined")
+    monkeypatch.setattr(script, "accepts", lambda *_: True)
+    flags = [flag for flag in script.cpu_command(script.MEMORYVIEWS) if flag.startswith("-O")]
+    assert flags == ["-O3", "-O1", "-O0"]  # the last one holds
 
 
 @pytest.mark.parametrize(
@@ -56,6 +93,17 @@ def test_cuda_architectures_can_be_chosen(script, monkeypatch):
         "-gencode=arch=compute_80,code=[sm_80,compute_80]",
         "-gencode=arch=compute_90,code=[sm_90,compute_90]",
     ]
+
+
+def test_cuda_architectures_are_those_of_the_gpus_that_nvcc_knows(script, monkeypatch):
+    answers = {"nvcc": "compute_75 compute_90\n", "nvidia-smi": "9.0\n12.0\n9.0\n"}
+    run = lambda command, **_: subprocess.CompletedProcess(command, 0, answers[command[0]])  # noqa: E731
+    monkeypatch.setattr(script.subprocess, "run", run)
+    monkeypatch.setattr(script.shutil, "which", lambda name: name)
+    monkeypatch.delenv("CUDA_ARCH", raising=False)
+    assert script.cuda_flags("nvcc") == ["-gencode=arch=compute_90,code=[sm_90,compute_90]"]
+    answers["nvidia-smi"] = "12.0\n"
+    assert script.cuda_flags("nvcc") == ["-gencode=arch=compute_75,code=compute_75"]
 
 
 @pytest.mark.skipif(not shutil.which("nvcc"), reason="needs nvcc")

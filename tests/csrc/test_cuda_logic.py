@@ -1,7 +1,6 @@
 """The CUDA kernels and all that calls them, run on the CPU: what tests/csrc/cuda_on_cpu offers in CUDA's place."""
 
 import contextlib
-import importlib.util
 import sys
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 
 from lib.ops import batched_nms, bbox_overlaps, cuda, nms, reference
 from lib.ops.padded import Selection
+from tests.modules import load_build, load_module
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "ops"))
 from cases import make_case
@@ -18,17 +18,10 @@ from cases import make_case
 HERE = Path(__file__).parent
 
 
-def load(name, path):
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def core(tmp_path_factory):
     """The module `_cuda`, compiled for the CPU."""
-    script = load("csrc_build", HERE.parents[1] / "csrc" / "build.py")
+    script = load_build()
     script.BUILD = tmp_path_factory.mktemp("cuda_on_cpu")
     try:
         compiler, include = script.find_compiler(), script.python_include()
@@ -38,7 +31,7 @@ def core(tmp_path_factory):
     target = script.BUILD / "_cuda.so"
     flags = [*script.CPU_FLAGS, "-O1", *include, f"-I{HERE / 'cuda_on_cpu'}", *script.LINK_FLAGS]
     script.run(*compiler, *flags, "-x", "c++", *sources, script.translate(script.CUDA_KERNEL), "-o", target)
-    return load("_cuda", target)
+    return load_module("_cuda", target)
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,6 @@
 """A data set and a model small enough to train in a test."""
 
 import contextlib
-import importlib.util
 import itertools
 import json
 from pathlib import Path
@@ -12,8 +11,7 @@ import pytest
 from lib.data.synthetic.dataset import generate
 from lib.engine import run as run_module
 from lib.engine.learner import Learner
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.modules import ROOT, load_module
 
 CONFIG = """
 input: {{size: [64, 96]}}
@@ -33,10 +31,7 @@ run: {{dir: {runs}, threads: 1, device: cpu}}  # on a GPU no two runs are the sa
 
 def load_script(name: str) -> ModuleType:
     """train.py or test.py as a module (``import test`` would find Python's own)."""
-    spec = importlib.util.spec_from_file_location(f"script_{name}", ROOT / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_module(f"script_{name}", ROOT / f"{name}.py")
 
 
 def leave_pictures_out(set_attribute=setattr):

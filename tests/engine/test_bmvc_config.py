@@ -2,8 +2,6 @@
 
 import json
 
-import cv2
-import numpy as np
 import pytest
 import torch
 import yaml
@@ -11,6 +9,7 @@ import yaml
 from lib.build import build_detector
 from lib.checkpoint import read_checkpoint
 from lib.config import load_config
+from tests.data.devkits import write_devkit
 from tests.engine.conftest import leave_pictures_out, load_script
 
 CONFIG = """
@@ -82,25 +81,6 @@ VOC = {
     **{"DATASET": "voc", "DATASET_DIR": "VOCdevkit", "TRAIN_SETS": [["2007", "trainval"], ["2012", "trainval"]]},
     "TEST_SETS": [["2007", "test"]],
 }
-XML = """<annotation><filename>{name}.jpg</filename><size><width>96</width><height>64</height><depth>3</depth></size>
-<object><name>dog</name><difficult>0</difficult><bndbox><xmin>11</xmin><ymin>6</ymin><xmax>50</xmax><ymax>45</ymax>
-</bndbox></object></annotation>"""
-
-
-def make_voc(root):
-    """Two sets to train on, of two images each, and one to test on."""
-    for name, stems in {
-        "VOC2007/trainval": ("000005", "000007"),
-        "VOC2012/trainval": ("2008_000002", "2008_000003"),
-        "VOC2007/test": ("000001", "000002"),
-    }.items():
-        year, image_set = name.split("/")
-        for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
-            (root / year / folder).mkdir(parents=True, exist_ok=True)
-        (root / year / f"ImageSets/Main/{image_set}.txt").write_text("".join(f"{stem}\n" for stem in stems))
-        for stem in stems:
-            cv2.imwrite(str(root / year / f"JPEGImages/{stem}.jpg"), np.full((64, 96, 3), 90, np.uint8))
-            (root / year / f"Annotations/{stem}.xml").write_text(XML.format(name=stem))
 
 
 def test_bmvc_config_of_voc_trains_tests_and_draws(tmp_path, monkeypatch):
@@ -111,7 +91,8 @@ def test_bmvc_config_of_voc_trains_tests_and_draws(tmp_path, monkeypatch):
     }
     mapping |= {"DATASET": VOC, "RESUME_CHECKPOINT": "experiments/models/mine/last.pth"}
     (tmp_path / "theirs.yml").write_text(yaml.safe_dump(mapping))
-    make_voc(tmp_path / "VOCdevkit")
+    write_devkit(tmp_path / "VOCdevkit", 2007, {"trainval": ["000005", "000007"], "test": ["000001", "000002"]})
+    write_devkit(tmp_path / "VOCdevkit", 2012, {"trainval": ["2008_000002", "2008_000003"]})
     monkeypatch.chdir(tmp_path)
     settings = ["--cfg=theirs.yml", "data.workers=0", "run.threads=1"]
     load_script("train").main(settings)  # without weights, as there are none yet

@@ -3,8 +3,6 @@
 import copy
 import json
 
-import cv2
-import numpy as np
 import pytest
 import torch
 import yaml
@@ -13,16 +11,13 @@ from lib.build import build_detector
 from lib.checkpoint import read_run
 from lib.config import load_config
 from lib.inference.model_file import load_detector
-from lib.legacy.classes import COCO
 from lib.timing.stages import open_models
+from tests.data.devkits import write_coco, write_devkit
 from tests.engine.conftest import leave_pictures_out, load_script
 from tests.legacy.keras_files import FILES as KERAS
 from tests.legacy.yacs_files import FILES as YACS
 from tools import convert_weights
 
-XML = """<annotation><filename>{name}.jpg</filename><size><width>80</width><height>60</height><depth>3</depth></size>
-<object><name>dog</name><difficult>0</difficult><bndbox><xmin>11</xmin><ymin>6</ymin><xmax>50</xmax><ymax>45</ymax>
-</bndbox></object></annotation>"""
 FAST = ["train.epochs=1", "run.threads=1", "data.workers=0"]
 
 
@@ -43,52 +38,27 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def picture(path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = np.full((60, 80, 3), 90, np.uint8)
-    image[5:45, 10:50] = (20, 200, 40)
-    cv2.imwrite(str(path), image)
+@pytest.fixture
+def voc(folder):
+    """Two years of VOC where the yacs file looks for them; the folder."""
+    write_devkit(folder / "datasets", 2007, {"trainval": ["000001", "000002"], "test": ["000003"]})
+    write_devkit(folder / "datasets", 2012, {"trainval": ["2008_000001"]})
+    return folder
 
 
-def make_voc(root):
-    years = {2007: {"trainval": ["000001", "000002"], "test": ["000003"]}, 2012: {"trainval": ["2008_000001"]}}
-    for year, sets in years.items():
-        folder = root / f"VOC{year}"
-        for name in ("ImageSets/Main", "Annotations"):
-            (folder / name).mkdir(parents=True)
-        for name, stems in sets.items():
-            (folder / f"ImageSets/Main/{name}.txt").write_text("\n".join(stems))
-            for stem in stems:
-                picture(folder / f"JPEGImages/{stem}.jpg")
-                (folder / f"Annotations/{stem}.xml").write_text(XML.format(name=stem))
-
-
-def make_coco(root):
-    (root / "annotations").mkdir(parents=True)
-    categories = [{"id": i, "name": name} for i, name in enumerate(COCO, start=1)]
-    for split in ("train2017", "val2017"):
-        for i in (1, 2):
-            picture(root / split / f"{i}.jpg")
-        images = [{"id": i, "file_name": f"{i}.jpg", "height": 60, "width": 80} for i in (1, 2)]
-        box = {"category_id": 17, "bbox": [10, 5, 40, 40], "area": 1600, "iscrowd": 0}
-        objects = [{"id": i, "image_id": i, **box} for i in (1, 2)]
-        content = {"images": images, "annotations": objects, "categories": categories}
-        (root / f"annotations/instances_{split}.json").write_text(json.dumps(content))
-
-
-def test_a_yacs_file_trains_and_tests_on_two_years_of_voc(folder, capsys):
-    make_voc(folder / "datasets")
+def test_a_yacs_file_trains_and_tests_on_two_years_of_voc(voc, capsys):
     load_script("train").main(["--cfg=lite.yaml", "run.threads=1", "data.workers=0"])
     log = capsys.readouterr().err
     assert "4 iterations of 2 images are 3 epochs of the 3 images of voc_2007_trainval, voc_2012_trainval" in log
-    run = read_run(folder / "outputs/mine/last.pth")
+    run = read_run(voc / "outputs/mine/last.pth")
     assert (run["config"]["train"]["epochs"], run["classes"][11]) == (3, "dog")
     load_script("test").main(["--cfg=lite.yaml", "--checkpoint=outputs/mine/last.pth", "--json=result.json"])
-    assert "AP" in json.loads((folder / "result.json").read_text())["metrics"]
+    assert "AP" in json.loads((voc / "result.json").read_text())["metrics"]
 
 
 def test_a_keras_file_trains_and_tests_on_coco_of_data_root(folder):
-    make_coco(folder / "coco")
+    write_coco(folder / "coco", "train2017")
+    write_coco(folder / "coco", "val2017")
     data = ["data.root=coco", *FAST]
     load_script("train").main(["--cfg=small.json", "run.name=mine", *data])
     load_script("test").main(["--cfg=small.json", "--checkpoint=runs/mine/last.pth", "--json=result.json", *data])
@@ -113,8 +83,7 @@ def their_checkpoint(path, cfg) -> torch.nn.Module:
     return model
 
 
-def test_their_checkpoint_tests_converts_and_detects_through_their_file(folder):
-    make_voc(folder / "datasets")
+def test_their_checkpoint_tests_converts_and_detects_through_their_file(voc):
     model = their_checkpoint("theirs.pth", "lite.yaml")
     load_script("test").main(["--cfg=lite.yaml", "--checkpoint=theirs.pth", "--json=result.json", *FAST[1:]])
     convert_weights.main(["theirs.pth", "--cfg=lite.yaml", "--out=ours.pth"])
@@ -124,7 +93,7 @@ def test_their_checkpoint_tests_converts_and_detects_through_their_file(folder):
     for checkpoint in (["--checkpoint=theirs.pth", "--cfg=lite.yaml"], ["--checkpoint=ours.pth"]):
         options = ["--score=0.01", "--no-show", f"--out=found{len(checkpoint)}", "--device=cpu"]
         load_script("demo").main([source, *checkpoint, *options])
-    first, second = (json.loads((folder / f"found{n}/detections.json").read_text()) for n in (2, 1))
+    first, second = (json.loads((voc / f"found{n}/detections.json").read_text()) for n in (2, 1))
     assert first == second and "dog" in json.dumps(first)
 
 

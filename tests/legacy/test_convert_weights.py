@@ -1,7 +1,6 @@
 """tools/convert_weights.py: other repositories' checkpoints compute what they computed there, or are refused."""
 
 import hashlib
-import importlib.util
 import os
 import subprocess
 import sys
@@ -19,12 +18,10 @@ from lib.checkpoint import load_weights, read_run, save_checkpoint
 from lib.config import load_config
 from lib.legacy import translate_weights
 from lib.legacy.classes import COCO, COCO_IDS, VOC
+from tools import convert_weights as tool
 
 ROOT = Path(__file__).resolve().parents[2]
 OTHERS = [name for name, golden in FILES.items() if "experiment" in golden]
-spec = importlib.util.spec_from_file_location("convert_weights", ROOT / "tools" / "convert_weights.py")
-tool = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tool)
 
 TINY = {
     "input": {"size": [64, 96]},

@@ -79,16 +79,13 @@ def test_every_backbone_takes_every_head_on_two_sizes(backbone, head):
 
 
 @pytest.mark.parametrize(("backbone", "head"), list(zip(TAPS, itertools.cycle(RECIPES), strict=False)))
-def test_runs_on_two_sizes_and_every_parameter_gets_a_gradient(backbone, head):
+def test_it_runs_and_every_parameter_gets_a_gradient(backbone, head):
     model = detector(backbone, head)
     predictions = model(torch.randn(2, 3, 64, 96))
     assert predictions.logits.shape == predictions.deltas.shape == (2, len(predictions.priors), 4)
     (predictions.logits.square().mean() + predictions.deltas.square().mean()).backward()
     without = [name for name, parameter in model.named_parameters() if parameter.grad is None]
     assert without == []
-    with torch.no_grad():
-        other = model.eval()(torch.randn(1, 3, 70, 52))
-    assert other.logits.shape == other.deltas.shape == (1, len(other.priors), 4)
 
 
 # backbone -> parameters of its rows, from the classifiers of torchvision and of the authors less their last layers

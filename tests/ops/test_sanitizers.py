@@ -3,7 +3,6 @@
 They are compiled once, into build/sanitized, and again when their sources change.
 """
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -13,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.modules import ROOT, load_build
+
 sys.path.insert(0, str(Path(__file__).parent))
 import sanitized_kernels
 
-ROOT = Path(__file__).resolve().parents[2]
 CASES = int(os.environ.get("FUZZ_CASES", 100))
 SANITIZERS = "address,undefined,float-cast-overflow"
 
@@ -24,9 +24,7 @@ SANITIZERS = "address,undefined,float-cast-overflow"
 @pytest.fixture(scope="module")
 def sanitized():
     """(the folder of the kernels, the library to preload)"""
-    spec = importlib.util.spec_from_file_location("csrc_build", ROOT / "csrc" / "build.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = load_build()
     script.BUILD = script.OUTPUT = ROOT / "build" / "sanitized"
     script.BUILD.mkdir(parents=True, exist_ok=True)
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as pool:

@@ -1,6 +1,5 @@
 """A tiny grid from the command to the report: what it writes, what it skips, what it says of a run that fails."""
 
-import importlib.util
 import json
 import multiprocessing
 import os
@@ -16,6 +15,7 @@ import yaml
 from lib.study.grid import plan, read_grid
 from lib.study.runs import is_done
 from lib.study.summary import read_study
+from tools import study as tool
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -83,13 +83,10 @@ def run_script(command, stdout, **options):
 
 
 def study(*arguments: str) -> None:
-    spec = importlib.util.spec_from_file_location("script_study", ROOT / "tools" / "study.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lib.study.summary.SECONDS_PER_ROW", 0.1)
         patch.setattr("lib.study.runs.subprocess", SimpleNamespace(run=run_script, STDOUT=subprocess.STDOUT))
-        module.main(list(arguments))
+        tool.main(list(arguments))
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,12 @@
 """tools/count.py: rows of one detector, and the table of all."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 
+from tools import count as tool
+
 ROOT = Path(__file__).resolve().parents[2]
-spec = importlib.util.spec_from_file_location("count", ROOT / "tools" / "count.py")
-tool = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tool)
 DOCUMENT = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
 
 
