@@ -81,7 +81,8 @@ def _draw(image: np.ndarray, ground_truth: GroundTruth, shown: DetectionTable, e
     for row in np.flatnonzero(shown.image == exhibit.image):
         start, end = frame(shown.xywh[row], DETECTED, 1)
         if (end > 0).all() and (start < SIDE).all():  # a label only for what is in view
-            label = f"{ground_truth.names[shown.category[row]]} {shown.score[row]:.2f}"
+            name, score = ground_truth.names[shown.category[row]], f"{shown.score[row]:.2f}"
+            label = f"{name} {score}" if name.isascii() else score  # OpenCV has no other letters
             _write(picture, label, max(int(start[0]), 2), max(int(start[1]) - 3, 11))
     return picture
 

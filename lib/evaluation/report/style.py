@@ -1,6 +1,7 @@
 """What all pages and figures share. No figure needs a display or changes global state."""
 
 import io
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ STYLE = matplotlib.rc_context(  # a decorator of every function that draws
         "axes.axisbelow": True,
         "legend.frameon": False,
         "svg.hashsalt": "report",  # the same figure gives the same bytes
+        "svg.fonttype": "none",  # the browser has the letters of all languages, matplotlib's font has not
     }
 )
 
@@ -49,7 +51,9 @@ def to_svg(figure: Figure) -> Markup:
     """The figure as an SVG element, which templates do not escape."""
     text = io.StringIO()
     take_literally_(figure)
-    figure.savefig(text, format="svg", metadata={"Date": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # only the browser's fonts count
+        figure.savefig(text, format="svg", metadata={"Date": None})
     return Markup(text.getvalue()[text.getvalue().index("<svg") :])
 
 

@@ -90,6 +90,26 @@ def test_galleries_of_false_alarms_tell_what_is_on_nothing_from_what_is_on_objec
     assert "No object of this size was missed." in sections["Small objects that were missed"]
 
 
+def test_names_in_other_scripts_are_text_in_figures_and_stand_only_in_captions_of_pictures(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr("lib.evaluation.report.gallery._write", lambda picture, text, x, y: written.append(text))
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((160, 200, 3), 90, np.uint8))
+    box = [10, 10, 20, 20]
+    coco = {
+        "images": [{"id": 1, "width": 200, "height": 160, "file_name": "a.png"}],
+        "categories": [{"id": 1, "name": "自行车"}, {"id": 2, "name": "bus"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": box, "area": 400}],
+    }
+    results = [
+        {"image_id": 1, "category_id": category, "bbox": box, "score": score}
+        for category, score in ((2, 0.9), (1, 0.8))
+    ]
+    page = report_of(coco, results, folder=tmp_path)
+    assert ">自行车</text>" in page
+    assert "<figcaption>bus 0.90, 20 px: is 自行车, IoU 1.00. a.png</figcaption>" in page
+    assert set(written) == {"0.80", "bus 0.90"}
+
+
 def test_the_subject_of_a_picture_has_an_orange_frame(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), np.full((160, 200, 3), 90, np.uint8))
     truth = make_ground_truth({**random_set(7)[0], "annotations": []}, make_protocol())
