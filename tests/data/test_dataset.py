@@ -174,7 +174,7 @@ def with_entry(key, index, **values):
 
 
 BAD_FILES = {
-    r"ann\.json must be a JSON file; it is broken": "{'images': [",
+    r"ann\.json must be a JSON file; it is not valid JSON": "{'images': [",
     r"it is a list \(a list is what detections": [{"image_id": 1, "bbox": []}],
     r"images, annotations, categories; annotations is missing": without("annotations"),
     r"categories is missing": without("categories"),
@@ -205,7 +205,9 @@ def test_file_that_is_no_coco_file_gets_one_clear_line(folder, message):
 
 
 def test_missing_annotation_file_is_named(folder):
-    with pytest.raises(FileNotFoundError, match=r"annotation file .*nowhere\.json must exist"):
+    with pytest.raises(
+        FileNotFoundError, match=r"nowhere\.json must be a JSON file; there is no such file: check the path"
+    ):
         CocoDataset(folder, folder / "nowhere.json")
 
 

@@ -79,7 +79,9 @@ def test_compare_says_which_is_better_and_writes_both_files(files, capsys):
 
 
 def test_bad_files_are_one_line(files):
-    with pytest.raises(FileNotFoundError, match="annotation file .*nothing.json must exist"):
+    with pytest.raises(
+        FileNotFoundError, match="nothing.json must be a JSON file; there is no such file: check the path"
+    ):
         compare.main([str(files / "nothing.json"), str(files / "a.json"), "--gt", str(files / "gt.json")])
     with pytest.raises(FileNotFoundError, match="--images must be a folder; got .*nowhere, which is none"):
         check_dataset.main(["--gt", str(files / "gt.json"), "--images", str(files / "nowhere")])

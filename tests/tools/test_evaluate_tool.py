@@ -82,7 +82,7 @@ def with_annotation(**change):
         (COCO, [{"image_id": 1, "category_id": 3, "bbox": BOX}], "score of each detection must be a number"),
         (COCO, COCO, "detections must be a list of COCO results; got an object with keys .'images'"),
         (COCO, [1, 2], "image_id of each detection must be a whole number; got 1 as detection number 0"),
-        (COCO, "[{", "dt.json must be a JSON file; it is broken"),
+        (COCO, "[{", "dt.json must be a JSON file; it is not valid JSON"),
         ([FOUND], [FOUND], "gt.json must be a COCO file, .*; it is a list"),
         (with_annotation(image_id=7), [], "unknown image_id .7."),
         (with_annotation(iscrowd="maybe"), [], r"gt.json: annotations\[0\].iscrowd must be 0 or 1, .* got 'maybe'"),

@@ -48,7 +48,7 @@ def read_json(path: str | Path) -> Any:
     try:
         content = Path(path).read_bytes()
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        raise FileNotFoundError(f"annotation file {path} must exist; there is none: check the path") from None
+        raise FileNotFoundError(f"{path} must be a JSON file; there is no such file: check the path") from None
     try:
         return msgspec.json.decode(content.removeprefix(b"\xef\xbb\xbf"))
     except (ValueError, RecursionError):
@@ -57,12 +57,17 @@ def read_json(path: str | Path) -> Any:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
         fault = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise ValueError(f"{path} must be a JSON file; it is broken ({fault}): fetch it again") from None
+        advice = "correct it, or export or download it again"
+        raise ValueError(f"{path} must be a JSON file; it is not valid JSON ({fault}): {advice}") from None
 
 
 def is_coco(path: Path) -> bool:
-    """Whether a path can be that of a COCO JSON file: any file, whatever its name."""
-    return path.suffix == ".json" or path.is_file()
+    """Whether a path can be that of a COCO JSON file: by its name, or by its first character."""
+    if path.suffix == ".json" or not path.is_file():
+        return path.suffix == ".json"
+    with path.open("rb") as file:
+        begin = file.read(2**12).lstrip(b"\xef\xbb\xbf\xfe\xff\0 \t\r\n")  # in any encoding of Unicode
+    return begin.startswith((b"{", b"["))
 
 
 def read_coco(path: Path, images: Path | None = None, split: str = "train", upright: bool = True) -> dict[str, Any]:

@@ -200,5 +200,5 @@ def _xml_files(root: Path, part: Part) -> Iterator[XmlFile]:
             raise ValueError(f"{path} must list images such as 000005 or 2008_000002; got {stem!r}: {again}")
         xml = root / part.annotations / f"{stem}.xml"
         if not xml.is_file():
-            raise FileNotFoundError(f"{xml} must be there, as {path.name} lists it; there is none: {again}")
+            raise FileNotFoundError(f"{xml} must exist, as {path.name} lists it; there is no such file: {again}")
         yield XmlFile(int(stem.replace("_", "")), xml, f"{part.images}/{stem}.jpg")

@@ -35,7 +35,7 @@ FORMATS = {
     "voc": Format(read_voc, write_voc, is_voc, images_beside, False, has_sizes=True),
     "yolo": Format(read_yolo, write_yolo, is_yolo, yolo_images, True),
     "visdrone": Format(read_visdrone, write_visdrone, is_visdrone, images_beside, False),
-    "coco": Format(read_coco, write_coco, is_coco, None, None, has_sizes=True),  # last, as it takes any file
+    "coco": Format(read_coco, write_coco, is_coco, None, None, has_sizes=True),
 }
 
 ORIENTATIONS = {"as_stored": False, "upright": True}  # whether boxes count the pixels of upright pictures
@@ -46,9 +46,18 @@ def guess_format(path: Path) -> str:
     for name, candidate in FORMATS.items():
         if candidate.is_at(path):
             return name
-    if not path.is_dir():
-        raise FileNotFoundError(f"annotations {path} must be a COCO JSON file, a data.yaml or a folder; there is none")
-    raise ValueError(f"{path} must hold VOC's *.xml, or *.txt of YOLO's or VisDrone's numbers; it holds neither")
+    if path.is_dir():
+        raise ValueError(
+            f"{path} must contain annotation files, VOC .xml or YOLO or VisDrone .txt; it contains none: for COCO, "
+            "give the JSON file itself, not its folder"
+        )
+    must = f"annotations {path} must be a COCO JSON file, a data.yaml, or a folder of VOC, YOLO or VisDrone files"
+    if not path.exists():
+        raise FileNotFoundError(f"{must}; {path} does not exist: check the path")
+    raise ValueError(
+        f"{must}; this file is neither JSON nor YAML, and CSV, CVAT XML and image lists are not read: export as "
+        "COCO or YOLO, or give the folder of the files"
+    )
 
 
 def find_images(path: str | Path, split: str) -> Path:

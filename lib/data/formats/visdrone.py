@@ -54,7 +54,10 @@ def read_visdrone(
     for image_id, path in zip(image_ids([path.stem for path in paths]), paths, strict=True):
         file = files.get(stem_of(texts, path))
         if file is None:
-            raise FileNotFoundError(f"the image of {path} must be there; there is none in {images}: give its folder")
+            raise FileNotFoundError(
+                f"each text file must have its image in {images}; {path} has none: set data.train.images or "
+                "data.val.images, or --images in the tools"
+            )
         builder.add_image(image_id, file.relative_to(images).as_posix(), image_size(file, upright))
         for line in read_lines(path, ",", range(8, 9)):
             _add_object(builder, image_id, line)

@@ -1,15 +1,13 @@
 """Pascal VOC's XML files, one per image.
 
 VOC counts pixels from 1, and the pixels at both ends belong to a box. Here the left and upper edge move by one, which
-gives the IoU of VOC's own development kit. Document types and entities are refused, as the XML may come from strangers.
+gives the IoU of VOC's own development kit.
 """
 
-import contextlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
-from xml.parsers import expat
 
 from lib.data.formats.coco_json import CocoBuilder
 from lib.data.formats.content import Record
@@ -23,6 +21,7 @@ from lib.data.formats.folder import (
     pages,
     stem_of,
 )
+from lib.data.formats.xml_file import parse_xml, root_tag
 from lib.data.image import image_size
 from lib.utils.fields import MAX_SIDE, Problems, flag, number, one_line, reading, text, whole
 
@@ -46,43 +45,14 @@ class XmlFile(NamedTuple):
     stem: str = ""
 
 
-def parse_xml(path: Path) -> ElementTree.Element:
-    """The root of an XML file that may come from anybody: a document type or an entity is refused."""
-    builder = ElementTree.TreeBuilder()
-    parser = expat.ParserCreate()
-
-    def refuse(*_: object) -> None:
-        raise ValueError(f"{path} must be plain XML; it declares a document type or entities: remove them")
-
-    parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = refuse
-    parser.StartElementHandler = builder.start
-    parser.EndElementHandler = builder.end
-    parser.CharacterDataHandler = builder.data
-    try:
-        parser.Parse(path.read_bytes(), True)
-    except (expat.ExpatError, LookupError, UnicodeError) as error:
-        raise ValueError(f"{path} must be an XML file; it is broken ({error}): fetch it again") from None
-    return builder.close()
-
-
 def is_voc(path: Path) -> bool:
     """Whether a folder holds XML files of VOC."""
-    return any(_root_tag(file) == "annotation" for file in _xml_below(inner_folder(path, "Annotations")))
+    return any(root_tag(file) == "annotation" for file in _xml_below(inner_folder(path, "Annotations")))
 
 
 def _xml_below(folder: Path) -> list[Path]:
     """The XML files of a folder and its subfolders, but for those in which GDAL keeps statistics of images."""
     return [path for path in files_below(folder, {".xml"}) if not path.name.lower().endswith(".aux.xml")]
-
-
-def _root_tag(path: Path) -> str:
-    """The name of the outermost element of an XML file; empty if it does not begin as one."""
-    tags: list[str] = []
-    parser = expat.ParserCreate()
-    parser.StartElementHandler = lambda tag, _: tags.append(tag)
-    with path.open("rb") as file, contextlib.suppress(expat.ExpatError, LookupError, UnicodeError):
-        parser.Parse(file.read(2**16), False)
-    return tags[0] if tags else ""
 
 
 def voc_images(path: Path) -> Path | None:
@@ -107,7 +77,9 @@ def read_voc(folder: Path, images: Path | None = None, split: str = "train", upr
     files = (XmlFile(*pair, stem=stem_of(texts, pair[1])) for pair in zip(ids, paths, strict=True))
     notes = Problems()
     coco = read_files(files, names, images, upright)
-    notes.add("XML files that name another image (that of their own name is taken)", *names.others)
+    notes.add(
+        "XML files whose `filename` names another image (the image with the XML's own name is used)", *names.others
+    )
     return {**coco, "notes": notes}
 
 

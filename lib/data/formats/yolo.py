@@ -127,8 +127,8 @@ def _labeled(folder: Path, description: Description, images: Path | None, split:
         labels, texts = beside, theirs
     if stray := [path for stem, path in texts.items() if stem not in files]:
         raise FileNotFoundError(
-            f"each label file must have its image in {root}; {len(stray)} have none, such as {stray[0]}: set the "
-            "folder of the images"
+            f"each label file must have its image in {root}; {len(stray)} have none, such as {stray[0]}: set "
+            "data.train.images or data.val.images, or --images in the tools"
         )
     for stem, path in files.items():
         yield Labeled(path.relative_to(root).as_posix(), path, texts.get(stem, labels / f"{stem}.txt"))

@@ -125,7 +125,8 @@ def test_the_name_of_an_xml_file_wins_over_the_filename_in_it(tmp_path):
     dataset = CocoDataset(tmp_path / "JPEGImages", tmp_path)
     assert dataset.files == ["a.png", "b.png"]
     assert (
-        "XML files that name another image (that of their own name is taken): 1 (b.xml names a.png)" in dataset.report()
+        "XML files whose `filename` names another image (the image with the XML's own name is used): 1 (b.xml"
+        in dataset.report()
     )
 
 
@@ -163,6 +164,25 @@ def test_linked_folders_are_entered_once(tmp_path):
 def test_the_filename_counts_where_no_image_has_the_name_of_the_xml_file(tmp_path):
     make(tmp_path, {"JPEGImages/b.png": None, "Annotations/000.xml": xml("b.jpg")})
     assert CocoDataset(tmp_path / "JPEGImages", tmp_path).files == ["b.png"]
+
+
+@pytest.mark.parametrize("encoding", ["gb2312", "GBK", "big5", "Shift_JIS", "EUC-KR", "windows-1252", "utf-16"])
+def test_an_xml_file_is_read_in_the_encoding_that_it_declares(encoding, tmp_path):
+    names = {"big5": "\u8eca", "Shift_JIS": "\u8eca", "EUC-KR": "\ucc28", "windows-1252": "\xe9"}
+    name = names.get(encoding, "\u8f66")
+    make(tmp_path, {"images/a.png": None})
+    text = f'<?xml version="1.0" encoding="{encoding}"?>\n{xml(cls=name)}'
+    (tmp_path / "a.xml").write_bytes(text.encode(encoding))
+    assert [entry["name"] for entry in read_dataset(tmp_path)["categories"]] == [name]
+    (tmp_path / "a.xml").write_bytes(text.replace("?>", "?><!DOCTYPE annotation>").encode(encoding))
+    with pytest.raises(ValueError, match="must be plain XML; it declares a document type"):
+        read_dataset(tmp_path)
+
+
+def test_another_encoding_of_an_xml_file_is_named_with_the_file(tmp_path):
+    make(tmp_path, {"images/a.png": None, "a.xml": f'<?xml version="1.0" encoding="utf-7"?>{xml()}'})
+    with pytest.raises(ValueError, match=r"a\.xml must be XML in UTF-8, .*; it declares utf-7: save it as UTF-8"):
+        read_dataset(tmp_path)
 
 
 @pytest.mark.parametrize("size", [{"w": 0, "h": 0}, {"w": "", "h": ""}, {"w": 60, "h": 0}])

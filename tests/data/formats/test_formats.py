@@ -9,7 +9,7 @@ import pytest
 from lib.data.formats.coco_json import read_results
 from lib.data.formats.folder import image_ids
 from lib.data.formats.registry import guess_format, read_content, read_dataset, write_dataset
-from lib.data.formats.voc import parse_xml
+from lib.data.formats.xml_file import parse_xml
 
 CLASSES = ["pedestrian", "people", "bicycle", "car"]
 
@@ -236,17 +236,26 @@ def test_names_do_not_lead_out_of_the_folder(tmp_path):
         ({"labels/a.txt": "0 0.5 0.5 0.1"}, r"a.txt, line 1 must be 5 to .* got '0 0.5 0.5 0.1': fix"),
         ({"labels/a.txt": "0 0.5 0.5 0.1 0.1 0.9"}, "detections have a score more"),
         ({"labels/a.txt": "x 0.5 0.5 0.1 0.1"}, "line 1 must be"),
-        ({"labels/b.txt": "0 0.5 0.5 0.1 0.1"}, "must have its image .*; 1 have none, such as .*b.txt"),
+        (
+            {"labels/b.txt": "0 0.5 0.5 0.1 0.1"},
+            "must have its image .*; 1 have none, such as .*b.txt: set data.train.images or",
+        ),
         ({"annotations/a.txt": "1,2,3,4,1,12,0,0"}, "the category must be 0 to 11; got 12: fix"),
-        ({"annotations/b.txt": "1,2,3,4,1,1,0,0"}, "the image of .*b.txt must be there; there is none"),
-        ({"a.xml": "<annotation><size>"}, "must be an XML file; it is broken"),
+        (
+            {"annotations/b.txt": "1,2,3,4,1,1,0,0"},
+            "must have its image in .*; .*b.txt has none: set data.train.images or .*, or --images",
+        ),
+        (
+            {"a.xml": "<annotation><size>"},
+            r"must be an XML file; it is not valid XML \(.*\): correct it, or export or download it again",
+        ),
         ({"a.xml": "<html/>", "b.xml": "<annotation/>"}, "a.xml must be an annotation of VOC; its element is html"),
         (
             {"a.xml": "<annotation><size><width>x</width></size></annotation>"},
             "a.xml: size/width must be a number; got",
         ),
         ({"a.json": "[]"}, "must be a COCO file"),
-        ({"readme.md": ""}, "must hold VOC's .*; it holds neither"),
+        ({"readme.md": ""}, "must contain annotation files, .*; it contains none: for COCO, give the JSON file itself"),
     ],
 )
 def test_broken_files_are_named(files, message, tmp_path):

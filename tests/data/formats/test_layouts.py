@@ -63,7 +63,11 @@ def test_coco_is_found_as_it_unpacks_and_paths_win(tmp_path):
     [
         ("voc0712", "VOCdevkit/VOC2012", "find VOCdevkit/VOC2012/JPEGImages .* unpack VOCtrainval_11-May-2012.tar"),
         ("voc0712", "VOCdevkit/VOC2007/ImageSets", "ImageSets/Main/trainval.txt .* VOCtrainval_06-Nov-2007.tar"),
-        ("voc0712", "VOCdevkit/VOC2007/Annotations/000007.xml", "000007.xml must be there, as trainval.txt lists it"),
+        (
+            "voc0712",
+            "VOCdevkit/VOC2007/Annotations/000007.xml",
+            "000007.xml must exist, as trainval.txt lists it; there is no such file",
+        ),
         ("voc0712", "", "there is no such folder: .* or choose data.root"),
         ("coco2017", None, "find train2017 in .*; it holds VOCdevkit: unpack train2017.zip there"),
         ("voc2010", None, "data.layout must be one of coco2017, .*; got 'voc2010'"),
@@ -163,7 +167,10 @@ def test_data_yaml_tells_its_splits_apart(tmp_path):
     [
         ({}, "data.train.annotations must be given, .* or choose data.layout from coco2017"),
         ({"annotations": "a.json"}, "data.train.images must be given, the folder of the images of a.json; got null"),
-        ({"annotations": "nowhere"}, "annotations nowhere must be a COCO JSON file, .*; there is none"),
+        (
+            {"annotations": "nowhere"},
+            "annotations nowhere must be a COCO JSON file, .*; nowhere does not exist: check the path",
+        ),
         ({"annotations": "no.yaml"}, "no.yaml must be a YAML file; there is no such file"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 
 from lib.data.dataset import CocoDataset
 from lib.data.formats.coco_json import read_results
-from lib.data.formats.registry import read_content, read_dataset
+from lib.data.formats.registry import find_images, read_content, read_dataset
 from lib.data.survey import survey
 from lib.data.truth import read_truth
 from lib.evaluation.arrays import make_detections, make_ground_truth
@@ -278,10 +278,24 @@ def test_a_broken_field_of_a_detection_is_named(folder, value):
         make_detections(read_results(dt, coco()), make_ground_truth(coco(), make_protocol()))
 
 
+@pytest.mark.parametrize("name", ["_annotations.csv", "annotations.xml", "train.txt", "empty"])
+def test_a_file_of_another_format_is_told_what_to_export(folder, name):
+    path = write(folder, b"" if name == "empty" else b"<annotations/>", name)
+    fault = "must be a COCO JSON file, a data.yaml, or a folder of .*; this file is neither .* export as COCO or YOLO"
+    for read in (lambda: find_images(path, "train"), lambda: read_content(path, folder / "images")):
+        with pytest.raises(ValueError, match=fault):
+            read()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
+def test_a_coco_file_may_have_any_name(folder, encoding):
+    assert len(read_content(write(folder, json.dumps(coco()).encode(encoding), "export.txt")).objects) == 3
+
+
 def test_deep_nesting_is_one_line(folder):
     for read in (read_content, read_dataset):
         with pytest.raises(
-            ValueError, match=r"deep\.json must be a JSON file; it is broken \(nested too deeply\)"
+            ValueError, match=r"deep\.json must be a JSON file; it is not valid JSON \(nested too deeply\): correct"
         ) as error:
             read(write(folder, b"[" * 100_000, "deep.json"))
         assert "\n" not in str(error.value)
