@@ -11,7 +11,7 @@ from lib.data.formats.layouts import LAYOUTS, has_split, open_layout
 from lib.data.formats.registry import find_images
 from lib.data.image import Reading
 from lib.data.loader import Loader
-from lib.data.sampler import aspect_groups, times_of
+from lib.data.weighting import aspect_groups, times_of
 from lib.models.cost import largest_stride
 from lib.models.detector import Detector
 

@@ -17,7 +17,8 @@ from lib.inference.predictor import Predictor
 from lib.utils.files import refuse_sources, replacing, write_json
 from lib.utils.runtime import choose_device, device_name, keep_memory, set_threads
 
-ABOUT = ("version", "commit", "seed", "started", "torch", "threads", "processes", "device")  # of run.json
+STARTED = "run.json"
+ABOUT = ("version", "commit", "seed", "started", "torch", "threads", "processes", "device")  # of it
 
 
 def publish(checkpoint: Path, out: Path, note: str = "", overrides: Sequence[str] = ()) -> tuple[Result, Path]:
@@ -35,19 +36,12 @@ def publish(checkpoint: Path, out: Path, note: str = "", overrides: Sequence[str
         The result of the test, and the path of the card.
     """
     content, card = read_run(checkpoint), out.with_suffix(".json")
-    started = checkpoint.with_name("run.json")
     if out.suffix != ".pth":
         raise ValueError(f"the weights must be a .pth file; got {out}: choose such a name")
-    if "position" not in content or not started.is_file():
-        raise ValueError(
-            f"{checkpoint} must be the last.pth or best.pth of a training run, beside its run.json; "
-            "it is not: name one in a folder that train.py wrote"
-        )
-    refuse_sources([out, card], [checkpoint, started])
-    about, position = json.loads(started.read_text("utf-8")), content["position"]
-    config = shortened(content["config"])
+    trained = _training(checkpoint, content)
+    refuse_sources([out, card], [checkpoint, checkpoint.with_name(STARTED)])
     with replacing(out) as file:
-        save_weights(file, {**content, "config": config})
+        save_weights(file, {**content, "config": trained["config"]})
         loaded = load_detector(file, content["config"], overrides)
         cfg = loaded.cfg
         set_threads(cfg.run.threads)
@@ -64,16 +58,30 @@ def publish(checkpoint: Path, out: Path, note: str = "", overrides: Sequence[str
             "classes": list(loaded.classes),
             **result.to_json(),
             "tested": {"version": __version__, "commit": git_commit(), "device": device_name(device)},
-            "trained": {key: about.get(key) for key in ABOUT},
-            "steps": position["steps"],
-            "epochs": position["epoch"],
-            "seconds": position["seconds"],
-            "clock": content["config"]["train"]["clock"],
-            "curve": RunFolder(checkpoint.parent, content["config"]).epochs(),
-            "config": config,
+            **trained,
         }
         write_json(card, values)
     return result, card
+
+
+def _training(checkpoint: Path, content: Mapping[str, Any]) -> dict[str, Any]:
+    """What a card says of the training that wrote a checkpoint, whose content is given."""
+    started = checkpoint.with_name(STARTED)
+    if "position" not in content or not started.is_file():
+        raise ValueError(
+            f"{checkpoint} must be the last.pth or best.pth of a training run, beside its {STARTED}; "
+            "it is not: name one in a folder that train.py wrote"
+        )
+    about, position = json.loads(started.read_text("utf-8")), content["position"]
+    return {
+        "trained": {key: about.get(key) for key in ABOUT},
+        "steps": position["steps"],
+        "epochs": position["epoch"],
+        "seconds": position["seconds"],
+        "clock": content["config"]["train"]["clock"],
+        "curve": RunFolder(checkpoint.parent, content["config"]).epochs(),
+        "config": shortened(content["config"]),
+    }
 
 
 def shortened(value: Any) -> Any:

@@ -59,26 +59,27 @@ def precision_recall(true: np.ndarray, ignored: np.ndarray, num_objects: int, le
     return Curve(precision, recall.max(axis=1, initial=0.0), area, reached)
 
 
-class Judged(NamedTuple):
+class Tables(NamedTuple):
     """Detections and the ground truth that they are compared with."""
 
     ground_truth: GroundTruth
     detections: DetectionTable
 
 
-def drop_regions(ground_truth: GroundTruth, detections: DetectionTable) -> Judged:
+def drop_regions(ground_truth: GroundTruth, detections: DetectionTable) -> Tables:
     """Both without the ignored regions of no class, and without what lies at least half inside them."""
     is_region = ground_truth.category == REGION
     if not is_region.any():
-        return Judged(ground_truth, detections)
+        return Tables(ground_truth, detections)
     kept_objects, kept_detections = ~is_region, np.ones(len(detections.image), bool)
     for image in np.unique(ground_truth.image[is_region]):
-        regions = ground_truth.xywh[is_region & (ground_truth.image == image)]
+        of_image = slice(*np.searchsorted(ground_truth.image, [image, image + 1]))
+        regions = ground_truth.xywh[of_image][is_region[of_image]]
         for table, kept in ((ground_truth, kept_objects), (detections, kept_detections)):
-            rows = np.flatnonzero(table.image == image)
+            rows = slice(*np.searchsorted(table.image, [image, image + 1]))
             areas = table.xywh[rows, 2] * table.xywh[rows, 3]
             kept[rows] &= (covered_area(table.xywh[rows], regions) < 0.5 * areas) | (areas == 0)
-    return Judged(ground_truth.select(kept_objects), detections.select(kept_detections))
+    return Tables(ground_truth.select(kept_objects), detections.select(kept_detections))
 
 
 def covered_area(boxes: np.ndarray, regions: np.ndarray) -> np.ndarray:

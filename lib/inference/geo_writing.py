@@ -12,7 +12,7 @@ import numpy as np
 from lib.data.image import write_picture
 from lib.inference.geo_progress import Progress
 from lib.inference.geo_reading import MapFile
-from lib.inference.tables import COLUMNS, CSV, JSON
+from lib.inference.tables import COLUMNS, CSV, JSON, csv_line, detection_row, frame_entry
 from lib.utils.draw import draw_boxes
 from lib.utils.files import replacing
 from lib.utils.table import csv_text
@@ -38,8 +38,8 @@ def write_results(map_file: MapFile, progress: Progress, names: Sequence[str], f
     """
     written = [files["json"], files["csv"], files["picture"]]
     _write_json(map_file, progress, names, files["json"])
-    rows = ([map_file.path.name, 0, row["name"], row["score"], *row["box"]] for row in _rows(progress, names))
-    _write(files["csv"], csv_text([COLUMNS]), (csv_text([row]) for row in rows), "")
+    lines = (csv_line(map_file.path.name, 0, row) for row in _rows(progress, names))
+    _write(files["csv"], csv_text([COLUMNS]), lines, "")
     _draw(map_file, progress, files["picture"])
     if map_file.transform is None:
         return written
@@ -79,14 +79,11 @@ def _write(path: Path, head: str, pieces: Iterable[str], tail: str, between: str
 
 def _rows(progress: Progress, names: Sequence[str]) -> Iterator[dict[str, Any]]:
     for detection in itertools.chain.from_iterable(progress.chunks()):
-        label = int(detection["label"])
-        row = {"label": label, "name": names[label - 1], "score": round(float(detection["score"]), 4)}
-        yield {**row, "box": [round(x, 2) for x in detection["box"].tolist()]}
+        yield detection_row(names, detection["box"].tolist(), float(detection["score"]), int(detection["label"]))
 
 
 def _write_json(map_file: MapFile, progress: Progress, names: Sequence[str], path: Path) -> None:
-    height, width = map_file.size
-    entry = {"file": map_file.path.name, "frame": 0, "height": height, "width": width, "detections": []}
+    entry = frame_entry(map_file.path.name, 0, map_file.size, [])
     head = "[\n" + json.dumps(entry, ensure_ascii=False).removesuffix("]}")
     _write(path, head, (json.dumps(row, ensure_ascii=False) for row in _rows(progress, names)), "]}\n]\n", ", ")
 

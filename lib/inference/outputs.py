@@ -3,9 +3,6 @@
 import contextlib
 import itertools
 import logging
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
@@ -29,8 +26,6 @@ from lib.utils.runtime import Stopped, StopSignals
 log = logging.getLogger(__name__)
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 QUIT_KEYS = (ord("q"), 27)  # q and Escape close the window and end the demo
-PROBE = "import cv2; cv2.namedWindow('probe'); cv2.destroyAllWindows()"
-PROBE_S = 20  # after which a display that does not answer is taken for dead
 
 
 class Output:
@@ -190,24 +185,6 @@ def _choose(folder: Path, name: str, is_video: bool, taken: Set[str]) -> Path:
     choices = [name] if keeps else [str(Path(name).with_suffix(suffix)), f"{name}{suffix}"]
     more = (f"{name}.{number}{suffix}" for number in itertools.count(2))
     return next(path for choice in itertools.chain(choices, more) if _folded(path := folder / choice) not in taken)
-
-
-def has_display() -> bool:
-    """Whether a window can be shown. A display that is named but does not answer would end the whole process inside
-    OpenCV, so another process tries first.
-    """
-    if sys.platform in ("darwin", "win32"):
-        return True
-    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        return False
-    try:
-        probe = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, timeout=PROBE_S, check=False)
-        is_there = probe.returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
-        is_there = False
-    if not is_there:
-        log.warning("no window: the display that DISPLAY or WAYLAND_DISPLAY names does not answer")
-    return is_there
 
 
 def check_folder(folder: Path, source: str) -> None:

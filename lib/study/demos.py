@@ -15,7 +15,7 @@ from lib.data.formats.coco_json import read_json
 from lib.data.synthetic.dataset import generate
 from lib.data.trees import fetch_trees
 from lib.engine.evaluate import evaluate
-from lib.evaluation.report.found import Results, find, plot_found, score_to_count
+from lib.evaluation.report.hits_and_misses import Results, outcome_of, plot_outcome, score_to_count
 from lib.evaluation.report.side_by_side import comparison_table, plot_by_size, plot_images
 from lib.inference.predictor import Predictor
 from lib.inference.tile_dataset import write_tiles
@@ -58,10 +58,10 @@ def draw_trees(dataset: CocoDataset, _: Any, detections: Mapping[str, Results], 
     for name, results in detections.items():
         predictor = Predictor(out / name / "last.pth", "cpu", tiles=SEARCH_TILES)
         min_score = score_to_count(train_set, evaluate(predictor, train_set).results())
-        found = find(dataset, results, min_score)
-        lists = (found.hits, found.missed, found.alarms)
-        rows.append((name, len(found.objects), found.num_counted, *map(len, lists), min_score))
-        files.append(plot_found(dataset.load(0).image, found, "trees", out / f"{name}.jpg"))
+        outcome = outcome_of(dataset, results, min_score)
+        lists = (outcome.hits, outcome.missed, outcome.alarms)
+        rows.append((name, len(outcome.objects), outcome.num_counted, *map(len, lists), min_score))
+        files.append(plot_outcome(dataset.load(0).image, outcome, "trees", out / f"{name}.jpg"))
     print(f"{align(rows)}\n")
     return files
 

@@ -16,7 +16,8 @@ import pytest
 import torch
 
 from lib.inference import video_file
-from lib.inference.outputs import Output, check_folder, has_display, plan_outputs
+from lib.inference.display import has_display
+from lib.inference.outputs import Output, check_folder, plan_outputs
 from lib.inference.sources import Files, Frame, Video, open_source
 from lib.structures import Detections
 from tests.data.image_files import jpeg

@@ -21,7 +21,7 @@ _LINE = 1.3  # points
 Results = Sequence[Mapping[str, Any]]  # content of a COCO results file
 
 
-class Found(NamedTuple):
+class Outcome(NamedTuple):
     """Boxes (N, 4) float64 xywh in pixels of an image, by what a detector makes of them at IoU .5."""
 
     objects: np.ndarray  # all that are there
@@ -35,15 +35,15 @@ class Found(NamedTuple):
         return len(self.hits) + len(self.alarms)
 
 
-def find(dataset: Any, results: Results, min_score: float, index: int = 0) -> Found:
-    """What is found in the image ``index`` of a CocoDataset.
+def outcome_of(dataset: Any, results: Results, min_score: float, index: int = 0) -> Outcome:
+    """What a detector makes of the image ``index`` of a CocoDataset.
 
     Args:
         results: content of a COCO results file; detections below ``min_score`` are left out.
     """
     ground_truth, detections, judged = _judge(dataset, results, [dataset.image_ids[index]])
     is_shown = detections.score >= min_score
-    return Found(
+    return Outcome(
         objects=ground_truth.xywh[judged.counting],
         hits=detections.xywh[judged.true & is_shown],
         missed=ground_truth.xywh[judged.counting & ~(judged.score_of >= min_score)],
@@ -66,7 +66,7 @@ def _judge(dataset: Any, results: Results, image_ids: Sequence[int]) -> tuple[Gr
 
 
 @STYLE
-def plot_found(image: np.ndarray, found: Found, what: str, file: Path) -> Path:
+def plot_outcome(image: np.ndarray, outcome: Outcome, what: str, file: Path) -> Path:
     """The image beside itself, with the ground truth and with what is found in it, written to ``file``.
 
     Args:
@@ -78,9 +78,9 @@ def plot_found(image: np.ndarray, found: Found, what: str, file: Path) -> Path:
     figure = Figure(whole, dpi=_DPI)
     starts = (0, (_WIDTH + _GAP) / whole[0])
     truth, result = (figure.add_axes((x, 0, _WIDTH / whole[0], height / whole[1])) for x in starts)
-    _draw(truth, image, {(PRESENT, f"ground truth: {len(found.objects)} {what}"): found.objects})
-    counts = {"found": (FOUND, found.hits), "missed": (MISSED, found.missed), "false alarms": (ALARM, found.alarms)}
-    _draw(result, image, {(color, f"{len(boxes)} {name}"): boxes for name, (color, boxes) in counts.items()})
+    _draw(truth, image, {(PRESENT, f"ground truth: {len(outcome.objects)} {what}"): outcome.objects})
+    kinds = (FOUND, "found", outcome.hits), (MISSED, "missed", outcome.missed), (ALARM, "false alarms", outcome.alarms)
+    _draw(result, image, {(color, f"{len(boxes)} {name}"): boxes for color, name, boxes in kinds})
     figure.savefig(file, pil_kwargs={"quality": 82} if file.suffix == ".jpg" else None)
     return file
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lib.data.dataset import CocoDataset
-from lib.evaluation.report.found import find, plot_found, score_to_count
+from lib.evaluation.report.hits_and_misses import outcome_of, plot_outcome, score_to_count
 
 
 @pytest.fixture
@@ -39,17 +39,17 @@ RESULTS = detections(
 
 
 def test_boxes_are_sorted_by_what_they_are(dataset):
-    found = find(dataset, RESULTS, 0.3, index=1)
-    assert found.objects.tolist() == [[10, 10, 20, 20], [60, 10, 20, 20], [100, 50, 30, 20]]
-    assert found.hits.tolist() == [[11, 10, 20, 20]]
-    assert found.missed.tolist() == [[60, 10, 20, 20], [100, 50, 30, 20]]
-    assert found.alarms.tolist() == [[10, 10, 20, 20], [0, 90, 20, 20]]
-    assert found.num_counted == 3
+    outcome = outcome_of(dataset, RESULTS, 0.3, index=1)
+    assert outcome.objects.tolist() == [[10, 10, 20, 20], [60, 10, 20, 20], [100, 50, 30, 20]]
+    assert outcome.hits.tolist() == [[11, 10, 20, 20]]
+    assert outcome.missed.tolist() == [[60, 10, 20, 20], [100, 50, 30, 20]]
+    assert outcome.alarms.tolist() == [[10, 10, 20, 20], [0, 90, 20, 20]]
+    assert outcome.num_counted == 3
 
 
 def test_without_detections_all_are_missed(dataset):
-    found = find(dataset, [], 0.3, index=1)
-    assert (len(found.missed), found.num_counted) == (3, 0)
+    outcome = outcome_of(dataset, [], 0.3, index=1)
+    assert (len(outcome.missed), outcome.num_counted) == (3, 0)
 
 
 def test_score_to_count_is_that_of_the_highest_f1(dataset):
@@ -61,7 +61,8 @@ def test_score_to_count_is_that_of_the_highest_f1(dataset):
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
 def test_picture_has_the_ground_truth_beside_what_is_found(dataset, tmp_path, suffix):
-    file = plot_found(dataset.load(1).image, find(dataset, RESULTS, 0.3, index=1), "trees", tmp_path / f"a{suffix}")
+    outcome = outcome_of(dataset, RESULTS, 0.3, index=1)
+    file = plot_outcome(dataset.load(1).image, outcome, "trees", tmp_path / f"a{suffix}")
     picture = cv2.imread(str(file))
     height, width = picture.shape[:2]
     assert width == 1810 and 570 < height < 600
