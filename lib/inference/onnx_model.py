@@ -17,6 +17,7 @@ from lib.inference.openvino_engine import OpenVinoEngine
 from lib.ops import PaddedDetections
 from lib.ops.checks import check_predictions
 from lib.structures import Predictions
+from lib.utils.fields import error_text, one_line, shown
 from lib.utils.yaml_files import read_yaml
 
 HEADS, DETECTIONS = ("logits", "deltas", "priors"), ("boxes", "scores", "labels", "counts")
@@ -59,7 +60,7 @@ class OnnxModel:
             or "config" not in metadata
             or "classes" not in metadata
         ):
-            outputs = one_line(", ".join(self._outputs))
+            outputs = one_line(", ".join(self._outputs), 400)
             raise ValueError(f"{self._name} must be a model that tools/export.py wrote; its outputs are {outputs}")
         if inputs != [("images", "tensor(uint8)")]:
             raise ValueError(f"{self._name} must take images as uint8, as tools/export.py writes it; it takes {inputs}")
@@ -85,7 +86,7 @@ class OnnxModel:
         try:
             yield
         except (*errors, RuntimeError, UnicodeDecodeError, MemoryError, ValueError) as error:
-            raise ValueError(f"{self._name} {rule}; {runtime} says: {one_line(error)}") from None
+            raise ValueError(f"{self._name} {rule}; {runtime} says: {error_text(error)}") from None
 
     def __call__(self, images: np.ndarray) -> Predictions | PaddedDetections:
         """(B, H, W, 3) uint8 BGR -> Predictions; or, where NMS is inside, detections in pixels of these images.
@@ -130,7 +131,7 @@ class OnnxModel:
         try:
             yield
         except (ValueError, TypeError, RuntimeError) as error:
-            raise ValueError(f"{self._name} must give what its export gave: {one_line(error)}") from None
+            raise ValueError(f"{self._name} must give what its export gave: {error_text(error)}") from None
 
 
 def _open_session(content: str | bytes, threads: int, is_run: bool) -> Any:
@@ -155,13 +156,6 @@ def _join(parts: Sequence[Predictions | PaddedDetections]) -> Predictions | Padd
     return PaddedDetections(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
 
-def one_line(error: object) -> str:
-    """The text of an error on one line, of a length that can be read."""
-    text = " ".join(str(error).split())
-    printable = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return printable if len(printable) <= 400 else f"{printable[:400]} ..."
-
-
 def read_about(metadata: Mapping[str, str], name: str) -> tuple[EasyDict, tuple[str, ...]]:
     """The config and the class names inside a model."""
     try:
@@ -171,13 +165,13 @@ def read_about(metadata: Mapping[str, str], name: str) -> tuple[EasyDict, tuple[
         cfg = load_config(content)
         testing_size(cfg)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{name} must hold the config of its export; {one_line(error)}") from None
+        raise ValueError(f"{name} must hold the config of its export; {error_text(error)}") from None
     try:
         classes: Any = json.loads(metadata["classes"])
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{name} must hold its class names as JSON; {one_line(error)}") from None
+        raise ValueError(f"{name} must hold its class names as JSON; {error_text(error)}") from None
     if not isinstance(classes, list) or not classes or not all(isinstance(label, str) for label in classes):
-        raise ValueError(f"{name} must hold its class names as a list of texts; got {one_line(repr(classes))}")
+        raise ValueError(f"{name} must hold its class names as a list of texts; got {shown(classes)}")
     columns = cfg.model.num_classes or len(cfg.data.classes or classes) + 1
     if columns != len(classes) + 1:
         raise ValueError(f"{name} must name its {columns - 1} classes; got {len(classes)} names")

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from lib.build_data import testing_size
-from lib.inference.onnx_model import HEADS, check_heads, one_line, read_about
+from lib.inference.onnx_model import HEADS, check_heads, read_about
 from lib.structures import Predictions
+from lib.utils.fields import error_text, one_line
 from lib.utils.optional import optional_package
 
 IDENTIFIER = b"TFL3"  # at byte 4 of a file of TensorFlow Lite, as LiteRT was called
@@ -44,12 +45,14 @@ class TfliteModel:
             inputs = {name: (tuple(x["shape"]), x["dtype"]) for name, x in self._run.get_input_details().items()}
             outputs = set(self._run.get_output_details())
         except (ValueError, RuntimeError, KeyError) as error:
-            raise ValueError(f"{self._name} must be a LiteRT model; its interpreter says: {one_line(error)}") from None
+            raise ValueError(
+                f"{self._name} must be a LiteRT model; its interpreter says: {error_text(error)}"
+            ) from None
         expected = {INPUT: ((1, *testing_size(self.cfg), 3), np.uint8)}
         if inputs != expected or outputs != set(HEADS):
             raise ValueError(
                 f"{self._name} must be a model that tools/export.py wrote, from {expected} to {', '.join(HEADS)}; "
-                f"it is from {one_line(inputs)} to {one_line(', '.join(sorted(outputs)))}"
+                f"it is from {one_line(inputs, 400)} to {one_line(', '.join(sorted(outputs)), 400)}"
             )
         self._lock = threading.Lock()  # an interpreter has one set of tensors
 
@@ -66,7 +69,7 @@ class TfliteModel:
             predictions = Predictions(heads[0], heads[1], heads[2], (images.shape[1], images.shape[2]))
             check_heads(predictions, len(images), len(self.classes))
         except (ValueError, TypeError, RuntimeError) as error:
-            raise ValueError(f"{self._name} must give what its export gave: {one_line(error)}") from None
+            raise ValueError(f"{self._name} must give what its export gave: {error_text(error)}") from None
         return predictions
 
 
@@ -91,7 +94,7 @@ def split(content: bytes, name: str) -> tuple[bytes, dict[str, Any]]:
             about = json.loads(file.read(entry))
     except (zipfile.BadZipFile, KeyError, ValueError, RecursionError, EOFError, OSError, NotImplementedError) as error:
         raise ValueError(
-            f"{name} must be a model that tools/export.py wrote, with {ABOUT} at its end: {one_line(error)}"
+            f"{name} must be a model that tools/export.py wrote, with {ABOUT} at its end: {error_text(error)}"
         ) from None
     network = content[: entry.header_offset]
     if not isinstance(about, dict) or about.get("sha256") != hashlib.sha256(network).hexdigest():

@@ -98,9 +98,7 @@ def translate(source: Mapping[str, Any], root: str | None = None) -> dict[str, A
         ValueError, TypeError: an unknown or missing key, or a value that has no counterpart.
     """
     theirs = read_fields(source, FIELDS, UNUSED, ABOUT)
-    model, training = (
-        {k.partition(".")[2]: v for k, v in theirs.items() if k.startswith(s)} for s in (MODEL, TRAINING)
-    )
+    model, training = _section(theirs, MODEL), _section(theirs, TRAINING)
     config = ALWAYS | _network(model) | _anchors(model) | _losses(training)
     config |= {
         "input.size": [model["target_size"]] * 2,

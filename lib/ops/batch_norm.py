@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
 from lib.ops import kernels
-from lib.ops.checks import check_one_device, check_shapes, check_tensors
+from lib.ops.checks import check_shapes, check_tensors
 from lib.utils.lookup import lookup
 
 # In the order of csrc/batch_norm.hpp.
@@ -46,7 +46,6 @@ def batch_norm(
         The map; on a CPU in float32 it lies in memory as channels_last. Gradients reach x, weight and bias, once.
     """
     check_tensors(x=x, weight=weight, bias=bias)
-    check_one_device(x, weight, bias)
     batch, channels, *size = x.shape if x.ndim == 4 else (-1,) * 4
     shapes = {"x": (x, "(B, C, h, w)", (batch, channels, *size))}
     check_shapes(**shapes, weight=(weight, "(C,)", (channels,)), bias=(bias, "(C,)", (channels,)))

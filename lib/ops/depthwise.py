@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
 from lib.ops import kernels
-from lib.ops.checks import check_one_device, check_positive, check_shapes, check_tensors
+from lib.ops.checks import check_positive, check_shapes, check_tensors
 
 
 class Window(NamedTuple):
@@ -52,7 +52,6 @@ def _in_torch(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, 
 def _check(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, window: Window) -> None:
     given = {"x": x, "weight": weight} | ({} if bias is None else {"bias": bias})
     check_tensors(**given)
-    check_one_device(*given.values())
     batch, channels, *size = x.shape if x.ndim == 4 else (-1,) * 4
     rows, columns = weight.shape[2:] if weight.ndim == 4 else (-1, -1)
     shapes = {

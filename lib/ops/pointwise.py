@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
 from lib.ops import kernels
-from lib.ops.checks import check_one_device, check_shapes, check_tensors
+from lib.ops.checks import check_shapes, check_tensors
 
 is_kernel_for = functools.partial(kernels.is_for_training, "_pointwise")  # of (map, weight)
 
@@ -36,7 +36,6 @@ def pointwise_conv2d(
 def _check(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
     given = {"x": x, "weight": weight} | ({} if bias is None else {"bias": bias})
     check_tensors(**given)
-    check_one_device(*given.values())
     batch, channels, *size = x.shape if x.ndim == 4 else (-1,) * 4
     outputs = weight.shape[0] if weight.ndim else -1
     shapes = {

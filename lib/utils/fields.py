@@ -39,6 +39,11 @@ def one_line(text: object, limit: int = 100) -> str:
     return text if len(text) <= limit else text[: limit - 4] + " ..."
 
 
+def error_text(error: object, limit: int = 400) -> str:
+    """What an error says, on one line, shortened to ``limit`` characters."""
+    return one_line(" ".join(str(error).split()) or type(error).__name__, limit)
+
+
 def shown(value: Any) -> str:
     """A value of a file for a message: in quotes if it is a text, and shortened."""
     try:
@@ -68,7 +73,7 @@ def reading(path: str | Path) -> Iterator[None]:
         text = f"{one_line(path, 200)} must name files; got a name that is too long for one, {name}: fix the file"
         raise ValueError(text) from None
     except (ValueError, TypeError, *_FOREIGN) as error:
-        text = one_line(" ".join(str(error).split()) or type(error).__name__, 10**4)
+        text = error_text(error, 10**4)
         if isinstance(error, _FOREIGN):
             kind = "it is nested too deeply" if isinstance(error, RecursionError) else f"it is broken ({text[:200]})"
             text = f"{one_line(path, 200)} must be readable; {kind}: fetch it again"

@@ -20,11 +20,12 @@ from lib.config import dump_config
 from lib.data.augment.geometric import Resize
 from lib.inference.model_file import Loaded
 from lib.inference.network import Network
-from lib.inference.onnx_model import DETECTIONS, HEADS, LOGITS, one_line
+from lib.inference.onnx_model import DETECTIONS, HEADS, LOGITS
 from lib.models.cost import largest_stride
 from lib.models.detector import Detector
 from lib.multibox.postprocess import PostProcess
 from lib.ops.boxes import clip_boxes, scale_boxes
+from lib.utils.fields import error_text
 
 log = logging.getLogger(__name__)
 OPSET = 18  # of ONNX: the first that has all operators which are needed
@@ -174,8 +175,8 @@ def with_nms(loaded: Loaded) -> Loaded:
     if suppression == "nms":
         return loaded
     log.warning(
-        "an ONNX model that ends with detections suppresses by nms, not by %s as this detector: boxes and scores "
-        "differ a little from the checkpoint's; with --heads it keeps %s, for Predictor",
+        "postprocess.suppression=%s cannot be written into an ONNX model, which uses NMS instead: boxes and scores "
+        "will differ slightly from the checkpoint's. To keep %s, export with --heads and run the file with Predictor",
         *(suppression, suppression),
     )
     cfg = copy.deepcopy(loaded.cfg)
@@ -231,7 +232,7 @@ def any_size_bytes(loaded: Loaded) -> bytes:
     except RuntimeError as error:  # that of which all errors of the exporter are kinds
         raise ValueError(
             "input.test_resize=native must have a network that torch exports for inputs of any size; it cannot do that "
-            f"with this one ({one_line(error)}): choose backend=torch, or input.test_resize=letterbox"
+            f"with this one ({error_text(error)}): choose backend=torch, or input.test_resize=letterbox"
         ) from None
 
 
