@@ -47,6 +47,12 @@ class Comparison(NamedTuple):
     classes: list[Difference]  # one for each class, over the protocol's headline threshold and first range
     num_resamples: int
     num_images: int
+    headline: str  # key of the metric to quote
+
+    @property
+    def quoted(self) -> Difference:
+        """That of the protocol's headline."""
+        return next(entry for entry in self.metrics if entry.name == self.headline)
 
 
 def compare(
@@ -88,4 +94,5 @@ def compare(
         [difference(name, over_all, index) for index, name in enumerate(ground_truth.names)],
         num_resamples,
         num_images,
+        protocol.headline,
     )

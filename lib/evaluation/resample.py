@@ -4,7 +4,6 @@ A resample gives each image a weight, the number of times it was drawn. Precisio
 positive lies, so the detections between two of them enter as one sum.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -84,8 +83,8 @@ def resample_ap(
             rows = order[edges[category] : edges[category + 1]]
             objects = torch.from_numpy(ground_truth.image[counting & (ground_truth.category == category)])
             ranking = detections.image[rows], true[:, rows], ~ignored[:, rows]
-            positives = torch.cat([block[objects].sum(0) for block in blocks])
-            ap[:, category, area] = _average_precision(*ranking, blocks, positives, levels).numpy()
+            values = [_average_precision(*ranking, block, block[objects].sum(0), levels) for block in blocks]
+            ap[:, category, area] = torch.cat(values, dim=1).numpy()
     return ap
 
 
@@ -93,7 +92,7 @@ def _average_precision(
     image: np.ndarray,
     true: np.ndarray,
     counted: np.ndarray,
-    blocks: Sequence[torch.Tensor],
+    weights: torch.Tensor,
     positives: torch.Tensor,
     levels: torch.Tensor | None,
 ) -> torch.Tensor:
@@ -103,18 +102,17 @@ def _average_precision(
         image: (N,) int64.
         true: (T, N) bool, true positives by threshold.
         counted: (T, N) bool, detections that are right or wrong.
-        blocks: (I, b) float32 weights of some resamples each. positives: (B,) float32, objects to find.
+        weights: (I, B) float32. positives: (B,) float32, objects to find.
         levels: (R,) float64 recall levels at which precision is averaged; None for the whole area.
     """
     hits = np.flatnonzero(true.any(0))  # a true positive at some threshold
     is_always = counted.all(0)
-    always = _sums_up_to(hits, np.flatnonzero(is_always), image, blocks)  # (H, B)
+    always = _sums_up_to(hits, np.flatnonzero(is_always), image, weights)  # (H, B)
     values = []
     for is_hit, is_sometimes in zip(true[:, hits], counted & ~is_always, strict=True):
         rows = hits[is_hit]
-        images = torch.from_numpy(image[rows])
-        true_positives = torch.cat([block[images] for block in blocks], dim=1).cumsum(0)  # (h, B)
-        sometimes = _sums_up_to(rows, np.flatnonzero(is_sometimes), image, blocks)
+        true_positives = weights[torch.from_numpy(image[rows])].cumsum(0)  # (h, B)
+        sometimes = _sums_up_to(rows, np.flatnonzero(is_sometimes), image, weights)
         precision = true_positives / (always[torch.from_numpy(is_hit)] + sometimes).clamp(min=1)
         envelope = precision.flip(0).cummax(0).values.flip(0) if len(rows) else precision
         recall = true_positives.double() / positives.clamp(min=1)
@@ -131,14 +129,13 @@ def _levels_reached(recall: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
     return below / len(levels)
 
 
-def _sums_up_to(hits: np.ndarray, rows: np.ndarray, image: np.ndarray, blocks: Sequence[torch.Tensor]) -> torch.Tensor:
-    """(h, B) float32, sums of weights over the detections at ``rows``, from the first to each of the ``hits``.
+def _sums_up_to(hits: np.ndarray, rows: np.ndarray, image: np.ndarray, weights: torch.Tensor) -> torch.Tensor:
+    """(h, B) float32, sums of weights (I, B) over the detections at ``rows``, from the first to each of the ``hits``.
 
     Both are ascending places in ``image`` (N,). The sums are exact, because they are whole numbers.
     """
     ends = np.searchsorted(rows, hits, side="right")
     if not ends.any():
-        return torch.zeros(len(hits), sum(block.shape[1] for block in blocks))
+        return torch.zeros(len(hits), weights.shape[1])
     starts, images = torch.from_numpy(np.concatenate([[0], ends[:-1]])), torch.from_numpy(image[rows[: ends[-1]]])
-    sums = [embedding_bag(images, block, starts, mode="sum") for block in blocks]
-    return torch.cat(sums, dim=1).cumsum(0)
+    return embedding_bag(images, weights, starts, mode="sum").cumsum(0)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
 from lib.timing.turns import Spread, comparison_text
 from lib.utils.figures import write_figure
@@ -47,7 +47,8 @@ def plot_time_against_ap(report: Mapping[str, Any], file: Path) -> int:
     known = {name: model for name, model in report["models"].items() if model.get("ap_small") is not None}
     if not known:
         return 0
-    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
     for name, model in known.items():
         middle, low, high = Spread(**model["time_ms"]["total"])
         error = [[middle - low], [high - middle]]
@@ -56,10 +57,9 @@ def plot_time_against_ap(report: Mapping[str, Any], file: Path) -> int:
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:.0f}")
     axes.xaxis.set_minor_formatter("{x:.0f}")
-    axes.set_xlabel(f"ms an image, all stages ({report['header']['device']})")
+    axes.set_xlabel(f"ms per image, all stages ({report['header']['device']})")
     axes.set_ylabel("AP of small objects, as the experiment notes it")
     axes.margins(0.2)
     axes.spines[["top", "right"]].set_visible(False)
     write_figure(file, figure, dpi=130)
-    plt.close(figure)
     return len(known)

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from random_sets import random_set
 
-from lib.evaluation import evaluate, make_protocol
+from lib.evaluation import evaluate, make_protocol, resample
 from lib.evaluation.arrays import make_detections, make_ground_truth
 from lib.evaluation.compare import compare
 from lib.evaluation.protocols import Metric
 from lib.evaluation.report.comparison import Names, comparison_rows, short_names, summary
-from lib.evaluation.resample import resample_ap
+from lib.evaluation.resample import draw_images, resample_ap
 
 
 def repeated(coco, results, times):
@@ -42,6 +42,20 @@ def test_weights_give_the_ap_of_the_drawn_images(name, seed):
         assert value == pytest.approx(np.nan if expected is None else expected, abs=1e-6, nan_ok=True)
 
 
+@pytest.mark.parametrize("name", ["coco", "visdrone"])
+def test_resamples_are_computed_a_block_at_a_time_with_equal_results(name, monkeypatch):
+    protocol = make_protocol(name)
+    coco, results = random_set(71)
+    truth = make_ground_truth(coco, protocol)
+    weights = draw_images(len(truth.image_ids), 10)
+    whole = resample_ap(truth, make_detections(results, truth), protocol, weights)
+    widths, compute = [], resample._average_precision
+    monkeypatch.setattr(resample, "_BLOCK", 4)
+    monkeypatch.setattr(resample, "_average_precision", lambda *args: widths.append(args[3].shape[1]) or compute(*args))
+    np.testing.assert_array_equal(resample_ap(truth, make_detections(results, truth), protocol, weights), whole)
+    assert set(widths) == {2, 4}
+
+
 def scene(num_images, hit_rate, seed):
     """Images with one object each, found or not."""
     rng = np.random.default_rng(seed)
@@ -61,8 +75,8 @@ def scene(num_images, hit_rate, seed):
     return coco, results
 
 
-def compared(rates, seeds, num_images=200):
-    protocol = make_protocol()
+def compared(rates, seeds, num_images=200, name="coco"):
+    protocol = make_protocol(name)
     tables = []
     for rate, seed in zip(rates, seeds, strict=True):
         coco, results = scene(num_images, rate, seed)
@@ -77,6 +91,12 @@ def test_a_large_gain_is_real_and_named():
     assert (found.verdict, found.p_value <= 0.01) == ("second is better", True)
     assert found.interval.low < found.change < found.interval.high
     assert summary(comparison, Names("A", "B")).startswith("B is better: AP differs by +0.")
+
+
+def test_the_sentence_is_on_the_headline_of_the_protocol():
+    comparison = compared((0.4, 0.7), (0, 1), name="tinyperson")
+    assert comparison.metrics[0].name == "AP25"
+    assert summary(comparison, Names("A", "B")).startswith("B is better: AP50_tiny differs by +0.")
 
 
 def test_interval_is_that_of_the_normal_approximation():

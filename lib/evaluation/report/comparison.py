@@ -41,15 +41,15 @@ def comparison_rows(differences: Iterable[Difference], names: Names) -> list[Row
 
 
 def summary(comparison: Comparison, names: Names) -> str:
-    """One sentence on the first number."""
-    first = comparison.metrics[0]
-    if first.change is None or first.interval is None:
+    """One sentence on the metric to quote."""
+    quoted = comparison.quoted
+    if quoted.change is None or quoted.interval is None:
         return f"There is no object to compare {names.first} and {names.second} on."
-    interval = f"95 % interval {first.interval}, p {first.p_value:.3f}"
-    if first.interval.holds_zero:
-        return f"{first.name} differs by {first.change:+.3f}, which is within noise ({interval})."
-    better = names.second if first.change > 0 else names.first
-    return f"{better} is better: {first.name} differs by {first.change:+.3f} ({interval})."
+    interval = f"95 % interval {quoted.interval}, p {quoted.p_value:.3f}"
+    if quoted.interval.holds_zero:
+        return f"{quoted.name} differs by {quoted.change:+.3f}, which is within noise ({interval})."
+    better = names.second if quoted.change > 0 else names.first
+    return f"{better} is better: {quoted.name} differs by {quoted.change:+.3f} ({interval})."
 
 
 def build_comparison(comparison: Comparison, names: Names) -> str:
