@@ -5,7 +5,7 @@ import pytest
 
 from lib.evaluation import evaluate, make_protocol
 from lib.evaluation.arrays import make_detections, make_ground_truth
-from lib.evaluation.voc_visdrone import covered_area
+from lib.evaluation.voc_visdrone import covered_area, drop_regions
 
 CATEGORIES = {0: "ignored regions", 1: "pedestrian", 2: "people", 11: "others"}
 
@@ -96,6 +96,23 @@ def test_visdrone_drops_what_lies_half_inside_an_ignored_region():
     values = numbers("visdrone", objects, found)
     assert values["count_all"] == 1  # the one half inside, the one inside and the one of "others" are gone
     assert values["AP50"] == pytest.approx(1 / 2)  # (94, 0) is 40 % inside: a false positive
+
+
+def test_regions_drop_only_what_is_in_their_own_image():
+    def entry(image, x, category=1):
+        return {**thing(x, 0, 10, category), "image_id": image}
+
+    coco = {
+        "images": [{"id": image} for image in (1, 2, 3)],
+        "categories": [{"id": key, "name": value} for key, value in CATEGORIES.items()],
+        "annotations": [entry(2, 0, 0), entry(3, 20, 0), *(entry(i, x) for i in (3, 1, 2) for x in (0, 20))],
+    }
+    protocol = make_protocol("visdrone")
+    truth = make_ground_truth(coco, protocol)
+    found = make_detections([{**entry(i, x), "score": 0.5} for i in (2, 3, 1) for x in (20, 0)], truth)
+    for table in drop_regions(truth, found):
+        kept = sorted(zip(table.image.tolist(), table.xywh[:, 0].tolist(), strict=True))
+        assert kept == [(0, 0), (0, 20), (1, 20), (2, 0)]
 
 
 def test_visdrone_limits_all_classes_of_an_image_together():
