@@ -43,15 +43,18 @@ def main(argv: list[str] | None = None) -> None:
     """Trains one detector."""
     args = parse(argv)
     setup_logging(is_quiet=os.environ.get("RANK", "0") != "0")  # what a config of another work becomes is in the log
-    cfg = load_config(args.cfg, args.overrides)
+    cfg, is_resumed = load_config(args.cfg, args.overrides), args.resume or is_restart()
+    name = cfg.run.name or experiment_name(args.cfg)
+    folder = Path(cfg.run.dir) / name
+    if is_resumed:
+        cfg = load_config(args.cfg, args.overrides, start=folder / "last.pth")
+    cfg.run.name = name
     prepare_torch(cfg.run.seed, cfg.run.threads, cfg.run.tf32)
     if cfg.run.keep_memory:
         keep_memory()
-    cfg.run.name = cfg.run.name or experiment_name(args.cfg)
-    folder = Path(cfg.run.dir) / cfg.run.name
     with processes(cfg.run.device) as (world, device), RunFolder(folder, cfg, world.is_writer).held() as run:
         setup_logging(is_quiet=not world.is_writer)
-        checkpoint = run.checkpoint(args.resume or is_restart())
+        checkpoint = run.checkpoint(is_resumed)
         data = build_dataset(cfg, "train")
         val = build_dataset(cfg, "val", data.classes) if has_data(cfg, "val") else None
         cfg.data.classes = list(data.classes)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lib.build_data import input_size
-from lib.checkpoint import load_weights
+from lib.checkpoint import implied_by_checkpoint, load_weights
 from lib.data.formats.layouts import has_split, parts_of
 from lib.data.formats.registry import read_dataset
 from lib.evaluation.protocols import Protocol, make_protocol
@@ -22,7 +22,7 @@ from lib.models.head import PREDICTORS, MultiBoxHead
 from lib.models.init import initialize_, set_initial_score_
 from lib.models.necks import NECKS, Neck
 from lib.models.norm import freeze_norms_
-from lib.models.pretrained import IMAGENET, pretrained, warn_of_other_input, weight_file
+from lib.models.pretrained import IMAGENET, implied_config, pretrained, warn_of_other_input, weight_file
 from lib.models.taps import Tap, parse_taps
 from lib.multibox.coder import BoxCoder
 from lib.multibox.coverage import boxes_by_cells
@@ -33,6 +33,7 @@ from lib.multibox.priors import PriorGenerator
 from lib.ops.checks import check_weight
 from lib.ops.padded import Selection
 from lib.optim import OPTIMIZERS, SCHEDULES, Schedule, parameter_groups, with_warmup
+from lib.utils.download import fetch
 from lib.utils.lookup import build, check_arguments, lookup
 from lib.utils.parts import is_in, names_in
 
@@ -163,9 +164,11 @@ def load_initial_weights(cfg: Mapping[str, Any], model: nn.Module, names: Sequen
     if source is None:
         return
     if source == IMAGENET:
-        row = pretrained(options["backbone"]["type"])
+        row, expected = pretrained(options["backbone"]["type"]), implied_config(options["backbone"]["type"])
         source, sha256 = weight_file(row), sha256 or row.sha256
-        warn_of_other_input(row, cfg["input"])
+        warn_of_other_input("the ImageNet weights", expected, cfg)
+    else:
+        warn_of_other_input(f"the weights of {source}", implied_by_checkpoint(fetch(source, sha256)), cfg)
     load_weights(
         model, source, options["weights_scope"], sha256=sha256, classes=options["weights_classes"], names=names
     )

@@ -13,10 +13,12 @@ from lib import __version__
 from lib.legacy import translate_weights
 from lib.legacy.classes import ClassRows
 from lib.models.dual_path import with_coarse_statistics
+from lib.models.pretrained import input_in_order
 from lib.utils.download import fetch
 from lib.utils.files import replacing
 from lib.utils.lookup import accepts, suggest
 from lib.utils.parts import is_in_any
+from lib.utils.yaml_files import nested, value_at
 
 log = logging.getLogger(__name__)
 FORMAT = 1
@@ -62,8 +64,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
-            f"{path} must hold tensors and plain values only; it was not loaded, because it holds something else or "
-            f"is no checkpoint ({_reason(error)})"
+            f"{path} must contain only tensors and plain values; it was not loaded, because it contains other Python "
+            f"objects or is not a checkpoint ({_reason(error)}): save the weights alone, "
+            "torch.save(model.state_dict(), 'weights.pth')"
         ) from None
     except Exception as error:  # bytes that are no checkpoint make torch's reader fail in any way
         raise ValueError(f"{path} must be a whole torch checkpoint; it cannot be read: {_reason(error)}") from None
@@ -131,6 +134,21 @@ def read_run(path: str | Path) -> dict[str, Any]:
             f"{path} must hold the config and the classes of its run; no {' and no '.join(missing)} is there"
         )
     return content
+
+
+def implied_by_checkpoint(path: str | Path, channels: str | None = None) -> dict[str, Any]:
+    """The config values that a checkpoint's weights imply, where the user gives no others: its own. None of a
+    checkpoint without a config, as those of other works are. For ``channels`` see ``input_in_order``.
+    """
+    content = read_checkpoint(path)
+    config = content.get("config", {}) if is_ours(content) else {}
+    if any(value_at(config, key) is None for key in ("input.channels", "input.mean", "input.std")):
+        return {}
+    eps = value_at(config, "model.norm.eps")
+    return {
+        "input": input_in_order(config["input"], channels),
+        **({} if eps is None else nested({"model.norm.eps": eps})),
+    }
 
 
 def load_weights(

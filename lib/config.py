@@ -1,34 +1,28 @@
 """Configuration: every key with its default and meaning, ``_base_`` files, overrides, strict checks.
 
 A part that says ``type`` is built by the function of that name in the part's registry, and its other keys are
-that function's keyword arguments: ``type`` decides which keys there are (see PARTS).
+that function's keyword arguments: ``type`` decides which keys there are (see PARTS in lib/config_checks.py).
 """
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from easydict import EasyDict
 
-from lib.data.augment.presets import build_transform
-from lib.data.depth import check_bands, check_depth
-from lib.data.fit import FITS
-from lib.data.loader import CHANNELS
+from lib.checkpoint import implied_by_checkpoint
+from lib.config_checks import PARTS, check_values
 from lib.legacy import translate_config
-from lib.models.backbones import BACKBONES
-from lib.models.necks import NECKS
-from lib.models.pretrained import IMAGENET, implied_config
+from lib.models.pretrained import IMAGENET, IMPLIED, implied_config
 from lib.models.recipes import expand_recipe, expand_surgery
 from lib.multibox.coder import BoxCoder
-from lib.multibox.losses import LOSSES
-from lib.multibox.matcher import MATCHERS
 from lib.ops.checks import check_fraction, check_positive, check_sigma
 from lib.ops.padded import Selection, check_selection
-from lib.optim import OPTIMIZERS, SCHEDULES
-from lib.utils.lookup import build, lookup, prepare, suggest
-from lib.utils.schema import Maybe, check_plain, check_value, without_maybe
-from lib.utils.yaml_files import dump_yaml, located, parse_override, read_with_bases, to_plain
+from lib.utils.lookup import accepts
+from lib.utils.schema import Maybe, check_plain, without_maybe
+from lib.utils.yaml_files import dump_yaml, located, parse_override, read_with_bases, to_plain, value_at, with_text
 
 DEFAULTS: dict[str, Any] = {
     "input": {
@@ -101,8 +95,9 @@ DEFAULTS: dict[str, Any] = {
         "norm": {"eps": 1e-5, "momentum": 0.1},  # of every BatchNorm
         "init": "torch",  # torch | xavier | normal: first weights of neck and head; see lib/models/init.py
         "variances": [0.1, 0.2],  # scale of the offsets of the center and of the size
-        # imagenet: the backbone's row of lib/models/pretrained.py, which also decides input.channels, mean and std,
-        # norm.eps and weights_scope where neither the experiment nor its _base_ gives them
+        # imagenet: the backbone's row of lib/models/pretrained.py. That, or a checkpoint file of this project, also
+        # decides input.channels, mean and std and norm.eps where neither the experiment nor its _base_ gives them;
+        # imagenet decides weights_scope, too
         "weights": Maybe(str),  # a checkpoint to start from: a path, an address, or imagenet
         "weights_scope": Maybe(list),  # parts to take from it, such as [backbone] or [backbone.layers.0-2]; null: all
         "weights_sha256": Maybe(str),  # its digest, or at least the first 8 hex digits; null: not checked
@@ -172,37 +167,6 @@ DEFAULTS: dict[str, Any] = {
     },
 }
 
-
-def _check_backbone(part: Mapping[str, Any], name: str) -> None:
-    """Checks the keys of a backbone against its table; ``strides`` belongs to all tables."""
-    is_part = isinstance(part, Mapping)
-    prepare(BACKBONES, {k: v for k, v in part.items() if k != "strides"} if is_part else part, name)
-
-
-def _check_augment(value: str | Sequence[Mapping[str, Any]], name: str) -> None:
-    """Checks the name of a preset, or the options of each transform."""
-    if not isinstance(value, (str, list)):
-        raise TypeError(f"{name} must be the name of a preset or a list of transforms; got {value!r}")
-    build_transform(value, (1, 1), where=name)
-
-
-# Part -> the registry whose entries take its keys, or a function of (value, key of the config) that checks it.
-PARTS: dict[str, Mapping[str, Any] | Callable[[Any, str], Any]] = {
-    "input.resize": functools.partial(lookup, FITS),
-    "input.test_resize": lambda value, name: value is None or lookup(FITS, value, name),
-    "input.channels": functools.partial(lookup, CHANNELS),
-    "input.depth": check_depth,
-    "input.bands": check_bands,
-    "data.augment": _check_augment,
-    "model.backbone": _check_backbone,
-    "model.neck": NECKS,
-    # These are built, which checks the ranges of their options as well, without the parts that they work with.
-    "matcher": functools.partial(build, MATCHERS),
-    "loss": lambda value, name: build(LOSSES, value, name, None, None),
-    "train.optimizer": OPTIMIZERS,
-    "train.schedule": SCHEDULES,
-}
-
 # Paths that count from the experiment file that names them if they exist there, else from the working folder. Those of
 # overrides, and run.dir, always count from the working folder.
 PATHS = (
@@ -211,24 +175,15 @@ PATHS = (
     *(f"data.{split}.{key}" for split in ("train", "val") for key in ("images", "annotations")),
 )
 
-# Key of a list -> the type of its items, where its default does not say it.
-ITEMS: dict[str, Any] = {
-    **dict.fromkeys(("data.classes", "model.weights_scope", "train.trainable", "train.frozen"), str),
-    "train.frozen_norms": str,
-    "evaluation.iou_thresholds": float,
-    "evaluation.max_detections": int,
-    "model.priors.sizes": float,
-    "model.priors.steps": float,
-    "model.priors.ratios": float | list[float],
-    "model.priors.boxes": list[list[float]] | None,
-}
-
 # Key of older files and checkpoints -> its name now.
 RENAMED = {"model.priors.clip_centres": "clip_centers"}
 
 
-def merge(base: Mapping[str, Any], update: Mapping[str, Any], where: str = "") -> dict[str, Any]:
-    """``update`` over ``base``, key by key. Replaced whole: a part whose ``type`` changes, strides, own ranges.
+def merge(
+    base: Mapping[str, Any], update: Mapping[str, Any], where: str = "", parts: Collection[str] = PARTS
+) -> dict[str, Any]:
+    """``update`` over ``base``, key by key. Replaced whole: strides, own ranges, and of ``parts`` those whose ``type``
+    changes.
 
     ``where`` is the key of the config that both belong to, with a dot behind it; empty: they are whole configs.
     """
@@ -239,71 +194,72 @@ def merge(base: Mapping[str, Any], update: Mapping[str, Any], where: str = "") -
         if isinstance(value, Mapping) and key not in ("strides", "ranges"):
             value = expand_surgery(value)
             old = old if isinstance(old, Mapping) else {}
-            is_other_type = name in PARTS and value.get("type", old.get("type")) != old.get("type")
-            result[key] = merge({} if is_other_type else old, value, f"{name}.")
+            is_other_type = name in parts and value.get("type", old.get("type")) != old.get("type")
+            result[key] = merge({} if is_other_type else old, value, f"{name}.", parts)
         else:
             result[key] = value
     return result
 
 
-def _check(values: Mapping[str, Any], defaults: Mapping[str, Any], where: str = "") -> None:
-    """Raises for a key that DEFAULTS does not have, and for a value of another type."""
-    for key, value in values.items():
-        name = f"{where}{key}"
-        if key not in defaults:
-            raise ValueError(f"a config key must be one of {', '.join(defaults)}; got {name}{suggest(key, defaults)}")
-        default = defaults[key]
-        if name in PARTS:
-            part = PARTS[name]
-            part(value, name) if callable(part) else prepare(part, value, name)
-        elif isinstance(default, Mapping):
-            if not isinstance(value, Mapping):
-                raise TypeError(f"{name} must hold the keys {', '.join(default)}; got {value!r}")
-            _check(value, default, f"{name}.")
-        else:
-            check_value(value, default, name, ITEMS.get(name))
-
-
 def _locate(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The mapping of an experiment file; each of its PATHS that exists beside the file is made absolute."""
     for path in PATHS:
-        values = located(values, path, folder)
+        values = with_text(values, path, functools.partial(located, folder=folder))
     return dict(values)
+
+
+def _at_home(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The mapping with the user's folder for the ``~`` that a path of it begins with."""
+    for path in (*PATHS, "run.dir"):
+        values = with_text(values, path, os.path.expanduser)
+    return values
+
+
+def _is_text(key: str) -> bool:
+    """Whether a key takes a text, whatever it looks like."""
+    default = value_at(DEFAULTS, key)
+    return key not in PARTS and accepts("", default.type if isinstance(default, Maybe) else type(default))
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
     """The mapping of an experiment file over that of its ``_base_``, as it stands there; see ``load_config``."""
-    return read_with_bases(Path(path).resolve(), merge, _locate)
+    return read_with_bases(Path(path).expanduser().resolve(), merge, _locate)
 
 
-def load_config(source: str | Path | Mapping[str, Any] = "", overrides: Iterable[str] = ()) -> EasyDict:
+def load_config(
+    source: str | Path | Mapping[str, Any] = "", overrides: Iterable[str] = (), start: Path | None = None
+) -> EasyDict:
     """The complete, checked configuration: every key of DEFAULTS, by attribute or by index.
 
     Args:
         source: an experiment file, or a mapping as such a file holds; of other works too (lib/legacy).
-        overrides: ``key.key=value`` texts, the value in YAML, applied in order.
+        overrides: ``key.key=value`` texts, the value in YAML. Together they are one mapping, so only those of the same
+            key have an order: the last one counts.
+        start: the checkpoint that a run goes on from, if it is there. What its weights imply counts then, instead of
+            what those of ``model.weights`` imply.
 
     Errors (FileNotFoundError, ValueError, TypeError) name the file or key, what came, and what to choose.
     """
     values = source if isinstance(source, Mapping) else read_config(source) if source else {}
-    changes = list(map(parse_override, overrides))
-    layers = [translate_config(values, _data_root(changes)), *changes]
-    given: dict[str, Any] = functools.reduce(merge, layers, {})
+    join = functools.partial(merge, parts=())  # an option counts whether the type stands before it or after it
+    changes = _at_home(functools.reduce(join, (parse_override(text, _is_text) for text in overrides), {}))
+    root = value_at(changes, "data.root")
+    values = _at_home(translate_config(values, root if isinstance(root, str) else None))
+    given = merge(merge({}, values), changes)
     config = _complete(given)
-    if config["model"]["weights"] == IMAGENET:
-        implied = implied_config(config["model"]["backbone"]["type"], given.get("input", {}).get("channels"))
-        config = _complete(merge(implied, given))
-    return EasyDict(to_plain(config))
+    implied = _implied(config["model"], given, start)
+    return EasyDict(to_plain(_complete(merge(implied, given)) if implied else config))
 
 
-def _data_root(changes: Iterable[Mapping[str, Any]]) -> str | None:
-    """The ``data.root`` that overrides give."""
-    merged: dict[str, Any] = {}
-    for change in changes:
-        merged = merge(merged, change)
-    data = merged.get("data")
-    root = data.get("root") if isinstance(data, Mapping) else None
-    return root if isinstance(root, str) else None
+def _implied(model: Mapping[str, Any], given: Mapping[str, Any], start: Path | None) -> dict[str, Any]:
+    """The values that the first weights of a run imply, for what is not ``given``."""
+    channels, weights = value_at(given, "input.channels"), model["weights"]
+    if start is not None and start.is_file():
+        return implied_by_checkpoint(start, channels)
+    if weights == IMAGENET:
+        return implied_config(model["backbone"]["type"], channels)
+    is_open = any(value_at(given, key) is None for key in IMPLIED)
+    return implied_by_checkpoint(weights, channels) if is_open and weights and os.path.isfile(weights) else {}
 
 
 def _complete(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -313,7 +269,7 @@ def _complete(given: Mapping[str, Any]) -> dict[str, Any]:
     model = config["model"]
     if isinstance(model, Mapping) and all(isinstance(model[part], Mapping) for part in ("neck", "head")):
         config["model"] = expand_recipe(model)  # anything else is refused by the check
-    _check(config, DEFAULTS)
+    check_values(config, DEFAULTS)
     BoxCoder(tuple(config["model"]["variances"]))
     check_sigma(config["model"]["norm"]["eps"], "model.norm.eps")
     check_fraction(config["model"]["norm"]["momentum"], "model.norm.momentum")

@@ -7,8 +7,9 @@ import torch
 
 import lib.config
 from lib.build import build_detector, build_protocol, num_classes, selection
+from lib.checkpoint import save_checkpoint
 from lib.config import DEFAULTS, Maybe, dump_config, load_config
-from lib.utils.yaml_files import read_yaml
+from lib.utils.yaml_files import read_yaml, value_at
 
 
 def test_defaults_are_complete_and_reachable_by_attribute():
@@ -37,6 +38,49 @@ def test_base_files_overrides_and_types_merge(tmp_path):
     assert cfg.model.backbone == {"type": "mobilenet_v1", "strides": {"0": 1, "6": 1}, "width": 0.5}
     other = load_config(tmp_path / "top.yml", ["train.optimizer={type: adamw, lr: 0.1}"])
     assert other.train.optimizer == {"type": "adamw", "lr": 0.1}  # nothing of sgd's is left
+
+
+@pytest.mark.parametrize("step", [1, -1])
+@pytest.mark.parametrize(
+    ("overrides", "part", "expected"),
+    [
+        (["train.optimizer.lr=0.01", "train.optimizer.type=adamw"], "train.optimizer", {"type": "adamw", "lr": 0.01}),
+        (["train.schedule.every=8", "train.schedule.type=step"], "train.schedule", {"type": "step", "every": 8}),
+        (["loss.gamma=1.5", "loss.type=focal"], "loss", {"type": "focal", "gamma": 1.5}),
+        (["matcher.top_k=12", "matcher.type=atss"], "matcher", {"type": "atss", "top_k": 12}),
+    ],
+)
+def test_options_count_whether_the_type_is_given_before_or_after_them(overrides, part, expected, step):
+    cfg = load_config({"train": {"optimizer": {"type": "sgd", "momentum": 0.8}}}, overrides[::step])
+    assert value_at(cfg, part) == expected
+
+
+def test_the_last_override_of_a_key_counts():
+    cfg = load_config(overrides=["train.optimizer={type: adam, lr: 1.0}", "train.optimizer.lr=2.0", "run.seed=1"])
+    assert cfg.train.optimizer == {"type": "adam", "lr": 2.0}
+    assert load_config(overrides=["model.dual_path.split=2", "model.dual_path=null"]).model.dual_path is None
+    assert load_config(overrides=["model.dual_path=null", "model.dual_path.split=2"]).model.dual_path == {"split": 2}
+
+
+def test_a_tilde_is_the_users_folder_in_every_path(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    (tmp_path / "a.yml").write_text(
+        "run: {dir: ~/runs}\ndata: {root: ~/coco, val: {images: ~/val}}\nmodel: {weights: runs/~/x.pth}\n"
+    )
+    cfg = load_config(tmp_path / "a.yml", ["data.train.images=~/data", "data.train.annotations=~/data/train.json"])
+    assert (cfg.run.dir, cfg.data.root, cfg.data.val.images) == ("/home/me/runs", "/home/me/coco", "/home/me/val")
+    assert cfg.data.train == {"images": "/home/me/data", "annotations": "/home/me/data/train.json"}
+    assert cfg.model.weights == "runs/~/x.pth"
+    assert load_config(overrides=["model.weights=~/x.pth"]).model.weights == "/home/me/x.pth"
+
+
+def test_a_number_for_a_key_of_a_text_stays_as_it_is_typed():
+    for typed in ("2024", "007", "1e5", "1.50", "true"):
+        assert load_config(overrides=[f"run.name={typed}"]).run.name == typed
+    assert load_config(overrides=["model.weights_sha256=57934424"]).model.weights_sha256 == "57934424"
+    assert load_config(overrides=["run.name=null"]).run.name is None
+    with pytest.raises(TypeError, match="run.name must be .*; got 2024: write it in quotes, such as '2024'"):
+        load_config({"run": {"name": 2024}})
 
 
 def test_keys_of_older_files_keep_working(tmp_path):
@@ -144,7 +188,7 @@ def test_numbers_in_scientific_notation_are_numbers():
 
 def test_every_default_has_a_comment():
     source = Path(lib.config.__file__).read_text()
-    block = source[source.index("DEFAULTS:") : source.index("def _check_backbone")]
+    block = source[source.index("DEFAULTS:") : source.index("\n}\n")]
     lines = [line.strip() for line in block.splitlines()]
     keys = [row for row, line in enumerate(lines) if line.startswith('"') and not line.endswith("{")]
     assert len(keys) > 50
@@ -240,7 +284,7 @@ def test_names_of_classes_are_texts_and_others_are_explained():
 
 def test_paths_of_a_file_count_from_it_if_they_exist_there(tmp_path, monkeypatch):
     (tmp_path / "configs").mkdir()
-    (tmp_path / "configs" / "start.pth").touch()
+    save_checkpoint(tmp_path / "configs" / "start.pth", {"model": {}})
     (tmp_path / "images").mkdir()
     (tmp_path / "configs" / "base.yml").write_text(
         "model: {weights: start.pth}\ndata: {train: {images: ../images, annotations: nowhere.json}}\n"

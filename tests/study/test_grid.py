@@ -55,6 +55,16 @@ def test_rows_start_from_the_backbone_that_is_trained_first(tmp_path):
     assert runs[0].cfg.model.weights_scope == ["backbone"]
 
 
+def test_rows_see_images_as_the_start_did_also_before_it_is_trained(tmp_path):
+    base = {"_base_": str(ROOT / "experiments" / "light" / "small.yml")}
+    start, runs = plan(
+        read_grid(write(tmp_path, base=base, rows={"plain": None}, start={"run": {"seed": 3}})), tmp_path
+    )
+    assert start.cfg.model.weights == "imagenet"
+    assert (runs[0].cfg.input.channels, runs[0].cfg.input.mean) == ("rgb", [127.0, 127.0, 127.0])
+    assert (runs[0].cfg.input.std, runs[0].cfg.model.norm.eps) == ([128.0, 128.0, 128.0], 0.001)
+
+
 def test_a_budget_may_be_given_by_row(tmp_path):
     budgets = {"images": {"epochs": 7}, "cpu_time": {"epochs": {"plain": 7, "S1L0": 1.75}, "warmup_epochs": 0.5}}
     _, runs = plan(read_grid(write(tmp_path, budgets=budgets, seeds=[0])), tmp_path)

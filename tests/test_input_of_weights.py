@@ -1,0 +1,93 @@
+"""A run that starts from a checkpoint sees images as that was trained to, unless the user says otherwise."""
+
+import pytest
+import torch
+
+from lib.build import build_detector, load_initial_weights
+from lib.checkpoint import save_checkpoint
+from lib.config import dump_config, load_config
+from lib.utils.yaml_files import read_yaml, to_plain
+
+SMALL = {
+    "input": {"size": [64, 96]},
+    "model": {
+        "num_classes": 3,
+        "backbone": {"type": "mobilenet_v1", "width": 0.25},
+        "neck": {"extras": [[32, 2]]},
+        "priors": {"sizes": [10, 20, 40, 80], "ratios": [2]},
+    },
+}
+THEIRS = (
+    "input={channels: rgb, mean: [1, 2, 3], std: [7, 8, 9], size: [64, 96]}",
+    "model.norm={eps: 0.25, momentum: 0.5}",
+)
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A checkpoint of a run whose input is none of the usual ones."""
+    cfg = load_config(SMALL, THEIRS)
+    content = {"model": build_detector(cfg).state_dict(), "config": to_plain(cfg), "classes": ["a", "b"]}
+    save_checkpoint(tmp_path / "best.pth", content)
+    return tmp_path / "best.pth"
+
+
+def input_of(cfg):
+    return cfg.input.channels, cfg.input.mean, cfg.input.std, cfg.model.norm.eps
+
+
+@pytest.mark.parametrize("scope", ["null", "[backbone]"])
+def test_a_checkpoint_decides_the_input_of_the_run_that_starts_from_it(checkpoint, caplog, scope):
+    options = [f"model.weights={checkpoint}", f"model.weights_scope={scope}"]
+    cfg = load_config(SMALL, options)
+    assert input_of(cfg) == ("rgb", [1, 2, 3], [7, 8, 9], 0.25)
+    assert cfg.model.norm.momentum == 0.1  # of training, not of the weights
+    assert cfg.model.weights_scope == read_yaml(scope, "")
+    load_initial_weights(cfg, build_detector(cfg))
+    assert "expect" not in caplog.text
+    resolved = read_yaml(dump_config(cfg), "dump")
+    checkpoint.unlink()
+    assert load_config(resolved) == cfg
+
+
+def test_a_file_over_imagenets_weights_takes_the_input_of_the_checkpoint_instead(checkpoint, tmp_path):
+    (tmp_path / "a.yml").write_text("model: {weights: imagenet, backbone: {type: efficientnet_lite0}}\n")
+    assert input_of(load_config(tmp_path / "a.yml"))[1:] == ([127.0] * 3, [128.0] * 3, 0.001)
+    cfg = load_config(tmp_path / "a.yml", [f"model.weights={checkpoint}"])
+    assert input_of(cfg) == ("rgb", [1, 2, 3], [7, 8, 9], 0.25)
+    assert cfg.model.weights_scope is None
+
+
+def test_the_input_that_the_user_gives_wins_with_a_warning(checkpoint, caplog):
+    cfg = load_config(SMALL, [f"model.weights={checkpoint}", "input.mean=[5, 5, 5]", "model.norm.eps=0.5"])
+    assert input_of(cfg) == ("rgb", [5, 5, 5], [7, 8, 9], 0.5)
+    load_initial_weights(cfg, build_detector(cfg))
+    assert (
+        "best.pth expect input.mean [1, 2, 3], model.norm.eps 0.25; the experiment gives input.mean [5, 5, 5], "
+        "model.norm.eps 0.5: choose those, unless you mean it"
+    ) in caplog.text
+    other = load_config(SMALL, [f"model.weights={checkpoint}", "input.channels=bgr"])
+    assert input_of(other) == ("bgr", [3, 2, 1], [9, 8, 7], 0.25)  # mean and std follow the order
+
+
+def test_an_address_of_a_checkpoint_is_not_read_before_training_but_warned_of(checkpoint, caplog):
+    cfg = load_config(SMALL, [f"model.weights=file://{checkpoint}"])
+    assert input_of(cfg)[0] == "bgr"
+    load_initial_weights(cfg, build_detector(cfg))
+    assert "expect input.channels rgb, input.mean [1, 2, 3]" in caplog.text
+
+
+def test_weights_of_other_works_and_missing_files_imply_nothing(tmp_path):
+    torch.save({"base.0.weight": torch.zeros(1)}, tmp_path / "theirs.pth")
+    save_checkpoint(tmp_path / "bare.pth", {"model": {}})
+    for name in ("theirs.pth", "bare.pth", "missing.pth"):
+        cfg = load_config(SMALL, [f"model.weights={tmp_path / name}"])
+        assert input_of(cfg) == ("bgr", [103.94, 116.78, 123.68], [1.0, 1.0, 1.0], 1e-5)
+
+
+def test_a_run_that_goes_on_keeps_its_own_input(checkpoint, tmp_path):
+    save_checkpoint(tmp_path / "last.pth", {"model": {}, "config": to_plain(load_config(SMALL))})
+    options = [f"model.weights={checkpoint}"]
+    own = ("bgr", [103.94, 116.78, 123.68], [1.0, 1.0, 1.0], 1e-5)
+    assert input_of(load_config(SMALL, options, tmp_path / "last.pth")) == own
+    assert input_of(load_config(SMALL, options, tmp_path / "none.pth")) == ("rgb", [1, 2, 3], [7, 8, 9], 0.25)
