@@ -3,11 +3,13 @@
 Variables: ARCH (CPU, default native; e.g. x86-64-v3 for a build that is to run elsewhere), CUDA_ARCH (e.g. 90 or
 "80;90", default the GPUs of this machine, or portable PTX where there is none), CXX, NVCC, and SANITIZE (such as
 address,undefined: CPU kernels that stop at a fault of memory; see tests/ops/test_sanitizers.py for how they are run).
-A kernel whose sources and commands have not changed since it was built, by their hash, is left alone.
+A kernel whose sources, commands, compiler and processor have not changed since it was built, by their hash, is left
+alone.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import platform
@@ -30,6 +32,7 @@ OUTPUT = ROOT / "lib" / "ops"
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")  # asked here: threads that ask first at the same time may get None
 # No contraction into fused multiply-adds: the kernels give the bits of lib/ops/reference.py.
 CPU_FLAGS = ["-O3", "-std=c++17", "-fPIC", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
+OPENMP = "-fopenmp"
 LINK_FLAGS = ["-shared"] + (["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else [])
 
 
@@ -77,7 +80,8 @@ def run(*command: str | Path) -> None:
         raise Failure(f"{shlex.join(words)}\n{result.stdout}{result.stderr}")
 
 
-def accepts(compiler: list[str], flag: str) -> bool:
+@functools.cache
+def accepts(compiler: tuple[str, ...], flag: str) -> bool:
     """Whether the compiler can build an empty program with ``flag``."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "empty.cpp"
@@ -112,16 +116,24 @@ def python_include() -> list[str]:
 
 
 def cuda_flags(nvcc: str) -> list[str]:
-    """The architectures to compile for: CUDA_ARCH, else this machine's GPUs, else PTX that any GPU can
-    translate."""
+    """The architectures to compile for: CUDA_ARCH, else those of this machine's GPUs that nvcc knows, else PTX that any
+    GPU can translate."""
+    known = subprocess.run([nvcc, "--list-gpu-arch"], capture_output=True, text=True).stdout.split() or ["compute_75"]
     if chosen := os.environ.get("CUDA_ARCH"):
         numbers = chosen.replace(";", " ").replace(",", " ").replace("sm_", "").split()
-        return [f"-gencode=arch=compute_{number},code=[sm_{number},compute_{number}]" for number in numbers]
-    if shutil.which("nvidia-smi") and subprocess.run(["nvidia-smi", "-L"], capture_output=True).returncode == 0:
-        return ["-arch=native"]
-    known = subprocess.run([nvcc, "--list-gpu-arch"], capture_output=True, text=True).stdout.split()
-    oldest = known[0] if known else "compute_75"
-    return [f"-gencode=arch={oldest},code={oldest}"]
+    else:
+        numbers = [number for number in gpu_architectures() if f"compute_{number}" in known]
+    flags = [f"-gencode=arch=compute_{number},code=[sm_{number},compute_{number}]" for number in numbers]
+    return flags or [f"-gencode=arch={known[0]},code={known[0]}"]
+
+
+def gpu_architectures() -> list[str]:
+    """Those of this machine's GPUs, such as 90."""
+    if not shutil.which("nvidia-smi"):
+        return []
+    query = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
+    asked = subprocess.run(query, capture_output=True, text=True)
+    return sorted(set(asked.stdout.replace(".", "").split())) if asked.returncode == 0 else []
 
 
 def translate(kernel: Kernel) -> Path:
@@ -142,20 +154,20 @@ def translate(kernel: Kernel) -> Path:
     return generated
 
 
-def cpu_command() -> list[str]:
-    """The C++ command without its inputs and output."""
+def cpu_command(kernel: Kernel) -> list[str]:
+    """The C++ command without its inputs and output; with OpenMP where the compiler has it."""
     arch, compiler, checked = os.environ.get("ARCH", "native"), find_compiler(), []
     if sanitizers := os.environ.get("SANITIZE"):
         checked = ["-O0", "-g1", f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
-        if not accepts(compiler, checked[2]):
+        if not accepts(tuple(compiler), checked[2]):
             raise Skip(f"{compiler[0]} cannot build with {checked[2]}: install its sanitizers, or set CXX")
-    return [*compiler, *CPU_FLAGS, *checked, f"-march={arch}", *python_include()]
+    openmp = [OPENMP] if accepts(tuple(compiler), OPENMP) else []
+    return [*compiler, *CPU_FLAGS, *kernel.flags, *openmp, *checked, f"-march={arch}", *python_include()]
 
 
 def build_cpu(kernel: Kernel, target: Path, command: list[str]) -> None:
-    """One CPU kernel; with OpenMP where the compiler has it."""
-    openmp = ["-fopenmp"] if accepts(command[:1], "-fopenmp") else []
-    run(*command, *kernel.flags, *openmp, translate(kernel), *LINK_FLAGS, "-o", target)
+    """One CPU kernel."""
+    run(*command, translate(kernel), *LINK_FLAGS, "-o", target)
 
 
 def build_cuda(kernel: Kernel, target: Path, command: list[str]) -> None:
@@ -171,7 +183,7 @@ def build_cuda(kernel: Kernel, target: Path, command: list[str]) -> None:
     run(nvcc, "-shared", *objects, face, "-o", target)
 
 
-def cuda_command() -> list[str]:
+def cuda_command(kernel: Kernel) -> list[str]:
     """The nvcc command without its inputs and output."""
     nvcc = find_nvcc()
     return [
@@ -186,12 +198,17 @@ def cuda_command() -> list[str]:
 
 
 def fingerprint(kernel: Kernel, command: list[str]) -> str:
-    """A hash of everything that the module is made of; Cython too, whose modules share code (MEMORYVIEWS)."""
+    """A hash of everything that the module is made of; Cython too, whose modules share code (MEMORYVIEWS).
+
+    The compiler's own macros tell its version, and the processor that ``native`` stands for: instructions of another
+    one would end the process.
+    """
+    macros = subprocess.run([*command, "-dM", "-E", "-x", "c++", os.devnull], capture_output=True).stdout
     try:
         cython = metadata.version("cython")
     except metadata.PackageNotFoundError:
         cython = ""
-    digest = hashlib.sha256(repr((command, cython, sys.version, platform.machine())).encode())
+    digest = hashlib.sha256(repr((command, macros, cython, sys.version, platform.machine())).encode())
     for source in filter(None, (kernel.face, *kernel.cores, "build.py")):
         digest.update((SOURCE / source).read_bytes())
     return digest.hexdigest()
@@ -202,7 +219,7 @@ def make(kernel: Kernel, find_command, build) -> tuple[str, str]:
     target = OUTPUT / (kernel.name + SUFFIX)
     stamp = BUILD / f"{target.name}.hash"
     try:
-        command = find_command()
+        command = find_command(kernel)
         wanted = fingerprint(kernel, command)
         if target.exists() and stamp.exists() and stamp.read_text() == wanted:
             return "up to date", target.name
@@ -229,6 +246,8 @@ def main() -> int:
         print(f"{outcome:<12}{kernel.face or 'memoryviews':<18}{detail}")
     if any(outcome in ("skipped", "failed") for kernel, outcome, _ in results if kernel in KERNELS):
         print("what is not built runs as slow torch code (lib/ops/reference.py)")
+    elif OPENMP not in cpu_command(MEMORYVIEWS):
+        print("without OpenMP: the kernels use one thread; set CXX to a compiler that takes -fopenmp, such as g++")
     if results[-1][1] in ("skipped", "failed"):
         print("without the CUDA kernels, NMS of boxes on a GPU runs on the CPU")
     return int(any(outcome == "failed" for kernel, outcome, _ in results if kernel in KERNELS))

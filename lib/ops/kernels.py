@@ -65,11 +65,13 @@ def for_cpu(name: str, tensor: torch.Tensor) -> ModuleType | None:
 def is_for_training(name: str, x: torch.Tensor, weight: torch.Tensor) -> bool:
     """Whether a kernel that only trains runs: gradients are wanted, in float32 on the CPU, where no autocast asks for
     another precision, outside of what torch traces to compile. Without gradients oneDNN is faster on a single image.
+    So is torch on several threads where the kernel was compiled without OpenMP.
     """
     is_traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call]
     if is_traced or not torch.is_grad_enabled() or not x.dtype == weight.dtype == torch.float32:
         return False
-    return not torch.is_autocast_enabled("cpu") and for_cpu(name, x) is not None
+    core = None if torch.is_autocast_enabled("cpu") else for_cpu(name, x)
+    return core is not None and (core.HAS_OPENMP or torch.get_num_threads() == 1)
 
 
 def for_cuda(tensor: torch.Tensor) -> ModuleType | None:

@@ -89,6 +89,7 @@ def test_a_failing_compiler_is_told_with_its_output(script, monkeypatch, tmp_pat
 
 def test_cuda_architectures_can_be_chosen(script, monkeypatch):
     monkeypatch.setenv("CUDA_ARCH", "80;sm_90")
+    monkeypatch.setattr(script.subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 0, ""))
     assert script.cuda_flags("nvcc") == [
         "-gencode=arch=compute_80,code=[sm_80,compute_80]",
         "-gencode=arch=compute_90,code=[sm_90,compute_90]",

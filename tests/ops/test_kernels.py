@@ -50,6 +50,14 @@ def test_without_cuda_kernels_boxes_of_another_device_go_through_the_compiled_on
     assert padded.counts.tolist() == [2] and padded.labels.tolist() == [[0, 0, -1]]
 
 
+@pytest.mark.skipif(kernels.load("_pointwise") is None, reason="csrc/build.py built no kernels here")
+@pytest.mark.parametrize(("has_openmp", "threads", "expected"), [(True, 2, True), (False, 2, False), (False, 1, True)])
+def test_a_kernel_without_openmp_leaves_several_threads_to_torch(has_openmp, threads, expected, monkeypatch):
+    monkeypatch.setattr(kernels.load("_pointwise"), "HAS_OPENMP", has_openmp)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert kernels.is_for_training("_pointwise", torch.zeros(1), torch.zeros(1)) is expected
+
+
 @pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="needs a C++ compiler")
 def test_the_kernels_that_this_machine_can_build_are_built():
     assert all(kernels.load(name) for name in kernels.MODULES if name != "_cuda")
