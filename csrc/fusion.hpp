@@ -13,10 +13,11 @@ struct Decay {
     float score_threshold;
 };
 
-// Soft-NMS (Bodla et al. 2017): takes the best box, lowers the scores of those it overlaps, and so on.
+// Soft-NMS (Bodla et al. 2017): takes the best box, lowers the scores of those it overlaps, and so on, until `limit`
+// boxes are taken.
 // labels (count) or null -> keep, new_scores (count), of which the first `result` are set
 inline int64_t soft_nms(const float* boxes, const float* scores, const int64_t* labels, int64_t count,
-                        const Decay& decay, int64_t* keep, float* new_scores) {
+                        const Decay& decay, int64_t limit, int64_t* keep, float* new_scores) {
     constexpr float gone = -std::numeric_limits<float>::infinity();
     const Columns<float> all(boxes, count);
     std::vector<float> left(count), overlaps(count);
@@ -24,8 +25,9 @@ inline int64_t soft_nms(const float* boxes, const float* scores, const int64_t* 
         const bool is_valid = is_finite(boxes + 4 * i) && scores[i] - scores[i] == 0;
         left[i] = is_valid && scores[i] > decay.score_threshold ? scores[i] : gone;
     }
-    const float limit = decay.is_gaussian ? 0 : decay.iou_threshold;
+    const float least = decay.is_gaussian ? 0 : decay.iou_threshold;
     for (int64_t found = 0;; ++found) {
+        if (found == limit) return found;
         // the first of equal ones
         const int64_t best = std::max_element(left.begin(), left.end()) - left.begin();
         if (best == count || left[best] == gone) return found;
@@ -34,7 +36,7 @@ inline int64_t soft_nms(const float* boxes, const float* scores, const int64_t* 
         fill_row<Mode::iou>(all, best, all, 0.0f, overlaps.data());
         for (int64_t i = 0; i < count; ++i) {
             const float iou = overlaps[i];
-            if (!(iou > limit) || left[i] == gone || (labels && labels[i] != labels[best])) continue;
+            if (!(iou > least) || left[i] == gone || (labels && labels[i] != labels[best])) continue;
             // The exponential in double: rounded to float it is the same wherever it is computed.
             left[i] *= decay.is_gaussian ? float(std::exp(-double(iou) * iou / decay.sigma)) : 1 - iou;
             if (!(left[i] > decay.score_threshold)) left[i] = gone;

@@ -18,7 +18,7 @@ cdef extern from "fusion.hpp" namespace "kernels" nogil:
 
     int64_t _soft_nms "kernels::soft_nms"(
         const float* boxes, const float* scores, const int64_t* labels, int64_t count, const Decay& decay,
-        int64_t* keep, float* new_scores
+        int64_t limit, int64_t* keep, float* new_scores
     ) except +
     int64_t _fuse_boxes "kernels::fuse_boxes"(
         const float* boxes, const float* weights, const int64_t* labels, const int64_t* sources, int64_t count,
@@ -34,6 +34,7 @@ def soft_nms(
     float iou_threshold,
     float sigma,
     float score_threshold,
+    int64_t limit,  # of boxes that stay
     int64_t[::1] keep,  # OUT (N,): the first of them are set
     float[::1] new_scores,  # OUT (N,), likewise
 ):
@@ -44,13 +45,14 @@ def soft_nms(
     expect(labels is None or labels.shape[0] == count, "labels (N,)")
     expect(keep.shape[0] >= count and new_scores.shape[0] >= count, "results (N,)")
     expect(0 <= iou_threshold <= 1 and sigma > 0, "iou_threshold in 0 .. 1, sigma above 0")
+    expect(limit >= 0, "limit 0 or more")
     if count == 0:
         return 0
     cdef const int64_t* label = NULL
     if labels is not None:
         label = &labels[0]
     with nogil:
-        count = _soft_nms(&boxes[0, 0], &scores[0], label, count, decay, &keep[0], &new_scores[0])
+        count = _soft_nms(&boxes[0, 0], &scores[0], label, count, decay, limit, &keep[0], &new_scores[0])
     return count
 
 

@@ -104,12 +104,14 @@ def _candidates(boxes: torch.Tensor, scores: torch.Tensor, selection: Selection,
 
 
 def _soften(candidates: Detections, selection: Selection) -> Detections:
-    """All candidates, with lowered scores."""
-    least, sigma = selection.score_threshold, selection.soft_sigma
-    if sigma is None:
-        keep, scores = soft_nms(*candidates, "linear", selection.iou_threshold, score_threshold=least)
+    """The best candidates, with lowered scores."""
+    lower = partial(
+        soft_nms, *candidates, score_threshold=selection.score_threshold, max_detections=selection.max_detections
+    )
+    if selection.soft_sigma is None:
+        keep, scores = lower(method="linear", iou_threshold=selection.iou_threshold)
     else:
-        keep, scores = soft_nms(*candidates, "gaussian", sigma=sigma, score_threshold=least)
+        keep, scores = lower(method="gaussian", sigma=selection.soft_sigma)
     return Detections(candidates.boxes[keep], scores, candidates.labels[keep])
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from lib.ops import cuda, kernels, reference
-from lib.ops.checks import check_fraction, check_scored_boxes, check_sigma
+from lib.ops.checks import check_fraction, check_positive, check_scored_boxes, check_sigma
 from lib.ops.kernels import Values
 from lib.utils.lookup import lookup
 
@@ -91,6 +91,7 @@ def soft_nms(
     iou_threshold: float = 0.3,
     sigma: float = 0.5,
     score_threshold: float = 0.001,
+    max_detections: int | None = None,
 ) -> LoweredScores[Values]:
     """Soft-NMS (Bodla et al. 2017): overlapping boxes are not removed, their scores are lowered.
 
@@ -104,9 +105,10 @@ def soft_nms(
         iou_threshold: 0 .. 1, of the linear method.
         sigma: above 0, of the gaussian method.
         score_threshold: a box is dropped once its score is not greater.
+        max_detections: how many of the best stay; None: all that are not dropped.
     """
     given = kernels.as_tensor(boxes, "boxes"), kernels.as_tensor(scores, "scores"), _optional(labels)
-    result = _soft_nms(*given, method, iou_threshold, sigma, score_threshold)
+    result = _soft_nms(*given, method, iou_threshold, sigma, score_threshold, max_detections)
     return LoweredScores(*(kernels.as_given(value, boxes) for value in result))
 
 
@@ -118,10 +120,13 @@ def _check_soft_nms(
     iou_threshold: float,
     sigma: float,
     score_threshold: float,
+    max_detections: int | None = None,
 ) -> None:
     lookup(_METHODS, method, "method")
     check_fraction(iou_threshold, "iou_threshold")
     check_sigma(sigma, "sigma")
+    if max_detections is not None:
+        check_positive(max_detections, "max_detections")
     check_scored_boxes(boxes, scores, labels)
 
 
@@ -139,15 +144,17 @@ def _soft_nms(
     iou_threshold: float,
     sigma: float,
     score_threshold: float,
+    max_detections: int | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     device, core = boxes.device, kernels.load("_fusion")
     boxes, scores = boxes.float().cpu(), scores.float().cpu()
     labels = None if labels is None else labels.long().cpu()
+    limit = len(boxes) if max_detections is None else max_detections
     if core is None:
-        keep, lowered = reference.soft_nms(boxes, scores, labels, method, iou_threshold, sigma, score_threshold)
+        keep, lowered = reference.soft_nms(boxes, scores, labels, method, iou_threshold, sigma, score_threshold, limit)
         return keep.to(device), lowered.to(device)
     keep, lowered = torch.empty(len(boxes), dtype=torch.int64), torch.empty(len(boxes))
     inputs = (kernels.as_input(boxes), kernels.as_input(scores), _label_input(labels))
-    options = (_METHODS[method], iou_threshold, sigma, score_threshold)
+    options = (_METHODS[method], iou_threshold, sigma, score_threshold, limit)
     count = core.soft_nms(*inputs, *options, keep.numpy(), lowered.numpy())
     return keep[:count].to(device, copy=True), lowered[:count].to(device, copy=True)

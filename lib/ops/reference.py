@@ -111,12 +111,14 @@ def soft_nms(
     iou_threshold: float,
     sigma: float,
     score_threshold: float,
+    limit: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """See ``lib.ops.soft_nms``; boxes and scores are float32."""
     scores = torch.where(boxes.isfinite().all(-1) & scores.isfinite(), scores, -torch.inf)
     variance = torch.tensor(sigma, dtype=torch.float32).double()
-    keep, new_scores = [], []
-    while len(scores) and scores.max() > score_threshold:
+    keep: list[int] = []
+    new_scores: list[float] = []
+    while len(keep) < limit and len(scores) and scores.max() > score_threshold:
         best = int(scores.argmax())  # the first of equal ones
         keep.append(best)
         new_scores.append(float(scores[best]))

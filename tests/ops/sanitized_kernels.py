@@ -147,6 +147,7 @@ def soft_nms(given: Inputs) -> Arguments:
         "iou_threshold": given.fraction(),
         "sigma": float(given.rng.choice([0.5, 1e-30, 1e30])),
         "score_threshold": float(given.rng.choice([-1, 0, 0.001, 2, np.nan])),
+        "limit": int(given.rng.choice([0, 1, count, 2**40])),
         "keep": np.empty(count, np.int64),
         "new_scores": np.empty(count, np.float32),
     }
@@ -305,6 +306,7 @@ OUT_OF_RANGE = {
     "threads": (0, -1),
     "stride": (0, -1),
     "activation": (-1, 5, 2**30),
+    "limit": (-1,),
     "sigma": (0.0, -1.0, np.nan),
 }
 

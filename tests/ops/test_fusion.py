@@ -30,6 +30,16 @@ def test_soft_nms_drops_what_falls_to_the_threshold():
     assert keep.tolist() == [0, 2]
 
 
+def test_soft_nms_ends_with_as_many_as_are_wanted():
+    options = {"method": "linear", "iou_threshold": 0.3, "score_threshold": 0.01}
+    keep, scores = soft_nms(BOXES, SCORES, **options, max_detections=2)
+    assert keep.tolist() == [0, 2] and scores.tolist() == pytest.approx([0.9, 0.7])
+    given = BOXES, SCORES, None, "linear", 0.3, 0.5, 0.01
+    assert reference.soft_nms(*given, 2)[0].tolist() == [0, 2]
+    with pytest.raises(ValueError, match="max_detections must be at least 1; got 0"):
+        soft_nms(BOXES, SCORES, **options, max_detections=0)
+
+
 def test_soft_nms_keeps_labels_apart_and_the_lower_index_first():
     keep, scores = soft_nms(BOXES[:1].expand(3, 4), torch.full((3,), 0.5), torch.tensor([1, 2, 1]), "linear", 0.3)
     assert keep.tolist() == [0, 1] and scores.tolist() == [0.5, 0.5]

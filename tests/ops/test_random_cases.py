@@ -75,8 +75,10 @@ def test_fusion_gives_the_values_of_the_reference():
         labels = torch.from_numpy(case.labels)
         for method in ("linear", "gaussian"):
             found = soft_nms(boxes, scores, labels, method, case.threshold)
-            expected = reference.soft_nms(boxes, scores, labels, method, case.threshold, 0.5, 0.001)
+            expected = reference.soft_nms(boxes, scores, labels, method, case.threshold, 0.5, 0.001, len(boxes))
             assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True)), (seed, case.kind, method)
+            limited = soft_nms(boxes, scores, labels, method, case.threshold, max_detections=5)
+            assert all(torch.equal(some, all_[:5]) for some, all_ in zip(limited, found, strict=True)), (seed, method)
         found = weighted_box_fusion(boxes, scores, labels, case.threshold, 2)
         expected = slow_weighted_box_fusion(boxes, scores, labels, case.threshold, 2)
         assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True)), (seed, case.kind)
