@@ -43,27 +43,27 @@ class Steps:
     world_size: int = 1  # how many processes there are; this is the one of ``rank``
     accumulate: int = 1  # batches of a step of the optimizer; all lengths and positions count batches
     times: np.ndarray | None = None  # (N,) 1 or more: how often an epoch has each image, on average; None: once
-    groups: np.ndarray | None = None  # (N,) int64 from 0: a step of all processes has images of one; None: of any
+    # (N,) int64 from 0: a step of all processes has images of one, or of those that fill no step of theirs; None: of any
+    groups: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        batch_size, world_size, accumulate, rank = self.batch_size, self.world_size, self.accumulate, self.rank
+        batch_size, world_size, rank = self.batch_size, self.world_size, self.rank
         if batch_size < 1 or not 0 <= rank < world_size:
             got = f"{batch_size}, and {rank} of {world_size}"
             raise ValueError(f"a loader must have batch_size 1 or more, and rank below world_size; got {got}")
         self._group = np.zeros(self.count, np.int64) if self.groups is None else self.groups
-        self.step_size = world_size * accumulate * batch_size
+        parts = world_size * self.accumulate
+        self.step_size = parts * batch_size
         self.epoch, self.start = 0, 0
-        sums = np.cumsum(np.bincount(self._group, self.times))
-        sizes = np.diff(np.floor(sums + _ROUNDING), prepend=0).astype(np.int64)  # images of each group
-        full, rest = np.divmod(sizes, self.step_size)
+        images = self.count if self.times is None else int(self.times.sum() + _ROUNDING)  # of an epoch
+        full, rest = divmod(images, self.step_size)
         num_rest = 0 if self.drop_last else -(-rest // (world_size * batch_size))
-        self.num_batches = int((full * accumulate + num_rest).sum())
+        self.num_batches = full * self.accumulate + num_rest
         if self.drop_last and not self.num_batches:
-            largest = int(sizes.max(initial=0))
-            images = f"{largest} images{'' if self.groups is None else ' of the largest group'}"
+            choice = "a smaller train.batch_size" if images >= parts else f"data of {parts} images or more"
             raise ValueError(
-                f"batch_size must be at most {largest // (world_size * accumulate)}, so that the {images} fill a step "
-                f"of {world_size} x {accumulate} batches; got {batch_size} with drop_last: choose a smaller one"
+                f"train.batch_size must be at most {images // parts * parts}, since training has {images} images and "
+                f"needs one full step; got {self.step_size}: choose {choice}"
             )
 
     def __len__(self) -> int:
@@ -79,15 +79,21 @@ class Steps:
                 yield share[first : first + self.batch_size]
 
     def _steps(self) -> Iterator[list[Key]]:
-        """The images of each step of all processes, of one group: a step comes as soon as it has its last image."""
+        """The images of each step of all processes: a step comes as soon as it has its last image.
+
+        The last images of each group, which fill no step of their own, are a further group, -1.
+        """
         order = self._order()
+        groups = self._group[order]
+        in_full = np.bincount(groups) // self.step_size * self.step_size
+        groups = np.where(_earlier(groups) < in_full[groups], groups, -1)
         waiting: dict[int, list[Key]] = defaultdict(list)
-        images = zip(self._group[order].tolist(), order.tolist(), _earlier(order).tolist(), strict=True)
-        for group, index, copy in images:
+        for group, index, copy in zip(groups.tolist(), order.tolist(), _earlier(order).tolist(), strict=True):
             waiting[group].append(Key(self.epoch, index, copy))
             if len(waiting[group]) == self.step_size:
                 yield waiting.pop(group)
-        for rest in () if self.drop_last else waiting.values():
+        if waiting and not self.drop_last:
+            (rest,) = waiting.values()
             missing = -len(rest) % self.world_size  # every process gets the same number of batches
             yield [*rest, *itertools.islice(itertools.cycle(rest), missing)]
 

@@ -67,6 +67,20 @@ def test_step_of_all_processes_holds_one_group():
     assert Counter(GROUPS[batch[0][1]] for batch in batches) == {0: 4, 2: 3}  # 18 // 4 and 12 // 4
 
 
+def test_rests_of_groups_share_steps_so_that_only_the_rest_of_all_is_left_out():
+    groups = np.repeat([0, 1, 2, 3], [7, 3, 2, 5])  # with steps of 4, two groups fill none of their own
+    ranks = [steps(17, 2, groups=groups, rank=rank, world_size=2) for rank in (0, 1)]
+    seen = Counter()
+    for epoch in range(60):
+        batches = [a + b for a, b in zip(*(in_epoch(rank, epoch) for rank in ranks), strict=True)]
+        kinds = [{int(groups[index]) for _, index, _ in batch} for batch in batches]
+        assert [len(batches), *(kinds.count({group}) for group in (0, 3))] == [4, 1, 1]  # 17 // 4, 7 // 4, 5 // 4
+        images = [index for _, index, _ in chain(*batches)]
+        assert len(set(images)) == len(images) == 16
+        seen.update(images)
+    assert min(seen[index] for index in range(17)) >= 45
+
+
 def test_rests_of_groups_come_last_and_go_round_the_processes():
     ranks = [steps(5, 2, drop_last=False, groups=np.array([0, 0, 0, 1, 1]), rank=r, world_size=2) for r in (0, 1)]
     seen = [[index for _, index, _ in chain(*in_epoch(rank, 0))] for rank in ranks]
