@@ -10,6 +10,7 @@ from torch import nn
 from torch.func import functional_call
 
 from lib.models.backbones.base import Backbone, run_rows
+from lib.models.blocks import MaxPool
 from lib.models.taps import Tap
 
 Pool = Literal["subsample", "max"]
@@ -31,7 +32,8 @@ class DualPath(Backbone):
         split: the last row that runs once, as a rule the row whose stride was taken out.
         pool: how the coarse copy is made: ``subsample`` takes every second row and column (the published code's),
             as a pool of 1x1, which is the same to the bit and which all converters take;
-            ``max`` takes the maximum of 2x2, which restores the law where row ``split`` was a 2x2 max pool.
+            ``max`` takes the maximum of 2x2, which restores the law where row ``split`` was a 2x2 max pool; a last,
+            incomplete window counts if it does there.
     """
 
     has_coarse_path = True
@@ -41,14 +43,15 @@ class DualPath(Backbone):
         self.layers, self.channels, self.reductions = backbone.layers, backbone.channels, backbone.reductions
         if not 0 <= split < len(self.layers) - 1:
             raise ValueError(f"model.dual_path.split must be a row from 0 to {len(self.layers) - 2}; got {split}")
-        self.pool = pool
+        self.pool, pooled = pool, self.layers[split]
+        self.ceil = pool == "max" and isinstance(pooled, MaxPool) and pooled.pool.ceil_mode
         self.early, self.late = range(split + 1), range(split + 1, len(self.layers))
 
     def forward(self, images: torch.Tensor, taps: Sequence[Tap]) -> dict[Tap, torch.Tensor]:
         """(B, 3, H, W) normalized images -> {tap: (B, C, h, w)}; the early rows' taps count as fine ones."""
         x, early = run_rows(self.layers, images, self.early, taps)
         fine = run_rows(self.layers, x, self.late, taps)[1]
-        coarser = F.max_pool2d(x, 1 if self.pool == "subsample" else 2, 2)  # (B, C, h', w')
+        coarser = F.max_pool2d(x, 1 if self.pool == "subsample" else 2, 2, ceil_mode=self.ceil)  # (B, C, h', w')
         return early | fine | self.run_coarse(coarser, taps)
 
     def tap_channels(self, tap: Tap) -> int:
