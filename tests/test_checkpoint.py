@@ -94,7 +94,7 @@ def test_a_checkpoint_cannot_run_code(tmp_path, monkeypatch):
     torch.save({"model": Malicious()}, tmp_path / "zip.pth")
     (tmp_path / "pickle.pth").write_bytes(pickle.dumps(Malicious()))
     for name in ("zip.pth", "pickle.pth"):
-        with pytest.raises(ValueError, match=f"{name} must hold tensors and plain values only.*was not loaded"):
+        with pytest.raises(ValueError, match=f"{name} must contain only tensors and plain values.*was not loaded"):
             read_checkpoint(tmp_path / name)
     assert not (tmp_path / "pwned").exists()
 

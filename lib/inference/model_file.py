@@ -37,7 +37,10 @@ def weights_of(cfg: str | None, overrides: Sequence[str] = ()) -> str:
     """The checkpoint that an experiment file starts from, for scripts that got no other; of an address, its copy."""
     weights: str | None = load_config(cfg or "", overrides).model.weights
     if weights is None or weights == IMAGENET:
-        raise ValueError(f"--checkpoint must be given, or --cfg with a checkpoint as model.weights; got {weights}")
+        raise ValueError(
+            "give --checkpoint=FILE, or a --cfg whose model.weights is a checkpoint; got no --checkpoint and "
+            f"model.weights={weights or 'null'}"
+        )
     return str(fetch(weights))
 
 

@@ -120,7 +120,10 @@ class PriorGenerator(nn.Module):
         if priors.device.type == "meta" or torch.compiler.is_compiling():
             return
         if outside := int((priors[:, :2].amax(dim=1) > 1).sum()):
-            message = "%d of %d priors have their center outside the image: model.priors.steps do not tile it"
+            message = (
+                "%d of %d priors have their center outside the image: model.priors.steps do not tile it; choose "
+                "model.priors.steps=null to fit the steps to the image"
+            )
             log.warning(message, outside, len(priors))
 
     def _steps(self, level: int, cells: Size, image_size: Size) -> tuple[float, float]:

@@ -53,7 +53,7 @@ def check_one_each(boxes: torch.Tensor, **values: torch.Tensor) -> None:
     """That boxes (N, 4) have one of each of the values, (N,)."""
     for name, tensor in values.items():
         if tensor.shape != boxes.shape[:1]:
-            raise ValueError(f"{name} must have one value a box, ({len(boxes)},); got {tuple(tensor.shape)}")
+            raise ValueError(f"{name} must have one value per box, ({len(boxes)},); got {tuple(tensor.shape)}")
 
 
 def check_scored_boxes(boxes: torch.Tensor, scores: torch.Tensor, labels: torch.Tensor | None) -> None:

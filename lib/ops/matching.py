@@ -75,7 +75,7 @@ def check_rule(rule: MatchRule) -> None:
     """That the thresholds of a rule are in range; they are named as the config names them."""
     if not 0 <= rule.negative_threshold <= rule.threshold <= 1:
         raise ValueError(
-            "matcher.negative_threshold and matcher.threshold must be rising in 0 .. 1; "
+            "the thresholds must satisfy 0 <= matcher.negative_threshold <= matcher.threshold <= 1; "
             f"got {rule.negative_threshold} and {rule.threshold}"
         )
     check_fraction(rule.ignore_overlap, "matcher.ignore_overlap")

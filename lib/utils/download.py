@@ -96,7 +96,8 @@ def _download(source: str, path: Path, sha256: str | None) -> None:
         got = temporary.stat().st_size
         if length >= 0 and got != length:
             raise ValueError(
-                f"{source} could not be fetched whole: the other side broke off after {got} of {length} bytes: {ADVICE}"
+                f"{source} could not be fetched whole: the server closed the connection after {got} of {length} bytes: "
+                f"{ADVICE}"
             )
         with temporary.open("rb") as file:
             is_cut = file.read(2) == b"PK" and not zipfile.is_zipfile(temporary)  # where no length was told

@@ -89,7 +89,10 @@ def choose_device(name: str) -> "torch.device":
     if device is None or device.type not in ("cpu", "cuda"):
         raise ValueError(f"run.device must be auto, cpu, cuda or cuda:N; got {name!r}")
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
-        raise ValueError(f"run.device must be a device of this machine; got {name!r}: choose cpu or auto")
+        raise ValueError(
+            f"run.device (--device) must be a device that torch can use; got {name!r}, but torch {torch.__version__} "
+            f"finds {torch.cuda.device_count()} CUDA devices: choose cpu or auto, or install torch with CUDA support"
+        )
     return device
 
 

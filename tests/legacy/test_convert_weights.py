@@ -229,7 +229,7 @@ def test_what_is_wrong_with_a_file_is_one_clear_line_and_nothing_is_written(tmp_
         "wrong.pth",
     )
     cases = {
-        "malicious.pth": "must hold tensors and plain values only.*not loaded",
+        "malicious.pth": "must contain only tensors and plain values.*not loaded",
         "half.pth": "must be a whole torch checkpoint",
         "text.pth": "text.pth",
         "stranger.pth": "must be ours or of .*; got tensors such as weights",

@@ -88,5 +88,5 @@ def slow_match(priors, image):
 
 
 def test_thresholds_must_rise():
-    with pytest.raises(ValueError, match="must be rising in 0 .. 1; got 0.6 and 0.5"):
+    with pytest.raises(ValueError, match="must satisfy 0 <= .* <= 1; got 0.6 and 0.5"):
         IoUMatcher(0.5, negative_threshold=0.6)

@@ -166,7 +166,7 @@ def test_kernels_refuse_what_their_callers_should_have_refused():
         ("loss.box_weight=-1", "loss.box_weight must be 0 or more and finite; got -1"),
         ("loss={type: focal, alpha: 2}", "loss.alpha must be in 0 .. 1; got 2"),
         ("matcher.ignore_overlap=-0.1", "matcher.ignore_overlap must be in 0 .. 1; got -0.1"),
-        ("matcher.threshold=1.5", "matcher.threshold must be rising in 0 .. 1; got 1.5 and 1.5"),
+        ("matcher.threshold=1.5", "matcher.negative_threshold <= matcher.threshold <= 1; got 1.5 and 1.5"),
         ("matcher={type: atss, top_k: -1}", "matcher.top_k must be at least 1; got -1"),
         ("matcher={type: gaussian, constant: 0}", "matcher.constant must be greater than 0; got 0"),
         ("postprocess.max_detections=0", "postprocess.max_detections must be at least 1; got 0"),

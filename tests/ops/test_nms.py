@@ -131,7 +131,7 @@ def test_batched_nms_is_nms_of_each_class(generator):
     ("arguments", "error", "message"),
     [
         ((torch.zeros(3, 5), torch.zeros(3), 0.5), ValueError, r"boxes must have the shape \(N, 4\); got \(3, 5\)"),
-        ((torch.zeros(3, 4), torch.zeros(2), 0.5), ValueError, r"scores must have one value a box, \(3,\); got \(2,\)"),
+        ((torch.zeros(3, 4), torch.zeros(2), 0.5), ValueError, r"must have one value per box, \(3,\); got \(2,\)"),
         ((torch.zeros(3, 4), torch.zeros(3), 1.5), ValueError, r"iou_threshold must be in 0 .. 1; got 1.5"),
         ((torch.zeros(3, 4, dtype=int), torch.zeros(3), 0.5), TypeError, r"boxes must be floating; got torch.int64"),
         ((torch.zeros(3, 4), torch.zeros(3), 0.5, "iuo"), ValueError, r"mode must be one of iou, iof; got 'iuo'"),
