@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +14,7 @@ from torch import nn
 
 from lib import __version__
 from lib.build import build_postprocess
-from lib.build_data import testing_size
+from lib.build_data import build_resize, testing_size
 from lib.config import dump_config
 from lib.inference.export.onnx import HeadsModel, quiet
 from lib.inference.model_file import Loaded
@@ -24,6 +25,7 @@ from lib.ops import bbox_overlaps
 from lib.structures import Detections, Predictions
 from lib.utils.optional import optional_package
 
+log = logging.getLogger(__name__)
 TOLERANCE = 1e-3  # of logits and deltas, absolute and relative, by which the interpreter may differ from torch in fp32
 SAME_IOU = 0.5  # above which two boxes of a label are one object's
 LEAST_KEPT = 0.7  # share of the detections, weighted by score, that the model in 8 bits must find again
@@ -60,6 +62,12 @@ def tflite_bytes(loaded: Loaded, samples: Sequence[np.ndarray] = ()) -> bytes:
     size = testing_size(loaded.cfg)
     content = convert(model, size)
     about = _about(loaded)
+    if about["suppression"] != "nms":
+        log.warning(
+            "postprocess.suppression=%s is used by Predictor; tflite_post.py, for programs without this project, uses "
+            "NMS instead: its boxes and scores will differ slightly",
+            about["suppression"],
+        )
     check_heads_agree(model, TfliteModel(join(content, about)), [*_test_images(size), *samples[:4]])
     if not samples:
         return join(content, about)
@@ -106,9 +114,9 @@ def _quantize(content: bytes, samples: Sequence[np.ndarray]) -> bytes:
 
 
 def _about(loaded: Loaded) -> dict[str, Any]:
-    """What the file says of itself; ``tflite_post.detect`` and a port of it need the numbers."""
-    post = build_postprocess(loaded.cfg)
-    height, width = testing_size(loaded.cfg)
+    """What the file says of itself; tflite_post.py and a port of it need the numbers."""
+    post, resize = build_postprocess(loaded.cfg), build_resize(loaded.cfg)
+    height, width = resize.size
     return {
         "classes": list(loaded.classes),
         "config": dump_config(loaded.cfg),
@@ -116,6 +124,9 @@ def _about(loaded: Loaded) -> dict[str, Any]:
         "input": f"{INPUT}: (1, {height}, {width}, 3) uint8 BGR",
         "outputs": ", ".join(HEADS),
         "size": [height, width],
+        "resize": resize.resize,
+        "scale": resize.scale,
+        "fill": resize.fill.tolist(),
         "activation": post.activation,
         "variances": list(post.coder.variances),
         **{key: value for key, value in post.selection._asdict().items() if key != "soft_sigma"},

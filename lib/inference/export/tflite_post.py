@@ -1,18 +1,48 @@
-"""From the outputs of an exported LiteRT model to boxes: all that a device needs behind the network, in plain NumPy.
+"""From an image to the input of an exported LiteRT model, and from its outputs to boxes: all that a device needs around
+the network, in plain NumPy and one resize.
 
 It needs nothing else of the project, and is written to be translated, to Kotlin, Swift or C++:
 
     about = json.loads(zipfile.ZipFile("model.tflite").read("about.json"))
-    boxes, scores, labels = detect(logits[0], deltas[0], priors, about)     of one image
+    heads = run(images=prepare(image, about))
+    boxes, scores, labels = detect(heads["logits"][0], heads["deltas"][0], heads["priors"], about)
+    boxes = to_image(boxes, image, about)
     about["classes"][labels[0] - 1], scores[0], boxes[0]                    the surest object
 """
 
 from collections.abc import Mapping
 from typing import Any
 
+import cv2
 import numpy as np
 
 MAX_LOG_RATIO = np.float32(np.log(1000 / 16))  # a box is at most 62.5 times as wide as its prior
+
+
+def prepare(image: np.ndarray, about: Mapping[str, Any]) -> np.ndarray:
+    """The network's input (1, H, W, 3) uint8 for an image (h, w, 3) uint8 BGR: Predictor's, up to rounding."""
+    height, width = about["size"]
+    y, x = pixel_sizes(image, about)
+    shown = min(round(image.shape[0] / y), height), min(round(image.shape[1] / x), width)
+    canvas = np.full((1, height, width, 3), about["fill"], np.uint8)
+    way = cv2.INTER_AREA if max(y, x) > 1 else cv2.INTER_LINEAR
+    canvas[0, : shown[0], : shown[1]] = cv2.resize(image, shown[::-1], interpolation=way)
+    return canvas
+
+
+def pixel_sizes(image: np.ndarray, about: Mapping[str, Any]) -> tuple[float, float]:
+    """(y, x): pixels of the image for one of the network's input."""
+    y, x = (side / most for side, most in zip(image.shape, about["size"], strict=False))
+    if about["resize"] == "stretch":
+        return y, x
+    largest = max(y, x, 1 / about["scale"]) if about["resize"] == "native" else max(y, x)
+    return largest, largest
+
+
+def to_image(boxes: np.ndarray, image: np.ndarray, about: Mapping[str, Any]) -> np.ndarray:
+    """Boxes (D, 4) in pixels of the network's input, in pixels of the image (h, w, 3)."""
+    (y, x), (height, width) = pixel_sizes(image, about), image.shape[:2]
+    return np.clip(boxes * np.float32([x, y, x, y]), 0, np.float32([width, height, width, height]))
 
 
 def detect(

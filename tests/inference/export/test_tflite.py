@@ -9,11 +9,15 @@ import pytest
 import torch
 
 from lib.build import build_postprocess
+from lib.build_data import build_resize
 from lib.inference import Predictor
 from lib.inference.export import tflite
 from lib.inference.export.agreement import compare
-from lib.inference.export.tflite_post import detect
+from lib.inference.export.tflite_post import detect, prepare, to_image
+from lib.inference.model_file import load_detector
+from lib.inference.predictor import prepare as own_prepare
 from lib.inference.tflite_model import TfliteModel, join, split
+from lib.ops.boxes import clip_boxes, scale_boxes
 from lib.structures import Predictions
 from lib.utils.optional import MissingPackage
 
@@ -38,6 +42,26 @@ def test_post_processing_in_numpy_is_that_of_the_predictor(spread_detector, acti
     np.testing.assert_allclose(scores, expected.scores, atol=1e-6)
     np.testing.assert_allclose(boxes, expected.boxes, atol=1e-3)
     assert len(labels) == 20
+
+
+@pytest.mark.parametrize(
+    ("resize", "scale", "shown"),
+    [("stretch", 1, (64, 96)), ("letterbox", 1, (64, 84)), ("native", 1, (50, 66)), ("native", 0.5, (25, 33))],
+)
+def test_images_and_boxes_go_the_way_of_the_predictor(checkpoint, resize, scale, shown):
+    options = [f"input.test_resize={resize}", f"input.test_scale={scale:.1f}", "input.mean=[10,20,30]"]
+    loaded = load_detector(checkpoint, overrides=options)
+    about, own = tflite._about(loaded), build_resize(loaded.cfg)
+    image = np.full((50, 66, 3), 200, np.uint8)
+    image[10:30, 20:50] = 90
+    expected, input_ = own_prepare([image], own), prepare(image, about)
+    assert input_.shape == (1, 64, 96, 3) and np.abs(input_.astype(int) - expected.images).mean() < 1
+    is_padding = (input_[0] == (30, 20, 10)).all(axis=2)  # the mean, in BGR
+    assert (~is_padding).sum() == shown[0] * shown[1] and not is_padding[: shown[0], : shown[1]].any()
+    boxes = np.float32([[1, 2, 30, 20], [0, 0, 96, 64]])
+    frame = expected.frames[0]
+    in_image = clip_boxes(scale_boxes(torch.from_numpy(boxes), (64, 96), frame[None]), (50, 66))
+    np.testing.assert_allclose(to_image(boxes, image, about), in_image, atol=1e-4)
 
 
 def test_post_processing_of_nothing_is_empty(spread_detector):
@@ -99,6 +123,15 @@ def test_in_8_bits_most_detections_are_found_again_and_garbage_is_refused(spread
     dark = tflite._quantize(split(model.read_bytes(), "")[0], [np.zeros_like(samples[0])])
     with pytest.raises(tflite.ExportError, match="the model in 8 bits must find 70% of the detections again"):
         tflite.check_detections_agree(spread_detector, heads, TfliteModel(join(dark, about)), samples)
+
+
+def test_another_suppression_is_told(checkpoint, monkeypatch, caplog):
+    loaded = load_detector(checkpoint, overrides=["postprocess.suppression=fusion"])
+    monkeypatch.setattr(tflite, "convert", lambda *_: b"....TFL3")
+    monkeypatch.setattr(tflite, "TfliteModel", lambda content: None)
+    monkeypatch.setattr(tflite, "check_heads_agree", lambda *_: None)
+    tflite.tflite_bytes(loaded)
+    assert "postprocess.suppression=fusion is used by Predictor; tflite_post.py" in caplog.text
 
 
 def test_without_the_converter_one_line_says_what_to_do(spread_detector, monkeypatch):
