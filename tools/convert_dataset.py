@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lib.data.formats.convert import convert  # noqa: E402
 from lib.data.formats.registry import FORMATS, ORIENTATIONS  # noqa: E402
+from lib.utils.files import check_new_folder
 from lib.utils.runtime import readable_errors, script_parser  # noqa: E402
 
 
@@ -36,8 +37,7 @@ def main(argv: list[str] | None = None) -> None:
     """Converts, and prints the counts."""
     args = parse(argv)
     logging.basicConfig(format="%(message)s")
-    if args.out.is_file() or (args.out.is_dir() and any(args.out.iterdir())):
-        raise FileExistsError(f"OUT must be new or an empty folder; got {args.out}, which exists: choose another")
+    check_new_folder(args.out)
     options = (args.source_format, args.images, args.split, args.orientation)
     counts = convert(args.source, args.out, args.to, *options)
     print(f"{args.out}: {counts.images} images, {counts.boxes} boxes, {counts.classes} classes")

@@ -10,9 +10,7 @@ from lib.data.augment.presets import Compose
 from lib.data.dataset import CocoDataset
 from lib.structures import IGNORE, Sample
 from lib.utils.draw import draw_boxes
-from lib.utils.sheet import fitted, picture_grid, titled
-
-CELL_SIDE = 480  # pixels of the shorter side of a picture; the network's input is enlarged to about it
+from lib.utils.sheet import enlarged, fitted, picture_grid, titled
 
 
 class Pair(NamedTuple):
@@ -37,8 +35,7 @@ def sample_sheet(dataset: CocoDataset, transform: Compose, seed: int, count: int
     """(H, W, 3) uint8 BGR: up to ``count`` images with their boxes, before and after the first epoch's augmentation."""
     pictures = []
     for before, after in drawn_samples(dataset, transform, seed, count):
-        side = CELL_SIDE / min(after.image.shape[:2])
-        size = (round(after.image.shape[0] * side), round(after.image.shape[1] * side))
+        size = enlarged(after.image.shape[:2])
         title = f"image {before.image_id}, {before.size[1]} x {before.size[0]}, {_count(before)}"
         pictures += [titled(_picture(before, dataset.classes, size), title)]
         pictures += [titled(_picture(after, dataset.classes, size), f"augmented, {_count(after)}")]

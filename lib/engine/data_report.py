@@ -5,16 +5,14 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
-from lib.build import build_detector, build_matcher, build_priors
-from lib.build_data import input_size
+from lib.build import build_matcher, build_priors
 from lib.config import load_config
 from lib.data.survey import Survey
+from lib.engine.fitting import input_and_maps
 from lib.evaluation.protocols import Protocol, side_text
 from lib.evaluation.report.plots import coverage_figure, histogram_figure
 from lib.evaluation.report.style import page
-from lib.models.cost import map_sizes
 from lib.multibox.coverage import Unmatched, best_overlaps, count_unmatched, fit_boxes
 from lib.utils.table import Row, align
 
@@ -40,9 +38,7 @@ class Coverage(NamedTuple):
 def cover(survey: Survey, experiment: str | Mapping[str, Any]) -> Coverage:
     """Matches the objects, resized to the network's input, with the experiment's priors and with fitted ones."""
     cfg = load_config(experiment)
-    size = input_size(cfg)
-    with torch.device("meta"):  # only its shapes matter
-        maps = map_sizes(build_detector(cfg), size)
+    size, maps = input_and_maps(cfg)
     priors = build_priors(cfg.model.priors, maps, size)
     boxes = survey.boxes * (np.array(size) / survey.sizes)[:, [1, 0, 1, 0]]
     shapes = fit_boxes(boxes, priors, maps, size)

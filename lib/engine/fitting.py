@@ -34,14 +34,19 @@ def fit_priors_(
         adopt_fitted_priors_(cfg, checkpoint)
     if cfg.model.priors.fit is None:
         return []
-    size = input_size(cfg)
-    with torch.device("meta"):  # only its shapes matter
-        maps = map_sizes(build_detector(cfg), size)
+    size, maps = input_and_maps(cfg)
     boxes = training_boxes(dataset, build_augmentation(cfg), cfg.run.seed)
     shapes = world.first(fit_boxes(boxes, build_priors(cfg.model.priors, maps, size), maps, size))
     cfg.model.priors.update(boxes=shapes, fit=None)
     best = best_overlaps(boxes, build_priors(cfg.model.priors, maps, size)(maps, size))
     return _lines(shapes, best, levels_of(boxes, maps, size), maps)
+
+
+def input_and_maps(cfg: EasyDict) -> tuple[tuple[int, int], list[tuple[int, int]]]:
+    """The sizes (height, width) of the network's input in training, and of the detector's maps at it."""
+    size = input_size(cfg)
+    with torch.device("meta"):  # only its shapes matter
+        return size, map_sizes(build_detector(cfg), size)
 
 
 def training_boxes(dataset: CocoDataset, transform: Compose, seed: int, samples: int = SAMPLES) -> np.ndarray:

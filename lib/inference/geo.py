@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from lib.data.header import file_header
@@ -18,7 +17,7 @@ from lib.inference.geo_reading import MapFile, is_geotiff
 from lib.inference.geo_writing import result_files, write_results
 from lib.inference.predictor import Predictor
 from lib.inference.tile_rows import RowMerger, nothing
-from lib.inference.tiles import Tiles, WindowDetections, check_tiles, place, tile_windows
+from lib.inference.tiles import Tiles, WindowDetections, check_tiles, joined, place, tile_windows
 from lib.structures import Detections
 from lib.utils.ahead import ahead
 from lib.utils.files import refuse_sources, remove_leftovers
@@ -163,4 +162,4 @@ class _Search:
             for place_of, found in enumerate(self._predictor.detect(with_pixels(images))):
                 number = numbers[place_of]
                 parts.append(place(found, first + number, windows[number], self._map.size))
-        return WindowDetections(*(torch.cat(values) for values in zip(*parts, strict=True)))
+        return joined(parts)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from lib.inference.tiles import Tiles, WindowDetections, merge
+from lib.inference.tiles import Tiles, WindowDetections, joined, merge
 from lib.ops.fusion import fuse_boxes
 from lib.structures import Detections
 
@@ -42,8 +42,7 @@ class RowMerger:
         ``frontier`` is the y of the upper border of the next row; infinity after the last one.
         """
         is_finite = row.boxes.isfinite().all(1)
-        parts = [self.held, WindowDetections(*(value[is_finite] for value in row))]
-        held = WindowDetections(*(torch.cat(values) for values in zip(*parts, strict=True)))
+        held = joined([self.held, WindowDetections(*(value[is_finite] for value in row))])
         if len(held.boxes) < self._enough and frontier < math.inf:
             self.held = held
             return merge(nothing(), self._tiles)

@@ -1,7 +1,7 @@
 """Large images: detection in overlapping tiles and in the whole image, merged."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -36,6 +36,11 @@ class WindowDetections(NamedTuple):
     labels: torch.Tensor
     windows: torch.Tensor
     is_cut: torch.Tensor
+
+
+def joined(parts: Sequence[WindowDetections]) -> WindowDetections:
+    """All of one part or more, in their order."""
+    return WindowDetections(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
 
 def parse_tiles(text: str | None) -> Tiles | None:
@@ -98,7 +103,7 @@ def detect_in_tiles(detect: Detect, image: np.ndarray, tiles: Tiles) -> Detectio
         windows = np.concatenate([[[0, 0, size[1], size[0]]], windows])
     parts = (image[y1:y2, x1:x2] for x1, y1, x2, y2 in windows)
     by_window = [place(detections, number, windows[number], size) for number, detections in enumerate(detect(parts))]
-    return merge(WindowDetections(*(torch.cat(values) for values in zip(*by_window, strict=True))), tiles)
+    return merge(joined(by_window), tiles)
 
 
 def place(detections: Detections, number: int, window: np.ndarray, size: tuple[int, int]) -> WindowDetections:

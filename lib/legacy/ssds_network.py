@@ -1,11 +1,11 @@
 """The networks of the BMVC 2019 code and its parent: what MODEL of their YAML files says, in our keys."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lib.models.backbones import BACKBONES as TABLES
 from lib.models.backbones.vgg import vgg16
+from lib.models.recipes import expand_surgery
 from lib.models.taps import Tap
 from lib.utils.lookup import build, lookup
 
@@ -96,12 +96,10 @@ def _is_joined(backbone: Mapping[str, Any], taps: Sequence[int], channels: Seque
 
 
 def _backbone(name: str) -> dict[str, Any]:
-    base, _, rows = re.sub(r"_S\d+L([\d_]+)$", r" \1", name).partition(" ")
-    backbone = dict(lookup(BACKBONES, base, "MODEL.NETS"))
-    if rows:
-        backbone["strides"] = {int(row): 1 for row in rows.split("_")}
+    surgery = expand_surgery({"type": name})
+    backbone = {**surgery, **lookup(BACKBONES, surgery["type"], "MODEL.NETS")}
     if name == "vgg16_S2L2_5":
-        backbone["strides"][17] = 3  # the name does not say it: its pool5 moves in steps of 3
+        backbone["strides"]["17"] = 3  # the name does not say it: its pool5 moves in steps of 3
     return backbone
 
 

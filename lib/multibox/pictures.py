@@ -9,9 +9,8 @@ import torch
 from lib.ops.matching import Matches
 from lib.structures import BACKGROUND, Target
 from lib.utils.draw import class_color
-from lib.utils.sheet import fitted, titled
+from lib.utils.sheet import enlarged, fitted, titled
 
-SIDE = 480  # pixels of a picture's shorter side
 OBJECT = (255, 255, 255)  # color of the objects themselves
 
 
@@ -29,7 +28,7 @@ def prior_pictures(
         cells = priors[first : first + rows * columns * boxes].reshape(rows * columns, boxes, 4).numpy()
         first += rows * columns * boxes
         middle = cells[rows // 2 * columns + columns // 2]  # (A, 4)
-        picture, scale = _enlarged(image)
+        picture, scale = fitted(image, enlarged(image.shape[:2]))
         for x, y in (cells[:, 0, :2] + cells[:, 0, 2:]) / 2 * scale:
             cv2.circle(picture, (round(float(x)), round(float(y))), 1, OBJECT, cv2.FILLED)
         for number, box in enumerate(middle):
@@ -47,7 +46,7 @@ def match_picture(image: np.ndarray, priors: torch.Tensor, target: Target, match
         image, priors: as of ``prior_pictures``.
         target: of this image alone, B = 1. matches: of the priors to it.
     """
-    picture, scale = _enlarged(image)
+    picture, scale = fitted(image, enlarged(image.shape[:2]))
     objects = target.boxes[0][target.labels[0] > BACKGROUND]  # (G, 4)
     is_positive = matches.labels[0] > BACKGROUND
     owner = torch.cdist(matches.boxes[0][is_positive], objects).argmin(dim=1).tolist() if len(objects) else []
@@ -58,11 +57,6 @@ def match_picture(image: np.ndarray, priors: torch.Tensor, target: Target, match
     without = len(objects) - len(set(owner))
     title = f"{len(objects)} objects, {int(is_positive.sum())} priors matched; {without} objects have none"
     return titled(picture, title)
-
-
-def _enlarged(image: np.ndarray) -> tuple[np.ndarray, float]:
-    scale = SIDE / min(image.shape[:2])
-    return fitted(image, (round(image.shape[0] * scale), round(image.shape[1] * scale)))
 
 
 def _draw(picture: np.ndarray, box: np.ndarray, color: tuple[int, int, int], thickness: int) -> None:

@@ -21,6 +21,7 @@ from lib.inference.export.agreement import first_images
 from lib.inference.model_file import Loaded
 from lib.inference.predictor import Predictor
 from lib.models.cost import count_macs, count_parameters
+from lib.ops.detections import ACTIVATIONS
 from lib.structures import BACKGROUND, Predictions
 from lib.timing.turns import compare, machine, take_turns
 
@@ -85,8 +86,7 @@ def count_candidates(predictor: Predictor, images: Sequence[np.ndarray]) -> dict
     if not isinstance(output, Predictions):
         return {"priors": 0, "candidates": None}
     selection = predictor.postprocess.selection
-    logits = output.logits.float()
-    scores = logits.sigmoid() if predictor.postprocess.activation == "sigmoid" else logits.softmax(-1)
+    scores = ACTIVATIONS[predictor.postprocess.activation](output.logits.float())  # (B, P, K)
     passed = (scores > selection.score_threshold).sum(1)  # (B, K)
     passed[:, BACKGROUND] = 0
     candidates = passed.clamp(max=selection.max_candidates).sum(1).float().mean().item()

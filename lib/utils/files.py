@@ -173,14 +173,19 @@ def write_bytes(path: str | Path, content: bytes, is_synced: bool = True) -> Non
         file.write_bytes(content)
 
 
+def check_new_folder(path: Path) -> None:
+    """Refuses a folder to write to that exists and is not empty."""
+    if path.is_file() or (path.is_dir() and any(path.iterdir())):
+        raise FileExistsError(f"OUT must be new or an empty folder; got {path}, which exists: choose another")
+
+
 @contextlib.contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """A folder to write to, which becomes ``path`` at the end; after an error ``path`` is as it was before.
 
     ``path`` must be new or an empty folder, else it is a FileExistsError. What killed processes left is removed.
     """
-    if path.is_file() or (path.is_dir() and any(path.iterdir())):
-        raise FileExistsError(f"OUT must be new or an empty folder; got {path}, which exists: choose another")
+    check_new_folder(path)
     path = path.resolve()
     temporary = path.with_name(f"{path.name}.tmp{os.getpid()}.{_host()}")
     with writing(path):

@@ -8,6 +8,12 @@ import numpy as np
 PAPER, INK = (255, 255, 255), (0, 0, 0)
 GAP = 6  # pixels around each picture
 STRIP = 18  # pixels of a title's height
+SIDE = 480  # about the pixels of an enlarged picture's shorter side
+
+
+def enlarged(size: Sequence[int]) -> tuple[int, int]:
+    """The (height, width) at which a picture of ``size``, the network's input, is shown."""
+    return round(size[0] * SIDE / min(size)), round(size[1] * SIDE / min(size))
 
 
 def fitted(picture: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, float]:

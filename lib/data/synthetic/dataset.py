@@ -53,14 +53,16 @@ def generate(
 def _check(counts: dict[str, int], scene: SceneOptions) -> None:
     """Refuses parameters with which no scene can be drawn."""
     if not 1 <= scene.num_classes <= len(SHAPES):
-        raise ValueError(f"num_classes must be 1 .. {len(SHAPES)}; got {scene.num_classes}")
-    for key, least in (("num_train", 1), ("num_val", 1), ("seed", 0)):
+        raise ValueError(f"num_classes (--classes) must be 1 .. {len(SHAPES)}; got {scene.num_classes}")
+    for key, flag, least in (("num_train", "--train", 1), ("num_val", "--val", 1), ("seed", "--seed", 0)):
         if counts[key] < least:
-            raise ValueError(f"{key} must be at least {least}; got {counts[key]}")
-    for key, least in (("image_sizes", 32), ("object_sizes", 4), ("objects", 0), ("clutter", 0)):
+            raise ValueError(f"{key} ({flag}) must be at least {least}; got {counts[key]}")
+    ranges = {"image_sizes": ("--image-size", 32), "object_sizes": ("--object-size", 4)}
+    ranges |= {"objects": ("--objects", 0), "clutter": ("--clutter", 0)}
+    for key, (flag, least) in ranges.items():
         low, high = getattr(scene, key)
         if not least <= low <= high:
-            raise ValueError(f"{key} must be two rising numbers from {least}; got {low}, {high}")
+            raise ValueError(f"{key} ({flag}) must be two rising numbers from {least}; got {low}, {high}")
 
 
 def _read_marker(root: Path) -> Any:

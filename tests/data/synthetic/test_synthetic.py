@@ -173,5 +173,5 @@ def test_every_texture_and_clutter_can_be_drawn_at_the_least_size():
 def test_command_writes_the_data_and_names_a_wrong_option(tmp_path, capsys):
     main([str(tmp_path / "out"), "--train", "1", "--val", "1", "--image-size", "64", "80", "--object-size", "6", "30"])
     assert "1 training and 1 validation" in capsys.readouterr().out
-    with pytest.raises(ValueError, match="num_classes must be 1 .. 10; got 12"):
+    with pytest.raises(ValueError, match=r"num_classes \(--classes\) must be 1 .. 10; got 12"):
         main([str(tmp_path / "other"), "--classes", "12"])
