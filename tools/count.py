@@ -8,6 +8,7 @@ No network is run and nothing is downloaded: the models are built without memory
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,9 +37,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return parse_with_overrides(parser, argv, "input.size=[512,512]")
 
 
-def experiment_line(path: Path) -> str:
+def experiment_line(path: Path, overrides: Sequence[str] = ()) -> str:
     """The table's line of one experiment."""
-    cfg = load_config(path)
+    cfg = load_config(path, overrides)
     with torch.device("meta"):
         cost = cost_of(build_detector(cfg), input_size(cfg))
     name, (height, width) = f"{path.parent.name}/{path.stem}", input_size(cfg)
@@ -57,13 +58,15 @@ def main(argv: list[str] | None = None) -> None:
             print("\n".join(row_lines(build_detector(cfg), input_size(cfg))))
         return
     files = sorted(path for path in (ROOT / "experiments").glob("*/*.yml") if path.parent.name != "_base_")
-    table = "\n".join([HEADER, *map(experiment_line, files)])
+    if args.out and args.overrides:
+        raise ValueError(f"--out must be of the experiments as they are; got {' '.join(args.overrides)}: leave one out")
+    table = "\n".join([HEADER, *(experiment_line(path, args.overrides) for path in files)])
     if not args.out:
         print(table)
         return
     before, start, rest = Path(args.out).read_text(encoding="utf-8").partition(START)
     if not start or END not in rest:
-        raise ValueError(f"{args.out} must have the marks {START} and {END}; it has not both: add them")
+        raise ValueError(f"{args.out} must have the marks {START} and {END}; one or both are missing: add them")
     write_text(args.out, f"{before}{START}\n{table}\n{END}{rest.partition(END)[2]}")
 
 

@@ -53,6 +53,8 @@ def chosen(grid: Mapping[str, Any], key: str, names: str | None) -> list[str]:
 
 def run_study(args: argparse.Namespace, out: Path) -> list[str]:
     """Runs what has no result yet and writes the report; names of the runs that failed."""
+    if args.jobs is not None and args.jobs < 1:
+        raise ValueError(f"--jobs must be at least 1; got {args.jobs}")
     grid = read_grid(args.grid)
     if grid["data"]:
         generate(**grid["data"])
@@ -66,7 +68,11 @@ def run_study(args: argparse.Namespace, out: Path) -> list[str]:
     if done := [run for run in runs if is_done(run, out / "results")]:
         scale = [] if args.budget == 1 else [f"--budget={args.budget:g}"]
         words = ["python", "tools/study.py", f"--grid={args.grid}", *scale, f"--jobs={jobs}", *args.overrides]
-        about = {"name": out.name, "command": shlex.join(words), "jobs": jobs}  # without --rows: that makes all of them
+        about = {
+            "name": out.resolve().name,
+            "command": shlex.join(words),
+            "jobs": jobs,
+        }  # without --rows: that makes all of them
         write_summary(out / "results" / "study.json", about, grid, done)
         write_page(out / "study.md", [out / "results"], links="results")
     return failed
@@ -80,7 +86,7 @@ def main(argv: list[str] | None = None) -> None:
     out = args.out or Path("runs") / "study" / args.grid.stem
     failed = [] if args.render else run_study(args, out)
     if args.publish:
-        publish(out / "results", ROOT / "docs/results/study" / out.name)
+        publish(out / "results", ROOT / "docs/results/study" / out.resolve().name)
     if args.publish or args.render:
         write_page(ROOT / "docs/study.md", *published(ROOT))
     if failed:

@@ -1,5 +1,6 @@
 """The grid of a study: one YAML file of rows, budgets and seeds, and the runs that it asks for."""
 
+import functools
 import hashlib
 import json
 import math
@@ -13,7 +14,7 @@ from lib.build import build_protocol
 from lib.config import load_config, merge
 from lib.models.pretrained import IMPLIED
 from lib.utils.files import read_text, write_text
-from lib.utils.lookup import accepts, lookup, suggest
+from lib.utils.lookup import accepts, check_arguments, lookup, suggest
 from lib.utils.yaml_files import dump_yaml, nested, read_yaml, to_plain, value_at
 
 # Key of a grid -> its type and meaning. Experiments are written as in their files. All paths, also that of a
@@ -22,16 +23,16 @@ KEYS: dict[str, tuple[Any, str]] = {
     "data": (dict | None, "arguments of lib.data.synthetic.dataset.generate; null: the data exist already"),
     "start": (dict | None, "over the base: is trained first, and all rows start from its backbone"),
     "base": (dict, "what the rows have in common; it overrides a row's own _base_"),
-    "rows": (dict, "name -> what its experiment has over the base"),
+    "rows": (dict[str, dict | None], "name -> what its experiment has over the base"),
     "budgets": (
-        dict,
+        dict[str, dict],
         "name -> train keys for every row, such as {epochs: 10} or {time_limit_s: 60.0}; a value may be given by row, "
         "as {epochs: {plain: 10, S1L0: 3}}",
     ),
-    "seeds": (list, "one run of each row and budget for each"),
+    "seeds": (list[int], "numbers: one run of each row and budget for each"),
     "reference": (str, "the row that others are compared with"),
     "claims": (
-        list,
+        list[dict],
         "{text, better, worse, ranges}: one row detects objects of these sizes better; with an "
         "{advice: {budget: ..., holds: ..., fails: ..., undecided: ...}} for whoever must choose, by the verdict",
     ),
@@ -40,6 +41,25 @@ KEYS: dict[str, tuple[Any, str]] = {
 
 
 LENGTHS = ("epochs", "warmup_epochs", "time_limit_s")  # keys of a budget that --budget scales
+
+
+class Claim(NamedTuple):
+    """The keys of a claim; in its texts ``{size}`` stands for a range, or for several."""
+
+    text: str
+    better: str  # row
+    worse: str
+    ranges: list[str]
+    advice: dict[str, str] | None = None
+
+
+class Advice(NamedTuple):
+    """The keys of an advice: a budget, and what to choose by the verdict under it."""
+
+    budget: str
+    holds: str
+    fails: str
+    undecided: str
 
 
 class Run(NamedTuple):
@@ -51,7 +71,7 @@ class Run(NamedTuple):
     file: Path  # its experiment
     cfg: EasyDict  # the same, resolved, with the overrides of the command line
     folder: Path  # another configuration has another one, so that none resumes from another's weights
-    digest: str  # of the configuration
+    digest: str  # of the configuration, and of the data that the grid generates
 
     @property
     def name(self) -> str:
@@ -89,15 +109,29 @@ def read_grid(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"seeds of {path} must be one number or more, all different; got {grid['seeds']}")
     if not grid["budgets"] or not grid["rows"]:
         raise ValueError(f"{path} must have a budget and a row; got {len(grid['budgets'])} and {len(grid['rows'])}")
-    for claim in grid["claims"]:
-        if missing := [key for key in ("text", "better", "worse", "ranges") if key not in claim]:
-            raise ValueError(f"a claim of {path} must have a text, better, worse and ranges; no {missing[0]}: {claim}")
+    for number, claim in enumerate(grid["claims"]):
+        _check_claim(claim, f"claims[{number}] of {path}:", grid["budgets"])
     names = [grid["reference"], *(claim[side] for claim in grid["claims"] for side in ("better", "worse"))]
     for name in names:
         if name not in grid["rows"]:
             known, near = ", ".join(grid["rows"]), suggest(name, grid["rows"])
             raise ValueError(f"rows that {path} compares must be of {known}; got {name}{near}")
     return grid
+
+
+def _check_claim(claim: Mapping[str, Any], where: str, budgets: Mapping[str, Any]) -> None:
+    """Raises for a claim of which no report could be written."""
+    check_arguments(Claim, claim, f"{where} claim")
+    texts, advice = [claim["text"]], claim.get("advice")
+    if advice:
+        check_arguments(Advice, advice, f"{where} advice")
+        lookup(budgets, advice["budget"], f"{where} advice.budget")
+        texts += [advice[word] for word in ("holds", "fails", "undecided")]
+    for text in texts:
+        try:
+            text.format(size="")
+        except (KeyError, IndexError, ValueError):
+            raise ValueError(f"{where} braces in a text must be {{size}}; got {text!r}") from None
 
 
 def plan(grid: Mapping[str, Any], out: Path, scale: float = 1.0, overrides: Sequence[str] = ()) -> Plan:
@@ -110,8 +144,9 @@ def plan(grid: Mapping[str, Any], out: Path, scale: float = 1.0, overrides: Sequ
         overrides: ``key=value`` texts over every experiment.
     """
     start, base = None, grid["base"]
+    make_run = functools.partial(_make_run, data=grid["data"], out=out, overrides=overrides)
     if grid["start"]:
-        start = _make_run("start", "whole", 0, merge(base, grid["start"]), out, overrides)
+        start = make_run("start", "whole", 0, merge(base, grid["start"]))
         # What the start's weights imply is written out, as they are not there yet.
         base = merge(nested({key: value_at(start.cfg, key) for key in IMPLIED}), base)
         weights = str(start.folder / "last.pth")
@@ -122,7 +157,7 @@ def plan(grid: Mapping[str, Any], out: Path, scale: float = 1.0, overrides: Sequ
             for row, changes in grid["rows"].items():
                 place = {"train": scaled(limits_of(row, limits), scale), "run": {"seed": seed}}
                 experiment = merge(merge(base, changes or {}), place)
-                runs.append(_make_run(row, budget, seed, experiment, out, overrides))
+                runs.append(make_run(row, budget, seed, experiment))
     sizes = build_protocol(runs[0].cfg).ranges
     for claim in grid["claims"]:
         for size in claim["ranges"]:
@@ -149,12 +184,22 @@ def scaled(limits: Mapping[str, Any], scale: float) -> dict[str, Any]:
     return own
 
 
-def _make_run(row: str, budget: str, seed: int, experiment: Mapping, out: Path, overrides: Sequence[str]) -> Run:
+def _make_run(
+    row: str,
+    budget: str,
+    seed: int,
+    experiment: Mapping[str, Any],
+    *,
+    data: Mapping[str, Any] | None,
+    out: Path,
+    overrides: Sequence[str],
+) -> Run:
     """Writes the experiment of a run and resolves it."""
     file = out / "experiments" / f"{run_name(row, budget, seed)}.yml"
     if "_base_" in experiment:
         experiment = {**experiment, "_base_": str(Path(experiment["_base_"]).resolve())}
     write_text(file, dump_yaml(to_plain(experiment)))
     cfg = load_config(file, overrides)
-    digest = hashlib.sha256(json.dumps(to_plain(cfg), sort_keys=True).encode()).hexdigest()[:8]
+    content = to_plain(cfg) if data is None else [to_plain(cfg), to_plain(data)]
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
     return Run(row, budget, seed, file, cfg, out / "runs" / f"{file.stem}-{digest}", digest)

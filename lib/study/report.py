@@ -1,7 +1,6 @@
 """The report of studies as Markdown with figures, made from their JSON files and nothing else."""
 
 import itertools
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -67,12 +66,14 @@ def published(root: Path) -> Published:
 
 
 def publish(results: Path, target: Path) -> None:
-    """Copies the JSON files of a study to where git keeps them, in place of what was there, once all could be read."""
+    """Copies the JSON files of a study to where git keeps them, then removes the others that were there."""
     names = ("study", *read_study(results).about["runs"])
     contents = {name: (results / f"{name}.json").read_bytes() for name in names}
-    shutil.rmtree(target, ignore_errors=True)
     for name, content in contents.items():
         write_bytes(target / f"{name}.json", content)
+    for file in target.glob("*.json"):
+        if file.stem not in contents:
+            file.unlink()
 
 
 def _origin(study: Study) -> str:

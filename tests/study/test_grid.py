@@ -21,6 +21,8 @@ SMALL = {
     "reference": "plain",
     "claims": [],
 }
+CLAIM = {"text": "{size}", "better": "S1L0", "worse": "plain", "ranges": ["small"]}
+ADVICE = {"budget": "images", "holds": "h", "fails": "f", "undecided": "u"}
 
 
 def write(tmp_path, **changes):
@@ -45,6 +47,15 @@ def test_another_configuration_has_another_folder(tmp_path):
     ]
     assert folders[0] == folders[1]
     assert len(set(folders)) == 3
+
+
+def test_runs_on_other_generated_data_are_others(tmp_path):
+    def digests(**changes):
+        return [run.digest for run in plan(read_grid(write(tmp_path, **changes)), tmp_path)[1]]
+
+    few, more = digests(data={"num_train": 8}), digests(data={"num_train": 9})
+    assert few == digests(data={"num_train": 8})
+    assert len({*few, *more, *digests()}) == 3 * len(few)
 
 
 def test_rows_start_from_the_backbone_that_is_trained_first(tmp_path):
@@ -114,7 +125,15 @@ def test_a_size_that_the_evaluation_lacks_is_refused_before_any_training(tmp_pat
         ({"seeds": []}, r"seeds of .* must be one number or more, all different; got \[\]"),
         ({"seeds": [0, 1, 0]}, "all different"),
         ({"budgets": {}}, "must have a budget and a row; got 0 and 2"),
-        ({"claims": [{"text": "t", "better": "S1L0", "ranges": []}]}, "a claim of .* no worse"),
+        ({"claims": [{"text": "t", "better": "S1L0", "ranges": []}]}, r"claims\[0\] of .*: claim.worse must be given"),
+        (
+            {"claims": [{**CLAIM, "text": "{sizes}"}]},
+            r"claims\[0\] of .*: braces in a text must be \{size\}; got .*sizes",
+        ),
+        ({"claims": [{**CLAIM, "advice": {"budget": "images", "holds": "h"}}]}, "advice.fails must be given; got only"),
+        ({"claims": [{**CLAIM, "advice": {**ADVICE, "budget": "image"}}]}, "advice.budget .* of images; got 'image'"),
+        ({"budgets": {"images": 6}}, "budgets of .* must be given: name -> train keys .*; got {'images': 6}"),
+        ({"rows": {"plain": 6}}, "rows of .* must be given: name -> what .*; got {'plain': 6}"),
         ({"reference": "plian"}, "must be of plain, S1L0; got plian .did you mean 'plain'"),
     ],
 )

@@ -98,6 +98,17 @@ def test_page_is_written_from_json_files_with_its_figures(tmp_path):
         assert (tmp_path / name).stat().st_size > 10_000
 
 
+def test_publishing_a_study_replaces_its_files_and_no_others(tmp_path):
+    for folder in ("results", "other"):
+        write_json(tmp_path / folder / "study.json", study().about)
+        for name, of_run in zip(study().about["runs"], study().results, strict=True):
+            write_json(tmp_path / folder / f"{name}.json", of_run)
+    write_json(tmp_path / "old_images_0.json", {})
+    publish(tmp_path / "results", tmp_path)
+    assert {file.stem for file in tmp_path.glob("*.json")} == {"study", *study().about["runs"]}
+    assert read_study(tmp_path / "other") == read_study(tmp_path) == study()
+
+
 def test_publishing_a_study_that_is_not_there_leaves_what_was_published(tmp_path):
     (tmp_path / "target").mkdir()
     (tmp_path / "target" / "study.json").write_text("{}")

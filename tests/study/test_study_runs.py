@@ -148,6 +148,12 @@ def test_a_result_of_another_budget_does_not_count(command):
         assert is_done(runs[0], out / "results") is has_result
 
 
+def test_fewer_than_one_job_is_refused_before_anything_is_made(tmp_path):
+    with pytest.raises(ValueError, match="--jobs must be at least 1; got -1"):
+        study(f"--out={tmp_path}", "--jobs=-1")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_unknown_row_is_named(command):
     with pytest.raises(ValueError, match="--rows must be one of plain, S1L0, broken; got 'plian'"):
         study(*command[0], "--rows=plian")

@@ -34,8 +34,18 @@ def test_lines_of_the_docs_are_what_the_command_prints(name):
 
 
 def test_a_document_without_the_marks_is_left_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(tool, "experiment_line", lambda path: path.stem)
+    monkeypatch.setattr(tool, "experiment_line", lambda path, _: path.stem)
     (tmp_path / "plain.md").write_text("nothing")
     with pytest.raises(ValueError, match="must have the marks"):
         tool.main(["--all", f"--out={tmp_path / 'plain.md'}"])
     assert (tmp_path / "plain.md").read_text() == "nothing"
+
+
+def test_settings_count_in_the_table_of_all_and_not_in_the_docs(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tool, "experiment_line", lambda path, overrides: " ".join(overrides))
+    tool.main(["--all", "input.size=[512,512]"])
+    assert set(capsys.readouterr().out.splitlines()[2:]) == {"input.size=[512,512]"}
+    with pytest.raises(
+        ValueError, match="--out must be of the experiments as they are; got input.size=.512,512.: leave"
+    ):
+        tool.main(["--all", f"--out={tmp_path / 'a.md'}", "input.size=[512,512]"])
