@@ -12,7 +12,15 @@ from lib.data.formats.coco_json import IGNORED
 from lib.data.formats.content import Content, Record, content_of
 from lib.data.formats.listing import Listing
 from lib.data.formats.registry import read_content
-from lib.data.formats.usable import choose_categories, leaves_image, number_objects, object_text, usable_objects
+from lib.data.formats.usable import (
+    choose_categories,
+    distinct_categories,
+    leaves_image,
+    number_objects,
+    object_text,
+    objects_of,
+    usable_objects,
+)
 from lib.data.header import file_header
 from lib.data.image import DARK_IMAGES, PAGED_IMAGES, ImageError, ImageFile, Reading, StoredImage
 from lib.structures import IGNORE, Sample
@@ -86,9 +94,10 @@ class CocoDataset:
             else:
                 content = read_content(annotations, images, split=split, orientation=orientation)
             self.problems = content.problems
-            categories = choose_categories(content.categories, classes, self.name, add_classes)
+            own = distinct_categories(content, self.problems)
+            categories = choose_categories(own, classes, self.name, add_classes)
             self.classes, self.category_ids = tuple(categories.values()), tuple(categories)
-            own_ids = {entry["id"] for entry in content.categories}
+            own_ids = {entry["id"] for entry in own}
             records = self._present(content.images, skip_missing)
             self.image_ids = [record["id"] for record in records]
             self.files = [record["file_name"] for record in records]
@@ -112,7 +121,7 @@ class CocoDataset:
     def _present(self, records: list[dict[str, Any]], skip_missing: bool) -> list[dict[str, Any]]:
         """The image records whose file is there."""
         if not self.folder.is_dir():
-            raise FileNotFoundError(f"image folder {self.folder} must exist; there is none: check the path")
+            raise FileNotFoundError(f"image folder {self.folder} must exist; there is no such folder: check the path")
         listing = Listing(self.folder)
         names = [record["file_name"] for record in records]
         missing = {name: None for name in names if not listing.has(name)}
@@ -126,39 +135,42 @@ class CocoDataset:
 
     def _usable(self, content: Content, bad_boxes: str) -> ObjectTable:
         """The objects of the wanted classes and present images that have a usable box."""
-        columns = content.objects.columns
-        is_wanted = np.isin(columns.category_id, self.category_ids)
-        self._note_others(content, is_wanted)
+        num_annotations = len(content.objects)
+        self._note_others(content)
+        content = objects_of(content, self.category_ids)
         sizes = dict(zip(self.image_ids, self.sizes.tolist(), strict=True))
-        rows = np.flatnonzero(is_wanted & np.isin(columns.image_id, np.array(self.image_ids, np.int64)))
-        content = content._replace(objects=content.objects.select(rows))
+        is_here = np.isin(content.objects.columns.image_id, np.array(self.image_ids, np.int64))
+        content = content._replace(objects=content.objects.select(is_here))
         bad = Problems()
         is_usable = usable_objects(content, sizes, bad)
         if bad and bad_boxes == "refuse":
             raise ValueError(
                 f"{self.name} must have boxes with an area inside their images; got {'; '.join(bad.lines())}: "
-                "fix them, or set bad_boxes to drop"
+                "fix them, or set data.bad_boxes=drop"
             )
         self.problems.update({f"{kind}, dropped": things for kind, things in bad.items()})
-        if not is_usable.any():
-            faults = "; ".join(bad.lines()) or "an empty data set"
+        if not (is_usable & ~content.objects.has_any(["ignored_region"])).any():
+            faults = "; ".join(bad.lines()) or "none is of these classes and in an image that is there"
+            got = f"{num_annotations} annotations, none of them usable ({faults}): choose another file or other classes"
+            if not num_annotations:
+                got = "no annotations: check where the label files are, see docs/data.md"
             raise ValueError(
-                f"{self.name} must have at least one usable box of {first_few(self.classes)}; none of its "
-                f"{len(columns.id)} annotations is ({faults}): choose another file or other classes"
+                f"{self.name} must have at least one usable box of the classes {first_few(self.classes)}; got {got}"
             )
         content = content._replace(objects=content.objects.select(is_usable))
         self._note_clipped(content, sizes)
         table, is_new = number_objects(content.objects)
         if is_new:
-            self.problems.add("annotation ids missing, double or 0, so numbered anew", f"all {len(table)}")
+            self.problems.add("annotation ids missing, duplicate or 0; all were renumbered", f"all {len(table)}")
         return table
 
-    def _note_others(self, content: Content, is_wanted: np.ndarray) -> None:
+    def _note_others(self, content: Content) -> None:
         """Notes the classes that have objects but are not wanted."""
         names = {category["id"]: category["name"] for category in content.categories}
-        ids, counts = np.unique(content.objects.columns.category_id[~is_wanted], return_counts=True)
+        objects = content.objects.columns.category_id[~content.objects.has_any(["ignored_region"])]
+        ids, counts = np.unique(objects[~np.isin(objects, self.category_ids)], return_counts=True)
         others = [f"{names[key]}, {n} boxes" for key, n in zip(ids.tolist(), counts.tolist(), strict=True)]
-        self.problems.add("classes left out, as they are not among those to learn", *others)
+        self.problems.add("classes not in data.classes or in the training set, left out", *others)
 
     def _note_clipped(self, content: Content, sizes: Mapping[int, Any]) -> None:
         columns = content.objects.columns

@@ -9,9 +9,10 @@ import numpy as np
 
 from lib.data.formats.content import Content, Record, content_of
 from lib.data.formats.listing import Listing
-from lib.data.formats.usable import leaves_image, object_text, sizes_of, usable_objects
+from lib.data.formats.usable import distinct_categories, leaves_image, object_text, sizes_of, usable_objects
 from lib.data.header import file_header
 from lib.data.image import DARK_IMAGES, PAGED_IMAGES, ImageFile, Reading, check_header, image_size
+from lib.data.truth import image_sizes
 from lib.utils.fields import Problems, reading
 
 SMALL_AREA = 0.001  # share of its box that an object's area has at least, if it is no mistake
@@ -25,9 +26,10 @@ class Survey(NamedTuple):
     problems: Problems  # empty if all is well
     classes: dict[str, int]  # name -> number of objects
     boxes: np.ndarray  # (G, 4) float64 xyxy of the usable objects, clipped to their images, px of the original image
-    sizes: np.ndarray  # (G, 2) float64 (height, width) of the image of each
+    sizes: np.ndarray  # (G, 2) float64 (height, width) of the image of each; infinite: unknown
     areas: np.ndarray  # (G,) float64, px^2, which decide the size range: the annotation's, else the box's
     images: np.ndarray  # (G,) int64, the place of each one's image among the images listed
+    has_files: bool  # whether the image files were looked at
 
 
 def survey(
@@ -42,16 +44,17 @@ def survey(
         with reading("annotations"):
             data = content_of(data, "annotations", folder, lenient=True)
     problems = Problems(data.problems)
-    sizes = {record["id"]: (record["height"] or np.inf, record["width"] or np.inf) for record in data.images}
+    sizes = image_sizes(data, folder)
     if folder is not None:
         _check_files(data, folder, open_images, way or Reading(), problems)
     _check_ids(data.objects.columns.id, problems)
+    categories = distinct_categories(data, problems)
     data = data._replace(objects=data.objects.select(usable_objects(data, sizes, problems)))
     of_object = sizes_of(data.objects.columns.image_id, sizes)
     _check_boxes(data, of_object, problems)
-    is_object = ~data.objects.has_any(("iscrowd", "ignore"))
+    is_object = ~data.objects.has_any(("iscrowd", "ignore", "ignored_region"))
     columns = data.objects.select(is_object).columns
-    classes = _count_classes(data.categories, columns.category_id, problems)
+    classes = _count_classes(categories, columns.category_id, problems)
     boxes, limits = columns.xywh.copy(), of_object[is_object]
     boxes[:, 2:] = np.minimum(boxes[:, :2] + boxes[:, 2:], limits[:, ::-1])
     boxes[:, :2] = np.maximum(boxes[:, :2], 0)
@@ -59,7 +62,9 @@ def survey(
     order = np.argsort(ids)
     places = order[np.searchsorted(ids[order], columns.image_id)] if len(ids) else columns.image_id
     num_empty = len(data.images) - int(np.count_nonzero(np.bincount(places)))
-    return Survey(len(data.images), num_empty, problems, classes, boxes, limits, columns.area, places)
+    return Survey(
+        len(data.images), num_empty, problems, classes, boxes, limits, columns.area, places, folder is not None
+    )
 
 
 def _count_classes(categories: Sequence[Record], ids: np.ndarray, problems: Problems) -> dict[str, int]:
@@ -68,7 +73,7 @@ def _count_classes(categories: Sequence[Record], ids: np.ndarray, problems: Prob
     classes: Counter[str] = Counter()
     for name, number in Counter(category["name"] for category in categories).items():
         if number > 1:
-            problems.add("names of several classes (training refuses them)", name)
+            problems.add("duplicate class names (training refuses them)", name)
     for category in categories:
         classes[category["name"]] += counts[category["id"]]
     problems.add("classes without an object", *(name for name, count in classes.items() if not count))
@@ -111,8 +116,8 @@ def _check_file(data: Content, record: Record, path: Path, open_images: bool, wa
         if header is not None:
             check_header(path, header, path.stat().st_size, way.max_pixels)
     if told not in ((None, None), (height, width)):
-        sizes = f"{told[1]}x{told[0]} told, {width}x{height} in the file"
-        problems.add("images of another size than told (width x height)", f"{name}: {sizes}")
+        sizes = f"{told[1]}x{told[0]} in the annotations, {width}x{height} in the file"
+        problems.add("images whose size differs from the annotations (width x height)", f"{name}: {sizes}")
 
 
 def _check_ids(ids: np.ndarray, problems: Problems) -> None:
@@ -121,7 +126,7 @@ def _check_ids(ids: np.ndarray, problems: Problems) -> None:
     suspects = ids[np.r_[False, ids[1:] == ids[:-1]] | (ids == 0)] if len(ids) else ids
     values, counts = np.unique(ids[np.isin(ids, suspects)], return_counts=True) if len(suspects) else (ids[:0], ids[:0])
     for value, number in zip(values.tolist(), counts.tolist(), strict=True):
-        problems.add("annotation ids that are missing, 0 or double", f"{value} ({number} times)")
+        problems.add("annotation ids that are missing, 0 or duplicate", f"{value} ({number} times)")
 
 
 def _check_boxes(data: Content, sizes: np.ndarray, problems: Problems) -> None:
@@ -133,8 +138,8 @@ def _check_boxes(data: Content, sizes: np.ndarray, problems: Problems) -> None:
     kinds = {
         "boxes partly outside their image": leaves_image(columns.xywh, sizes),
         "areas larger than their box": columns.area > 1.01 * of_box + 1,
-        "areas that are 0 or a thousandth of their box at most": columns.area <= SMALL_AREA * of_box,
-        "boxes given twice": _repeats(columns.image_id, columns.category_id, *columns.xywh.T),
+        "areas of 0, or of at most 1/1000 of the box": columns.area <= SMALL_AREA * of_box,
+        "duplicate boxes": _repeats(columns.image_id, columns.category_id, *columns.xywh.T),
     }
     for kind, mask in kinds.items():
         for row in np.flatnonzero(mask).tolist():

@@ -1,5 +1,6 @@
 """The objects that an evaluation judges: the same ones of a file, whichever script reads it."""
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from lib.data.depth import PERCENTILE
 from lib.data.formats.content import Content
 from lib.data.formats.registry import read_content
 from lib.data.formats.usable import usable_objects
-from lib.data.image import ImageFile, Reading
+from lib.data.image import ImageError, ImageFile, Reading
 from lib.utils.fields import Problems, one_line
 
 log = logging.getLogger(__name__)
@@ -35,12 +36,14 @@ def read_truth(
 
 
 def image_sizes(content: Content, images: str | Path | None) -> dict[int, tuple[float, float]]:
-    """Image id -> (height, width), infinite where neither the annotations nor a file in ``images`` tell it."""
-    sizes = {}
+    """Image id -> (height, width), infinite where neither the annotations nor a readable file in ``images`` tell it."""
+    sizes: dict[int, tuple[float, float]] = {}
     for record in content.images:
-        file = None if images is None else Path(images) / record["file_name"]
-        is_known = None not in (record["height"], record["width"]) or (file and file.is_file())
-        sizes[record["id"]] = content.size(record, file or Path()) if is_known else (np.inf, np.inf)
+        sizes[record["id"]] = (np.inf, np.inf)
+        file = Path() if images is None else Path(images) / record["file_name"]
+        if None not in (record["height"], record["width"]) or file.is_file():
+            with contextlib.suppress(ImageError, OSError):
+                sizes[record["id"]] = content.size(record, file)
     return sizes
 
 

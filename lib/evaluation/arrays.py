@@ -79,8 +79,7 @@ def make_ground_truth(
     chosen = images if image_ids is None else np.unique(list(image_ids))
     _check_known(image, images, "image_id of an annotation", "images of the ground truth")
     _check_known(category, np.array(list(names)), "category_id of an annotation", "categories")
-    region_flags = ["ignored_region"] if protocol.region_classes else []
-    is_region = np.isin(category, regions) | objects.has_any(region_flags)
+    is_region = np.isin(category, regions) | objects.has_any(["ignored_region"])
     is_judged = is_region | np.isin(category, classes)
     if not is_judged.all():
         log.info("left_out_objects %d (of classes that are not judged)", np.count_nonzero(~is_judged))

@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 MISSING: Any = type("Missing", (), {"__repr__": lambda _: "nothing"})()  # stands for a key that is not there
-TEXTS = "numbers and flags given as texts (read as what they say)"
+TEXTS = "numbers and flags given as strings (converted)"
 NUM_NAMED = 3  # how many of the faulty things a message lists
 LONGEST = 560  # characters of a message
 MAX_SIDE = 10**6  # pixels of an image's side

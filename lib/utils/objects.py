@@ -63,6 +63,11 @@ class ObjectTable(Sequence[Mapping[str, Any]]):
         bits = sum(1 << FLAGS.index(name) for name in set(names) & set(FLAGS))
         return (self.columns.flags & bits) != 0
 
+    def with_flag(self, name: str, rows: np.ndarray) -> "ObjectTable":
+        """The same objects, with a flag set for some: a mask over G."""
+        flags = self.columns.flags | (rows.astype(np.uint8) << np.uint8(FLAGS.index(name)))
+        return ObjectTable(self.columns._replace(flags=flags), self.unread)
+
     def select(self, rows: np.ndarray) -> "ObjectTable":
         """Only some objects, by an index or a mask over G."""
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows
@@ -140,7 +145,7 @@ def _areas(values: Sequence[Any], xywh: np.ndarray, entries: Entries) -> np.ndar
         return areas
     for row in np.flatnonzero(~is_good & np.isfinite(xywh).all(axis=1)).tolist():
         is_told = values[row] is not MISSING and values[row] is not None
-        kind = "areas that are no numbers from 0 (the box's is taken)" if is_told else NO_AREA
+        kind = "areas that are negative or not numbers (the box's area is used)" if is_told else NO_AREA
         entries.problems.add(kind, f"{entries.place(row, 'area')} {shown(values[row])}")
     with np.errstate(over="ignore", invalid="ignore"):
         return np.where(is_good, areas, xywh[:, 2] * xywh[:, 3])

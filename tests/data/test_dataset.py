@@ -96,7 +96,7 @@ def test_missing_keys_of_annotations_are_filled_in(folder):
     first, second = dataset.ground_truth["annotations"]
     assert (first["id"], first["area"], first["iscrowd"]) == (1, 600, 0)
     assert (second["id"], second["area"]) == (2, 24)
-    assert "numbered anew" in dataset.report()
+    assert "annotation ids missing, duplicate or 0; all were renumbered: 1 (all 2)" in dataset.report()
 
 
 def test_area_and_ids_of_the_file_are_kept_and_its_content_is_not_changed(folder):
@@ -179,13 +179,16 @@ BAD_FILES = {
     r"images, annotations, categories; annotations is missing": without("annotations"),
     r"categories is missing": without("categories"),
     r"at least one image; it is an empty data set": coco(images=[], annotations=[]),
-    r"none of its 0 annotations .*empty data set": coco(),
-    r"none of its 1 annotations is \(boxes of no area: 1": coco([5, 5, 0, 5]),
+    r"one usable box of the classes cat, dog; got no annotations: check where the label files are": coco(),
+    r"got 1 annotations, none of them usable \(boxes of no area: 1": coco([5, 5, 0, 5]),
     r"images must have each id once; found twice: 3": with_entry("images", 1, id=3),
     r"images\[1\]\.id must be a whole number as id, of 64 bits at most; got 'x'": with_entry("images", 1, id="x"),
     r"1 have an unknown image_id \(99\)": with_entry("annotations", 0, image_id=99),
     r"1 have an unknown category_id \(1\)": with_entry("annotations", 0, category_id=1),
-    r"categories must have different names": with_entry("categories", 1, name="dog"),
+    r"must have different names; got cat twice": coco(
+        annotations=[{"image_id": 3, "category_id": key, "bbox": [1, 1, 5, 5]} for key in (7, 9)],
+        categories=[{"id": key, "name": "cat"} for key in (7, 9)],
+    ),
     r"images\[0\]\.file_name must be a text with at least one character; got nothing": coco(
         [1, 1, 5, 5], images=[{"id": 1}]
     ),
@@ -217,7 +220,7 @@ def test_missing_image_folder_is_named(folder):
 
 
 def test_unknown_class_is_named_with_the_nearest(folder):
-    with pytest.raises(ValueError, match=r"has dog, cat; got 'dgo' \(did you mean 'dog'\?\)"):
+    with pytest.raises(ValueError, match=r"categories of annotations, dog, cat; got 'dgo' \(did you mean 'dog'\?\)"):
         CocoDataset(folder, coco([10, 5, 20, 30]), classes=["cat", "dgo"])
 
 

@@ -38,8 +38,8 @@ def test_a_sound_set_has_no_problem_and_its_numbers():
         ([{"bbox": [1, 1, 5]}], "boxes that are not four finite numbers"),
         ([{"bbox": [95, 1, 5, 5]}], "boxes outside their image"),
         ([{"bbox": [80, 1, 20, 5]}], "boxes partly outside their image"),
-        ([{}, {}], "boxes given twice"),
-        ([{"id": 7}, {"id": 7, "bbox": [1, 1, 9, 9], "area": 81}], "annotation ids that are missing, 0 or double"),
+        ([{}, {}], "duplicate boxes"),
+        ([{"id": 7}, {"id": 7, "bbox": [1, 1, 9, 9], "area": 81}], "annotation ids that are missing, 0 or duplicate"),
         ([{"image_id": 5}], "annotations of an unknown image_id"),
         ([{"category_id": 5}], "annotations of an unknown category_id"),
         ([{"area": None}], "annotations without area (the box's is taken)"),
@@ -63,7 +63,11 @@ def test_a_box_that_leaves_the_image_is_clipped():
 def test_faults_of_files_are_named(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((60, 90, 3), np.uint8))
     assert survey(coco({}), tmp_path).problems == {}
-    assert list(survey(coco({}, height=61), tmp_path).problems) == ["images of another size than told (width x height)"]
+    assert survey(coco({}, height=61), tmp_path).problems == {
+        "images whose size differs from the annotations (width x height)": [
+            "a.png: 90x61 in the annotations, 90x60 in the file"
+        ]
+    }
     assert list(survey(coco({}, file_name="b.png"), tmp_path).problems) == ["image files that are missing"]
     (tmp_path / "c.jpg").write_bytes(b"no image")
     assert list(survey(coco({}, file_name="c.jpg"), tmp_path).problems) == ["image files that cannot be read"]
@@ -80,4 +84,16 @@ def test_a_truncated_image_is_found_by_opening_it(tmp_path):
 def test_a_name_of_two_images_is_named():
     content = coco({})
     content["images"].append({**content["images"][0], "id": 2})
-    assert survey(content).problems == {"file names of several images (joined, with the boxes of all)": ["a.png"]}
+    assert survey(content).problems == {"image files listed more than once (joined)": ["a.png"]}
+
+
+def test_sizes_that_only_the_files_tell_are_measured(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((60, 90, 3), np.uint8))
+    content = coco({}, {"bbox": [95, 1, 5, 5]}, height=None, width=None)
+    content["images"].append({"id": 2, "file_name": "b.png"})
+    content["annotations"].append({"id": 3, "image_id": 2, "category_id": 1, "bbox": BOX, "area": 360})
+    (tmp_path / "b.png").write_bytes(b"no image")
+    found = survey(content, tmp_path)
+    assert list(found.problems) == ["image files that cannot be read", "boxes outside their image"]
+    assert found.sizes.tolist() == [[60, 90], [np.inf, np.inf]]
+    assert np.isinf(survey(content).sizes).all()

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -11,12 +11,14 @@ import msgspec
 
 from lib.data.formats.coco_stream import NotStreamed, stream_coco
 from lib.data.formats.content import Collector, Content, Record, check_structure, content_of
+from lib.data.formats.joined import repeats
 from lib.utils.fields import first_few, reading
 from lib.utils.files import write_json
 from lib.utils.runtime import paused_gc
 
 log = logging.getLogger(__name__)
-IGNORED = ("iscrowd", "ignore", "difficult")  # flags of regions where neither an object nor none is learned
+# Flags of regions where neither an object nor none is learned
+IGNORED = ("iscrowd", "ignore", "difficult", "ignored_region")
 
 
 class CocoBuilder:
@@ -113,7 +115,11 @@ def read_results(path: str | Path, coco: Record) -> Any:
 
 def _with_ids(results: list[Any], key: str, named: list[tuple[int, set[str]]], path: str | Path) -> list[Any]:
     """The results with an id for each name at ``key``. A name that two things share stands for neither."""
-    if not any(isinstance(entry, Mapping) and isinstance(entry.get(key), str) for entry in results):
+
+    def is_named(entry: Any) -> bool:
+        return isinstance(entry, Mapping) and isinstance(entry.get(key), str)
+
+    if not any(map(is_named, results)):
         return results
     counts = Counter(name for _, names in named for name in names)
     ids = {name: number for number, names in named for name in names if counts[name] == 1}
@@ -123,9 +129,6 @@ def _with_ids(results: list[Any], key: str, named: list[tuple[int, set[str]]], p
         name = entry[key]
         number = ids.get(name, int(name) if name.isdecimal() and len(name) < 20 else None)
         return number if name in ids or number in known else None
-
-    def is_named(entry: Any) -> bool:
-        return isinstance(entry, Mapping) and isinstance(entry.get(key), str)
 
     if unknown := sorted({entry[key] for entry in results if is_named(entry) and number_of(entry) is None}):
         raise ValueError(
@@ -138,36 +141,20 @@ def _with_ids(results: list[Any], key: str, named: list[tuple[int, set[str]]], p
 def _of_joined(results: list[Any], aliases: Mapping[int, int]) -> list[Any]:
     """The results with the kept image id in place of that of a record that was joined with it.
 
-    A detector that saw both records found each object twice: what another record of the file has too, of the same
-    class and within a pixel, is left out.
+    A detector that saw both records found each object twice: what another record of the file has too is left out.
     """
-    if not aliases:
-        return results
+    shared = {*aliases, *aliases.values()}
     ids = [entry.get("image_id") if isinstance(entry, Mapping) else None for entry in results]
-    targets = [aliases.get(value) if isinstance(value, int) else None for value in ids]
-    seen: dict[tuple[Any, str], list[tuple[Any, Any]]] = defaultdict(list)  # file and class -> record, box
-    for entry, value in zip(results, ids, strict=True):
-        if isinstance(value, int) and value not in aliases:
-            seen[value, str(entry.get("category_id"))].append((value, entry.get("bbox")))
-    kept = []
-    for entry, value, target in zip(results, ids, targets, strict=True):
-        if target is not None:
-            entry = {**entry, "image_id": target}
-            others = seen[target, str(entry.get("category_id"))]
-            if any(value != other and _is_near(entry.get("bbox"), box) for other, box in others):
-                continue
-            others.append((value, entry.get("bbox")))
-        kept.append(entry)
-    if len(kept) < len(results):
-        text = "%d detections are left out, as another id of the same image file has them too"
-        log.warning(text, len(results) - len(kept))
-    return kept
-
-
-def _is_near(first: Any, second: Any) -> bool:
-    """Whether two boxes, which may be anything, differ by less than a pixel."""
-    boxes = (first, second)
-    is_box = all(isinstance(box, list) and len(box) == 4 for box in boxes)
-    if not is_box or not all(isinstance(number, (int, float)) for box in boxes for number in box):
-        return False
-    return all(abs(a - b) < 1 for a, b in zip(first, second, strict=True))
+    rows = [row for row, value in enumerate(ids) if isinstance(value, int) and value in shared]
+    records: list[int] = [results[row]["image_id"] for row in rows]
+    files = [aliases.get(record, record) for record in records]
+    classes = [str(results[row].get("category_id")) for row in rows]
+    left_out = {rows[place] for place in repeats(records, files, classes, [results[row].get("bbox") for row in rows])}
+    kept_ids = dict(zip(rows, files, strict=True))
+    if left_out:
+        log.warning("%d detections are left out, as another id of the same image file has them too", len(left_out))
+    return [
+        {**entry, "image_id": kept_ids[row]} if row in kept_ids else entry
+        for row, entry in enumerate(results)
+        if row not in left_out
+    ]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lib.data.formats.joined import repeats
 from lib.data.image import image_size
 from lib.utils.fields import (
     MAX_SIDE,
@@ -27,6 +28,8 @@ from lib.utils.objects import KEYS, ObjectTable, join_tables, object_table
 
 Record = Mapping[str, Any]  # an image, an annotation, a category or a whole data set, as COCO has it
 IMAGE_KEYS, CATEGORY_KEYS = ("id", "file_name", "height", "width"), ("id", "name")
+REGIONS = "ignored regions"  # a category of this name holds regions that belong to no class
+FEW = 10  # boxes that may all lie in the first pixel of their images
 _REQUIRED = {"images": ("id", "file_name"), "annotations": ("image_id", "category_id"), "categories": ("id", "name")}
 _PLAIN_NAME = re.compile(r"[^./\\][^/\\]*(/[^./\\][^/\\]*)*")  # has no folder or file whose name begins with a dot
 
@@ -38,10 +41,11 @@ class Content(NamedTuple):
 
     where: str  # its file or folder, for messages
     images: list[dict[str, Any]]  # id, file_name below the image folder, height and width; None: unknown
-    objects: ObjectTable  # one row for each annotation of the file
+    objects: ObjectTable  # a row for each annotation of the file, except the ``repeated`` ones
     categories: list[dict[str, Any]]  # id, name
     problems: Problems  # what was read otherwise than it stands in the file
     aliases: dict[int, int]  # id of an image record that was joined with another of the same file -> the other's
+    repeated: frozenset[int] = frozenset()  # annotations that are no objects, as another record of their file has them
     # Whether boxes count the pixels of upright pictures where the EXIF data of an image have an orientation and the
     # sizes do not tell; None: where there are no sizes
     upright: bool | None = None
@@ -98,11 +102,16 @@ class Collector:
         if not self.tables:
             self.add("annotations", {name: [] for name in KEYS})
         table = self._known(join_tables(self.tables), images, categories)
+        self._check_unit(table)
+        regions = [entry["id"] for entry in categories if re.sub("[-_]", " ", entry["name"].lower()) == REGIONS]
+        table = table.with_flag("ignored_region", np.isin(table.columns.category_id, regions))
         kept, aliases = self._joined(images)
+        repeated = self._repeated(table, aliases) if aliases else []
         if aliases:
-            image_ids = [aliases.get(value, value) for value in table.columns.image_id.tolist()]
-            table = ObjectTable(table.columns._replace(image_id=np.array(image_ids, np.int64)), table.unread)
-        return Content(self.where, kept, table, categories, self.problems, aliases)
+            image_ids = np.array([aliases.get(value, value) for value in table.columns.image_id.tolist()], np.int64)
+            table = ObjectTable(table.columns._replace(image_id=image_ids), table.unread)
+            table = table.select(~np.isin(np.arange(len(table)), repeated))
+        return Content(self.where, kept, table, categories, self.problems, aliases, frozenset(repeated))
 
     def _image(self, index: int, number: Any, name: Any, height: Any, width: Any) -> dict[str, Any]:
         is_plain = type(number) is int and -(2**63) <= number < 2**63 and _is_size(height, width)
@@ -148,7 +157,7 @@ class Collector:
         except (ValueError, TypeError) as error:
             if not self.lenient:
                 raise ValueError(f"{error} (image {one_line(name)}; without both keys they are measured)") from None
-            self.problems.add("image sizes that are no whole numbers from 1 (training refuses them)", str(error))
+            self.problems.add("image sizes that are not whole numbers of 1 or more (training refuses them)", str(error))
             return None, None
         if any(isinstance(value, str) for value in (height, width)):
             self.problems.add(TEXTS, f"size of {name}")
@@ -182,6 +191,30 @@ class Collector:
             table = table.select(is_known)
         return table
 
+    def _check_unit(self, table: ObjectTable) -> None:
+        """Refuses, or if lenient notes, boxes that are fractions of their images."""
+        xywh = table.columns.xywh[(table.columns.xywh[:, 2:] > 0).all(axis=1)]
+        if len(xywh) <= FEW or (xywh[:, :2] < 0).any() or (xywh[:, :2] + xywh[:, 2:] > 1).any():
+            return
+        if not self.lenient:
+            raise ValueError(
+                f"{self.where}: bbox must be in pixels; all {len(xywh)} are within 0 to 1, as fractions: multiply them "
+                "by width and height of the image"
+            )
+        self.problems.add("boxes that are fractions, not pixels (training refuses them)", f"all {len(xywh)}")
+
+    def _repeated(self, table: ObjectTable, aliases: Mapping[int, int]) -> list[int]:
+        """The rows of boxes that another record of the same image file has too."""
+        rows = np.flatnonzero(np.isin(table.columns.image_id, [*aliases, *aliases.values()]))
+        columns = table.select(rows).columns
+        records = columns.image_id.tolist()
+        files = [aliases.get(value, value) for value in records]
+        places = repeats(records, files, columns.category_id.tolist(), columns.xywh.tolist())
+        result: list[int] = rows[places].tolist() if places else []
+        texts = (f"annotation {table.columns.id[row] or '?'}: {table.box_text(row)}" for row in result)
+        self.problems.add("boxes that another record of the same image file has too (left out)", *texts)
+        return result
+
     def _joined(self, images: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[int, int]]:
         """The records without those that list a file again, and which these are: their id -> the first one's."""
         first: dict[str, dict[str, Any]] = {}
@@ -190,7 +223,7 @@ class Collector:
             kept = first.setdefault(record["file_name"], record)
             if kept is not record:
                 aliases[record["id"]] = kept["id"]
-                kind = "file names of several images (joined, with the boxes of all)"
+                kind = "image files listed more than once (joined)"
                 self.problems.add(kind, record["file_name"])
         return list(first.values()) if aliases else images, aliases
 

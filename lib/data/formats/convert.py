@@ -9,6 +9,7 @@ import numpy as np
 
 from lib.data.formats.content import Content, Record, content_of
 from lib.data.formats.registry import FORMATS, Format, find_images, read_dataset, write_dataset
+from lib.data.formats.usable import number_objects
 from lib.data.header import file_header
 from lib.data.image import turn_box
 from lib.utils.fields import one_line, reading
@@ -83,10 +84,11 @@ def cleaned(coco: Record, where: str, images: Path | None, target: Format) -> di
         log.warning(
             "%s: %d boxes without four finite numbers are left out, such as %s", one_line(where), len(bad), such
         )
+    numbers = number_objects(content.objects.select(is_good))[0].columns.id.tolist()
     ids = {record["id"]: record.get("file_id", record["id"]) for record in content.images}
     frames = {record["id"]: _frame(record, content, images, target) for record in content.images}
     old = {(record["id"] + 2**63) % 2**64 - 2**63: record for record in coco["images"] if isinstance(record["id"], int)}
-    annotations = coco["annotations"]
+    annotations = [entry for row, entry in enumerate(coco["annotations"]) if row not in content.repeated]
     return {
         **{key: value for key, value in coco.items() if key not in ("notes", "upright")},
         "images": [
@@ -94,7 +96,8 @@ def cleaned(coco: Record, where: str, images: Path | None, target: Format) -> di
             for record in content.images
         ],
         "annotations": [
-            _annotation(annotations[row], content, row, ids, frames) for row in np.flatnonzero(is_good).tolist()
+            {**_annotation(annotations[row], content, row, ids, frames), "id": number}
+            for number, row in zip(numbers, np.flatnonzero(is_good).tolist(), strict=True)
         ],
         "categories": [{**entry, **kept} for entry, kept in zip(coco["categories"], content.categories, strict=True)],
     }
@@ -127,7 +130,7 @@ def _image(old: Record, record: Record, image_id: int, frame: Frame) -> dict[str
 def _annotation(
     old: Record, content: Content, row: int, ids: Mapping[int, int], frames: Mapping[int, Frame]
 ) -> dict[str, Any]:
-    """The annotation with a clean box, turned as it is to be written, area, flags and ids."""
+    """The annotation with a clean box, turned as it is to be written, area, flags and ids but for its own."""
     new = content.objects[row]
     box = old.get("bbox")
     is_plain = isinstance(box, list) and all(type(value) in (int, float) for value in box) and len(box) == 4
@@ -136,7 +139,6 @@ def _annotation(
     flags = {key: new.get(key, 0) for key in ("iscrowd", *FLAGS) if key == "iscrowd" or key in old}
     return {
         **old,
-        "id": new["id"] or row + 1,
         "image_id": ids[new["image_id"]],
         "category_id": new["category_id"],
         "bbox": clean if frame.size is None else turn_box(clean, frame.size, frame.orientation),

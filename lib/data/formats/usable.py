@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,13 +25,15 @@ def choose_categories(
     by_name = {str(entry["name"]): entry["id"] for entry in categories}
     if len(by_name) < len(categories):
         double = [name for name, count in Counter(str(entry["name"]) for entry in categories).items() if count > 1]
-        raise ValueError(f"{where}: categories must have different names; got {first_few(double)} twice")
+        must = f"{where}: categories that have annotations must have different names"
+        raise ValueError(f"{must}; got {first_few(double)} twice: rename one of them")
     wanted = sorted(by_name, key=lambda name: by_name[name]) if classes is None else list(classes)
     for name in wanted if not (add and set(wanted) & set(by_name)) else ():
         if name not in by_name:
             raise ValueError(
-                f"classes must be categories of {where}, which has {one_line(', '.join(by_name) or 'none', 200)}; "
-                f"got {shown(name)}{suggest(name, by_name)}"
+                f"the classes of the model (data.classes) must be among the categories of {where}, "
+                f"{one_line(', '.join(by_name) or 'none', 200)}; got {shown(name)}{suggest(name, by_name)}: give the "
+                "annotations that the model was trained for, or set data.classes"
             )
     if not wanted or len(set(wanted)) < len(wanted):
         raise ValueError(f"classes must be at least one name, each once; got {shown(wanted)} for {where}")
@@ -40,6 +42,37 @@ def choose_categories(
         if name not in by_name:
             by_name[name] = next(new_ids)
     return {by_name[name]: name for name in wanted}
+
+
+def distinct_categories(content: Content, problems: Problems) -> list[Record]:
+    """The categories, but for those that have the name of another one and no annotation; these are noted."""
+    used = set(content.objects.columns.category_id.tolist())
+    by_name: dict[str, list[Record]] = {}
+    for entry in content.categories:
+        by_name.setdefault(entry["name"], []).append(entry)
+    spare: list[int] = []
+    for name, entries in by_name.items():
+        unused = [entry["id"] for entry in entries if entry["id"] not in used]
+        left_out = unused[1:] if len(unused) == len(entries) else unused
+        spare += left_out
+        problems.add(
+            "categories without annotations that have the name of another one (left out)",
+            *(f"{name} (id {key})" for key in left_out),
+        )
+    return [entry for entry in content.categories if entry["id"] not in spare]
+
+
+def objects_of(content: Content, category_ids: Sequence[int]) -> Content:
+    """The data set with only the objects of some categories, and all ignored regions.
+
+    Regions belong to no class; those of other categories get the first of these, so that no choice loses one.
+    """
+    table = content.objects
+    is_wanted = np.isin(table.columns.category_id, category_ids)
+    table = table.select(is_wanted | table.has_any(["ignored_region"]))
+    ids = table.columns.category_id
+    ids = np.where(np.isin(ids, category_ids), ids, category_ids[0])
+    return content._replace(objects=ObjectTable(table.columns._replace(category_id=ids), table.unread))
 
 
 def box_faults(xywh: np.ndarray, sizes: np.ndarray) -> dict[str, np.ndarray]:

@@ -136,7 +136,7 @@ def test_classes_of_the_config_that_the_validation_set_lacks_have_no_box(tmp_pat
     files = {"annotations": str(tmp_path / "data.yaml")}
     cfg = load_config({"data": {"train": files, "val": files, "classes": ["bird", "dog"]}})
     assert build_dataset(cfg, "val").classes == ("bird", "dog")
-    with pytest.raises(ValueError, match="classes must be categories of .*got 'bird'"):
+    with pytest.raises(ValueError, match=r"\(data.classes\) must be among the categories of .*, cat, dog; got 'bird'"):
         build_dataset(cfg, "train")
 
 

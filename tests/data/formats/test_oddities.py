@@ -10,10 +10,11 @@ import pytest
 
 from lib.data.dataset import CocoDataset
 from lib.data.formats.coco_json import read_results
+from lib.data.formats.convert import convert
 from lib.data.formats.registry import find_images, read_content, read_dataset
 from lib.data.survey import survey
 from lib.data.truth import read_truth
-from lib.evaluation.arrays import make_detections, make_ground_truth
+from lib.evaluation.arrays import REGION, make_detections, make_ground_truth
 from lib.evaluation.evaluator import Evaluator
 from lib.evaluation.protocols import make_protocol
 from lib.structures import IGNORE, Detections
@@ -34,6 +35,18 @@ def each(key, **changes):
     for entry in content[key]:
         entry.update(changes)
     return content
+
+
+def same_name(last_category):
+    """Two categories called cat; the last annotation is of ``last_category``, the others of 1."""
+    content = coco(categories=[{"id": key, "name": "cat"} for key in (0, 1, 2)])
+    content["annotations"][2]["category_id"] = last_category
+    return content
+
+
+def fractions(number=11):
+    box = {"image_id": 1, "category_id": 1, "bbox": [0.5, 0.25, 0.5, 0.1]}
+    return coco(annotations=[{"id": key, **box} for key in range(1, number + 1)])
 
 
 @pytest.fixture
@@ -86,10 +99,83 @@ def test_a_file_under_two_ids_is_one_image_with_the_boxes_of_both(folder):
     content["annotations"][1]["image_id"] = 9
     dataset = CocoDataset(folder / "images", write(folder, content))
     assert dataset.image_ids == [1, 2] and len(dataset.objects(0).labels) == 2
-    assert "file names of several images (joined, with the boxes of all): 1 (a.png)" in dataset.report()
+    assert "image files listed more than once (joined): 1 (a.png)" in dataset.report()
     dt = write(folder, [{"image_id": 9, "category_id": 1, "bbox": [1, 2, 4, 6], "score": 1}], "dt.json")
     truth = read_truth(folder / "ann.json")
     assert [entry["image_id"] for entry in read_results(dt, truth)] == [1]
+
+
+def test_a_box_that_both_records_of_a_file_have_counts_once(folder):
+    content = coco()
+    content["images"] += [{"id": key, "file_name": "a.png", "width": 60, "height": 40} for key in (8, 9)]
+    rows = [(9, [10.5, 5, 20, 30.4]), (9, [1, 2, 4, 8]), (8, [1.6, 2, 4, 8.2]), (8, [1, 2, 4, 6]), (9, [1, 2, 4, 8])]
+    content["annotations"][:0] = [
+        {"id": 10 + row, "image_id": image, "category_id": 1, "bbox": box, "area": 9}
+        for row, (image, box) in enumerate(rows)
+    ]
+    path = write(folder, content)
+    dataset = CocoDataset(folder / "images", path)
+    assert [entry["id"] for entry in dataset.ground_truth["annotations"]] == [11, 14, 1, 2, 3]
+    note = (
+        "boxes that another record of the same image file has too (left out): 3 (annotation 10: [10.5, 5, 20, 30.4]"
+    )
+    assert note in dataset.report()
+    assert len(read_truth(path)["annotations"]) == 5
+    convert(path, folder / "new.json", "coco")
+    new = read_dataset(folder / "new.json")
+    assert [entry["bbox"] for entry in new["annotations"]][:2] == [[1, 2, 4, 8], [1, 2, 4, 8]]
+
+
+def test_ten_thousand_boxes_of_one_file_are_joined_in_seconds(folder):
+    images = [{"id": key, "file_name": "a.png", "width": 60, "height": 40} for key in (1, 2)]
+    boxes = [[20 * x, 20 * y, 9, 9] for x in range(100) for y in range(50)]
+    pairs = [(key, box) for key in (1, 2) for box in boxes]
+    objects = [{"id": i, "image_id": key, "category_id": 1, "bbox": box} for i, (key, box) in enumerate(pairs)]
+    assert len(read_content(write(folder, coco(images=images, annotations=objects))).objects) == 5000
+
+
+def test_of_categories_of_one_name_the_one_with_annotations_counts(folder):
+    for classes in (None, ["cat"]):
+        dataset = CocoDataset(folder / "images", write(folder, same_name(1)), classes)
+        assert (dataset.classes, dataset.category_ids) == (("cat",), (1,))
+        assert "have the name of another one (left out): 2 (cat (id 0), cat (id 2))" in dataset.report()
+        with pytest.raises(ValueError, match="must have different names; got cat twice: rename one of them"):
+            CocoDataset(folder / "images", same_name(2), classes)
+
+
+def test_boxes_that_are_fractions_are_refused(folder):
+    with pytest.raises(ValueError, match=r"ann\.json: bbox must be in pixels; all 11 are within 0 to 1, as fractions"):
+        CocoDataset(folder / "images", write(folder, fractions()))
+    assert len(CocoDataset(folder / "images", fractions(10)).ground_truth["annotations"]) == 10
+
+
+@pytest.mark.parametrize(("first", "expected"), [(0, [1, 2, 3]), (5, [5, 2, 3]), (3, [1, 2, 3]), (None, [1, 2, 3])])
+def test_conversion_numbers_annotations_if_an_id_is_missing_0_or_double(first, expected, folder):
+    content = coco()
+    content["annotations"][0]["id"] = first
+    convert(write(folder, content), folder / "new.json", "coco")
+    assert [entry["id"] for entry in read_dataset(folder / "new.json")["annotations"]] == expected
+
+
+@pytest.mark.parametrize("classes", [None, ["cat"], ["bird"]])
+@pytest.mark.parametrize("is_named", [True, False])
+def test_ignored_regions_survive_any_choice_of_classes(classes, is_named, folder):
+    content = coco(categories=[{"id": i, "name": n} for i, n in ((0, "Ignored-Regions"), (1, "cat"), (2, "bird"))])
+    content["annotations"][0].update({"category_id": 0} if is_named else {"ignored_region": 1})
+    content["annotations"][2]["category_id"] = 2
+    path = write(folder, content)
+    dataset = CocoDataset(folder / "images", path, classes)
+    assert dataset.objects(0).labels[0] == IGNORE
+    truth = make_ground_truth(dataset.ground_truth, make_protocol())
+    whole = make_ground_truth(read_truth(path), make_protocol())
+    for table in (truth, whole):
+        assert (table.category[0], table.ignore[0], table.xywh[0].tolist()) == (REGION, True, [10, 5, 20, 30])
+    assert survey(read_content(path, lenient=True)).boxes.tolist() == [[1, 2, 5, 8], [3, 3, 8, 8]]
+
+
+def test_a_set_of_nothing_but_regions_is_refused(folder):
+    with pytest.raises(ValueError, match="usable box of the classes cat; got 3 annotations, none of them usable"):
+        CocoDataset(folder / "images", each("annotations", ignored_region=1))
 
 
 def test_detections_of_both_ids_of_a_file_count_once(folder):
@@ -159,7 +245,7 @@ def test_numbers_given_as_texts_are_read_and_named(folder):
     content["annotations"][0].update(bbox=["10", "5", "20", "30"], image_id="1", area="600")
     dataset = CocoDataset(folder / "images", write(folder, content))
     assert dataset.objects(0).boxes[0].tolist() == [10, 5, 30, 35]
-    assert "numbers and flags given as texts" in dataset.report()
+    assert "numbers and flags given as strings (converted)" in dataset.report()
     assert read_truth(folder / "ann.json")["annotations"][0]["bbox"] == [10, 5, 20, 30]
 
 
@@ -173,13 +259,15 @@ def test_a_size_of_0_or_half_a_size_is_measured_and_named(folder, size):
 @pytest.mark.parametrize(
     ("content", "kind"),
     [
-        (each("annotations", area=float("nan")), "areas that are no numbers from 0 (the box's is taken)"),
-        (each("annotations", area=-1), "areas that are no numbers from 0 (the box's is taken)"),
-        (each("annotations", area=0), "areas that are 0 or a thousandth of their box at most"),
-        (each("images", width=12.5), "image sizes that are no whole numbers from 1 (training refuses them)"),
-        (each("images", width="wide"), "image sizes that are no whole numbers from 1 (training refuses them)"),
-        (coco(categories=[{"id": i, "name": "cat"} for i in (1, 2)]), "names of several classes (training refuses"),
-        (each("images", width="60"), "numbers and flags given as texts (read as what they say)"),
+        (each("annotations", area=float("nan")), "areas that are negative or not numbers (the box's area is used)"),
+        (each("annotations", area=-1), "areas that are negative or not numbers (the box's area is used)"),
+        (each("annotations", area=0), "areas of 0, or of at most 1/1000 of the box"),
+        (each("images", width=12.5), "image sizes that are not whole numbers of 1 or more (training refuses them)"),
+        (each("images", width="wide"), "image sizes that are not whole numbers of 1 or more (training refuses them)"),
+        (same_name(2), "duplicate class names (training refuses them)"),
+        (same_name(1), "categories without annotations that have the name of another one (left out)"),
+        (fractions(), "boxes that are fractions, not pixels (training refuses them)"),
+        (each("images", width="60"), "numbers and flags given as strings (converted)"),
         (each("annotations", bbox=None, segmentation=[[1, 1, 9, 9, 1, 9]]), "annotations without bbox"),
     ],
 )
@@ -265,9 +353,9 @@ def test_a_class_that_the_validation_set_lacks_gets_no_box_and_others_are_named(
     dataset = CocoDataset(folder / "images", content, classes=["dog", "cat"], add_classes=True)
     assert dataset.classes == ("dog", "cat") and dataset.category_ids == (3, 1)
     assert dataset.objects(0).labels.tolist() == [2, 2]
-    assert "classes left out, as they are not among those to learn: 1 (bird, 1 boxes)" in dataset.report()
+    assert "classes not in data.classes or in the training set, left out: 1 (bird, 1 boxes)" in dataset.report()
     assert "classes without a box: 1 (dog)" in dataset.report()
-    with pytest.raises(ValueError, match="classes must be categories of annotations, which has cat, bird; got 'dog'"):
+    with pytest.raises(ValueError, match="must be among the categories of annotations, cat, bird; got 'dog': give"):
         CocoDataset(folder / "images", content, classes=["dog"], add_classes=True)
 
 
