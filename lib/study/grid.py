@@ -13,12 +13,12 @@ from easydict import EasyDict
 from lib.build import build_protocol
 from lib.config import load_config, merge
 from lib.models.pretrained import IMPLIED
-from lib.utils.files import read_text, write_text
+from lib.utils.files import write_text
 from lib.utils.lookup import accepts, check_arguments, lookup, suggest
-from lib.utils.yaml_files import dump_yaml, nested, read_yaml, to_plain, value_at
+from lib.utils.yaml_files import dump_yaml, nested, read_with_bases, to_plain, value_at
 
-# Key of a grid -> its type and meaning. Experiments are written as in their files. All paths, also that of a
-# ``_base_``, are relative to the folder in which the command runs.
+# Key of a grid -> its type and meaning. Experiments are written as in their files. The grid's own ``_base_``
+# is relative to its file; all other paths, also an experiment's ``_base_``, to the folder in which the command runs.
 KEYS: dict[str, tuple[Any, str]] = {
     "data": (dict | None, "arguments of lib.data.synthetic.dataset.generate; null: the data exist already"),
     "start": (dict | None, "over the base: is trained first, and all rows start from its backbone"),
@@ -93,12 +93,7 @@ def run_name(row: str, budget: str, seed: int) -> str:
 
 def read_grid(path: str | Path) -> dict[str, Any]:
     """The grid of a YAML file, over the one that its ``_base_`` names; complete and checked."""
-    path = Path(path)
-    grid = read_yaml(read_text(path, "YAML"), str(path))
-    if not isinstance(grid, dict):
-        raise ValueError(f"{path} must hold the keys {', '.join(KEYS)}; got {type(grid).__name__}")
-    if base := grid.pop("_base_", None):
-        grid = merge(read_yaml(read_text(Path(base), "YAML"), base), grid)
+    grid = read_with_bases(Path(path).resolve(), merge, lambda values, _: dict(values))
     for key in grid:
         if key not in KEYS:
             raise ValueError(f"{path} must have the keys {', '.join(KEYS)}; got {key}{suggest(key, KEYS)}")

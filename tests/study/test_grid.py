@@ -90,15 +90,20 @@ def test_a_budget_may_be_given_by_row(tmp_path):
 
 
 def test_a_grid_may_stand_on_another(tmp_path):
-    base = write(tmp_path)
+    write(tmp_path)
     own = tmp_path / "own.yaml"
-    own.write_text(f"_base_: {base}\nseeds: [3]\nrows: {{S1L0: {{input: {{size: [96, 128]}}}}, third: null}}\n")
+    own.write_text("_base_: grid.yaml\nseeds: [3]\nrows: {S1L0: {input: {size: [96, 128]}}, third: null}\n")
     grid = read_grid(own)
     assert list(grid["rows"]) == ["plain", "S1L0", "third"]
     _, runs = plan(grid, tmp_path)
     assert [run.name for run in runs] == ["plain_images_3", "S1L0_images_3", "third_images_3"]
     assert runs[1].cfg.input.size == [96, 128]
     assert runs[1].cfg.model.backbone.strides == {"0": 1}
+
+
+def test_a_grid_that_stands_on_itself_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="_base_ must not lead back to itself"):
+        read_grid(write(tmp_path, _base_="grid.yaml"))
 
 
 def test_a_scaled_budget_keeps_whole_epochs():
