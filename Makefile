@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 EXTRAS := .venv-extras
 PY     := $(VENV)/bin/python
-INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --requirement
+# A module is compiled to bytecode when it is first imported; most modules of these packages never are.
+INSTALL := $(PY) -m pip install --quiet --no-compile --disable-pip-version-check --requirement
 export MPLBACKEND := Agg
 
 # Workers with one thread each, one more than there are cores: some tests wait for processes that they start. A file's
