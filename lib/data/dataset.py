@@ -26,7 +26,7 @@ from lib.data.image import DARK_IMAGES, PAGED_IMAGES, ImageError, ImageFile, Rea
 from lib.structures import IGNORE, Sample
 from lib.utils.fields import Problems, first_few, reading
 from lib.utils.lookup import lookup
-from lib.utils.objects import ObjectTable
+from lib.utils.objects import ObjectTable, places_of
 
 # The report's ranges, with their lower bounds: square root of the box's area, pixels.
 SIZES = {"under 8": 0, "8 to 16": 8, "16 to 32": 16, "32 to 96": 32, "from 96": 96}
@@ -54,7 +54,6 @@ class CocoDataset:
             validation set lacks; they get one.
         split: train or val, of a data.yaml.
         bad_boxes: whether unusable boxes are dropped, or the file is refused because of them.
-        skip_missing: leave out images whose file is missing, instead of refusing.
         decode: whether ``load`` reads an image in ``full``, or leaves a StoredImage, of which ``reduced`` JPEGs are
             decoded at the scale that is needed. Images that the cache has room for are read in full.
         orientation: as_stored or upright: the pixels that boxes count, where the EXIF data of an image have an
@@ -74,7 +73,6 @@ class CocoDataset:
         annotations: str | Path | Record,
         classes: Iterable[str] | None = None,
         bad_boxes: Literal["drop", "refuse"] = "drop",
-        skip_missing: bool = False,
         cache_mb: int = 0,
         decode: Literal["full", "reduced"] = "full",
         add_classes: bool = False,
@@ -98,7 +96,8 @@ class CocoDataset:
             categories = choose_categories(own, classes, self.name, add_classes)
             self.classes, self.category_ids = tuple(categories.values()), tuple(categories)
             own_ids = {entry["id"] for entry in own}
-            records = self._present(content.images, skip_missing)
+            records = content.images
+            self._check_files(records)
             self.image_ids = [record["id"] for record in records]
             self.files = [record["file_name"] for record in records]
             self._upright = [content.is_upright(record) for record in records]  # where sizes do not tell
@@ -118,20 +117,18 @@ class CocoDataset:
         self._cache = ImageCache(self.sizes, cache_mb)
         self._note_readings(is_chosen=orientation is not None)
 
-    def _present(self, records: list[dict[str, Any]], skip_missing: bool) -> list[dict[str, Any]]:
-        """The image records whose file is there."""
+    def _check_files(self, records: list[dict[str, Any]]) -> None:
+        """Refuses records of images whose file is missing."""
         if not self.folder.is_dir():
             raise FileNotFoundError(f"image folder {self.folder} must exist; there is no such folder: check the path")
         listing = Listing(self.folder)
         names = [record["file_name"] for record in records]
         missing = {name: None for name in names if not listing.has(name)}
-        if missing and (not skip_missing or len(missing) == len(records)):
+        if missing:
             raise FileNotFoundError(
                 f"{self.folder} must hold the {len(records)} images of {self.name}; {len(missing)} are "
                 f"missing ({first_few(missing)}): check the folder, or remove these images from the annotations"
             )
-        self.problems.add("images left out, their file is missing", *missing)
-        return [record for record in records if record["file_name"] not in missing]
 
     def _usable(self, content: Content, bad_boxes: str) -> ObjectTable:
         """The objects of the wanted classes and present images that have a usable box."""
@@ -158,7 +155,7 @@ class CocoDataset:
                 f"{self.name} must have at least one usable box of the classes {first_few(self.classes)}; got {got}"
             )
         content = content._replace(objects=content.objects.select(is_usable))
-        self._note_clipped(content, sizes)
+        self._note_clipped(content)
         table, is_new = number_objects(content.objects)
         if is_new:
             self.problems.add("annotation ids missing, duplicate or 0; all were renumbered", f"all {len(table)}")
@@ -172,26 +169,23 @@ class CocoDataset:
         others = [f"{names[key]}, {n} boxes" for key, n in zip(ids.tolist(), counts.tolist(), strict=True)]
         self.problems.add("classes not in data.classes or in the training set, left out", *others)
 
-    def _note_clipped(self, content: Content, sizes: Mapping[int, Any]) -> None:
+    def _note_clipped(self, content: Content) -> None:
         columns = content.objects.columns
-        ids = np.array(self.image_ids, np.int64)
-        by_id = np.argsort(ids)
-        self._owner = by_id[np.searchsorted(ids[by_id], columns.image_id)]
         files = dict(zip(self.image_ids, self.files, strict=True))
-        rows = np.flatnonzero(leaves_image(columns.xywh, self.sizes[self._owner])).tolist()
+        limits = self.sizes[places_of(self.image_ids, columns.image_id)]
+        rows = np.flatnonzero(leaves_image(columns.xywh, limits)).tolist()
         texts = (object_text(content, files, row) for row in rows)
         self.problems.add("boxes partly outside their image, clipped", *texts)
 
     def _index_boxes(self, kept: ObjectTable) -> None:
         """Lays the boxes of all images into flat arrays, in the order of the images."""
-        columns, owner = kept.columns, self._owner
+        columns = kept.columns
+        owner = places_of(self.image_ids, columns.image_id)
         order = np.argsort(owner, kind="stable")
         boxes = columns.xywh[order]
         boxes[:, 2:] += boxes[:, :2]  # xywh -> xyxy
         limits = self.sizes[owner[order]][:, [1, 0, 1, 0]]
-        ids = np.array(self.category_ids, np.int64)
-        by_id = np.argsort(ids)
-        labels = by_id[np.searchsorted(ids[by_id], columns.category_id)] + 1
+        labels = places_of(self.category_ids, columns.category_id) + 1
         self._boxes = np.clip(boxes, 0, limits).astype(np.float32)
         self._labels = np.where(kept.has_any(IGNORED), IGNORE, labels)[order]
         self._starts = np.searchsorted(owner[order], np.arange(len(self.image_ids) + 1))

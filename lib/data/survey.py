@@ -14,6 +14,7 @@ from lib.data.header import file_header
 from lib.data.image import DARK_IMAGES, PAGED_IMAGES, ImageFile, Reading, check_header, image_size
 from lib.data.truth import image_sizes
 from lib.utils.fields import Problems, reading
+from lib.utils.objects import places_of
 
 SMALL_AREA = 0.001  # share of its box that an object's area has at least, if it is no mistake
 
@@ -58,9 +59,7 @@ def survey(
     boxes, limits = columns.xywh.copy(), of_object[is_object]
     boxes[:, 2:] = np.minimum(boxes[:, :2] + boxes[:, 2:], limits[:, ::-1])
     boxes[:, :2] = np.maximum(boxes[:, :2], 0)
-    ids = np.array([record["id"] for record in data.images])
-    order = np.argsort(ids)
-    places = order[np.searchsorted(ids[order], columns.image_id)] if len(ids) else columns.image_id
+    places = places_of([record["id"] for record in data.images], columns.image_id)
     num_empty = len(data.images) - int(np.count_nonzero(np.bincount(places)))
     return Survey(
         len(data.images), num_empty, problems, classes, boxes, limits, columns.area, places, folder is not None

@@ -27,6 +27,13 @@ NO_AREA = "annotations without area (the box's is taken)"
 NO_BOX = "annotations without bbox (that of the polygon is taken)"
 
 
+def places_of(ids: Sequence[int], values: np.ndarray) -> np.ndarray:
+    """(G,) int64, the place in ``ids`` of each of the values (G,), all of which are among them."""
+    known = np.array(ids, np.int64)
+    order = np.argsort(known)
+    return order[np.searchsorted(known[order], values)]
+
+
 class Objects(NamedTuple):
     """The columns of an ObjectTable."""
 

@@ -224,13 +224,10 @@ def test_unknown_class_is_named_with_the_nearest(folder):
         CocoDataset(folder, coco([10, 5, 20, 30]), classes=["cat", "dgo"])
 
 
-def test_missing_image_is_named_or_left_out(folder):
+def test_missing_image_is_named(folder):
     (folder / "b.jpg").unlink()
     with pytest.raises(FileNotFoundError, match=r"1 are missing \(b\.jpg\).*remove these images"):
         CocoDataset(folder, coco([10, 5, 20, 30]))
-    dataset = CocoDataset(folder, coco([10, 5, 20, 30]), skip_missing=True)
-    assert dataset.image_ids == [3] and [i["id"] for i in dataset.ground_truth["images"]] == [3]
-    assert "left out, their file is missing: 1 (b.jpg)" in dataset.report()
 
 
 def test_image_of_another_size_than_the_file_says_is_refused(folder):

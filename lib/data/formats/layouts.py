@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lib.data.formats.coco_json import first_few, read_coco
+from lib.data.formats.coco_json import read_coco
 from lib.data.formats.voc import XmlFile, read_files
+from lib.utils.fields import first_few
 from lib.utils.lookup import lookup
 
 LARGEST_TO_COUNT = 2**25  # bytes; the published annotations of COCO's training sets are ten times as large

@@ -10,7 +10,7 @@ import numpy as np
 from lib.data.formats.content import Content, Record
 from lib.utils.fields import Problems, first_few, one_line, shown
 from lib.utils.lookup import suggest
-from lib.utils.objects import ObjectTable
+from lib.utils.objects import ObjectTable, places_of
 
 CLIP_TOLERANCE = 1.0  # pixels by which rounding may lead a box out of its image
 
@@ -109,10 +109,8 @@ def object_text(content: Content, files: Mapping[int, str], row: int) -> str:
 
 def sizes_of(image_ids: np.ndarray, sizes: Mapping[int, tuple[float, float]]) -> np.ndarray:
     """(G, 2) float64 (height, width) of the images of objects; ``sizes`` has that of each image id."""
-    known = np.array(list(sizes), np.int64)
-    order = np.argsort(known)
-    table = np.array(list(sizes.values()), np.float64).reshape(-1, 2)[order]
-    return table[np.searchsorted(known[order], image_ids)]
+    table = np.array(list(sizes.values()), np.float64).reshape(-1, 2)
+    return table[places_of(list(sizes), image_ids)]
 
 
 def usable_objects(content: Content, sizes: Mapping[int, tuple[float, float]], problems: Problems) -> np.ndarray:
