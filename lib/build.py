@@ -35,7 +35,7 @@ from lib.ops.padded import Selection
 from lib.optim import OPTIMIZERS, SCHEDULES, Schedule, parameter_groups, with_warmup
 from lib.utils.download import fetch
 from lib.utils.lookup import build, check_arguments, lookup
-from lib.utils.parts import is_in, names_in
+from lib.utils.parts import names_in
 
 log = logging.getLogger(__name__)
 CANDIDATES = 400  # boxes of a class that enter NMS, where neither the config nor the cap of detections asks for more
@@ -48,8 +48,8 @@ def num_classes(cfg: Mapping[str, Any]) -> int:
     layout, train = cfg["data"]["layout"], cfg["data"]["train"]
     if given is not None and classes and given != len(classes) + 1:
         raise ValueError(
-            f"model.num_classes must be {len(classes) + 1}, the data's classes and background; got {given}: "
-            "choose model.num_classes=null to have it follow the data"
+            f"model.num_classes must be {len(classes) + 1} (the {len(classes)} classes of the data, plus background); "
+            f"got {given}: choose model.num_classes=null to have it follow the data"
         )
     if given is not None:
         count = given
@@ -120,9 +120,9 @@ def build_priors(options: Mapping[str, Any], maps: Sequence[tuple[int, int]], si
     priors = PriorGenerator(**options, size=size)
     if len(priors.boxes_per_cell) != len(maps):
         if options["boxes"]:
-            rule, got = f"boxes must have {len(maps)} entries for {len(maps)} maps, one a map", len(options["boxes"])
+            rule, got = f"boxes must have {len(maps)} entries for {len(maps)} maps, one per map", len(options["boxes"])
         else:
-            rule = f"sizes must have {len(maps) + 1} entries for {len(maps)} maps, one a map and one more"
+            rule = f"sizes must have {len(maps) + 1} entries for {len(maps)} maps, one per map and one more"
             got = len(options["sizes"])
         raise ValueError(f"model.priors.{rule}; got {got}: or choose model.priors={{fit: data, boxes: null}}")
     return priors
@@ -222,12 +222,13 @@ def frozen_norms(cfg: Mapping[str, Any]) -> list[str] | None:
 
 def build_optimizer(cfg: Mapping[str, Any], model: nn.Module) -> torch.optim.Optimizer:
     """The optimizer over the parameters that ``train.trainable`` names and ``train.frozen`` does not."""
-    train, scope = cfg["train"], cfg["train"]["trainable"]
-    frozen = names_in([name for name, _ in model.named_parameters()], train["frozen"], "train.frozen")
+    train, names = cfg["train"], [name for name, _ in model.named_parameters()]
+    scope = train["trainable"]
+    chosen = set(names) if scope is None else names_in(names, scope, "train.trainable")
+    frozen = names_in(names, train["frozen"], "train.frozen")
     names_in([name for name, _ in model.named_modules()], train["frozen_norms"], "train.frozen_norms")
     for name, parameter in model.named_parameters():
-        is_chosen = scope is None or any(is_in(name, part) for part in scope)
-        parameter.requires_grad_(is_chosen and name not in frozen)
+        parameter.requires_grad_(name in chosen and name not in frozen)
     freeze_norms_(model, frozen_norms(cfg))
     for part, factor in (train["rates"] or {}).items():
         check_weight(factor, f"train.rates.{part}")

@@ -17,7 +17,7 @@ from lib.models.pretrained import input_in_order
 from lib.utils.download import fetch
 from lib.utils.files import replacing
 from lib.utils.lookup import accepts, suggest
-from lib.utils.parts import is_in_any
+from lib.utils.parts import is_in_any, names_in
 from lib.utils.yaml_files import nested, value_at
 
 log = logging.getLogger(__name__)
@@ -175,9 +175,8 @@ def load_weights(
     path = fetch(source, sha256)
     content = read_checkpoint(path)
     wanted = scope or None
+    names_in(model.state_dict(), wanted, "model.weights_scope")  # refuses a part that is nowhere
     ours = {name: value for name, value in model.state_dict().items() if is_in_any(name, wanted)}
-    if not ours:
-        raise ValueError(f"model.weights_scope must name parts such as backbone, neck.extras, head; got {scope}")
     if is_ours(content) and classes == "shifted":
         classes = "by_name"  # column 0 of ours is background always
     fit = ClassRows(model, classes, names, content.get("classes") if is_ours(content) else None)
@@ -218,7 +217,7 @@ def _check_fit(path: Path, given: Mapping[str, torch.Tensor], ours: Mapping[str,
     if problems:
         more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
         raise ValueError(
-            f"{path} must be of this very model; {'; '.join(problems[:4])}{more}: choose the config that it was "
-            "trained with, take a part of it by model.weights_scope=[backbone], or for other classes choose "
-            "model.weights_classes=reset or by_name"
+            f"{path} must hold exactly the tensors of this model; {'; '.join(problems[:4])}{more}: choose the config "
+            "that it was trained with, take a part of it by model.weights_scope=[backbone], or for other classes "
+            "choose model.weights_classes=reset or by_name"
         )

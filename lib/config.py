@@ -43,8 +43,8 @@ DEFAULTS: dict[str, Any] = {
         "max_pixels": 2**28,  # an image with more is refused before it is decoded; at most 2^30
     },
     "data": {
-        # a row of lib/data/formats/layouts.py, or sets of it as {train: [...], val: [...]}: the data of train and of
-        # val where these name no annotations
+        # a name from LAYOUTS in lib/data/formats/layouts.py, or sets of it as {train: [...], val: [...]}: the data of
+        # train and of val where these name no annotations
         "layout": Maybe(str | dict),
         "root": Maybe(str),  # folder where its archives were unpacked; null: the layout's, such as data/coco
         # images: a folder; null: where the format keeps it (COCO's does not say). annotations: a COCO JSON file, a
@@ -52,8 +52,8 @@ DEFAULTS: dict[str, Any] = {
         "train": {"images": Maybe(str), "annotations": Maybe(str)},  # must be known to train
         "val": {"images": Maybe(str), "annotations": Maybe(str)},  # unknown: no testing
         "classes": Maybe(list),  # class names in the order of their labels; null: those of the annotations
-        # as_stored | upright: the pixels that boxes count in images with an EXIF orientation, where the sizes in the
-        # annotations do not tell; null: upright for YOLO and for COCO without sizes
+        # as_stored | upright: which pixels boxes refer to in images with an EXIF orientation, if the image sizes in the
+        # annotations do not decide it; null: upright for YOLO and for COCO without sizes
         "orientation": Maybe(str),
         "bad_boxes": "drop",  # drop | refuse: boxes outside the image, without area, or not finite
         "augment": "ssd",  # a preset of lib/data/augment/presets.py, or a list of {type: ..., option: ...}
@@ -61,7 +61,8 @@ DEFAULTS: dict[str, Any] = {
         "cache_mb": 0,  # MB of memory for decoded training images, for each training process; its workers share it
         "decode": "full",  # full | reduced: training decodes JPEGs that it will shrink at 1/2, 1/4 or 1/8 of their size
         "oversample_small": 1.0,  # how often an epoch shows an image with an object under 32 x 32 pixels
-        # 0 .. 1: images of a class that fewer than this share of the images has come more often, as in LVIS; 0: off
+        # 0 .. 1: images with a class that occurs in less than this fraction of the images are repeated (LVIS's repeat
+        # factor sampling); 0: off
         "repeat_rare": 0.0,
         "aspect_groups": 0,  # k: batches of similar aspect ratio, in 2k + 1 groups from 1:2 to 2:1; 0: any mixture
     },
@@ -81,7 +82,8 @@ DEFAULTS: dict[str, Any] = {
         },
         "priors": {
             # data: the boxes are fitted to the training data as augmentation shows it, once, when a run starts; the
-            # run's config.yml and checkpoints hold them. As many a cell as boxes has, or two where that is null
+            # run's config.yml and checkpoints hold them. Each cell gets as many priors as boxes has, or two if boxes is
+            # null
             "fit": Maybe(str),
             # sizes and ratios count only where fit and boxes are null
             "sizes": [45, 90, 135, 180, 225, 270, 315],  # side of each level's first square, and one more
@@ -93,9 +95,9 @@ DEFAULTS: dict[str, Any] = {
             "clip_centers": True,  # with clip: whether the center is clipped too
         },
         "norm": {"eps": 1e-5, "momentum": 0.1},  # of every BatchNorm
-        "init": "torch",  # torch | xavier | normal: first weights of neck and head; see lib/models/init.py
+        "init": "torch",  # torch | xavier | normal: initial weights of neck and head; see lib/models/init.py
         "variances": [0.1, 0.2],  # scale of the offsets of the center and of the size
-        # imagenet: the backbone's row of lib/models/pretrained.py. That, or a checkpoint file of this project, also
+        # imagenet: the backbone's entry in lib/models/pretrained.py. That, or a checkpoint file of this project, also
         # decides input.channels, mean and std and norm.eps where neither the experiment nor its _base_ gives them;
         # imagenet decides weights_scope, too
         "weights": Maybe(str),  # a checkpoint to start from: a path, an address, or imagenet
@@ -121,14 +123,15 @@ DEFAULTS: dict[str, Any] = {
     "train": {
         "epochs": 100.0,  # how often training sees each image; may be a fraction
         "batch_size": 32,  # images of a step, of all processes together; a last, smaller batch is left out
-        "accumulate": 1,  # parts that a step splits its images into, to save memory
+        "accumulate": 1,  # the images of a step are processed in so many parts, to save memory
         "optimizer": {"type": "sgd"},  # an optimizer of lib/optim.py and its options, lr first of all
         "schedule": {"type": "cosine"},  # a schedule of lib/optim.py and its options
-        "rates": Maybe(dict[str, float]),  # factors of the rate, such as {backbone: 0.1}; the longer of two counts
+        # learning-rate multipliers by part, such as {backbone: 0.1}; if two names match, the longer one applies
+        "rates": Maybe(dict[str, float]),
         "decay_norms": True,  # whether weight decay acts on norms and biases
         "centralize": False,  # whether each filter's gradient loses its mean (gradient centralization)
-        "warmup_epochs": 0.0,  # epochs in which the rate rises to the schedule's; may be a fraction
-        "warmup_start": 0.001,  # factor of the rate at the start of that rise
+        "warmup_epochs": 0.0,  # epochs of linear warm-up; may be a fraction
+        "warmup_start": 0.001,  # learning rate at the start of the warm-up, as a fraction of the schedule's
         "clip_norm": Maybe(float),  # largest norm of the gradient; null: no limit
         "norm": "batch",  # batch | sync | frozen: BatchNorm by the images of one process, of all, or as loaded
         "ema": Maybe(float),  # decay of the averaged weights, such as 0.9998; these are then tested and saved
@@ -158,7 +161,7 @@ DEFAULTS: dict[str, Any] = {
     "run": {
         "dir": "runs",  # run folders are made here
         "name": Maybe(str),  # name of the run's folder; null: the experiment file's
-        "seed": 0,  # of the first weights, the order of images, and augmentation
+        "seed": 0,  # random seed of the initial weights, the order of images, and augmentation
         "device": "auto",  # auto | cpu | cuda | cuda:1 ...
         "threads": 0,  # of torch; 0: torch chooses
         "keep_memory": True,  # whether the process keeps freed memory for the next step or image (Linux with glibc)

@@ -114,10 +114,12 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
 
 def test_checkpoint_of_another_model_is_refused_by_name(tmp_path):
     save_checkpoint(tmp_path / "a.pth", {"model": detector().state_dict()})
-    with pytest.raises(ValueError, match=r"must be of this very model; .*head.*choose the config"):
+    with pytest.raises(ValueError, match=r"must hold exactly the tensors of this model; .*head.*choose the config"):
         load_weights(detector("model.num_classes=5"), tmp_path / "a.pth")
     with pytest.raises(ValueError, match="model.weights_scope must name parts"):
         load_weights(detector(), tmp_path / "a.pth", ["bacbone"])
+    with pytest.raises(ValueError, match="model.weights_scope must name parts .*; got 'neck.extra', which holds noth"):
+        load_weights(detector(), tmp_path / "a.pth", ["backbone", "neck.extra"])
 
 
 def test_scope_covers_whole_steps_of_a_name(tmp_path):

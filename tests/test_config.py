@@ -209,7 +209,9 @@ def test_number_of_classes_follows_the_data(tmp_path):
     images, categories = ('[{"id": 1, "file_name": "a.jpg"}]', '[{"id": 1, "name": "a"}, {"id": 7, "name": "b"}]')
     (tmp_path / "a.json").write_text(f'{{"images": {images}, "annotations": [], "categories": {categories}}}')
     assert num_classes(load_config(overrides=[f"data.train.annotations={tmp_path / 'a.json'}"])) == 3
-    with pytest.raises(ValueError, match="model.num_classes must be 2, the data's classes and background; got 81"):
+    with pytest.raises(
+        ValueError, match="model.num_classes must be 2 .the 1 classes of the data, plus background.; got 81"
+    ):
         num_classes(load_config(overrides=["data.classes=[car]", "model.num_classes=81"]))
     with pytest.raises(ValueError, match="must be 2 or more"):
         num_classes(load_config(overrides=["model.num_classes=1"]))
@@ -227,7 +229,7 @@ SMALL = {"model": {"backbone": {"type": "mobilenet_v1", "width": 0.25}, "num_cla
         ("model.neck.taps=[11, last]", "must be rows such as 11 or coarse.13; got 'last'"),
         ("model.neck.taps=[11, coarse.13]", "needs model.dual_path, which is null"),
         ("model.priors={sizes: [10, 20], ratios: [2]}", "priors.sizes must have 7 entries for 6 maps, .* got 2"),
-        ("model.priors.boxes=[[[9, 9]]]", "priors.boxes must have 6 entries for 6 maps, one a map; got 1"),
+        ("model.priors.boxes=[[[9, 9]]]", "priors.boxes must have 6 entries for 6 maps, one per map; got 1"),
         ("model.priors.fit=date", r"model.priors.fit must be one of data; got 'date' \(did you mean 'data'\?\)"),
         ("model.head.type=sdd", r"model.head.type must be one of .*\(did you mean 'ssd'\?\)"),
         ("model.head.predictor=deep", "model.head.predictor must be one of dense, separable"),

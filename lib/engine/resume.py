@@ -84,6 +84,6 @@ def _check_tensors(path: Path, stored: Mapping[str, torch.Tensor], ours: Mapping
     if other:
         theirs, mine = (given.get(other[0]) for given in shapes)
         raise ValueError(
-            f"{path} must hold the weights of this very model; {len(set(other))} tensors differ, such as {other[0]}: "
+            f"{path} must hold exactly the tensors of this model; {len(set(other))} differ, such as {other[0]}: "
             f"{theirs} there, {mine} here: {way}"
         )

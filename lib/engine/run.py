@@ -19,6 +19,7 @@ from lib.checkpoint import read_run, save_checkpoint
 from lib.config import dump_config
 from lib.data.image import write_picture
 from lib.engine.curves import draw_curves, write_results
+from lib.engine.distributed import is_restart, launcher
 from lib.utils.files import remove_leftovers, write_json, write_text, writing
 from lib.utils.lock import locked
 from lib.utils.runtime import device_name
@@ -55,11 +56,23 @@ class RunFolder:
     def checkpoint(self, is_wanted: bool) -> dict[str, Any] | None:
         """The run's last checkpoint, to resume from; None for a new run. One that is not wanted is a ValueError."""
         if not self.last.exists():
+            if left := [name for name in ("best.pth", "epochs.jsonl") if (self.path / name).exists()]:
+                raise ValueError(
+                    f"{self.path} must be a new folder, or hold last.pth to continue from; it holds {', '.join(left)} of "
+                    "another run: start this one with run.name=NAME, or move that away"
+                )
             return None
         if not is_wanted:
-            way = "go on with --resume, or choose run.name=..."
-            raise ValueError(f"{self.path} must be a new run; it holds one: {way}")
+            raise ValueError(
+                f"{self.path} must be a new folder; it already holds a training run: continue it with --resume, or "
+                "start another one with run.name=NAME"
+            )
         return read_run(self.last)
+
+    def is_restarted(self) -> bool:
+        """Whether the torchrun that started this run has started this process again, after one of its had died."""
+        file = self.path / "run.json"
+        return is_restart() and file.exists() and json.loads(file.read_text("utf-8")).get("launcher") == launcher()
 
     def create(self, device: torch.device) -> None:
         """Makes the folder and writes the config and how the run was started, on which device."""
@@ -75,6 +88,7 @@ class RunFolder:
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
             "processes": int(os.environ.get("WORLD_SIZE", "1")),
+            "launcher": launcher(),
             "device": device_name(device),
         }
         self.write_json("run.json", about)

@@ -73,9 +73,10 @@ class Trainer:
         for key in ("eval_every", "keep_last", "save_every_steps", "log_every"):
             check_count(settings[key], f"train.{key}")
         if patience is not None and not (evaluate and settings["eval_every"]):
+            got = "train.eval_every=0" if evaluate else "no data.val"
             raise ValueError(
-                f"train.patience={patience} needs evaluations, by data.val and train.eval_every of 1 or "
-                f"more; got train.eval_every={settings['eval_every']}: choose these, or train.patience=null"
+                f"train.patience={patience} must come with evaluations during training; got {got}: set "
+                "data.val.annotations and train.eval_every=1, or train.patience=null"
             )
         self._rate: float | None = None  # of the last step of this epoch; None: it has had none
         self._values: dict[str, Any] | None = None  # of the last whole epoch, until they are logged
@@ -114,9 +115,9 @@ class Trainer:
         """What there is to resume from, as the end of a sentence."""
         if self._saved is None:
             return "nothing is saved yet"
-        is_here = self._saved.steps == self.position.steps
-        state = "saved" if is_here else f"older, of {self._place(self._saved)}"
-        return f"{self.run.last} is {state}: go on with --resume"
+        if self._saved.steps == self.position.steps:
+            return f"{self.run.last} holds this state: continue with --resume"
+        return f"{self.run.last} holds an older state ({self._place(self._saved)}): continue from it with --resume"
 
     def _train(self) -> None:
         if self._values is not None:  # the run was stopped between an epoch and its evaluation
@@ -236,11 +237,15 @@ class Trainer:
         content = read_run(self.run.last)
         position, tensors = Position(**content["position"]), content["model"].values()
         is_finite = all(bool(torch.isfinite(tensor).all()) for tensor in tensors if tensor.is_floating_point())
-        state = "are finite, but may be on their way there" if is_finite else "are not finite: start again"
+        state = (
+            "are finite, but training may already have been diverging; test this checkpoint before you resume from it"
+            if is_finite
+            else "are not finite: start a new run"
+        )
         since = self.position.steps - position.steps
         return (
             f"; {self.run.last} is of epoch {position.epoch + 1}, step {position.step}, {since} steps before: its "
-            f"weights {state}{'; test it before you resume from it' if is_finite else ''}"
+            f"weights {state}"
         )
 
     def _finish_epoch(self, values: Mapping[str, Any]) -> None:

@@ -99,7 +99,9 @@ def find_family(names: Iterable[str]) -> Family:
     fitting = [family for family in FAMILIES if any(re.match(family.mark, name) for name in names)]
     if not fitting:
         known, examples = "; ".join(family.about for family in FAMILIES), ", ".join(names[:3]) or "none"
-        raise ValueError(f"a checkpoint must be ours or of {known}; got tensors such as {examples}")
+        raise ValueError(
+            f"a checkpoint must come from this project or from one of: {known}; got tensors such as {examples}"
+        )
     strangers = [[name for name in names if family.part_of(name) is None] for family in fitting]
     fewest, family = min(zip(strangers, fitting, strict=True), key=lambda pair: len(pair[0]))
     if fewest:

@@ -111,10 +111,16 @@ def translate(source: Mapping[str, Any], root: str | None = None) -> dict[str, A
     }
     frozen = [part for part in PARTS if model[f"{part}.isFreeze"]]
     if frozen:
-        log.info("isFreeze: train.frozen=[%s], which stay random unless model.weights is given", ", ".join(frozen))
+        log.info(
+            "isFreeze: train.frozen=[%s]; these parts keep random weights unless model.weights is given",
+            ", ".join(frozen),
+        )
         config["train.frozen"] = frozen
-    log.info("the data are COCO 2017, the default of its command line, by data.layout")
-    log.info("of its augmentation what acts is taken over: crop and flip; its gradient centralization does not act")
+    log.info("data.layout=coco2017, the default data set of the original's command line")
+    log.info(
+        "only the augmentations that take effect in the original are used, crop and flip; gradient centralization has "
+        "no effect there and is off"
+    )
     return nested(config)
 
 
@@ -207,6 +213,6 @@ def _optimizer(model: Mapping[str, Any], training: Mapping[str, Any]) -> dict[st
     penalties = {part: model[f"{part}.regularization"] for part in PARTS if not model[f"{part}.isFreeze"]}
     highest = max(penalties.values(), default=0.0)
     if len(set(penalties.values())) > 1:
-        log.info("one weight decay acts on all that learns: the highest regularization, of %s", penalties)
+        log.info("all trained parameters get one weight decay, the highest of %s", penalties)
     rate = training["initial_learning_rate"]
     return {"type": "sgd", "lr": rate, "momentum": 0.9, "weight_decay": 2 * highest}

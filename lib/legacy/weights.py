@@ -58,7 +58,7 @@ def translate_weights(
         if family.is_classifier and (unused := their_modules[len(our_modules) :]):
             names = [name for module in unused for name, _ in module.values()]
             about = ", ".join(names) if len(names) < 4 else f"{names[0]} to {names[-1]}, {len(names)} tensors"
-            log.info("of %s not used, past the last row that is tapped: %s", family.about, about)
+            log.info("not used from %s, because the neck reads no later row: %s", family.about, about)
             their_modules = their_modules[: len(our_modules)]
         pairs, failures = _pair_modules(their_modules, our_modules, fit)
         translated |= {name: x for name, x in pairs.items() if is_in_any(name, wanted)}

@@ -77,7 +77,9 @@ class PriorGenerator(nn.Module):
         self.ratios: list[tuple[float, ...]] = [] if has_all else _checked_ratios(sizes, ratios)
         for name, values in (("steps", steps), ("boxes", boxes)):
             if values is not None and len(values) != num_levels:
-                raise ValueError(f"model.priors.{name} must have {num_levels} entries, one a level; got {len(values)}")
+                raise ValueError(
+                    f"model.priors.{name} must have {num_levels} entries, one per level; got {len(values)}"
+                )
         if any(shapes is not None and not shapes for shapes in boxes or ()):
             raise ValueError(f"model.priors.boxes must have a [width, height] or more for each level; got {boxes}")
         for shape in (shape for shapes in boxes or () for shape in shapes or ()):

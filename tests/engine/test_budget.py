@@ -35,6 +35,13 @@ def test_cpu_seconds_limit_a_run_and_drive_its_schedule(train, ticks):
     assert lines[0]["lr"] == pytest.approx(0.01 * 0.6545085)  # (1 + cos(pi * 2 / 5)) / 2 in its third step
 
 
+def test_the_rate_falls_to_its_end_also_where_epochs_end_before_the_time_limit(train, ticks):
+    folder = train("train.clock=cpu", "train.time_limit_s=1000", "train.epochs=2", "train.eval_every=0")
+    lines = [json.loads(line) for line in (folder / "epochs.jsonl").read_text().splitlines()]
+    # the last steps of two epochs of three are 2 / 6 and 5 / 6 of the way
+    assert [line["lr"] for line in lines] == pytest.approx([0.01 * 0.75, 0.01 * 0.0669873])
+
+
 def test_seconds_are_summed_over_resumes(train, ticks, interrupted):
     with interrupted(2):
         train(*OPTIONS, "train.save_every_steps=1")
@@ -105,7 +112,7 @@ def test_patience_between_evaluations_evaluates_before_it_gives_up(train, scores
 
 
 def test_patience_without_evaluations_is_refused(train):
-    with pytest.raises(ValueError, match="train.patience=3 needs evaluations.*got train.eval_every=0"):
+    with pytest.raises(ValueError, match="train.patience=3 must come with evaluations .*; got train.eval_every=0"):
         train("train.patience=3", "train.eval_every=0")
 
 

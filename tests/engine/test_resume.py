@@ -104,10 +104,10 @@ def test_a_second_signal_says_what_is_saved(train, monkeypatch):
     settings = ("train.eval_every=0", "train.log_every=0")
     with pytest.raises(Stopped, match="^stopped in epoch 1 after step 1 of 3; nothing is saved yet$"):
         train(*settings)
-    with pytest.raises(Stopped, match=r"^stopped in epoch 2 after step 0 of 3; .*last.pth is saved: go on"):
+    with pytest.raises(Stopped, match=r"^stopped in epoch 2 after step 0 of 3; .*last.pth holds this state: continue"):
         train(*settings)
     calls[:] = [()] * 4
-    with pytest.raises(Stopped, match=r"^stopped in epoch 2 after step 1 of 3; .*is older, of epoch 2 after step 0"):
+    with pytest.raises(Stopped, match=r"^stopped in epoch 2 after step 1 of 3; .*an older state .epoch 2 after step 0"):
         train(*settings, "--resume")
 
 

@@ -16,6 +16,7 @@ import torch
 
 from lib.checkpoint import read_checkpoint, read_run, save_checkpoint
 from lib.config import load_config
+from lib.engine import run as run_module
 from lib.engine import train as train_module
 from lib.engine.learner import Learner
 from lib.inference import Predictor
@@ -108,7 +109,7 @@ def test_signal_finishes_the_step_saves_and_says_so(train, experiment, whole, tm
     errors = process.communicate()[1]
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
-    assert re.search(r"stopped.*last.pth is saved: go on with --resume", errors), errors
+    assert re.search(r"stopped.*last.pth holds this state: continue with --resume", errors), errors
     position = read_checkpoint(experiment.parent / "runs" / "tiny" / "last.pth")["position"]
     assert position["steps"] == 4
     resumed = train("--resume", "train.eval_every=0", "data.workers=1")
@@ -126,7 +127,7 @@ def test_signal_may_end_a_run_after_the_last_step_of_an_epoch(train, whole, monk
             signal.raise_signal(signal.SIGTERM)
         return original(self, *arguments)
 
-    with monkeypatch.context() as patch, pytest.raises(Stopped, match="epoch 1 after step 3 of 3; .*last.pth is saved"):
+    with monkeypatch.context() as patch, pytest.raises(Stopped, match="epoch 1 after step 3 of 3; .*holds this state"):
         patch.setattr(Learner, "step", step)
         train("train.eval_every=0")
     resumed = train("--resume", "train.eval_every=0")
@@ -193,8 +194,34 @@ def test_loss_that_is_not_finite_stops_and_names_the_images(train, experiment):
 
 
 def test_a_run_is_never_overwritten(train, whole):
-    with pytest.raises(ValueError, match="must be a new run; it holds one: go on with --resume, or choose run.name="):
+    with pytest.raises(
+        ValueError, match="must be a new folder; it already holds a training run: continue it with --resume"
+    ):
         train(f"run.dir={whole.parent}")
+
+
+@pytest.mark.parametrize("resume", [[], ["--resume"]])
+@pytest.mark.parametrize("name", ["best.pth", "epochs.jsonl"])
+def test_results_of_a_run_without_its_last_checkpoint_are_not_overwritten(train, experiment, name, resume):
+    file = experiment.parent / "runs" / "tiny" / name
+    file.parent.mkdir(parents=True)
+    file.write_text("precious")
+    with pytest.raises(ValueError, match=f"must be a new folder, or hold last.pth .*; it holds {name} of another run"):
+        train(*resume)
+    assert file.read_text() == "precious"
+
+
+def test_a_restart_by_torchrun_resumes_only_what_this_torchrun_has_started(train, monkeypatch):
+    settings = ("train.eval_every=0", "train.epochs=1")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
+    folder = train(*settings)
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    train("train.eval_every=0", "train.epochs=1.4")
+    assert read_checkpoint(folder / "last.pth")["position"]["steps"] == 4
+    monkeypatch.setattr(run_module, "launcher", lambda: "another host 7")
+    with pytest.raises(ValueError, match="must be a new folder; it already holds a training run"):
+        train("train.eval_every=0", "train.epochs=2")
 
 
 def test_testing_prints_and_writes_ap_by_size(whole, test, capsys, tmp_path):
@@ -257,7 +284,7 @@ def test_testing_is_deterministic_and_needs_no_config(whole, test, experiment, t
 
 
 def test_other_experiments_checkpoint_is_refused(whole, test, experiment):
-    with pytest.raises(ValueError, match="must be of this very model"):
+    with pytest.raises(ValueError, match="must hold exactly the tensors of this model"):
         test(f"--cfg={experiment}", f"--checkpoint={whole / 'last.pth'}", "model.backbone.width=0.5")
 
 

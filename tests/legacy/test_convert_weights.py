@@ -107,7 +107,7 @@ def test_a_classifier_gives_the_backbone_and_leaves_the_rest(kind, caplog):
     translated = translate_weights({**theirs, past: torch.zeros(3), rest: torch.zeros(1000, 3)}, model)
     assert translated.keys() == {f"backbone.{name}" for name in model.backbone.state_dict()}
     assert all(torch.equal(x, model.state_dict()[name] + 1) for name, x in translated.items())
-    assert f"not used, past the last row that is tapped: {past}" in caplog.text
+    assert f"because the neck reads no later row: {past}" in caplog.text
 
 
 def test_vggs_fully_connected_layers_become_convolutions():
@@ -190,7 +190,7 @@ def test_our_own_checkpoint_knows_its_class_names(tmp_path):
     save_checkpoint(tmp_path / "ours.pth", {"model": theirs.state_dict(), "classes": ["cog", "bolt"]})
     load_weights(ours, tmp_path / "ours.pth", classes="by_name", names=["bolt", "nut", "cog"])
     assert torch.equal(class_rows(ours)[:, [1, 3]], class_rows(theirs)[:, [2, 1]])
-    with pytest.raises(ValueError, match="must be of this very model"):
+    with pytest.raises(ValueError, match="must hold exactly the tensors of this model"):
         load_weights(ours, tmp_path / "ours.pth", names=["bolt", "nut", "cog"])
 
 
@@ -232,7 +232,7 @@ def test_what_is_wrong_with_a_file_is_one_clear_line_and_nothing_is_written(tmp_
         "malicious.pth": "must contain only tensors and plain values.*not loaded",
         "half.pth": "must be a whole torch checkpoint",
         "text.pth": "text.pth",
-        "stranger.pth": "must be ours or of .*; got tensors such as weights",
+        "stranger.pth": "must come from this project or from one of: .*; got tensors such as weights",
         "mixed.pth": "got 1 that the BMVC 2019 code .* does not have, such as box_head",
         "wrong.pth": "the SSD code of lufficc.* does not have, such as box_head.predictor.x",
         "missing.pth": "does not exist",

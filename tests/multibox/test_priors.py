@@ -59,7 +59,7 @@ def test_centers_outside_the_image_are_reported(caplog):
     [
         ({"sizes": [10, 20, 30], "ratios": [[2]]}, "one for each of the 2 levels"),
         ({"sizes": [20, 10], "ratios": [[2]]}, r"must be positive and rising; got \[20, 10\]"),
-        ({"sizes": [10, 20], "ratios": [[2]], "steps": [8, 16]}, "must have 1 entries, one a level; got 2"),
+        ({"sizes": [10, 20], "ratios": [[2]], "steps": [8, 16]}, "must have 1 entries, one per level; got 2"),
         ({"sizes": [10, 20], "ratios": [[2]], "steps": [0]}, r"model.priors.steps must be above 0, .*; got \[0\]"),
         ({"sizes": [10, 20], "ratios": [[2]], "reference": -1}, "model.priors.reference must be 0 or more .*; got -1"),
     ],
