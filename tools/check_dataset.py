@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lib.build_data import build_reading  # noqa: E402
 from lib.config import load_config  # noqa: E402
-from lib.data.formats.registry import read_content  # noqa: E402
+from lib.data.formats.registry import known_images, read_content  # noqa: E402
 from lib.data.survey import survey  # noqa: E402
 from lib.engine.data_report import DataReport, cover  # noqa: E402
 from lib.evaluation.protocols import PROTOCOLS, make_protocol, parse_ranges  # noqa: E402
@@ -28,7 +28,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--gt", required=True, type=Path, help="COCO file, data.yaml, or folder of VOC, YOLO or VisDrone files")
     add("--split", default="train", help="split of a data.yaml (default: %(default)s)")
-    add("--images", type=Path, help="folder of the images; without it the files are not checked")
+    add("--images", type=Path, help="folder of the images, if it is not where training finds it; COCO files need it")
     add("--open", action="store_true", help="decode every image, to find truncated ones")
     add("--cfg", help="experiment whose priors are compared with the objects")
     add("--protocol", default="coco", choices=PROTOCOLS, help="protocol whose size ranges are used (default: coco)")
@@ -45,10 +45,13 @@ def main(argv: list[str] | None = None) -> None:
     refuse_sources([args.json, args.html], [args.gt, args.cfg])
     protocol = make_protocol(args.protocol, parse_ranges(args.ranges) if args.ranges else None)
     if args.images and not args.images.is_dir():
-        raise FileNotFoundError(f"--images must be a folder; got {args.images}, which is none: check the path")
+        raise FileNotFoundError(f"image folder {args.images} must exist; there is no such folder: check the path")
+    images = args.images or known_images(args.gt, args.split)
+    if args.open and not images:
+        raise ValueError(f"--open must have images to decode; {args.gt} does not say where they are: give --images")
     cfg = load_config(args.cfg or "", args.overrides)
-    data = read_content(args.gt, args.images, split=args.split, lenient=True, orientation=cfg.data.orientation)
-    content = survey(data, args.images, args.open, build_reading(cfg))
+    data = read_content(args.gt, images, split=args.split, lenient=True, orientation=cfg.data.orientation)
+    content = survey(data, images, args.open, build_reading(cfg))
     report = DataReport(content, protocol, cover(content, cfg) if args.cfg else None)
     if args.json:
         write_json(args.json, report.to_json())

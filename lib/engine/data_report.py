@@ -16,6 +16,8 @@ from lib.evaluation.report.style import page
 from lib.multibox.coverage import Unmatched, best_overlaps, count_unmatched, fit_boxes
 from lib.utils.table import Row, align
 
+NO_FILES = "The image files were not looked at: give their folder, --images."
+
 
 class Coverage(NamedTuple):
     """How well the priors of an experiment fit the objects."""
@@ -30,14 +32,19 @@ class Coverage(NamedTuple):
         """One sentence about them."""
         without, objects, images = self.unmatched
         return (
-            f"{without:,} of {objects:,} objects in {images:,} images get no prior from the experiment's matcher, so "
-            "they teach nothing."
+            f"The experiment's matcher assigns no prior to {without:,} of {objects:,} objects in {images:,} images; "
+            "training cannot learn from these."
         )
 
 
 def cover(survey: Survey, experiment: str | Mapping[str, Any]) -> Coverage:
     """Matches the objects, resized to the network's input, with the experiment's priors and with fitted ones."""
     cfg = load_config(experiment)
+    if unknown := np.count_nonzero(np.isinf(survey.sizes).any(axis=1)):
+        raise ValueError(
+            f"the size of each image must be known to compare objects with priors; {unknown} objects lie in images of "
+            "unknown size: give --images, a folder of files that can be read"
+        )
     size, maps = input_and_maps(cfg)
     priors = build_priors(cfg.model.priors, maps, size)
     boxes = survey.boxes * (np.array(size) / survey.sizes)[:, [1, 0, 1, 0]]
@@ -60,8 +67,10 @@ class DataReport(NamedTuple):
 
     def size_rows(self) -> list[Row]:
         """Header, and one row a range: objects, and those that no prior matches, as the priors are and fitted."""
-        titles = ("no prior", "share", "fitted: no prior", "share") if self.coverage else ()
-        rows: list[Row] = [("range", "side, px", "objects", *titles)]
+        rows: list[Row] = [("range", "side, px", "objects")]
+        if self.coverage:
+            below = f"best IoU < {self.coverage.threshold:g}"
+            rows = [(*rows[0], below, "share", "same, fitted priors", "share, fitted")]
         for name, (low, high) in self.protocol.ranges.items():
             inside = (self.survey.areas >= low) & (self.survey.areas <= high)
             cells: list[object] = [name, side_text((low, high)), int(inside.sum())]
@@ -80,6 +89,8 @@ class DataReport(NamedTuple):
         """The report to read on a screen."""
         images, empty, objects = self.survey.num_images, self.survey.num_empty, len(self.survey.areas)
         summary = f"{images:,} images, {empty:,} without an object; {objects:,} usable objects"
+        if not self.survey.has_files:
+            summary += f"\n{NO_FILES}"
         problems = "\n".join(self.survey.problems.lines()) or "No problem was found."
         parts = [summary, *map(align, (self.size_rows(), self.class_rows())), problems]
         if self.coverage:
@@ -91,6 +102,7 @@ class DataReport(NamedTuple):
         keys = ("objects", "without_prior", "without_fitted_prior")
         counts = {row[0]: dict(zip(keys, [row[2], *row[3::2]], strict=False)) for row in self.size_rows()[1:]}
         images = {"images": self.survey.num_images, "images_without_objects": self.survey.num_empty}
+        images["files_checked"] = self.survey.has_files
         unmatched = {"unmatched": self.coverage.unmatched._asdict()} if self.coverage else {}
         content = {"classes": self.survey.classes, "problems": dict(self.survey.problems), "ranges": counts}
         return {**images, **content, **unmatched}
@@ -106,6 +118,7 @@ class DataReport(NamedTuple):
             "data.html",
             title,
             survey=self.survey,
+            no_files=None if self.survey.has_files else NO_FILES,
             problem_rows=[("problem", "number", "such as"), *problems],
             size_figure=histogram_figure(sides, self.protocol) if len(sides) else None,
             size_rows=self.size_rows(),

@@ -47,7 +47,7 @@ def test_bad_boxes_are_dropped_and_counted_or_refused(train, broken, caplog):
             annotation["bbox"] = box
 
     edit(root / "train.json", spoil)
-    with pytest.raises(ValueError, match="set bad_boxes to drop"):
+    with pytest.raises(ValueError, match="set data.bad_boxes=drop"):
         train(*arguments, "data.bad_boxes=refuse", "run.name=refused")
     folder = train(*arguments, "train.epochs=1", "train.eval_every=0")
     assert "dropped" in (folder / "log.txt").read_text()

@@ -64,8 +64,41 @@ def test_check_reports_problems_and_priors(files, capsys):
     assert "boxes of no area: 1 (annotation 99 of 1.png: [1, 1, 0, 5]" in shown
     assert "model:\n  priors:\n    boxes:" in shown
     assert (report["unmatched"]["objects"], report["unmatched"]["images"]) == (24, 3)
-    assert " of 24 objects in 3 images get no prior from the experiment's matcher" in shown
+    assert "The experiment's matcher assigns no prior to " in shown and " of 24 objects in 3 images; training" in shown
+    assert "best IoU < 0.5  share  same, fitted priors  share, fitted" in shown and report["files_checked"]
     assert (files / "o.html").read_text().count("<svg") == 2
+
+
+@pytest.mark.parametrize("target", ["yolo", "voc"])
+def test_check_finds_the_images_as_training_does(target, files, capsys):
+    convert_dataset.main([str(files / "gt.json"), str(files / "set"), "--to", target])
+    (files / "images").rename(files / "set/images")
+    noise = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
+    whole = cv2.imencode(".jpg", noise)[1].tobytes()
+    (files / "set/images/1.png").write_bytes(whole[: len(whole) // 2])
+    check_dataset.main(["--gt", str(files / "set"), "--open"])
+    shown = capsys.readouterr().out
+    assert "image files that cannot be read: 1 (image 1.png" in shown and "not looked at" not in shown
+
+
+def test_check_says_that_it_did_not_look_at_the_files_of_a_coco_set(files, capsys):
+    check_dataset.main(["--gt", str(files / "gt.json"), "--html", str(files / "o.html")])
+    for text in (capsys.readouterr().out, (files / "o.html").read_text()):
+        assert "The image files were not looked at: give their folder, --images." in text
+    with pytest.raises(ValueError, match=r"--open must have images to decode; .*gt\.json .*: give --images"):
+        check_dataset.main(["--gt", str(files / "gt.json"), "--open"])
+
+
+def test_check_needs_sizes_to_compare_priors(files, capsys):
+    coco = json.loads((files / "gt.json").read_text())
+    for image in coco["images"]:
+        del image["width"], image["height"]
+    (files / "gt.json").write_text(json.dumps(coco))
+    arguments = ["--gt", str(files / "gt.json"), "--cfg", CONFIG]
+    with pytest.raises(ValueError, match="size of each image must be known .*; 24 objects .*: give --images"):
+        check_dataset.main(arguments)
+    check_dataset.main([*arguments, "--images", str(files / "images")])
+    assert "The experiment's matcher assigns no prior to " in capsys.readouterr().out
 
 
 def test_compare_says_which_is_better_and_writes_both_files(files, capsys):
@@ -83,7 +116,7 @@ def test_bad_files_are_one_line(files):
         FileNotFoundError, match="nothing.json must be a JSON file; there is no such file: check the path"
     ):
         compare.main([str(files / "nothing.json"), str(files / "a.json"), "--gt", str(files / "gt.json")])
-    with pytest.raises(FileNotFoundError, match="--images must be a folder; got .*nowhere, which is none"):
+    with pytest.raises(FileNotFoundError, match="image folder .*nowhere must exist; there is no such folder"):
         check_dataset.main(["--gt", str(files / "gt.json"), "--images", str(files / "nowhere")])
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lib.data.formats.content import Content, Record, content_of
-from lib.data.formats.registry import FORMATS, Format, find_images, read_dataset, write_dataset
+from lib.data.formats.registry import FORMATS, Format, known_images, read_dataset, write_dataset
 from lib.data.formats.usable import number_objects
 from lib.data.header import file_header
 from lib.data.image import turn_box
@@ -54,20 +54,13 @@ def convert(
     row = lookup(FORMATS, target, "format")
     coco = read_dataset(source, images, source_format, split, orientation)
     with reading(source):
-        coco = cleaned(coco, str(source), images or _images_of(source, split), row)
+        coco = cleaned(coco, str(source), images or known_images(source, split), row)
         if target == "coco":
             write_dataset(coco, out, target)
         else:
             with new_folder(out) as folder:
                 write_dataset(coco, folder, target)
     return Counts(*(len(coco[key]) for key in ("images", "annotations", "categories")))
-
-
-def _images_of(source: Path, split: str) -> Path | None:
-    try:
-        return find_images(source, split)
-    except (ValueError, FileNotFoundError):
-        return None
 
 
 def cleaned(coco: Record, where: str, images: Path | None, target: Format) -> dict[str, Any]:

@@ -68,6 +68,14 @@ def find_images(path: str | Path, split: str) -> Path:
     return images(Path(path), split)
 
 
+def known_images(path: str | Path, split: str) -> Path | None:
+    """The same; None where the format does not tell it, or it cannot be found."""
+    try:
+        return find_images(path, split)
+    except (ValueError, FileNotFoundError):
+        return None
+
+
 def read_dataset(
     path: str | Path,
     images: str | Path | None = None,
