@@ -100,7 +100,7 @@ def test_recipe_is_taken_over(caplog):
     assert (cfg.model.num_classes, cfg.model.variances, cfg.data.layout) == (81, [0.1, 0.2], "coco2017")
     factor = build_schedule(cfg)
     assert [factor(epoch) for epoch in (0, 2, 4, 302, 600)] == pytest.approx([1 / 3, 2 / 3, 1, 0.5, 0], abs=1e-9)
-    assert "the data are COCO 2017" in caplog.text
+    assert "data.layout=coco2017, the default data set" in caplog.text
     assert "centers of anchors differ by 0.17 pixels at most on the map of 3 cells a side" in caplog.text
 
 
