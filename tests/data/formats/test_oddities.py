@@ -116,9 +116,7 @@ def test_a_box_that_both_records_of_a_file_have_counts_once(folder):
     path = write(folder, content)
     dataset = CocoDataset(folder / "images", path)
     assert [entry["id"] for entry in dataset.ground_truth["annotations"]] == [11, 14, 1, 2, 3]
-    note = (
-        "boxes that another record of the same image file has too (left out): 3 (annotation 10: [10.5, 5, 20, 30.4]"
-    )
+    note = "boxes that another record of the same image file has too (left out): 3 (annotation 10: [10.5, 5, 20, 30.4]"
     assert note in dataset.report()
     assert len(read_truth(path)["annotations"]) == 5
     convert(path, folder / "new.json", "coco")
@@ -149,10 +147,14 @@ def test_boxes_that_are_fractions_are_refused(folder):
     assert len(CocoDataset(folder / "images", fractions(10)).ground_truth["annotations"]) == 10
 
 
-@pytest.mark.parametrize(("first", "expected"), [(0, [1, 2, 3]), (5, [5, 2, 3]), (3, [1, 2, 3]), (None, [1, 2, 3])])
-def test_conversion_numbers_annotations_if_an_id_is_missing_0_or_double(first, expected, folder):
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [([0, 1, 2], [1, 2, 3]), ([5, 9, 3], [5, 9, 3]), ([3, 2, 3], [1, 2, 3]), ([None, 1, 7], [1, 2, 3])],
+)
+def test_conversion_numbers_annotations_if_an_id_is_missing_0_or_double(ids, expected, folder):
     content = coco()
-    content["annotations"][0]["id"] = first
+    for annotation, value in zip(content["annotations"], ids, strict=True):
+        annotation["id"] = value
     convert(write(folder, content), folder / "new.json", "coco")
     assert [entry["id"] for entry in read_dataset(folder / "new.json")["annotations"]] == expected
 
