@@ -1,7 +1,7 @@
 """VisDrone's text files: ``x,y,width,height,score,category,truncation,occlusion``, one file per image.
 
 Category 0 marks regions to ignore, whatever the class. They become crowds, which training and evaluation pass over,
-and get the key ``ignored_region``, by which the protocol ``visdrone`` and the writer recognize them. Objects of score
+and get the key ``ignored_region``, by which protocols and the writer recognize them. Objects of score
 0 become crowds as well, as the development kit ignores them. Those of category 11 ("others") get the key ``ignore``.
 """
 
