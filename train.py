@@ -43,10 +43,10 @@ def main(argv: list[str] | None = None) -> None:
     """Trains one detector."""
     args = parse(argv)
     setup_logging(is_quiet=os.environ.get("RANK", "0") != "0")  # what a config of another work becomes is in the log
-    cfg, is_resumed = load_config(args.cfg, args.overrides), args.resume or is_restart()
+    cfg = load_config(args.cfg, args.overrides)
     name = cfg.run.name or experiment_name(args.cfg)
     folder = Path(cfg.run.dir) / name
-    if is_resumed:
+    if args.resume or is_restart():
         cfg = load_config(args.cfg, args.overrides, start=folder / "last.pth")
     cfg.run.name = name
     prepare_torch(cfg.run.seed, cfg.run.threads, cfg.run.tf32)
@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> None:
         keep_memory()
     with processes(cfg.run.device) as (world, device), RunFolder(folder, cfg, world.is_writer).held() as run:
         setup_logging(is_quiet=not world.is_writer)
-        checkpoint = run.checkpoint(is_resumed)
+        checkpoint = run.checkpoint(args.resume or world.first(run.is_restarted()))
         data = build_dataset(cfg, "train")
         val = build_dataset(cfg, "val", data.classes) if has_data(cfg, "val") else None
         cfg.data.classes = list(data.classes)

@@ -152,8 +152,9 @@ def cosine(epochs: float, /, hold: float = 0.0, floor: float = 0.0, by_epoch: bo
     """Half a cosine from 1 to ``floor`` (SGDR, Loshchilov & Hutter 2017, eq. 5), after ``hold`` epochs at 1.
 
     It changes at each step, or with ``by_epoch`` only between epochs, as in the BMVC code: the first epoch is already
-    one step down, and the last one at ``floor``.
+    one step down, and the last one at ``floor``. A run of one epoch or less has none between, and changes at each step.
     """
+    by_epoch = by_epoch and epochs > 1
 
     def factor(epoch: float) -> float:
         done = math.floor(epoch + 1e-9) + 1 if by_epoch else epoch

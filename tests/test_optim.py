@@ -24,6 +24,13 @@ def test_cosine_by_epoch_is_the_bmvc_schedule():
     assert held(5) == pytest.approx((1 + math.cos(math.pi / 55)) / 2)
 
 
+@pytest.mark.parametrize("epochs", [1, 0.5])
+def test_cosine_by_epoch_of_one_epoch_learns(epochs):
+    factor = cosine(epochs, by_epoch=True)
+    assert [factor(share * epochs) for share in (0, 0.5, 1)] == pytest.approx([1.0, 0.5, 0.0])
+    assert [cosine(2, by_epoch=True)(epoch) for epoch in (0, 1)] == pytest.approx([0.5, 0.0])  # as in the BMVC code
+
+
 def test_restarts_begin_again_each_time_longer():
     factor = restarts(100, period=2, growth=2)
     assert [factor(epoch) for epoch in (0, 1, 2, 4, 6, 10)] == pytest.approx([1, 0.5, 1, 0.5, 1, 0.5])
@@ -51,9 +58,21 @@ def test_config_builds_schedules_and_optimizers():
     assert build_schedule(cfg)(4) == 0.5
 
 
-def test_nothing_to_train_is_refused():
-    cfg = load_config(overrides=["train.trainable=[nekc]"])
-    with pytest.raises(ValueError, match="train.trainable must name parts such as backbone, neck, head; got .'nekc'."):
+@pytest.mark.parametrize("parts", ["[nekc]", "[head, nekc]"])
+def test_a_part_to_train_that_is_nowhere_is_refused(parts):
+    cfg = load_config(overrides=[f"train.trainable={parts}"])
+    with pytest.raises(ValueError, match="train.trainable must name parts .*; got 'nekc', which holds nothing here"):
+        build_optimizer(cfg, torch.nn.ModuleDict({"head": torch.nn.Linear(2, 2)}))
+
+
+def test_a_part_that_only_some_necks_have_may_be_named():
+    cfg, model = load_config(overrides=["train.trainable=[head, neck.refine]"]), torch.nn.Linear(2, 2)
+    optimizer = build_optimizer(cfg, torch.nn.ModuleDict({"head": model}))
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == 2
+    cfg = load_config(overrides=["train.trainable=[neck.refine]"])
+    with pytest.raises(
+        ValueError, match="train.trainable must name parts such as backbone, neck, head; got .'neck.ref"
+    ):
         build_optimizer(cfg, torch.nn.ModuleDict({"head": torch.nn.Linear(2, 2)}))
 
 

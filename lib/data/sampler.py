@@ -43,7 +43,7 @@ class Steps:
     world_size: int = 1  # how many processes there are; this is the one of ``rank``
     accumulate: int = 1  # batches of a step of the optimizer; all lengths and positions count batches
     times: np.ndarray | None = None  # (N,) 1 or more: how often an epoch has each image, on average; None: once
-    # (N,) int64 from 0: a step of all processes has images of one, or of those that fill no step of theirs; None: of any
+    # (N,) int64 from 0: a step of all processes has images of one, or those that fill no step of theirs; None: of any
     groups: np.ndarray | None = None
 
     def __post_init__(self) -> None:

@@ -2,7 +2,8 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+import socket
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -34,6 +35,11 @@ class World(NamedTuple):
         if self.size > 1:
             distributed.broadcast_object_list(values)
         return values[0]
+
+    def share_(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Gives the tensors, in place, the values that they have in rank 0."""
+        for tensor in tensors if self.size > 1 else ():
+            distributed.broadcast(tensor, 0)
 
     def gather(self, value: Any) -> list[Any]:
         """The plain values of all processes, by rank."""
@@ -79,6 +85,11 @@ def processes(device_name: str) -> Iterator[Place]:
         distributed.barrier()
     finally:
         distributed.destroy_process_group()
+
+
+def launcher() -> str | None:
+    """Which torchrun started this process, the same for all its restarts; None: no torchrun did."""
+    return f"{socket.gethostname()} {os.getppid()}" if "TORCHELASTIC_RUN_ID" in os.environ else None
 
 
 def is_restart() -> bool:

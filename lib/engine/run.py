@@ -58,8 +58,8 @@ class RunFolder:
         if not self.last.exists():
             if left := [name for name in ("best.pth", "epochs.jsonl") if (self.path / name).exists()]:
                 raise ValueError(
-                    f"{self.path} must be a new folder, or hold last.pth to continue from; it holds {', '.join(left)} of "
-                    "another run: start this one with run.name=NAME, or move that away"
+                    f"{self.path} must be a new folder, or hold last.pth to continue from; it holds "
+                    f"{', '.join(left)} of another run: start this one with run.name=NAME, or move that away"
                 )
             return None
         if not is_wanted:

@@ -147,10 +147,11 @@ class Trainer:
         return is_last or self._is_out_of_time() or self._is_out_of_patience()
 
     def _epochs_done(self, step: int) -> float:
-        """Epochs done, for the schedule: by steps, or by the share of the time limit."""
-        if self.settings["time_limit_s"] is None:
-            return self.position.epoch + step / self.steps
-        return self.settings["epochs"] * min(1.0, self.position.seconds / self.settings["time_limit_s"])
+        """Epochs done, for the schedule: by steps, or by the share of the time limit if that is larger."""
+        epochs, limit = self.position.epoch + step / self.steps, self.settings["time_limit_s"]
+        return (
+            epochs if limit is None else max(epochs, self.settings["epochs"] * min(1.0, self.position.seconds / limit))
+        )
 
     def _clock(self, started: float) -> float:
         """Seconds since ``started``; where the schedule runs by time, rank 0's for all processes."""
@@ -253,6 +254,7 @@ class Trainer:
         every = self.settings["eval_every"]
         metrics: dict[str, Any] = {}
         if self.evaluate and (self._is_done() or (every and self.position.epoch % every == 0)):
+            self.world.share_(self.learner.best_model.buffers())
             metrics = dict(self.evaluate(self.learner.best_model))
             value = metrics[self.headline]
             if value is not None and value > self.position.best:

@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
+# Parts that some necks are without: configs of the BMVC code name them for every model.
+OPTIONAL = ("neck.norm", "neck.refine", "neck.extras", "neck.transforms", "neck.pyramids")
+
 
 def is_in(name: str, part: str) -> bool:
     """Whether a parameter or module lies in a part, or is it: a part covers whole steps of a dotted name."""
@@ -24,12 +27,13 @@ def _is_same(step: str, wanted: str) -> bool:
 def names_in(names: Iterable[str], parts: Sequence[str] | None, where: str) -> set[str]:
     """Those of the names, of parameters or modules, that lie in any of the parts; None: in no part.
 
-    A part that holds none of them is a ValueError, which names ``where``, the config key of the parts.
+    A part that holds none of them is a ValueError, which names ``where``, the config key of the parts; unless it is
+    OPTIONAL.
     """
     names, chosen = list(names), set()
     for part in map(str, parts or ()):
         inside = {name for name in names if is_in(name, part)}
-        if not inside:
+        if not inside and part not in OPTIONAL:
             raise ValueError(
                 f"{where} must name parts such as backbone, neck, head, or rows such as backbone.layers.0-2; "
                 f"got {part!r}, which holds nothing here"

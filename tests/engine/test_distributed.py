@@ -58,6 +58,10 @@ def work_of_a_process(experiment, folder):
         train.main([*run, "run.name=whole"])
         train.main([*run, "run.name=stopped", "--resume"])
         test.main([f"--checkpoint={folder}/runs/whole/last.pth", f"--json={folder}/two.json"])
+        tested, tester = {}, train.tester
+        train.tester = lambda *given: lambda model: tested.update(model.state_dict()) or tester(*given)(model)
+        train.main([f"--cfg={experiment}", "train.norm=batch", "run.name=batch", "train.epochs=0.4"])
+        torch.save(tested, f"{folder}/tested_{place.world.rank}.pt")
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +115,13 @@ def test_two_processes_stopped_and_resumed_train_as_two_that_were_not(results):
     assert epochs == epochs_of(folders[1])
     assert "AP" in epochs[-1]
     assert json.loads((folders[0] / "run.json").read_text())["processes"] == 2
+
+
+def test_two_processes_with_statistics_of_their_own_test_the_weights_that_are_saved(results):
+    saved = read_checkpoint(results / "runs" / "batch" / "last.pth")["model"]
+    for rank in (0, 1):
+        tested = torch.load(results / f"tested_{rank}.pt")
+        assert [name for name, value in saved.items() if not torch.equal(tested[name], value)] == []
 
 
 def test_two_processes_test_as_one_and_one_speaks(results, tmp_path, test):
