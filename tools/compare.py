@@ -32,9 +32,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--gt", required=True, help="COCO file, data.yaml, or folder of VOC, YOLO or VisDrone files")
     add("--split", default="val", help="split of a data.yaml (default: %(default)s)")
     add("--images", help="folder of the images, if it is not where the YOLO or VisDrone format expects it")
-    add("--orientation", choices=ORIENTATIONS, help="data.orientation of the test, for photos that are stored sideways")
+    orientation = "the data.orientation that the tests used; matters only for photos with an EXIF orientation"
+    add("--orientation", choices=ORIENTATIONS, help=orientation)
     add("--protocol", default="coco", choices=PROTOCOLS, help="rules of the evaluation (default: %(default)s)")
-    add("--ranges", nargs="+", metavar="NAME=LOW:HIGH", help="other size ranges, as areas in px^2, such as tiny=0:256")
+    ranges = "size ranges instead of the protocol's, as areas in px^2, such as tiny=0:256"
+    add("--ranges", nargs="+", metavar="NAME=LOW:HIGH", help=ranges)
     add("--resamples", type=int, default=1000, help="number of bootstrap resamples (default: %(default)s)")
     add("--seed", type=int, default=0, help="seed of the resampling (default: %(default)s)")
     add("--json", type=Path, help="JSON file to write: values, intervals, p-values")

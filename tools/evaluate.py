@@ -32,13 +32,19 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--gt", required=True, help="COCO file, data.yaml, or folder of VOC, YOLO or VisDrone files")
     add("--dt", required=True, help="COCO results: a JSON list of detections")
     add("--split", default="val", help="split of a data.yaml (default: %(default)s)")
-    add("--images", help="folder of the images, for the pictures in the report")
-    add("--orientation", choices=ORIENTATIONS, help="data.orientation of the test, for photos that are stored sideways")
+    images = (
+        "folder of the images: for the pictures in the report, and for YOLO or VisDrone data that keep them elsewhere"
+    )
+    add("--images", help=images)
+    orientation = "the data.orientation that the test used; matters only for photos with an EXIF orientation"
+    add("--orientation", choices=ORIENTATIONS, help=orientation)
     add("--links", action="store_true", help="let the pictures follow symbolic links that lead out of --images")
     add("--protocol", default="coco", choices=PROTOCOLS, help="rules of the evaluation (default: %(default)s)")
-    add("--ranges", nargs="+", metavar="NAME=LOW:HIGH", help="other size ranges, as areas in px^2, such as tiny=0:256")
-    add("--iou", nargs="+", type=float, help="other IoU thresholds")
-    add("--max-detections", nargs="+", type=int, help="other limits on the detections of an image")
+    ranges = "size ranges instead of the protocol's, as areas in px^2, such as tiny=0:256"
+    add("--ranges", nargs="+", metavar="NAME=LOW:HIGH", help=ranges)
+    add("--iou", nargs="+", type=float, help="IoU thresholds instead of the protocol's, such as 0.5 0.75")
+    limits = "numbers of detections per image to evaluate, instead of the protocol's, such as 1 10 100"
+    add("--max-detections", nargs="+", type=int, help=limits)
     add("--engine", default="hotcoco", choices=ENGINES, help="package that computes the metrics (default: %(default)s)")
     add("--json", type=Path, help="JSON file to write: metrics, also by class, and counts")
     add("--csv", type=Path, help="CSV file to write: one line per class and range")

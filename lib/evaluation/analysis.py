@@ -6,10 +6,8 @@ import numpy as np
 
 from lib.evaluation.arrays import DetectionTable, GroundTruth
 from lib.evaluation.evaluator import evaluate
-from lib.evaluation.matching import NONE, match
+from lib.evaluation.matching import IOU, NONE, match, match_at_half
 from lib.evaluation.protocols import HUGE, Metric, Protocol
-
-IOU = 0.5
 
 
 class SizeCurve(NamedTuple):
@@ -59,8 +57,7 @@ class Judgement(NamedTuple):
 
 def judge(ground_truth: GroundTruth, detections: DetectionTable, protocol: Protocol) -> Judgement:
     """Hits and misses by the protocol's matching, at its highest limit on detections."""
-    protocol = protocol._replace(iou_thresholds=(IOU,), limits=protocol.limits[-1:])
-    matches = match(ground_truth, detections, protocol)
+    matches = match_at_half(ground_truth, detections, protocol)
     (true,), (ignored,) = matches.flags(0)
     score_of = np.full(len(ground_truth.area), np.nan)
     objects = matches.object[:, 0, 0]

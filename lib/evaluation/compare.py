@@ -24,20 +24,19 @@ class Difference(NamedTuple):
         """Second - first."""
         return None if self.first is None or self.second is None else self.second - self.first
 
-    @property
-    def verdict(self) -> str:
-        """In words: which is better, or that the difference is within noise."""
+    def verdict(self, first: str = "first", second: str = "second") -> str:
+        """In words: which is better, by these names, or that the difference is within noise."""
         if self.change is None or self.interval is None:
             return "no object"
         if self.interval.holds_zero:
             return "within noise"
-        return "second is better" if self.change > 0 else "first is better"
+        return f"{second if self.change > 0 else first} is better"
 
     def to_json(self) -> dict[str, float | str | None]:
         """All of it as plain values, with the difference and the verdict."""
         low, high = self.interval or (None, None)
         values = {"name": self.name, "first": self.first, "second": self.second, "low": low, "high": high}
-        return {**values, "p_value": self.p_value, "difference": self.change, "verdict": self.verdict}
+        return {**values, "p_value": self.p_value, "difference": self.change, "verdict": self.verdict()}
 
 
 class Comparison(NamedTuple):

@@ -22,13 +22,21 @@ from typing import NamedTuple
 import numpy as np
 
 from lib.evaluation.arrays import DetectionTable, GroundTruth
-from lib.evaluation.matching import NONE, find_pairs, match
+from lib.evaluation.matching import IOU, NONE, find_pairs, match_at_half
 from lib.evaluation.protocols import Protocol
 from lib.evaluation.voc_visdrone import precision_recall
 
-KINDS = ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss")
+WORDS = {  # kind -> what is wrong
+    "Cls": "wrong class",
+    "Loc": "inaccurate box",
+    "Both": "wrong class and inaccurate box",
+    "Dupe": "duplicate",
+    "Bkg": "background",
+    "Miss": "missed",
+}
+KINDS = tuple(WORDS)
 SPECIAL = ("FalsePos", "FalseNeg")
-_FOREGROUND, _BACKGROUND = 0.5, 0.1
+_BACKGROUND = 0.1  # IoU below which nothing is near
 
 
 class Errors(NamedTuple):
@@ -63,11 +71,11 @@ class _Ranking(NamedTuple):
     positives: np.ndarray
 
 
-def find_errors(ground_truth: GroundTruth, detections: DetectionTable, protocol: Protocol) -> dict[str, Errors]:
-    """Errors by range of the protocol, at its highest limit on detections."""
-    protocol = protocol._replace(iou_thresholds=(_FOREGROUND,), limits=protocol.limits[-1:])
-    matches = match(ground_truth, detections, protocol)
-    faults = find_faults(ground_truth, detections)
+def find_errors(
+    ground_truth: GroundTruth, detections: DetectionTable, protocol: Protocol, faults: Faults
+) -> dict[str, Errors]:
+    """Errors by range of the protocol, at its highest limit on detections; ``faults`` are those of ``find_faults``."""
+    matches = match_at_half(ground_truth, detections, protocol)
     errors = {}
     for area, name in enumerate(protocol.ranges):
         (true,), (ignored,) = matches.flags(area)
@@ -100,9 +108,9 @@ def find_faults(ground_truth: GroundTruth, detections: DetectionTable) -> Faults
         best.append((iou, index))
     (same, same_object), (other, other_object) = best
     tests = {
-        "Loc": (same >= _BACKGROUND) & (same < _FOREGROUND),
-        "Cls": other >= _FOREGROUND,
-        "Dupe": same >= _FOREGROUND,
+        "Loc": (same >= _BACKGROUND) & (same < IOU),
+        "Cls": other >= IOU,
+        "Dupe": same >= IOU,
         "Bkg": np.maximum(same, other) < _BACKGROUND,
     }
     kind = np.select(list(tests.values()), [KINDS.index(name) for name in tests], KINDS.index("Both"))

@@ -11,6 +11,7 @@ import numpy as np
 from lib.evaluation.arrays import DetectionTable, GroundTruth
 from lib.evaluation.protocols import Protocol
 
+IOU = 0.5  # from which on reports take a detection for correct
 NONE = -1  # no object
 _BLOCK = 1 << 20  # pairs whose overlap is computed at once
 
@@ -109,6 +110,12 @@ def match(ground_truth: GroundTruth, detections: DetectionTable, protocol: Proto
     listed, row = np.unique(pairs.detection, return_inverse=True)
     objects = rule(pairs._replace(detection=row), detections.select(listed), object_ignored, is_region, thresholds)
     return Matches(listed, objects, rank, object_ignored, uncounted)
+
+
+def match_at_half(ground_truth: GroundTruth, detections: DetectionTable, protocol: Protocol) -> Matches:
+    """What each detection finds at an IoU of .5 and the protocol's highest limit on detections."""
+    protocol = protocol._replace(iou_thresholds=(IOU,), limits=protocol.limits[-1:])
+    return match(ground_truth, detections, protocol)
 
 
 def not_counting(ground_truth: GroundTruth, protocol: Protocol) -> np.ndarray:

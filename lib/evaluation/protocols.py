@@ -70,6 +70,9 @@ class Protocol(NamedTuple):
         return metrics
 
 
+_FLAGS = {"ranges": "--ranges", "iou_thresholds": "--iou", "max_detections": "--max-detections"}  # of the tools
+
+
 def _by_side(lowest: float = 0, **highest: float) -> dict[str, tuple[float, float]]:
     """Ranges that follow each other, from the sides of squares: ``small=32, medium=96`` is 0 to 32 and 32 to 96."""
     sides = [lowest, *highest.values()]
@@ -165,8 +168,8 @@ def _check(key: str, value: object, must: str, example: str, is_good: bool) -> N
     """Raises ValueError for a value that a user gave for a key of ``evaluation``, unless it is good."""
     if not is_good:
         raise ValueError(
-            f"evaluation.{key} must be {must}; got {value!r}: write for instance {example}, or null for the "
-            "protocol's own"
+            f"evaluation.{key} ({_FLAGS[key]}) must be {must}; got {value!r}: for example {example}; leave it out for "
+            "the protocol's own"
         )
 
 
@@ -174,15 +177,15 @@ def _check_range(name: str, bounds: Sequence[float | None], headline: str) -> tu
     """A range that a user gave, with an open end closed at ``HUGE``."""
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(name)) or name == headline:
         raise ValueError(
-            f"a name in evaluation.ranges must be letters, digits and _, not start with a digit and not be "
+            f"a name in evaluation.ranges (--ranges) must be letters, digits and _, not start with a digit and not be "
             f"{headline!r}; got {name!r}: choose a name such as 'tiny'"
         )
     is_list = isinstance(bounds, (list, tuple))
     pair = [HUGE if value is None or value == math.inf else value for value in bounds] if is_list else []
     if len(pair) != 2 or not _are_numbers(pair) or not 0 <= pair[0] < pair[1]:
         raise ValueError(
-            f"evaluation.ranges.{name} must be [lowest, highest] area in px^2 with 0 <= lowest < highest; "
-            f"got {bounds!r}: write for instance [0, 256], or [1024, null] for an open end"
+            f"evaluation.ranges.{name} (--ranges) must be [lowest, highest] area in px^2 with 0 <= lowest < highest; "
+            f"got {bounds!r}: for example [0, 256], or [1024, null] for an open end"
         )
     return float(pair[0]), float(pair[1])
 

@@ -53,13 +53,13 @@ def draw_trees(dataset: CocoDataset, _: Any, detections: Mapping[str, Results], 
 
     A detection counts from the score on that is best in the training image.
     """
-    rows: list[tuple] = [("", "trees", "counted", "found", "missed", "false alarms", "least score")]
+    rows: list[tuple] = [("", "labeled trees", "detections", "correct", "missed", "false", "score threshold")]
     train_set, files = CocoDataset(out / "train", out / "train"), []
     for name, results in detections.items():
         predictor = Predictor(out / name / "last.pth", "cpu", tiles=SEARCH_TILES)
         min_score = score_to_count(train_set, evaluate(predictor, train_set).results())
         outcome = outcome_of(dataset, results, min_score)
-        lists = (outcome.hits, outcome.missed, outcome.alarms)
+        lists = (outcome.hits, outcome.missed, outcome.false_positives)
         rows.append((name, len(outcome.objects), outcome.num_counted, *map(len, lists), min_score))
         files.append(plot_outcome(dataset.load(0).image, outcome, "trees", out / f"{name}.jpg"))
     print(f"{align(rows)}\n")

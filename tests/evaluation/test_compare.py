@@ -8,7 +8,7 @@ from lib.evaluation import evaluate, make_protocol, resample
 from lib.evaluation.arrays import make_detections, make_ground_truth
 from lib.evaluation.compare import compare
 from lib.evaluation.protocols import Metric
-from lib.evaluation.report.comparison import Names, comparison_rows, short_names, summary
+from lib.evaluation.report.comparison import Names, build_comparison, comparison_rows, short_names, summary
 from lib.evaluation.resample import draw_images, resample_ap
 
 
@@ -88,9 +88,11 @@ def compared(rates, seeds, num_images=200, name="coco"):
 def test_a_large_gain_is_real_and_named():
     comparison = compared((0.4, 0.7), (0, 1))
     found = comparison.metrics[0]
-    assert (found.verdict, found.p_value <= 0.01) == ("second is better", True)
+    assert (found.verdict(), found.p_value <= 0.01) == ("second is better", True)
     assert found.interval.low < found.change < found.interval.high
     assert summary(comparison, Names("A", "B")).startswith("B is better: AP differs by +0.")
+    assert comparison_rows(comparison.metrics, Names("A", "B"))[1][-1] == "B is better"
+    assert "B minus A, with 95 % interval</text>" in build_comparison(comparison, Names("A", "B"))
 
 
 def test_the_sentence_is_on_the_headline_of_the_protocol():
@@ -107,18 +109,18 @@ def test_interval_is_that_of_the_normal_approximation():
 
 def test_equal_detectors_are_within_noise():
     comparison = compared((0.5, 0.5), (2, 3))
-    assert comparison.metrics[0].verdict == "within noise"
+    assert comparison.metrics[0].verdict() == "within noise"
     assert "within noise" in summary(comparison, Names("A", "B"))
 
 
 def test_the_same_detector_twice_differs_by_nothing():
     found = compared((0.5, 0.5), (2, 2)).metrics[0]
-    assert (found.change, found.interval, found.p_value, found.verdict) == (0, (0, 0), 1, "within noise")
+    assert (found.change, found.interval, found.p_value, found.verdict()) == (0, (0, 0), 1, "within noise")
 
 
 def test_what_has_no_object_has_no_difference():
     comparison = compared((0.5, 0.6), (2, 3), num_images=20)
-    assert [found.verdict for found in comparison.classes][1] == "no object"
+    assert [found.verdict() for found in comparison.classes][1] == "no object"
     rows = comparison_rows(comparison.classes, Names("A", "B"))
     assert rows[-1][:6] == ("absent", None, None, None, None, None)
 

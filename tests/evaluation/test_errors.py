@@ -7,7 +7,7 @@ from random_sets import random_set
 
 from lib.evaluation import make_protocol
 from lib.evaluation.arrays import make_detections, make_ground_truth
-from lib.evaluation.errors import KINDS, SPECIAL, find_errors
+from lib.evaluation.errors import KINDS, SPECIAL, find_errors, find_faults
 
 COCO = make_protocol("coco")
 SMALL, LARGE = 12, 100
@@ -33,7 +33,8 @@ def scene():
 
 def errors_of(coco, results):
     truth = make_ground_truth(coco, COCO)
-    return find_errors(truth, make_detections(results, truth), COCO)
+    detections = make_detections(results, truth)
+    return find_errors(truth, detections, COCO, find_faults(truth, detections))
 
 
 def only(errors, kind, counts):

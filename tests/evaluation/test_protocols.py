@@ -73,16 +73,19 @@ def test_quoted_keys_are_the_headline_and_the_same_by_size(keys, quoted):
     ("arguments", "message"),
     [
         ({"protocol": "koko"}, "evaluation.protocol must be one of coco, .*'koko'"),
-        ({"ranges": {"tiny": [10, 4]}}, r"ranges.tiny must be .* got \[10, 4\]: write"),
-        ({"ranges": {"tiny": 4}}, "ranges.tiny must be .* got 4: write"),
+        ({"ranges": {"tiny": [10, 4]}}, r"ranges.tiny .* must be .* got \[10, 4\]: for example"),
+        ({"ranges": {"tiny": 4}}, "ranges.tiny .* must be .* got 4: for example"),
         ({"ranges": {"all": [0, 4]}}, "not be 'all'; got 'all': choose"),
         ({"ranges": {"10": [0, 4]}}, "not start with a digit .* got '10'"),
-        ({"ranges": [0, 4]}, "evaluation.ranges must be"),
-        ({"iou_thresholds": [0.5, 1.5]}, r"above 0 and at most 1; got \[0.5, 1.5\]: write"),
-        ({"iou_thresholds": 0.5}, "must be a list of numbers .* got 0.5: write"),
-        ({"iou_thresholds": [math.nan]}, "got .nan.: write"),
-        ({"max_detections": [0]}, r"whole numbers above 0; got \[0\]: write"),
-        ({"max_detections": []}, r"got \[\]: write"),
+        (
+            {"ranges": [0, 4]},
+            r"evaluation.ranges \(--ranges\) must be .* got \[0, 4\]: for example \{tiny: \[0, 256\]\}; leave it out",
+        ),
+        ({"iou_thresholds": [0.5, 1.5]}, r"above 0 and at most 1; got \[0.5, 1.5\]: for example"),
+        ({"iou_thresholds": 0.5}, "must be a list of numbers .* got 0.5: for example"),
+        ({"iou_thresholds": [math.nan]}, "got .nan.: for example"),
+        ({"max_detections": [0]}, r"whole numbers above 0; got \[0\]: for example"),
+        ({"max_detections": []}, r"got \[\]: for example"),
     ],
 )
 def test_bad_values_are_refused_by_name(arguments, message):

@@ -36,7 +36,7 @@ def comparison_rows(differences: Iterable[Difference], names: Names) -> list[Row
     rows: list[Row] = [("", *names, "difference", "95 % interval", "p", "verdict")]
     for entry in differences:
         change = None if entry.change is None else f"{entry.change:+.3f}"
-        rows.append((*entry[:3], change, entry.interval, entry.p_value, entry.verdict))
+        rows.append((*entry[:3], change, entry.interval, entry.p_value, entry.verdict(*names)))
     return rows
 
 
@@ -56,14 +56,15 @@ def build_comparison(comparison: Comparison, names: Names) -> str:
     """The page as HTML text."""
     classes = [entry for entry in comparison.classes if entry.change is not None]
     classes.sort(key=lambda entry: -abs(entry.change or 0.0))
+    difference = f"{names.second} minus {names.first}"
     return page(
         "comparison.html",
         f"{names.second} against {names.first}",
         summary=summary(comparison, names),
         comparison=comparison,
         second=names.second,
-        size_figure=difference_figure(comparison.metrics),
+        size_figure=difference_figure(comparison.metrics, difference),
         size_rows=comparison_rows(comparison.metrics, names),
-        class_figure=difference_figure(classes[:_MOST_CLASSES]),
+        class_figure=difference_figure(classes[:_MOST_CLASSES], difference),
         class_rows=comparison_rows(comparison.classes, names),
     )

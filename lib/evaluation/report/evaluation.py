@@ -8,12 +8,12 @@ import numpy as np
 
 from lib.evaluation.analysis import best_score, calibrate, confusion, judge, size_curve
 from lib.evaluation.arrays import DetectionTable, GroundTruth
-from lib.evaluation.errors import KINDS, SPECIAL, find_errors
+from lib.evaluation.errors import KINDS, SPECIAL, WORDS, find_errors, find_faults
 from lib.evaluation.protocols import side_text
 from lib.evaluation.report import plots
 from lib.evaluation.report.gallery import Picture, draw_gallery
 from lib.evaluation.report.style import page
-from lib.evaluation.report.worst import worst_alarms, worst_misses
+from lib.evaluation.report.worst import worst_false_positives, worst_misses
 from lib.evaluation.result import Result
 from lib.evaluation.voc_visdrone import drop_regions
 
@@ -39,7 +39,8 @@ def build_report(
     ``draw_gallery``.
     """
     ground_truth, detections = drop_regions(ground_truth, detections)
-    errors = find_errors(ground_truth, detections, result.protocol)
+    faults = find_faults(ground_truth, detections)
+    errors = find_errors(ground_truth, detections, result.protocol, faults)
     errors = {name: of_range for name, of_range in errors.items() if of_range.ap50 is not None}
     judged = judge(ground_truth, detections, result.protocol)
     score, side = best_score(detections, judged), small_side(result)
@@ -48,10 +49,11 @@ def build_report(
     if image_folder is not None:
         files = {int(record["id"]): str(record.get("file_name", "")) for record in images}
         shown = detections.select(detections.score >= score)
+        judged_faults = ground_truth, detections, judged, faults
         exhibits = {
             "misses": worst_misses(ground_truth, detections, judged, score, side),
-            "on_nothing": worst_alarms(ground_truth, detections, judged, score, on_objects=False),
-            "on_objects": worst_alarms(ground_truth, detections, judged, score, on_objects=True),
+            "on_nothing": worst_false_positives(*judged_faults, score, on_objects=False),
+            "on_objects": worst_false_positives(*judged_faults, score, on_objects=True),
         }
         for name, chosen in exhibits.items():
             galleries[name] = draw_gallery(ground_truth, shown, chosen, files, image_folder, links, read)
@@ -65,12 +67,13 @@ def build_report(
         num_images=len(ground_truth.image_ids),
         num_objects=next(iter(result.counts.values())),
         errors=errors,
+        words=WORDS,
         size_figure=None if curve is None else plots.size_figure(curve, result.protocol),
         curves_figure=plots.precision_recall_figure(result),
         calibration_figure=plots.calibration_figure(calibrate(detections, judged)),
         error_figure=plots.error_figure(errors),
-        error_rows=[("number of errors", *KINDS), *((name, *errors[name].counts.values()) for name in errors)],
-        special_rows=[("cost in AP50", *SPECIAL), *((name, *errors[name].special.values()) for name in errors)],
+        error_rows=[("range (number of errors)", *KINDS), *((name, *errors[name].counts.values()) for name in errors)],
+        special_rows=[("range (cost in AP50)", *SPECIAL), *((name, *errors[name].special.values()) for name in errors)],
         confusion=_confusion(ground_truth, detections, score),
         count_rows=[("class", *titles), *((name, *of_class) for name, of_class in counts)],
         galleries=galleries,

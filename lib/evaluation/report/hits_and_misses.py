@@ -1,4 +1,4 @@
-"""One large image with many objects: what a detector finds in it, what it misses, and its false alarms."""
+"""One large image with many objects: what a detector finds in it, what it misses, and its false positives."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from lib.evaluation.arrays import DetectionTable, GroundTruth, make_detections, 
 from lib.evaluation.protocols import make_protocol
 from lib.evaluation.report.style import STYLE
 
-PRESENT, FOUND, MISSED, ALARM = "#ffffff", "#ffe600", "#00d0ff", "#ff3b1f"
+PRESENT, FOUND, MISSED, FALSE_POSITIVE = "#ffffff", "#ffe600", "#00d0ff", "#ff3b1f"
 _WIDTH, _GAP, _HEADING, _DPI = 9.0, 0.1, 0.42, 100  # inches of a panel, between two, above them; pixels for an inch
 _LINE = 1.3  # points
 Results = Sequence[Mapping[str, Any]]  # content of a COCO results file
@@ -27,12 +27,12 @@ class Outcome(NamedTuple):
     objects: np.ndarray  # all that are there
     hits: np.ndarray  # detections of an object
     missed: np.ndarray  # objects without a detection
-    alarms: np.ndarray  # detections of nothing
+    false_positives: np.ndarray  # detections of nothing
 
     @property
     def num_counted(self) -> int:
         """Objects that the detector reports, right or wrong."""
-        return len(self.hits) + len(self.alarms)
+        return len(self.hits) + len(self.false_positives)
 
 
 def outcome_of(dataset: Any, results: Results, min_score: float, index: int = 0) -> Outcome:
@@ -47,7 +47,7 @@ def outcome_of(dataset: Any, results: Results, min_score: float, index: int = 0)
         objects=ground_truth.xywh[judged.counting],
         hits=detections.xywh[judged.true & is_shown],
         missed=ground_truth.xywh[judged.counting & ~(judged.score_of >= min_score)],
-        alarms=detections.xywh[~judged.true & ~judged.ignored & is_shown],
+        false_positives=detections.xywh[~judged.true & ~judged.ignored & is_shown],
     )
 
 
@@ -79,7 +79,11 @@ def plot_outcome(image: np.ndarray, outcome: Outcome, what: str, file: Path) -> 
     starts = (0, (_WIDTH + _GAP) / whole[0])
     truth, result = (figure.add_axes((x, 0, _WIDTH / whole[0], height / whole[1])) for x in starts)
     _draw(truth, image, {(PRESENT, f"ground truth: {len(outcome.objects)} {what}"): outcome.objects})
-    kinds = (FOUND, "found", outcome.hits), (MISSED, "missed", outcome.missed), (ALARM, "false alarms", outcome.alarms)
+    kinds = (
+        (FOUND, "found", outcome.hits),
+        (MISSED, "missed", outcome.missed),
+        (FALSE_POSITIVE, "false positives", outcome.false_positives),
+    )
     _draw(result, image, {(color, f"{len(boxes)} {name}"): boxes for color, name, boxes in kinds})
     figure.savefig(file, pil_kwargs={"quality": 82} if file.suffix == ".jpg" else None)
     return file

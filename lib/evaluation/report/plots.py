@@ -8,9 +8,10 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from lib.evaluation.analysis import IOU, Calibration, SizeCurve
+from lib.evaluation.analysis import Calibration, SizeCurve
 from lib.evaluation.compare import Difference
 from lib.evaluation.errors import KINDS, Errors
+from lib.evaluation.matching import IOU
 from lib.evaluation.protocols import Protocol
 from lib.evaluation.report.style import BLUE, GRAY, ORANGE, STYLE, canvas, mark_bounds, scale_sizes, to_svg
 from lib.evaluation.result import Result
@@ -25,7 +26,7 @@ def size_figure(curve: SizeCurve, protocol: Protocol) -> Markup:
     """AP and recall against object size; dotted lines are the bounds of the protocol's ranges."""
     figure, (axes,) = canvas(7.2, 3.4)
     middle = np.sqrt(np.maximum(curve.edges[:-1], 0.5) * np.maximum(curve.edges[1:], 0.5))
-    for values, label, color in ((curve.ap, "AP", BLUE), (curve.recall, "recall (AR)", ORANGE)):
+    for values, label, color in ((curve.ap, "AP", BLUE), (curve.recall, "AR (average recall)", ORANGE)):
         axes.stairs(values, curve.edges, baseline=None, color=color, alpha=0.35)
         axes.plot(middle, values, "o-", color=color, label=label, markersize=4)
     scale_sizes(axes, curve.edges[0], curve.edges[-1])
@@ -95,16 +96,16 @@ def confusion_figure(table: np.ndarray, names: Sequence[str]) -> Markup:
 
 @STYLE
 def calibration_figure(calibration: Calibration) -> Markup:
-    """Share of hits against score, with the number of detections below."""
+    """Precision against score, with the number of detections below."""
     figure = Figure((4.6, 4.0), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 1], [0, 1], color=GRAY, linestyle=":", label="perfect")
     filled = calibration.num_detections > 0
     upper.plot(calibration.score[filled], calibration.precision[filled], "o-", color=BLUE, label="detections")
-    upper.set(ylabel=f"share of hits (IoU {IOU:g})", ylim=(0, 1))
-    upper.legend(loc="upper left", title=f"mean error {calibration.error:.3f}")
+    upper.set(ylabel=f"precision (IoU {IOU:g})", ylim=(0, 1))
+    upper.legend(loc="upper left", title=f"expected calibration error {calibration.error:.3f}")
     lower.bar(np.arange(10) / 10 + 0.05, calibration.num_detections, width=0.09, color=GRAY)
-    lower.set(xlabel="score", ylabel="count", xlim=(0, 1))
+    lower.set(xlabel="score", ylabel="detections", xlim=(0, 1))
     if calibration.num_detections.any():
         lower.set(yscale="log", ylim=(0.8, max(12, 1.5 * calibration.num_detections.max())))
         lower.yaxis.set_minor_formatter(NullFormatter())
@@ -112,8 +113,8 @@ def calibration_figure(calibration: Calibration) -> Markup:
 
 
 @STYLE
-def difference_figure(differences: Sequence[Difference]) -> Markup:
-    """Differences with their 95 % intervals; gray where the interval contains 0."""
+def difference_figure(differences: Sequence[Difference], what: str) -> Markup:
+    """Differences with their 95 % intervals, gray where the interval contains 0; ``what`` says of what they are."""
     shown = [(entry.name, entry.change or 0.0, entry.interval) for entry in differences if entry.interval]
     figure, (axes,) = canvas(6.4, 0.9 + 0.27 * len(shown))
     for place, (_, change, interval) in enumerate(shown):
@@ -122,7 +123,7 @@ def difference_figure(differences: Sequence[Difference]) -> Markup:
         axes.plot(change, place, "o", color=color, markersize=5)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(shown)), [name for name, *_ in shown])
-    axes.set(xlabel="second minus first, with 95 % interval", ylim=(len(shown) - 0.5, -0.5))
+    axes.set(xlabel=f"{what}, with 95 % interval", ylim=(len(shown) - 0.5, -0.5))
     return to_svg(figure)
 
 

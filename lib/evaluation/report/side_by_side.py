@@ -73,7 +73,7 @@ def plot_images(
             enlarged = sample.image.repeat(2, axis=0).repeat(2, axis=1)
             drawn = draw_boxes(enlarged, boxes * 2, labels, dataset.classes, scores)
             place.imshow(drawn[..., ::-1])
-            place.set_title(f"{title}: {len(labels)} objects", fontsize=11)
+            place.set_title(f"{title}: {len(labels)} {'objects' if scores is None else 'detections'}", fontsize=11)
             place.set_axis_off()
     write_figure(file, figure, dpi=100)
     return file

@@ -1,23 +1,23 @@
-"""What a reader of a report should look at: missed objects and false alarms, each with the reason in words."""
+"""What a reader of a report should look at: missed objects and false positives, each with the reason in words."""
 
 from collections import Counter
 
 import numpy as np
 
-from lib.evaluation.analysis import IOU, Judgement
+from lib.evaluation.analysis import Judgement
 from lib.evaluation.arrays import DetectionTable, GroundTruth
-from lib.evaluation.errors import KINDS, find_faults
-from lib.evaluation.matching import NONE, find_pairs
+from lib.evaluation.errors import KINDS, Faults
+from lib.evaluation.matching import IOU, NONE, find_pairs
 from lib.evaluation.report.gallery import Exhibit
 
 _NEAR = 0.1  # least overlap of a box that may have been meant for the object
 _NUMBER = 24  # of a gallery at most
-_ALARMS = {  # kind of error -> the reason, of the object ``name`` and the IoU with it
-    "Bkg": "on the edge of {name}, IoU {iou:.2f}",
-    "Loc": "box off, IoU {iou:.2f}",
-    "Cls": "is {name}, IoU {iou:.2f}",
+_REASONS = {  # kind of error -> the reason, of the object ``name`` and the IoU with it
+    "Bkg": "touches {name}, IoU {iou:.2f}",
+    "Loc": "inaccurate box, IoU {iou:.2f}",
+    "Cls": "wrong class: this is {name}, IoU {iou:.2f}",
     "Dupe": "second box of an object, IoU {iou:.2f}",
-    "Both": "box off, on {name}, IoU {iou:.2f}",
+    "Both": "wrong class and inaccurate box: this is {name}, IoU {iou:.2f}",
 }
 
 
@@ -47,32 +47,32 @@ def worst_misses(
     return exhibits
 
 
-def worst_alarms(
+def worst_false_positives(
     ground_truth: GroundTruth,
     detections: DetectionTable,
     judged: Judgement,
+    faults: Faults,
     score: float,
     on_objects: bool,
     per_image: int = 2,
 ) -> list[Exhibit]:
-    """False alarms with at least a score, the highest first.
+    """False positives with at least a score, the highest first.
 
     Args:
-        judged: what ``judge`` gave for the ground truth and detections.
+        judged, faults: what ``judge`` and ``find_faults`` gave for the ground truth and detections.
         on_objects: those that overlap an object but are loose, doubled or of a wrong class; otherwise those on nothing,
             whose IoU with every object is below .1.
         per_image: at most so many of one image.
     """
-    faults = find_faults(ground_truth, detections)
-    is_alarm = ~judged.true & ~judged.ignored & (detections.score >= score)
-    is_alarm &= (faults.kind != KINDS.index("Bkg")) == on_objects
+    is_wrong = ~judged.true & ~judged.ignored & (detections.score >= score)
+    is_wrong &= (faults.kind != KINDS.index("Bkg")) == on_objects
     exhibits = []
-    for row in _choose(is_alarm, detections.score, detections.image, per_image):
+    for row in _choose(is_wrong, detections.score, detections.image, per_image):
         label, size = ground_truth.names[detections.category[row]], np.sqrt(detections.xywh[row, 2:].prod())
-        reason = "nothing there"
+        reason = "no labeled object here"
         if faults.object[row] != NONE:
             name, iou = ground_truth.names[ground_truth.category[faults.object[row]]], faults.iou[row]
-            reason = _ALARMS[KINDS[faults.kind[row]]].format(name=name, iou=np.floor(100 * iou) / 100)
+            reason = _REASONS[KINDS[faults.kind[row]]].format(name=name, iou=np.floor(100 * iou) / 100)
         caption = f"{label} {detections.score[row]:.2f}, {size:.0f} px: {reason}"
         exhibits.append(Exhibit(int(detections.image[row]), detections.xywh[row], caption))
     return exhibits
@@ -102,8 +102,8 @@ def _reason(ground_truth: GroundTruth, shown: DetectionTable, judged: Judgement,
     if is_same.any():
         best = pairs.iou[is_same].max()
         if best >= IOU:
-            return "its detection finds another object"  # one that overlaps it
-        return f"box off, IoU {np.floor(100 * best) / 100:.2f}"
+            return "the overlapping detection was matched to another object"
+        return f"inaccurate box, IoU {np.floor(100 * best) / 100:.2f}"
     if np.isfinite(judged.score_of[row]):
-        return f"found, but only with {judged.score_of[row]:.2f}"
-    return "nothing near"
+        return f"detected, but with a score of only {judged.score_of[row]:.2f}"
+    return "no detection nearby"

@@ -31,7 +31,7 @@ def detections(*rows):
 RESULTS = detections(
     (4, [0.0, 0, 9, 9], 0.9),
     (7, [11.0, 10, 20, 20], 0.9),  # finds the first tree
-    (7, [10.0, 10, 20, 20], 0.5),  # a second box on it: a false alarm
+    (7, [10.0, 10, 20, 20], 0.5),  # a second box on it: a false positive
     (7, [60.0, 10, 20, 20], 0.2),  # too low a score
     (7, [160.0, 70, 20, 20], 0.8),  # inside the region to ignore
     (7, [0.0, 90, 20, 20], 0.4),
@@ -43,7 +43,7 @@ def test_boxes_are_sorted_by_what_they_are(dataset):
     assert outcome.objects.tolist() == [[10, 10, 20, 20], [60, 10, 20, 20], [100, 50, 30, 20]]
     assert outcome.hits.tolist() == [[11, 10, 20, 20]]
     assert outcome.missed.tolist() == [[60, 10, 20, 20], [100, 50, 30, 20]]
-    assert outcome.alarms.tolist() == [[10, 10, 20, 20], [0, 90, 20, 20]]
+    assert outcome.false_positives.tolist() == [[10, 10, 20, 20], [0, 90, 20, 20]]
     assert outcome.num_counted == 3
 
 

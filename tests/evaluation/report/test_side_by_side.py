@@ -42,7 +42,9 @@ def test_chart_is_written(tmp_path):
     assert len(np.unique(image.reshape(-1, 3), axis=0)) > 10
 
 
-def test_pictures_show_the_fullest_images_and_what_is_found_in_them(tmp_path):
+def test_pictures_show_the_fullest_images_and_what_is_found_in_them(tmp_path, monkeypatch):
+    titles = []
+    monkeypatch.setattr("matplotlib.axes.Axes.set_title", lambda _, text, **options: titles.append(text))
     images = [
         {"id": 5, "file_name": "a.png", "width": 60, "height": 40},
         {"id": 9, "file_name": "b.png", "width": 50, "height": 70},
@@ -60,6 +62,7 @@ def test_pictures_show_the_fullest_images_and_what_is_found_in_them(tmp_path):
     found = [{"image_id": 9, "category_id": 3, "bbox": [1.0, 1, 5, 5], "score": 0.9}]
     file = plot_images(dataset, {"mine": found, "nothing": []}, tmp_path / "pictures.png", count=2)
     assert cv2.imread(str(file)).shape[0] > 300
+    assert titles[:3] == ["ground truth: 2 objects", "mine: 1 detections", "nothing: 0 detections"]
 
 
 def test_a_box_is_drawn_around_its_object_not_over_it():
