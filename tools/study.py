@@ -4,8 +4,8 @@
     python tools/study.py --grid=experiments/study/full.yaml --budget=0.2 data.workers=4
     python tools/study.py --publish                            also docs/results/ and docs/study.md
 
-A grid is a YAML file of rows (detectors), budgets (of time or images) and seeds. A run that already has a result is
-skipped, and one that was stopped is resumed. The report is OUT/study.md.
+A grid is a YAML file of rows (variants of a detector), budgets (of time or images) and seeds. A run that already has
+a result is skipped, and one that was stopped is resumed. The report is OUT/study.md.
 """
 
 import argparse
@@ -68,11 +68,8 @@ def run_study(args: argparse.Namespace, out: Path) -> list[str]:
     if done := [run for run in runs if is_done(run, out / "results")]:
         scale = [] if args.budget == 1 else [f"--budget={args.budget:g}"]
         words = ["python", "tools/study.py", f"--grid={args.grid}", *scale, f"--jobs={jobs}", *args.overrides]
-        about = {
-            "name": out.resolve().name,
-            "command": shlex.join(words),
-            "jobs": jobs,
-        }  # without --rows: that makes all of them
+        name, command = out.resolve().name, shlex.join(words)  # without --rows: that makes all of them
+        about = {"name": name, "command": command, "jobs": jobs}
         write_summary(out / "results" / "study.json", about, grid, done)
         write_page(out / "study.md", [out / "results"], links="results")
     return failed

@@ -19,6 +19,8 @@ from lib.utils.files import write_bytes, write_text
 from lib.utils.table import Row
 from lib.utils.template import render
 
+_WORDS = {"fails": "contradicted"}  # verdict, a key of grids -> what the page says, which cannot be read as "not shown"
+
 
 def write_page(page: Path, folders: Iterable[Path], grids: Iterable[Path] = (), **links: str) -> None:
     """Draws the figures and writes the page of the studies whose JSON files lie in these folders."""
@@ -86,7 +88,7 @@ def _origin(study: Study) -> str:
     objects = ", ".join(f"{count:,} {name}" for name, count in study.results[0]["counts"].items())
     return (
         f"{dates[0]} to {dates[-1]}; {all_of('device')}; torch {all_of('torch')}, {all_of('precision')}, "
-        f"threads of a run: {all_of('threads')}, runs at once: {study.about['jobs']}; commit {all_of('commit')}; "
+        f"threads per run: {all_of('threads')}, parallel runs: {study.about['jobs']}; commit {all_of('commit')}; "
         f"seeds {all_of('seed')}. Test objects: {objects}."
     )
 
@@ -123,10 +125,10 @@ def _claim_lines(study: Study) -> Iterator[str]:
             for budget in study.budgets:
                 change = study.change(better, worse, budget, f"AP_{size}")
                 text = "" if change is None else f", {better} - {worse} is {change}"
-                words.append(verdict(change))
+                words.append(_WORDS.get(verdict(change), verdict(change)))
                 verdicts.append(f"**{words[-1]}** at {budget_title(budget)}{text}")
             items.append(f"- {claim['text'].format(size=size)} {'; '.join(verdicts)}.")
-    counts = {"holds": 0, "fails": 0, "undecided": 0, **Counter(words)}
+    counts = {"holds": 0, "contradicted": 0, "undecided": 0, **Counter(words)}
     yield f"Of {len(words)} verdicts: {', '.join(f'{word} {count}' for word, count in counts.items())}.\n"
     yield from items
 
@@ -134,7 +136,7 @@ def _claim_lines(study: Study) -> Iterator[str]:
 def _value_rows(study: Study, budget: str, links: str) -> list[Row]:
     """Header, and one line for each row: AP by size, cost, time, and the JSON file of each seed."""
     costs = ("GMAC", "10^6 parameters", "ms per image", "training s", "images seen")
-    lines: list[Row] = [("row", *study.keys, *costs, "runs")]
+    lines: list[Row] = [("variant", *study.keys, *costs, "runs")]
     for row in study.about["grid"]["rows"]:
         if results := study.of(row, budget):
             spreads = (_spread(study.values(row, budget, key)) for key in study.keys)

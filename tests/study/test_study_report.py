@@ -45,10 +45,10 @@ def study() -> Study:
 
 def test_claims_are_judged_by_their_intervals_and_failures_are_said():
     text = make_page([study()])
-    assert "Of 4 verdicts: holds 1, fails 1, undecided 1, untested 1." in text
+    assert "Of 4 verdicts: holds 1, contradicted 1, undecided 1, untested 1." in text
     numbers = "equal numbers of images, S1L0 - plain is"
     assert f"- More small: **holds** at {numbers} +0.110 (+0.050 to +0.150).\n" in text
-    assert f"- More large: **fails** at {numbers} -0.040 (-0.080 to -0.010).\n" in text
+    assert f"- More large: **contradicted** at {numbers} -0.040 (-0.080 to -0.010).\n" in text
     assert "- Dual small: **undecided** at equal numbers of images, dual - plain is +0.000 (-0.020 to +0.030)." in text
     assert "- Dual large: **untested** at equal numbers of images.\n" in text
 
@@ -85,7 +85,7 @@ def test_what_was_not_run_is_named():
     text = make_page([study()], [ROOT / "experiments/study/full.yaml"])
     missing = ", ".join(f"{row}_seconds_{seed}" for row in SMALL for seed in (0, 1))
     assert f"6 runs: {missing}." in text
-    assert re.search(r"## full: not run\n\n.*Its rows: plain, plain_600, S1L0, ", text)
+    assert re.search(r"## full: not run\n\n.*Its variants: plain, plain_600, S1L0, ", text)
 
 
 def test_page_is_written_from_json_files_with_its_figures(tmp_path):
