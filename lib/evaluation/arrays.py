@@ -63,9 +63,9 @@ def make_ground_truth(
     """The arrays of a data set in COCO form: ``{"images", "annotations", "categories"}``.
 
     Args:
-        protocol: says what is a region to ignore, and which classes are not judged.
-        category_ids: the classes to judge; all by default. Objects of others are left out and logged.
-        image_ids: the images to judge; all by default.
+        protocol: says what is a region to ignore, and which classes are not evaluated.
+        category_ids: the classes to evaluate; all by default. Objects of others are left out and logged.
+        image_ids: the images to evaluate; all by default.
 
     Raises:
         ValueError: a part is missing, an id is unknown or given twice, or a box is not four finite numbers.
@@ -80,16 +80,16 @@ def make_ground_truth(
     _check_known(image, images, "image_id of an annotation", "images of the ground truth")
     _check_known(category, np.array(list(names)), "category_id of an annotation", "categories")
     is_region = np.isin(category, regions) | objects.has_any(["ignored_region"])
-    is_judged = is_region | np.isin(category, classes)
-    if not is_judged.all():
-        log.info("left_out_objects %d (of classes that are not judged)", np.count_nonzero(~is_judged))
+    is_evaluated = is_region | np.isin(category, classes)
+    if not is_evaluated.all():
+        log.info("left_out_objects %d (of classes that are not evaluated)", np.count_nonzero(~is_evaluated))
     bad = np.flatnonzero(~np.isfinite(xywh).all(axis=1))
     if len(bad):
         raise ValueError(
             f"bbox of an annotation must be four finite numbers; got {objects.box_text(bad[0])} of image "
             f"{image[bad[0]]}, {len(bad)} such in all: see tools/check_dataset.py"
         )
-    rows = np.flatnonzero(is_judged & np.isin(image, chosen))
+    rows = np.flatnonzero(is_evaluated & np.isin(image, chosen))
     table = GroundTruth(
         image_ids=chosen,
         category_ids=classes,
@@ -128,13 +128,13 @@ def detection_table(
     They are (D,) int64, (D,) int64, (D, 4) float64 and (D,) float64. Detections of the classes that the protocol
     drops are left out.
     """
-    is_judged = ~np.isin(category_id, ground_truth.dropped_ids)
-    if not is_judged.all():
-        log.info("dropped_detections %d (of classes that are not judged)", np.count_nonzero(~is_judged))
+    is_evaluated = ~np.isin(category_id, ground_truth.dropped_ids)
+    if not is_evaluated.all():
+        log.info("dropped_detections %d (of classes that are not evaluated)", np.count_nonzero(~is_evaluated))
         columns = (image_id, category_id, xywh, score)
-        image_id, category_id, xywh, score = (values[is_judged] for values in columns)
+        image_id, category_id, xywh, score = (values[is_evaluated] for values in columns)
     _check_known(image_id, ground_truth.image_ids, "image_id of a detection", "images of the ground truth")
-    _check_known(category_id, ground_truth.category_ids, "category_id of a detection", "classes that are judged")
+    _check_known(category_id, ground_truth.category_ids, "category_id of a detection", "classes that are evaluated")
     advice = "look for a division by zero or a diverged model"
     for name, values in (("score", score[:, None]), ("bbox", xywh)):
         _check_rows(np.isfinite(values), values, image_id, f"{name} of a detection must be finite", advice)
@@ -176,13 +176,13 @@ def _distinct(names: Mapping[int, str]) -> tuple[str, ...]:
 def _choose_classes(
     names: Mapping[int, str], protocol: Protocol, category_ids: Iterable[int] | None
 ) -> tuple[np.ndarray, list[int], list[int]]:
-    """Category ids that are judged, those of ignored regions, and those whose detections are dropped."""
+    """Category ids that are evaluated, those of ignored regions, and those whose detections are dropped."""
     regions, dropped = (
         [key for key, name in names.items() if re.sub("[-_]", " ", name.lower()) in classes]
         for classes in (protocol.region_classes, protocol.dropped_classes)
     )
     wanted = np.unique(list(names if category_ids is None else category_ids)).astype(np.int64)
-    _check_known(wanted, np.array(list(names)), "category id to judge", "categories of the ground truth")
+    _check_known(wanted, np.array(list(names)), "category id to evaluate", "categories of the ground truth")
     return wanted[~np.isin(wanted, regions + dropped)], regions, dropped
 
 

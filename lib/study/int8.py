@@ -117,16 +117,16 @@ def training_images(cfg: Mapping[str, Any], limit: int) -> Iterator[np.ndarray]:
 
 
 def testing_set(cfg: Mapping[str, Any], force: bool) -> CocoDataset | None:
-    """The images of ``data.val``, by which a model is judged. Without any this is a ValueError; with ``force`` None."""
+    """The images of ``data.val``, on which a model is tested. Without any this is a ValueError; with ``force`` None."""
     try:
         return build_dataset(cfg, "val")
     except (OSError, ValueError) as error:
         if not force:
             raise ValueError(
-                f"--int8 must have images with boxes to be judged on, data.val.annotations=FILE; {error}: or choose "
-                "--force, which writes the model unjudged"
+                f"--int8 must have labeled images to test on, data.val.annotations=FILE; {error}: or use --force, "
+                "which writes the model untested"
             ) from None
-        log.warning("int8 is not judged: %s", error)
+        log.warning("int8 is not tested: %s", error)
         return None
 
 
@@ -146,7 +146,7 @@ def make_int8(
         suffix: of its file: .onnx or .tflite.
         loaded: the detector that it came from.
         images: (H, W, 3) uint8 BGR to calibrate on.
-        test_set: to judge both models on; None: they are not judged.
+        test_set: to test both models on; None: they are not tested.
         force: whether a model that is slower and worse, or of far lower AP, is given, and not a ValueError.
         tiles: of the test.
     """

@@ -12,6 +12,7 @@ from lib.utils.figures import write_figure
 from lib.utils.table import Row, align
 
 COST = ("parameters M", "GMAC", "GFLOP", "backbone", "neck", "head", "priors", "candidates", "AP small")
+_LABELS = {"select": "postprocess"}  # stage -> what a reader calls it
 
 
 def known_ap_small(experiment: str | Path) -> float | None:
@@ -38,7 +39,7 @@ def speed_table(report: Mapping[str, Any]) -> str:
     parts = [", ".join(header), align(costs), "times of an image: median (5th to 95th percentile)"]
     for stage in next(iter(models.values()))["time_ms"]:
         spreads = {name: {key: model[key][stage] for key in ("time_ms", "ratio")} for name, model in models.items()}
-        parts.append(comparison_text(stage, spreads))
+        parts.append(comparison_text(_LABELS.get(stage, stage), spreads))
     return "\n\n".join(parts)
 
 

@@ -105,8 +105,8 @@ def comparison_text(title: str, figures: Mapping[str, Mapping[str, Any]]) -> str
     for name, entry in figures.items():
         time_ms, ratio = Spread(**entry["time_ms"]), Spread(**entry["ratio"])
         note = "" if name == first else f", {ratio} times as long as {first}"
-        note += ", ANOTHER RESULT" if entry.get("same") is False else ""
-        lines.append(f"    {name:24}{time_ms} ms, {short(1000 / time_ms.median)} a second{note}")
+        note += ", DIFFERENT RESULT" if entry.get("same") is False else ""
+        lines.append(f"    {name:24}{time_ms} ms, {short(1000 / time_ms.median)} per second{note}")
     return "\n".join(lines)
 
 

@@ -66,7 +66,7 @@ def parse_with_overrides(
 
     The settings become ``overrides``, a list of texts; the help names ``example``. ``parser`` is changed in place.
     """
-    text = f"settings of the config, such as {example}"
+    text = f"config settings, such as {example}; lib/config.py lists all keys"
     parser.add_argument("overrides", nargs="*", default=[], metavar="key=value", help=text)
     given = sys.argv[1:] if argv is None else argv
     # Taken out first: options of several values would take those that stand behind them.

@@ -92,7 +92,7 @@ def test_report_has_all_figures_and_can_be_drawn(checkpoint, images, tmp_path):
     assert first["ratio"]["network"] == {"median": 1, "p5": 1, "p95": 1}
     assert second["time_ms"]["total"]["p5"] <= second["time_ms"]["total"]["median"]
     table = speed_table(report)
-    for word in ("threads", "kernels", "GMAC", "candidates", "prepare", "network", "select", "tiny 2"):
+    for word in ("threads", "kernels", "GMAC", "candidates", "prepare", "network", "postprocess", "tiny 2"):
         assert word in table
     assert table.count("times as long as tiny 1") == 4
     assert plot_time_against_ap(report, tmp_path / "none.png") == 0

@@ -70,8 +70,8 @@ def test_spread_and_ratio_by_hand():
     assert figures["b"]["ratio"] == {"median": 2, "p5": pytest.approx(1.1), "p95": pytest.approx(2.9)}
     assert comparison_text("job", figures).splitlines() == [
         "job",
-        "    a                       3 (2.1 to 3.9) ms, 333 a second",
-        "    b                       4 (4 to 8.5) ms, 250 a second, 2 (1.1 to 2.9) times as long as a",
+        "    a                       3 (2.1 to 3.9) ms, 333 per second",
+        "    b                       4 (4 to 8.5) ms, 250 per second, 2 (1.1 to 2.9) times as long as a",
     ]
 
 
@@ -100,8 +100,8 @@ def test_cases_are_compared_and_written(tmp_path, capsys):
     assert set(written["cases"]["two"]["ours"]) == {"time_ms", "ratio", "same"}
     assert written["cases"]["two"]["ours"]["same"] is None
     shown = capsys.readouterr().out
-    assert shown.count("ANOTHER RESULT") == 1
-    assert [line.split()[0] for line in shown.splitlines() if "ANOTHER RESULT" in line] == ["wrong"]
+    assert shown.count("DIFFERENT RESULT") == 1
+    assert [line.split()[0] for line in shown.splitlines() if "DIFFERENT RESULT" in line] == ["wrong"]
 
 
 def test_times_are_those_of_an_image(tmp_path, side):

@@ -25,10 +25,10 @@ from tools.bench.peers.kernel_cases import cpu_cases, cuda_cases  # noqa: E402
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = script_parser(__doc__)
-    parser.add_argument("--json", default="runs/bench_kernels.json", help="where to write the figures")
+    parser.add_argument("--json", default="runs/bench_kernels.json", help="JSON file for the figures")
     parser.add_argument("--only", default="", help="time the jobs whose name contains this")
     parser.add_argument("--device", choices=["cpu", "cuda"], help="time these kernels alone (default: all there are)")
-    parser.add_argument("--seconds", type=float, default=1.5, help="for each implementation of a job")
+    parser.add_argument("--seconds", type=float, default=1.5, help="seconds to measure each implementation of a job")
     return parser.parse_args(argv)
 
 

@@ -71,12 +71,17 @@ def main(argv: list[str] | None = None) -> None:
     """Prints what each stage takes, and how many times as long as in torch."""
     parser = script_parser(__doc__)
     add = parser.add_argument
-    add("--checkpoint", type=Path, help="a detector of one's own (.pth) instead, without torchvision's beside it")
-    add("--models", type=Path, nargs="+", help="its exported files (.onnx, .tflite) (default: ONNX files made here)")
+    add("--checkpoint", type=Path, help="detector to time instead (.pth), without torchvision's beside it")
+    add(
+        "--models",
+        type=Path,
+        nargs="+",
+        help="exported files (.onnx, .tflite) of the detector (default: ONNX files made here)",
+    )
     add("--images", help="image, folder or video whose first image is used (default: noise of 480x640)")
-    add("--threads", type=int, default=1, help="of all libraries (default: %(default)s)")
-    add("--seconds", type=float, default=10, help="to measure for (default: %(default)s)")
-    add("--json", type=Path, help="write all figures to this file")
+    add("--threads", type=int, default=1, help="number of CPU threads (default: %(default)s)")
+    add("--seconds", type=float, default=10, help="seconds to measure (default: %(default)s)")
+    add("--json", type=Path, help="JSON file for all figures")
     args = parse_with_overrides(parser, argv, "input.test_size=[512,640]")
     set_threads(args.threads)
     keep_memory()

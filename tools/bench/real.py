@@ -1,4 +1,4 @@
-"""Trains a detector for an equal CPU time on COCO files, ours or a peer, and judges it in pixels of the images.
+"""Trains a detector for an equal CPU time on COCO files, ours or a peer, and tests it in pixels of the images.
 
 The training process has one thread and its whole CPU time counts, loading included; each schedule runs over it. The
 detector of the last step is then shown the images of val one at a time. OUT gets the metrics by our evaluator, CPU
@@ -52,17 +52,28 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = script_parser(__doc__)
     add = parser.add_argument
-    add("--peer", required=True, choices=WORKERS, help="what to train")
-    add("--python", default=sys.executable, metavar="INTERPRETER", help="that runs it (default: this one)")
-    add("--cfg", default="experiments/light/half_hour.yml", help="of ours (default: %(default)s)")
+    peers = "detector to train: ours (an experiment of this project), ssdlite (torchvision) or yolo11n (ultralytics)"
+    add("--peer", required=True, choices=WORKERS, help=peers)
+    python = "Python interpreter that runs the training (default: this one)"
+    add("--python", default=sys.executable, metavar="INTERPRETER", help=python)
+    add(
+        "--cfg",
+        default="experiments/light/half_hour.yml",
+        help="experiment file, with --peer=ours (default: %(default)s)",
+    )
     add("--images", required=True, metavar="DIR", help="folder of the images")
-    add("--val-images", metavar="DIR", help="of the images of val (default: --images)")
+    add("--val-images", metavar="DIR", help="folder of the validation images (default: --images)")
     add("--train", required=True, metavar="FILE.json", help="COCO file to train on")
-    add("--val", required=True, metavar="FILE.json", help="COCO file to judge on")
-    add("--seconds", type=float, default=1800, help="CPU time of the training (default: %(default)s)")
-    add("--seed", type=int, default=0, help="(default: %(default)s)")
+    add("--val", required=True, metavar="FILE.json", help="COCO file to test on")
+    add("--seconds", type=float, default=1800, help="CPU seconds of the training (default: %(default)s)")
+    add("--seed", type=int, default=0, help="random seed (default: %(default)s)")
     add("--out", required=True, type=Path, metavar="OUT.json", help="file to write")
-    add("settings", nargs="*", metavar="key=value", help="of the peer's recipe, or of our config")
+    add(
+        "settings",
+        nargs="*",
+        metavar="key=value",
+        help="settings of the peer's recipe, or of the config with --peer=ours",
+    )
     return parser.parse_intermixed_args(argv)
 
 
@@ -87,7 +98,7 @@ def run_worker(args: argparse.Namespace, folder: str) -> dict[str, Any]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Trains, judges, writes and prints."""
+    """Trains, tests, writes and prints."""
     args = parse(argv)
     refuse_sources([args.out], [args.train, args.val])
     protocol, start = make_protocol(), time.perf_counter()

@@ -34,15 +34,26 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = runtime.script_parser(__doc__)
     add = parser.add_argument
-    add("--pairs", nargs="*", choices=PAIRS, default=list(PAIRS), help="beside torchvision (default: all)")
-    add("--against", type=Path, help="compare with this checkout instead, on one thread of the CPU")
-    add("--models", nargs="*", help="train these experiments instead; without names four of ours")
-    add("--steps", type=int, default=50, help="of each of --models (default: %(default)s)")
-    add("--seconds", type=float, default=60, help="for each of --pairs (default: %(default)s)")
+    add(
+        "--pairs",
+        nargs="*",
+        choices=PAIRS,
+        default=list(PAIRS),
+        help="pairs to time, ours beside torchvision (default: all)",
+    )
+    add("--against", type=Path, help="checkout of this project to compare with instead, on one CPU thread")
+    add("--models", nargs="*", help="experiments to train instead; without names, four of this project")
+    add("--steps", type=int, default=50, help="steps to time for each of --models (default: %(default)s)")
+    add("--seconds", type=float, default=60, help="seconds to measure each of --pairs (default: %(default)s)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
-    add("--precision", default="fp32", choices=["fp32", "bf16"], help="(default: %(default)s)")
-    add("--threads", type=int, default=1, help="of torch (default: %(default)s)")
-    add("--json", type=Path, help="where to write the figures")
+    add(
+        "--precision",
+        default="fp32",
+        choices=["fp32", "bf16"],
+        help="number type of the training (default: %(default)s)",
+    )
+    add("--threads", type=int, default=1, help="number of CPU threads (default: %(default)s)")
+    add("--json", type=Path, help="JSON file for the figures")
     return runtime.parse_with_overrides(parser, argv, "train.batch_size=8")
 
 
