@@ -116,7 +116,7 @@ def test_an_archive_is_written_whole_too(checkpoint, folder, monkeypatch):
 def test_int8_says_what_it_needs(run, folder):
     with pytest.raises(ValueError, match="--int8 must have images to calibrate on, .*; data.train.annotations must be"):
         run("--int8")
-    with pytest.raises(ValueError, match="--int8 must have images with boxes to be judged on, .*: or choose --force"):
+    with pytest.raises(ValueError, match="--int8 must have labeled images to test on, .*: or use --force"):
         run("--int8", str(folder / "photos"))
     assert (folder / "model.onnx").read_bytes() == b"the old model"
 
