@@ -107,7 +107,7 @@ def test_heads_of_yolo_get_one_line_with_the_nearest_experiment(ssds, nets, expe
 def test_recipe_and_paths_are_taken_over(caplog, tmp_path, monkeypatch):
     caplog.set_level("INFO")
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "plain.pth").touch()
+    torch.save({"base.0.conv.0.weight": torch.zeros(1)}, tmp_path / "plain.pth")
     cfg = load_config(theirs())
     assert (cfg.train.epochs, cfg.train.batch_size, cfg.evaluation.batch_size) == (60, 24, 48)
     assert cfg.train.optimizer == {"type": "sgd", "lr": 0.004, "momentum": 0.9, "weight_decay": 0.0001}
