@@ -22,7 +22,14 @@ from lib.models.head import PREDICTORS, MultiBoxHead
 from lib.models.init import initialize_, set_initial_score_
 from lib.models.necks import NECKS, Neck
 from lib.models.norm import freeze_norms_
-from lib.models.pretrained import IMAGENET, implied_config, pretrained, warn_of_other_input, weight_file
+from lib.models.pretrained import (
+    IMAGENET,
+    check_gray_levels,
+    implied_config,
+    pretrained,
+    warn_of_other_input,
+    weight_file,
+)
 from lib.models.taps import Tap, parse_taps
 from lib.multibox.coder import BoxCoder
 from lib.multibox.coverage import boxes_by_cells
@@ -156,9 +163,10 @@ def _build_head(
 
 
 def load_initial_weights(cfg: Mapping[str, Any], model: nn.Module, names: Sequence[str] | None = None) -> None:
-    """Gives the model the weights that ``model.weights`` names, if any. ``names`` are the model's classes, without
-    background; None: told by their number.
+    """Gives the model of a new run the weights that ``model.weights`` names, if any. ``names`` are the model's classes,
+    without background; None: told by their number. An input of another scale than any weights expect is a ValueError.
     """
+    check_gray_levels(cfg["input"]["std"])
     options = cfg["model"]
     source, sha256 = options["weights"], options["weights_sha256"]
     if source is None:

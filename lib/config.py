@@ -35,7 +35,7 @@ DEFAULTS: dict[str, Any] = {
         "test_scale": 1.0,  # pixels of the input for one of the image, with native: 2.0 shows objects twice as large
         "channels": "bgr",  # bgr | rgb: the order in which the network sees the channels
         "mean": [103.94, 116.78, 123.68],  # gray levels in 0 .. 255, in the order of channels
-        "std": [1.0, 1.0, 1.0],  # in the same units: the network sees (gray level - mean) / std
+        "std": [1.0, 1.0, 1.0],  # in the same units, 1 or more: the network sees (gray level - mean) / std
         # full | percentile | [low, high]: what is black and white in images of more than 8 bits: the ends of the type's
         # range, the 0.1 and 99.9 percentiles of each image, or the same numbers in all
         "depth": "full",

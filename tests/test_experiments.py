@@ -82,6 +82,15 @@ def test_experiment_is_short_and_says_how_to_run_it(path):
     assert f"python train.py --cfg=experiments/{path.parent.name}/{path.name}" in text
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_experiments_that_measure_cpu_time_use_one_core_and_others_all(path):
+    cfg = load_config(path)
+    if cfg.train.clock == "cpu":
+        assert (cfg.run.threads, cfg.data.workers) == (1, 0)
+    elif path.parent.name == "light":
+        assert (cfg.run.threads, cfg.data.workers) == (0, 2)
+
+
 def test_separable_predictors_make_s1l0_cheaper():
     _, detector = build_on_meta("mobilenet_v1/S1L0_separable")
     assert sum(count_macs(detector, (300, 300)).values()) / 1e9 == pytest.approx(5.0, abs=0.05)

@@ -70,6 +70,14 @@ def test_the_input_that_the_user_gives_wins_with_a_warning(checkpoint, caplog):
     assert input_of(other) == ("bgr", [3, 2, 1], [9, 8, 7], 0.25)  # mean and std follow the order
 
 
+def test_mean_and_std_for_images_in_0_to_1_are_refused_for_a_new_run():
+    cfg = load_config(SMALL, ["input.mean=[0.485, 0.456, 0.406]", "input.std=[0.229, 0.224, 0.225]"])
+    with pytest.raises(
+        ValueError, match=r"input.std must be in gray levels of 0 .. 255, .*0.225\]: multiply .* by 255"
+    ):
+        load_initial_weights(cfg, build_detector(cfg))
+
+
 def test_an_address_of_a_checkpoint_is_not_read_before_training_but_warned_of(checkpoint, caplog):
     cfg = load_config(SMALL, [f"model.weights=file://{checkpoint}"])
     assert input_of(cfg)[0] == "bgr"

