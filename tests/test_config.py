@@ -112,10 +112,13 @@ def test_dumped_config_loads_to_the_same_config(tmp_path):
     [
         ("train.epoch=3", r"got train.epoch \(did you mean 'epochs'\?\)"),
         ("trian.epochs=3", r"got trian \(did you mean 'train'\?\)"),
-        ("train.epochs=three", "train.epochs must be float; got 'three'"),
-        ("train.batch_size=2.5", "train.batch_size must be int; got 2.5"),
-        ("train.epochs=true", "train.epochs must be float; got True"),
-        ("train.rates={backbone: '12'}", r"train.rates must be dict\[str, float\].*; got {'backbone': '12'}"),
+        ("train.epochs=three", "train.epochs must be a number; got 'three'"),
+        ("train.batch_size=2.5", "train.batch_size must be a whole number; got 2.5"),
+        ("train.epochs=true", "train.epochs must be a number; got True"),
+        (
+            "train.rates={backbone: '12'}",
+            r"train.rates must be a mapping \(key: value\) of numbers or null; got {'backbone': '12'}",
+        ),
         ("input.resize=strech", r"input.resize must be one of .*\(did you mean 'stretch'\?\)"),
         ("input.test_resize=nativ", r"input.test_resize must be one of .*\(did you mean 'native'\?\)"),
         ("input.channels=RGB", r"input.channels must be one of bgr, rgb; got 'RGB'"),
@@ -124,7 +127,7 @@ def test_dumped_config_loads_to_the_same_config(tmp_path):
         ("train=3", "train must hold the keys epochs, batch_size"),
         ("model.backbone.type=vgg61", r"model.backbone.type must be one of .*got 'vgg61' \(did you mean 'vgg16'\?\)"),
         ("model.backbone.widht=0.5", r"got model.backbone.widht \(did you mean 'width'\?\)"),
-        ("model.backbone.width=wide", "model.backbone.width must be float; got 'wide'"),
+        ("model.backbone.width=wide", "model.backbone.width must be a number; got 'wide'"),
         ("model.backbone.type=mobilenet_v1_S2L0", "S2 must be followed by L and 2 rows; got 'mobilenet_v1_S2L0'"),
         ("train.optimizer.momentun=1", r"got train.optimizer.momentun \(did you mean 'momentum'\?\)"),
         ("train.schedule={type: cosine, milestones: [3]}", "got train.schedule.milestones"),
@@ -198,7 +201,7 @@ def test_every_default_has_a_comment():
 def test_none_is_allowed_only_where_declared():
     assert isinstance(DEFAULTS["model"]["weights"], Maybe)
     assert load_config(overrides=["model.weights=null"]).model.weights is None
-    with pytest.raises(TypeError, match="train.epochs must be float; got None"):
+    with pytest.raises(TypeError, match="train.epochs must be a number; got None"):
         load_config(overrides=["train.epochs=null"])
 
 
@@ -270,10 +273,13 @@ def test_names_of_classes_are_texts_and_others_are_explained():
     assert load_config(overrides=["data.classes=[no, yes, on]"]).data.classes == ["no", "yes", "on"]
     assert load_config(overrides=["run.seed=012"]).run.seed == 12
     for override, message in (
-        ("data.classes=[car, 7]", "data.classes must be a list of str; got 7 in it: write it in quotes, such as '7'"),
-        ("train.compile=yes", "train.compile must be bool; got 'yes': write true or false"),
+        (
+            "data.classes=[car, 7]",
+            "data.classes must be a list of strings; got 7 in it: write it in quotes, such as '7'",
+        ),
+        ("train.compile=yes", "train.compile must be true or false; got 'yes': write true or false"),
         ("model.backbone.strides={2:1}", r"write \{2: 1\}, with a space after the colon"),
-        ("input.mean=[1, x, 2]", "input.mean must be a list of float; got 'x' in it"),
+        ("input.mean=[1, x, 2]", "input.mean must be a list of numbers; got 'x' in it"),
         ("model.backbone.width=.inf", "model.backbone.width must be a finite number; got inf"),
         ("matcher.type={1: 2}", "matcher.type must be one of"),
         ("model.neck.taps=[null]", "model.neck.taps must be"),

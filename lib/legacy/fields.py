@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from lib.utils.lookup import accepts, suggest
+from lib.utils.lookup import accepts, in_words, suggest
 from lib.utils.schema import Maybe
 
 log = logging.getLogger(__name__)
@@ -35,8 +35,7 @@ def read_fields(
             raise ValueError(f"{name} of {about} must be given; got {', '.join(given) or 'nothing'}")
         values[name] = given.get(name, default)
         if not accepts(values[name], hint):
-            shown = hint.__name__ if hint in (int, float, str, bool) else hint
-            raise TypeError(f"{name} of {about} must be {shown}; got {values[name]!r}")
+            raise TypeError(f"{name} of {about} must be {in_words(hint)}; got {values[name]!r}")
     return values
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from lib.data.augment.presets import PRESETS
 from lib.legacy.ssds_network import translate_network
-from lib.utils.lookup import accepts, lookup, suggest
+from lib.utils.lookup import accepts, in_words, lookup, suggest
 from lib.utils.yaml_files import nested
 
 log = logging.getLogger(__name__)
@@ -125,14 +125,9 @@ def _flat(source: Mapping[str, Any], section: str = "") -> dict[str, Any]:
             where = f"{section} of a BMVC config" if section else "a BMVC config"
             raise ValueError(f"{where} must hold {', '.join(here)}; got {key}{suggest(key, here)}")
         if not accepts(value, known[name]):
-            raise TypeError(f"{name} of a BMVC config must be {_words(known[name])}; got {value!r}")
+            raise TypeError(f"{name} of a BMVC config must be {in_words(known[name])}; got {value!r}")
         flat |= _flat(value, name) if name in SECTIONS else {name: value}
     return flat
-
-
-def _words(kind: Any) -> str:
-    """A type as messages name it."""
-    return kind.__name__ if isinstance(kind, type) else str(kind)
 
 
 def _training(theirs: Mapping[str, Any], epochs: int) -> dict[str, Any]:
@@ -172,14 +167,15 @@ def _schedule(theirs: Mapping[str, Any], epochs: int) -> dict[str, Any]:
     kind, steps, hold = option("SCHEDULER", "step"), option("STEPS", [1]), option("WARM_UP_EPOCHS", 0)
     if kind == "SGDR":
         return {"type": "cosine", "hold": float(hold), "by_epoch": True}
-    ends = {
-        "step": range(steps[0], epochs + 1, steps[0]),
-        "multi_step": steps,
-        "exponential": range(1, epochs + 1),
-        "SGDR": (),
-    }
-    milestones = [hold + end - 1 for end in lookup(ends, kind, "TRAIN.LR_SCHEDULER.SCHEDULER")]
-    return {"type": "step", "milestones": milestones, "gamma": option("GAMMA", 0.98)}
+    lookup(("step", "multi_step", "exponential", "SGDR"), kind, "TRAIN.LR_SCHEDULER.SCHEDULER")
+    if kind == "step" and (not steps or steps[0] < 1):
+        raise ValueError(f"TRAIN.LR_SCHEDULER.STEPS must begin with the epochs of a step, 1 or more; got {steps}")
+    if kind == "multi_step":
+        ends = steps
+    else:
+        every = steps[0] if kind == "step" else 1
+        ends = range(every, epochs + 1, every)
+    return {"type": "step", "milestones": [hold + end - 1 for end in ends], "gamma": option("GAMMA", 0.98)}
 
 
 def _scope(theirs: Mapping[str, Any], name: str) -> list[str] | None:

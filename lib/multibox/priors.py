@@ -145,10 +145,12 @@ class PriorGenerator(nn.Module):
     def forward(self, maps: Sequence[Size], image_size: Size, device: torch.device | str = "cpu") -> torch.Tensor:
         """Priors in pixels of the network's input: (P, 4) float32 xyxy. Computed once a size and device."""
         key = (tuple(maps), (image_size[0], image_size[1]), str(device))
-        if key not in self._cache:
-            if len(self._cache) == MAX_CACHED:
+        priors = self._cache.get(key)
+        if priors is None:
+            if len(self._cache) >= MAX_CACHED:
                 self._cache.clear()
             height, width = image_size
             boxes = cxcywh_to_xyxy(self.fractions(maps, image_size))
-            self._cache[key] = (boxes * torch.tensor([width, height, width, height])).to(device)
-        return self._cache[key]
+            # Returned from here, not from the cache, which another thread may clear.
+            priors = self._cache[key] = (boxes * torch.tensor([width, height, width, height])).to(device)
+        return priors

@@ -48,6 +48,39 @@ def accepts(value: Any, hint: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(accepts(item, of_item) for item in value)
 
 
+# Type of a value -> its name in messages: of one, and of several in a list.
+NAMES: dict[Any, tuple[str, str]] = {
+    bool: ("true or false", "true or false"),
+    int: ("a whole number", "whole numbers"),
+    float: ("a number", "numbers"),
+    str: ("a string", "strings"),
+    types.NoneType: ("null", "null"),
+}
+
+
+def in_words(hint: Any, of_many: bool = False) -> str:
+    """A type hint as messages name it: ``float | None`` is ``a number or null``, ``list[str]`` a list of strings.
+
+    With ``of_many`` it is the type of the items of a list.
+    """
+    kind, args = typing.get_origin(hint) or hint, typing.get_args(hint)
+    if kind in (typing.Union, types.UnionType):
+        return " or ".join(in_words(arg, of_many) for arg in args)
+    if kind is typing.Literal:
+        return f"one of {', '.join('null' if arg is None else str(arg) for arg in args)}"
+    if kind in NAMES:
+        return NAMES[kind][of_many]
+    if kind is tuple and args and Ellipsis not in args:
+        return f"{'lists' if of_many else 'a list'} [{', '.join(map(in_words, args))}]"
+    if not inspect.isclass(kind) or not issubclass(kind, Iterable):
+        return getattr(kind, "__name__", str(kind))
+    if issubclass(kind, Mapping):
+        name = "mappings (key: value)" if of_many else "a mapping (key: value)"
+        return f"{name} of {in_words(args[1], True)}" if len(args) == 2 and args[1] is not Any else name
+    name = "lists" if of_many else "a list"
+    return f"{name} of {in_words(args[0], True)}" if args and args[0] is not Any else name
+
+
 def check_arguments(function: Any, options: Mapping[str, Any], where: str) -> None:
     """Checks that ``options``, as read from YAML, are keyword arguments of a function or class, of the annotated types.
 
@@ -61,9 +94,7 @@ def check_arguments(function: Any, options: Mapping[str, Any], where: str) -> No
             known = ", ".join(parameters) or "no keys"
             raise ValueError(f"{where} takes {known}; got {where}.{name}{suggest(name, parameters)}")
         if not accepts(value, parameters[name].annotation):
-            hint = parameters[name].annotation
-            hint = hint.__name__ if inspect.isclass(hint) else hint
-            raise TypeError(f"{where}.{name} must be {hint}; got {value!r} ({type(value).__name__})")
+            raise TypeError(f"{where}.{name} must be {in_words(parameters[name].annotation)}; got {value!r}")
     for name, parameter in parameters.items():
         if parameter.default is inspect.Parameter.empty and name not in options:
             raise ValueError(f"{where}.{name} must be given; got only {', '.join(options) or 'nothing'}")

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from lib.utils.lookup import accepts
+from lib.utils.lookup import accepts, in_words
 
 
 class Maybe(NamedTuple):
@@ -28,15 +28,12 @@ def check_value(value: Any, default: Any, name: str, of_item: Any = None) -> Non
     """
     expected = default.type | None if isinstance(default, Maybe) else type(default)
     if not accepts(value, expected):
-        raise TypeError(
-            f"{name} must be {getattr(expected, '__name__', expected)}; got {value!r}{_hint(value, expected)}"
-        )
+        raise TypeError(f"{name} must be {in_words(expected)}; got {value!r}{_hint(value, expected)}")
     if of_item is None and isinstance(default, list) and default:
         of_item = type(default[0])
     for item in value if of_item is not None and value is not None else ():
         if not accepts(item, of_item):
-            kind = getattr(of_item, "__name__", of_item)
-            raise TypeError(f"{name} must be a list of {kind}; got {item!r} in it{_hint(item, of_item)}")
+            raise TypeError(f"{name} must be {in_words(list[of_item])}; got {item!r} in it{_hint(item, of_item)}")
 
 
 def _hint(value: Any, expected: Any) -> str:

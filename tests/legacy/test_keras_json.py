@@ -146,7 +146,7 @@ def test_other_names_of_the_same(tmp_path):
     [
         ("model_config.widht", 1, "model_config of .* must hold .*target_size, .*; got widht"),
         ("model_config.target_size", None, "model_config.target_size of .* must be given"),
-        ("model_config.target_size", "320", "model_config.target_size of .* must be int; got '320'"),
+        ("model_config.target_size", "320", "model_config.target_size of .* must be a whole number; got '320'"),
         ("training_config.epoch", 3, r"training_config of .* must hold .*did you mean 'epochs'"),
         ("model_config.box_variances", [0.1, 0.2, 0.2, 0.2], "box_variances must be two pairs"),
         ("model_config.numAnchors", [3, 6], "numAnchors must be .3, 6, 6, 6, 6, 6., the anchors of AnchorSpecs"),

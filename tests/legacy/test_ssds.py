@@ -69,16 +69,22 @@ def network(ssds: str, nets: str, layers: list, channels: list, **more) -> dict:
         ({"MODEL": {"SSDS": "yolo"}}, "MODEL.SSDS must be one of"),
         ({"MODEL": {"SIZES": [[10, 20]]}}, "MODEL.SIZES must be a list of pairs of equal numbers"),
         ({"MODEL": {"FEATURE_LAYER": [[11, 13]]}}, "MODEL.FEATURE_LAYER must be two lists of the same length"),
-        ({"MODEL": {"NUM_CLASSES": "many"}}, "MODEL.NUM_CLASSES of a BMVC config must be int; got 'many'"),
-        ({"MODEL": 3}, "MODEL of a BMVC config must be Mapping; got 3"),
+        ({"MODEL": {"NUM_CLASSES": "many"}}, "MODEL.NUM_CLASSES of a BMVC config must be a whole number; got 'many'"),
+        ({"MODEL": 3}, r"MODEL of a BMVC config must be a mapping \(key: value\); got 3"),
         ({"TEST": {"BATCH": 3}}, r"TEST of a BMVC config must hold BATCH_SIZE, TEST_SCOPE|TEST_SCOPE, BATCH_SIZE"),
-        ({"TEST": {"TEST_SCOPE": 5}}, r"TEST.TEST_SCOPE of a BMVC config must be tuple\[int, int\]; got 5"),
+        (
+            {"TEST": {"TEST_SCOPE": 5}},
+            r"TEST.TEST_SCOPE of a BMVC config must be a list \[a whole number, a whole number\]; got 5",
+        ),
         ({"TRAIN": {"TRAINABLE_SCOPE": "base,cnof"}}, "TRAIN.TRAINABLE_SCOPE must be one of"),
         ({"TRAIN": {"OPTIMIZER": {"LR": 1}}}, r"TRAIN.OPTIMIZER of a BMVC config must hold OPTIMIZER, .*; got LR"),
         ({"TRIAN": 1}, r"a BMVC config must hold .*; got TRIAN \(did you mean 'TRAIN'\?\)"),
         ({"PHASE": ["tset"]}, "a word of PHASE must be one of train, eval, test"),
         ({"DATASET": {"DATASET": "kitti"}}, "DATASET.DATASET must be one of coco, voc; got 'kitti'"),
-        ({"DATASET": {"TEST_SETS": ["2007"]}}, r"DATASET.TEST_SETS of a BMVC config must be list.*; got \['2007'\]"),
+        (
+            {"DATASET": {"TEST_SETS": ["2007"]}},
+            r"DATASET.TEST_SETS of a BMVC config must be a list of lists .*; got \['2007'\]",
+        ),
     ],
 )
 def test_unknown_keys_and_values_are_named(changes, message):
@@ -160,6 +166,14 @@ def test_a_scope_of_all_parts_is_everything(ssds, scope, expected):
     layers = [[[5, 11, 13], [256, 512, 1024]], [["", "S", "S", "S", "", ""], [512, 512, 256, 256, 256, 256]]]
     model = {"SSDS": ssds, "FEATURE_LAYER": layers} if ssds.startswith("fssd") else {"SSDS": ssds}
     assert load_config(theirs(MODEL=model, TRAIN={"TRAINABLE_SCOPE": scope})).train.trainable == expected
+
+
+@pytest.mark.parametrize("steps", [[], [0]])
+def test_steps_of_no_epochs_are_refused_only_where_the_schedule_uses_them(steps):
+    with pytest.raises(ValueError, match=r"TRAIN.LR_SCHEDULER.STEPS must begin with .* 1 or more; got \["):
+        load_config(theirs(TRAIN={"LR_SCHEDULER": {"SCHEDULER": "step", "STEPS": steps}}))
+    cfg = load_config(theirs(TRAIN={"MAX_EPOCHS": 3, "LR_SCHEDULER": {"SCHEDULER": "exponential", "STEPS": steps}}))
+    assert cfg.train.schedule.milestones == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

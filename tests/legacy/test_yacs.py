@@ -152,7 +152,7 @@ def test_images_are_counted_where_they_are(tmp_path, monkeypatch, caplog):
     [
         ({"MODEL__NUM_CLASES": 21}, r"MODEL of .* must hold .*; got NUM_CLASES \(did you mean 'NUM_CLASSES'\?\)"),
         ({"SOLVR__LR": 1.0}, r"a config of lufficc's SSD .* must hold .*; got SOLVR \(did you mean 'SOLVER'\?\)"),
-        ({"SOLVER__LR": "much"}, "SOLVER.LR of .* must be float; got 'much'"),
+        ({"SOLVER__LR": "much"}, "SOLVER.LR of .* must be a number; got 'much'"),
         ({"SOLVER": 5}, "SOLVER of .* must be a mapping; got 5"),
         ({"SOLVER__BATCH_SIZE": 0}, "SOLVER must have BATCH_SIZE and MAX_ITER of 1 or more; got 0"),
         ({"SOLVER__LR_SCHEDULE": "Poly"}, "SOLVER.LR_SCHEDULE must be one of WarmupMultiStepLR, WarmupCosLR"),

@@ -119,3 +119,14 @@ def test_steps_count_on_the_reference_alone_and_elsewhere_cells_tile_the_image(s
 def test_shapes_without_an_area_are_refused(shapes, message):
     with pytest.raises(ValueError, match=message):
         PriorGenerator(**shapes)
+
+
+def test_a_cache_that_another_thread_clears_at_once_costs_only_time():
+    class Cleared(dict):
+        def __setitem__(self, key, value):
+            pass
+
+    priors = PriorGenerator(sizes=[30, 60], ratios=[2], reference=300.0)
+    before = priors([(2, 3)], (40, 60))
+    priors._cache = Cleared()
+    assert torch.equal(priors([(2, 3)], (40, 60)), before)
