@@ -42,7 +42,8 @@ def pixel_sizes(image: np.ndarray, about: Mapping[str, Any]) -> tuple[float, flo
 def to_image(boxes: np.ndarray, image: np.ndarray, about: Mapping[str, Any]) -> np.ndarray:
     """Boxes (D, 4) in pixels of the network's input, in pixels of the image (h, w, 3)."""
     (y, x), (height, width) = pixel_sizes(image, about), image.shape[:2]
-    return np.clip(boxes * np.float32([x, y, x, y]), 0, np.float32([width, height, width, height]))
+    scale, limits = np.array([x, y, x, y], np.float32), np.array([width, height, width, height], np.float32)
+    return np.clip(boxes * scale, 0, limits)
 
 
 def detect(
