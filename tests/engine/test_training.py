@@ -308,10 +308,7 @@ def test_fine_tuning_takes_the_backbone_and_trains_what_is_said(train, whole, tm
         (["--cfg=nowhere.yml"], "nowhere.yml, which does not exist"),
         (["--cfg={experiment}", "train.epoch=1"], "did you mean 'epochs'"),
         (["--cfg={experiment}", "data.train.images=/nowhere"], "/nowhere must exist"),
-        (
-            ["--cfg={experiment}", "run.device=cuda:99"],
-            "that torch can use; got 'cuda:99', but torch .* CUDA devices: choose",
-        ),
+        (["--cfg={experiment}", "run.device=cuda:99"], "that torch can use; got 'cuda:99', but torch "),
         (["--cfg={experiment}", "train.batch_size=500"], "batch_size must be at most 14"),
     ],
 )
