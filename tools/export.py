@@ -26,6 +26,17 @@ from lib.utils.files import refuse_sources, write_bytes  # noqa: E402
 from lib.utils.log import setup_logging  # noqa: E402
 from lib.utils.runtime import parse_with_overrides, readable_errors, script_parser  # noqa: E402
 
+# What a format does not take; a page holds an ONNX model
+UNUSED = {
+    "--web": ("batch", "heads", "no_resize", "check"),
+    ".pt2": ("batch", "opset"),
+    ".tflite": ("batch", "opset", "heads", "no_resize"),
+}
+TILES = (
+    "with --web or --int8: cut large images into tiles of SIDE pixels that overlap by OVERLAP of their side (default "
+    "0.25), such as 512,0.25"
+)
+
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
@@ -36,7 +47,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--out", help="file to write: .onnx, .tflite for LiteRT, or .pt2 for torch.export")
     add("--web", metavar="DIR", help="instead of --out: a page that detects in a browser, without a server")
     add("--single", action="store_true", help="with --web: put the whole page into one file, DIR/index.html")
-    add("--tiles", metavar="SIDE[,OVERLAP]", help="cut large images, in the page or in the test of --int8: 512,0.25")
+    add("--tiles", metavar="SIDE[,OVERLAP]", help=TILES)
     add("--heads", action="store_true", help="output logits, box deltas and priors: no decoding, no NMS")
     add("--no-resize", action="store_true", help="the model accepts only images of the network's input size")
     add("--opset", type=int, default=OPSET, help="version of the ONNX operators (default: %(default)s)")
@@ -54,8 +65,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     args = parse_with_overrides(parser, argv, "postprocess.score_threshold=0.3")
     if bool(args.out) == bool(args.web):
         parser.error("one of --out and --web must be given")
-    if args.web and (args.heads or args.no_resize or args.check):
-        parser.error("--web must come without --heads, --no-resize and --check")
+    form = "--web" if args.web else Path(args.out).suffix
+    for name in UNUSED.get(form, ()):
+        if getattr(args, name) != parser.get_default(name):
+            parser.error(
+                f"{form} must come without --{name.replace('_', '-')}: leave it out, or choose --out=model.onnx"
+            )
     if args.web:
         args.out = f"{args.web}/model.onnx"  # which is not written
     return args

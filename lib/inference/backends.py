@@ -26,6 +26,7 @@ from lib.structures import Predictions
 from lib.utils.lookup import lookup
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+EXPORT = "export the checkpoint first (tools/export.py --out=model.tflite)"
 AUTO = "auto"  # the name for whichever backend is the fastest on the first images
 ROUNDS, WARM_UP = 5, 2  # of auto, in each of which every backend has its turn; the first ones do not count
 Run = Callable[[np.ndarray], Predictions | PaddedDetections]  # images (B, H, W, 3) uint8 BGR -> the network's output
@@ -160,17 +161,19 @@ def open_backend(name: str, model: Loaded | Path, options: Options) -> Run:
     lookup((*BACKENDS, AUTO), name, "backend")
     lookup(DTYPES, options.dtype, "dtype")
     names, source = names_for(model), Source(model)
+    what = model.name if isinstance(model, Path) else "a checkpoint"
     if name == AUTO:
         runs = {
             other: BACKENDS[other].open(source, options)
             for other in usable_backends(model, options.dtype, options.device.type)
         }
         if not runs:
-            raise ValueError(f"dtype must be one that a backend has for {model}; got {options.dtype}: choose float32")
+            raise ValueError(f"dtype must be one that a backend has for {what}; got {options.dtype}: choose float32")
         return Fastest(runs) if len(runs) > 1 else next(iter(runs.values()))
     if name not in names:
         if name != "torch":
-            raise ValueError(f"backend must be one of {', '.join(names)} for {model}; got {name}")
+            advice = f": to use LiteRT, {EXPORT}" if name == "litert" and isinstance(model, Loaded) else ""
+            raise ValueError(f"backend must be one of {', '.join(names)} for {what}; got {name}{advice}")
         name = names[0]
     backend = BACKENDS[name]
     if options.dtype not in backend.dtypes:

@@ -30,7 +30,12 @@ def needs(backend):
 def exported_once(files):
     """The export, which takes seconds, is the one that all tests share."""
     patch = pytest.MonkeyPatch()
-    patch.setattr("lib.inference.export.onnx.onnx_bytes", lambda *_, **__: files["heads"].read_bytes())
+
+    def shared(loaded, heads=False, resize=True):
+        assert (heads, resize) == (True, False)  # what the shared file was exported with
+        return files["heads"].read_bytes()
+
+    patch.setattr("lib.inference.export.onnx.onnx_bytes", shared)
     yield
     patch.undo()
 
@@ -108,6 +113,12 @@ def test_shapes_beyond_the_first_ones_share_one_program(files, monkeypatch):
     ("source", "options", "message"),
     [
         ("checkpoint", {"backend": "tensorrt"}, "backend must be one of torch, onnxruntime, openvino, litert, auto"),
+        (
+            "checkpoint",
+            {"backend": "litert"},
+            "must be one of torch, onnxruntime, openvino for a checkpoint; got litert: to use LiteRT, export the",
+        ),
+        ("detections", {"backend": "litert"}, "must be one of onnxruntime, openvino for detections.onnx; got litert$"),
         ("checkpoint", {"dtype": "float64"}, "dtype must be one of float32, bfloat16, float16"),
         (
             "checkpoint",

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from lib.build_data import build_resize
 from lib.data.synthetic.dataset import generate
 from lib.inference import Predictor
 from lib.inference.export import web
@@ -66,11 +67,15 @@ def test_a_check_counts_what_it_compared(run, folder, capsys):
     assert Predictor(folder / "model.onnx").classes == ("disc", "ring")
 
 
-def test_a_check_sees_images_as_the_model_does_where_they_keep_their_size(checkpoint, folder, capsys):
+def test_a_check_sees_images_as_the_model_does_where_they_keep_their_size(run, checkpoint, folder, capsys, monkeypatch):
     """The model pads each image to 192x320; the checkpoint alone would pad it less, and find a little else."""
-    options = ["input.test_size=[192,320]", "input.test_resize=native", "input.test_scale=1.25", "--heads"]
-    options += [f"--checkpoint={checkpoint}", f"--out={folder / 'model.onnx'}", "--check", str(folder / "photos")]
-    assert export.main([*options, "postprocess.score_threshold=0.01"]) == 0
+    options = ["input.test_size=[192,320]", "input.test_resize=native", "input.test_scale=1.25"]
+    options.append("postprocess.score_threshold=0.01")
+    exported = Predictor(checkpoint, "cpu", overrides=options)
+    exported.resize = build_resize(exported.cfg)  # as that of an exported model
+    of = lambda source, *device: Predictor(source, *device) if device else exported  # noqa: E731
+    monkeypatch.setattr(export, "Predictor", of)
+    assert run("--check", str(folder / "photos"), *options) == 0
     assert "the same boxes in the same order" in capsys.readouterr().out
 
 
@@ -85,10 +90,10 @@ def test_a_detector_with_another_suppression_is_exported_with_nms_and_says_so(ru
     options = ["postprocess.suppression=fusion", "postprocess.score_threshold=0.01"]
     assert run("--check", str(folder / "photos"), *options) == 0
     shown = capsys.readouterr()
-    assert "suppresses by nms, not by fusion as this detector" in shown.err
+    assert "postprocess.suppression=fusion cannot be written into an ONNX model" in shown.err
     assert "the same boxes in the same order" in shown.out
     run("--heads", *options)
-    assert "suppresses by nms" not in capsys.readouterr().err
+    assert "cannot be written" not in capsys.readouterr().err
     assert given == ["nms", "fusion"]
 
 
@@ -142,6 +147,22 @@ def test_a_page_is_written_instead_of_a_model(run, checkpoint, folder, monkeypat
     assert export.main([f"--checkpoint={checkpoint}", f"--web={folder / 'page'}", "--tiles=96", "--single"]) == 0
     assert [path.name for path in (folder / "page").iterdir()] == ["index.html"]
     assert "index.html: " in capsys.readouterr().out
-    for options in ([], ["--heads", f"--web={folder}"], [f"--web={folder}", "--out=a.onnx"]):
+    for options in ([], [f"--web={folder}", "--out=a.onnx"]):
         with pytest.raises(SystemExit):
             export.main([f"--checkpoint={checkpoint}", *options])
+
+
+@pytest.mark.parametrize(
+    ("output", "form", "options"),
+    [
+        ("--web=page", "--web", ["--heads", "--no-resize", "--check=photos", "--batch=1"]),
+        ("--out=model.pt2", ".pt2", ["--batch=4", "--opset=20"]),
+        ("--out=model.tflite", ".tflite", ["--batch=4", "--opset=20", "--heads", "--no-resize"]),
+    ],
+)
+def test_options_that_a_format_does_not_take_are_refused(checkpoint, output, form, options, capsys):
+    for option in options:
+        with pytest.raises(SystemExit):
+            export.parse([f"--checkpoint={checkpoint}", output, option])
+        name = option.partition("=")[0]
+        assert f"{form} must come without {name}: leave it out, or choose" in capsys.readouterr().err

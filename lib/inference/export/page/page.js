@@ -61,7 +61,7 @@ async function detect(picture, file = picture.name ?? "picture") {
     const detections = await detectAll(pixels, tileSize(), ABOUT.rules, async (done, all) => {
       windows = all;
       if (performance.now() - drawn > 50) { // lets the browser draw, and answer
-        say(`Looking at window ${done} of ${all} ...`);
+        say(`Searching tile ${done} of ${all} ...`);
         $("progress").value = done / all;
         await new Promise(resolve => setTimeout(resolve));
         drawn = performance.now();
@@ -91,10 +91,11 @@ function show() {
   drawBoxes(rows);
   const counts = ABOUT.classes.map((_, i) => rows.filter(one => one.label === i + 1).length);
   const classes = counts.flatMap((count, i) => (count ? `${count} ${ABOUT.classes[i]}` : [])).join(", ");
-  const { decode, detect } = result.times, many = result.windows > 1 ? `${result.windows} windows` : "one window";
+  const { decode, detect } = result.times, { windows } = result;
+  const tiles = windows > 1 ? ` (${windows} tiles, ${milliseconds(detect / windows)} each)` : "";
   $("summary").textContent = `${rows.length} object${rows.length === 1 ? "" : "s"}` + (classes && `: ${classes}`);
   say(`${result.file}, ${result.width} x ${result.height}. Read in ${milliseconds(decode)}, searched in ` +
-      `${milliseconds(detect)} (${many}, ${milliseconds(detect / result.windows)} each).`);
+      `${milliseconds(detect)}${tiles}.`);
   $("rows").replaceChildren(...rows.slice(0, ROWS).map(row));
   $("more").hidden = rows.length <= ROWS;
   $("more").textContent = `The table shows the first ${ROWS} of ${rows.length}; the downloads have them all.`;
