@@ -23,7 +23,6 @@ SLOW = {
     "tests/inference/test_onnx_model.py": "exports models and damages them",
     "tests/inference/export/test_export_tool.py": "exports models",
     "tests/csrc/test_cuda_logic.py": "compiles the CUDA kernels for the CPU",
-    "tests/inference/test_light_weights.py::test_they_run_in_onnx_runtime_on_images_of_any_size": "exports a detector",
     "tests/legacy/test_convert_weights.py": "runs other projects' detectors at full size",
     "tests/test_legacy.py": "runs the BMVC detectors at full size",
     "tests/timing": "times detectors, starts processes",
@@ -44,9 +43,6 @@ SLOW = {
     "tests/fuzz": "reads hundreds of broken files",
     "tests/utils/test_runtime.py::test_a_signal_is_not_lost_where_python_throws_exceptions_away": "starts processes",
     "tests/inference/test_tracking.py::test_video_of_300_frames_with_known_tracks": "follows 40 objects",
-    "tests/inference/test_track_files.py::test_known_video_is_written_drawn_and_its_crossings_are_counted_exactly": (
-        "draws and encodes 300 frames"
-    ),
     "tests/inference/test_video_file.py::test_a_browser_plays_the_file_to_its_end": "starts Chromium",
     "tests/inference/test_demo.py::test_a_display_that_is_named_but_dead_is_no_display": "starts a process",
     "tests/tools/test_help.py::test_help_of_a_script_in_a_process_of_its_own_ends_with_status_0": "starts a process",

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 SIZE = (240, 320)  # height, width
@@ -83,22 +82,6 @@ def detections(seen, rng, missed=0.05, unsure=0.15, false=0.3):
     boxes = np.concatenate([boxes, np.concatenate([centers - half, centers + half], axis=1)])
     scores = np.concatenate([scores, rng.uniform(0.1, 0.7, alarms)])
     return boxes, scores, np.concatenate([labels, rng.integers(1, 3, alarms)])
-
-
-def picture(seen, frame):
-    """(H, W, 3) uint8 of a textured ground that drifts, with a disc or a square for each object."""
-    rng = np.random.default_rng(7)
-    ground = cv2.resize(rng.integers(60, 120, (60, 80, 3), np.uint8), (SIZE[1] * 2, SIZE[0] * 2))
-    shift = frame // 2
-    image = ground[shift : shift + SIZE[0], shift : shift + SIZE[1]].copy()
-    for box, label, number in zip(seen.boxes, seen.labels, seen.numbers, strict=True):
-        color = tuple(int(value) for value in np.random.default_rng(int(number)).integers(140, 256, 3))
-        x1, y1, x2, y2 = (round(float(value)) for value in box)
-        if label == 1:
-            cv2.ellipse(image, ((x1 + x2) // 2, (y1 + y2) // 2), ((x2 - x1) // 2, (y2 - y1) // 2), 0, 0, 360, color, -1)
-        else:
-            cv2.rectangle(image, (x1, y1), (x2, y2), color, -1)
-    return image
 
 
 def class_counts(objects, names):

@@ -3,11 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 
 from lib.inference import Predictor
-from lib.inference.export.agreement import compare
 from lib.ops import bbox_overlaps
 
 LIGHT = Path(__file__).resolve().parents[2] / "experiments" / "light"
@@ -44,13 +42,3 @@ def test_the_weights_name_their_classes_and_hold_no_path_of_the_machine_that_tra
         assert predictor.cfg.data.val.annotations.endswith(f"{name}/val.json")
         assert not Path(predictor.cfg.data.val.annotations).is_absolute()
         assert (LIGHT / f"{name}.pth").stat().st_size < 8e6
-
-
-def test_they_run_in_onnx_runtime_on_images_of_any_size():
-    """Their padding, which depends on the size of each map, once kept torch.export busy for more than ten minutes."""
-    pytest.importorskip("onnxruntime")
-    predictors = [Predictor(LIGHT / "deeppcb.pth", "cpu", backend=name) for name in ("torch", "onnxruntime")]
-    board = drawn_board()
-    agreement = compare(*predictors, [board, board[:250, 100:].copy(), board[:, :401].copy()])
-    assert (agreement.unequal, agreement.images) == ((), 3)
-    assert agreement.score_error < 1e-3 and agreement.box_error < 0.1
