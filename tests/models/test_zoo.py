@@ -164,7 +164,7 @@ def test_a_tap_inside_a_row_is_that_stages_output():
         ("ssd", "model.neck.pyramid=[[32, 1]]", "model.neck takes taps, source, .*; got model.neck.pyramid"),
         ("ssd", "model.neck.width=8", "model.neck takes taps, source, .*; got model.neck.width"),
         ("ssd", "model.neck.sauce=8", r"got model.neck.sauce \(did you mean 'source'\?\)"),
-        ("ssd", "model.neck.extra=3", "model.neck.extra must be .*Mapping.*; got 3"),
+        ("ssd", "model.neck.extra=3", "model.neck.extra must be a mapping \\(key: value\\) or null; got 3"),
         ("ssd", "model.neck.l2norm=3", "model.neck.l2norm must be true or false; got 3"),
         ("ssd", "model.neck.taps=[]", "model.neck.taps must name a row at least"),
         ("ssd", "model.neck.type=fusion", r"model.head.type must be null where .* \(fusion\); got 'ssd'"),

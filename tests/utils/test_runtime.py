@@ -80,7 +80,7 @@ def test_options_of_several_values_take_no_settings():
     args = parse_with_overrides(parser, argv, "b.c=1")
     assert (args.int8, args.ranges) == ("", ["tiny=0:256", "a.yml", "matcher={a: 1}"])
     assert args.overrides == ["data.val.images=x", "model.head.type=ssd"]
-    assert "settings of the config, such as b.c=1" in parser.format_help()
+    assert "config settings, such as b.c=1; lib/config.py lists" in parser.format_help()
 
 
 def test_settings_need_not_be_given(capsys):
