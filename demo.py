@@ -23,6 +23,7 @@ from lib.inference.display import has_display
 from lib.inference.geo import is_map, search_map
 from lib.inference.labels import plan_labels
 from lib.inference.model_file import weights_of
+from lib.inference.option_help import BACKEND_HELP, TILES_HELP
 from lib.inference.outputs import Output, check_folder, plan_outputs
 from lib.inference.sources import Files, open_source
 from lib.inference.track_files import plan_tracking
@@ -30,14 +31,6 @@ from lib.utils.log import setup_logging
 from lib.utils.runtime import keep_memory, parse_with_overrides, readable_errors, script_parser, set_threads
 
 log = logging.getLogger("demo")
-BACKENDS = (
-    "runtime: torch, onnxruntime, openvino, or auto, which times them and uses the fastest (default: torch for "
-    "checkpoints, ONNX Runtime for .onnx, LiteRT for .tflite)"
-)
-TILES = (
-    "cut large images into tiles of SIDE pixels that overlap by OVERLAP of their side (default 0.25); boxes from "
-    "several tiles are merged by nms (default) or fusion; such as 512,0.25"
-)
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -49,12 +42,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--cfg", metavar="FILE.yml", help="experiment file (default: the config in the checkpoint)")
     add("--out", default="runs/detections", help="folder for the results (default: %(default)s)")
     add("--score", type=float, default=0.3, help="lowest score of a detection (default: %(default)s)")
-    add("--tiles", metavar="SIDE[,OVERLAP[,nms|fusion]]", help=TILES)
+    add("--tiles", metavar="SIDE[,OVERLAP[,nms|fusion]]", help=TILES_HELP)
     add("--track", action="store_true", help="give each object a number through all frames (ByteTrack)")
     add("--count-line", action="append", metavar="X1,Y1,X2,Y2", help="count tracks that cross it; pixels or 0 .. 1")
     add("--save", action="append", metavar="FORMAT", help="draft labels for other tools: coco, yolo, labelstudio")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)")
-    add("--backend", default="torch", help=BACKENDS)
+    add("--backend", default="torch", help=BACKEND_HELP)
     add("--batch-size", type=int, default=8, help="images per batch; always 1 for a camera (default: %(default)s)")
     add("--threads", type=int, default=0, help="threads of torch and ONNX Runtime; 0: they choose (default)")
     add("--no-show", action="store_true", help="no window, even where there is a display")
