@@ -9,16 +9,7 @@ import torch
 from lib.build import build_detector
 from lib.checkpoint import load_weights, read_checkpoint, read_run, save_checkpoint, save_weights
 from lib.config import load_config
-
-SMALL = {
-    "input": {"size": [64, 96]},
-    "model": {
-        "num_classes": 3,
-        "backbone": {"type": "mobilenet_v1", "width": 0.25},
-        "neck": {"extras": [[32, 2]]},
-        "priors": {"sizes": [10, 20, 40, 80], "ratios": [2]},
-    },
-}
+from tests.small_config import SMALL
 
 
 def detector(*overrides):

@@ -7,16 +7,8 @@ from lib.build import build_detector, load_initial_weights
 from lib.checkpoint import save_checkpoint
 from lib.config import dump_config, load_config
 from lib.utils.yaml_files import read_yaml, to_plain
+from tests.small_config import SMALL
 
-SMALL = {
-    "input": {"size": [64, 96]},
-    "model": {
-        "num_classes": 3,
-        "backbone": {"type": "mobilenet_v1", "width": 0.25},
-        "neck": {"extras": [[32, 2]]},
-        "priors": {"sizes": [10, 20, 40, 80], "ratios": [2]},
-    },
-}
 THEIRS = (
     "input={channels: rgb, mean: [1, 2, 3], std: [7, 8, 9], size: [64, 96]}",
     "model.norm={eps: 0.25, momentum: 0.5}",

@@ -15,16 +15,8 @@ from lib import build, build_data
 from lib.checkpoint import load_weights, read_checkpoint, read_run
 from lib.config import DEFAULTS, dump_config, load_config
 from lib.utils.yaml_files import dump_yaml, to_plain
+from tests.small_config import SMALL
 
-SMALL = {
-    "input": {"size": [64, 96]},
-    "model": {
-        "num_classes": 3,
-        "backbone": {"type": "mobilenet_v1", "width": 0.25},
-        "neck": {"extras": [[32, 2]]},
-        "priors": {"sizes": [10, 20, 40, 80], "ratios": [2]},
-    },
-}
 SCALARS = [
     None,
     True,
