@@ -27,8 +27,9 @@ from lib.inference.option_help import BACKEND_HELP, TILES_HELP
 from lib.inference.outputs import Output, check_folder, plan_outputs
 from lib.inference.sources import Files, open_source
 from lib.inference.track_files import plan_tracking
+from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser
 from lib.utils.log import setup_logging
-from lib.utils.runtime import keep_memory, parse_with_overrides, readable_errors, script_parser, set_threads
+from lib.utils.runtime import keep_memory, set_threads
 
 log = logging.getLogger("demo")
 

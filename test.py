@@ -21,9 +21,10 @@ from lib.inference import Predictor, parse_tiles
 from lib.inference.backends import SUFFIXES
 from lib.inference.model_file import load_detector, weights_of
 from lib.inference.option_help import BACKEND_HELP, DTYPE_HELP, TILES_HELP
+from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser
 from lib.utils.files import refuse_sources, try_to_write, write_json
 from lib.utils.log import setup_logging
-from lib.utils.runtime import keep_memory, parse_with_overrides, readable_errors, script_parser, set_threads
+from lib.utils.runtime import keep_memory, set_threads
 
 log = logging.getLogger("test")
 

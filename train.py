@@ -25,8 +25,9 @@ from lib.engine.learner import Learner
 from lib.engine.resume import check_resume
 from lib.engine.run import RunFolder, experiment_name
 from lib.engine.train import Trainer
+from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser
 from lib.utils.log import setup_logging
-from lib.utils.runtime import keep_memory, parse_with_overrides, prepare_torch, readable_errors, script_parser
+from lib.utils.runtime import keep_memory, prepare_torch
 
 log = logging.getLogger("train")
 

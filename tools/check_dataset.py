@@ -18,8 +18,8 @@ from lib.data.formats.registry import known_images, read_content  # noqa: E402
 from lib.data.survey import survey  # noqa: E402
 from lib.engine.data_report import DataReport, cover  # noqa: E402
 from lib.evaluation.protocols import PROTOCOLS, make_protocol, parse_ranges  # noqa: E402
+from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser  # noqa: E402
 from lib.utils.files import refuse_sources, write_json, write_text  # noqa: E402
-from lib.utils.runtime import parse_with_overrides, readable_errors, script_parser  # noqa: E402
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

@@ -17,9 +17,10 @@ from lib.evaluation.arrays import make_detections, make_ground_truth  # noqa: E4
 from lib.evaluation.compare import compare  # noqa: E402
 from lib.evaluation.protocols import PROTOCOLS, make_protocol, parse_ranges  # noqa: E402
 from lib.evaluation.report.comparison import build_comparison, comparison_rows, short_names, summary  # noqa: E402
+from lib.utils.command_line import readable_errors, script_parser  # noqa: E402
 from lib.utils.fields import reading  # noqa: E402
 from lib.utils.files import refuse_sources, write_json, write_text  # noqa: E402
-from lib.utils.runtime import readable_errors, script_parser, set_threads  # noqa: E402
+from lib.utils.runtime import set_threads  # noqa: E402
 from lib.utils.table import align  # noqa: E402
 
 

@@ -20,8 +20,8 @@ from lib.build import build_detector  # noqa: E402
 from lib.build_data import input_size  # noqa: E402
 from lib.config import load_config  # noqa: E402
 from lib.models.cost import cost_of, row_lines  # noqa: E402
+from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser  # noqa: E402
 from lib.utils.files import write_text  # noqa: E402
-from lib.utils.runtime import parse_with_overrides, readable_errors, script_parser  # noqa: E402
 
 START, END = "<!-- table: python tools/count.py --all --out=docs/models.md -->", "<!-- end of the table -->"
 HEADER = "| experiment | input | maps | strides | priors | 10^9 MAC | 10^6 parameters |\n|---|---|---|---|---|---|---|"

@@ -20,9 +20,9 @@ from lib.evaluation.arrays import make_detections, make_ground_truth  # noqa: E4
 from lib.evaluation.engines import ENGINES  # noqa: E402
 from lib.evaluation.evaluator import evaluate  # noqa: E402
 from lib.evaluation.protocols import PROTOCOLS, make_protocol, parse_ranges  # noqa: E402
+from lib.utils.command_line import readable_errors, script_parser  # noqa: E402
 from lib.utils.fields import reading  # noqa: E402
 from lib.utils.files import refuse_sources, write_text  # noqa: E402
-from lib.utils.runtime import readable_errors, script_parser  # noqa: E402
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

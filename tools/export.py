@@ -22,9 +22,9 @@ from lib.inference.model_file import Loaded, load_detector  # noqa: E402
 from lib.inference.predictor import Predictor  # noqa: E402
 from lib.inference.tiles import parse_tiles  # noqa: E402
 from lib.ops.checks import check_positive  # noqa: E402
+from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser  # noqa: E402
 from lib.utils.files import refuse_sources, write_bytes  # noqa: E402
 from lib.utils.log import setup_logging  # noqa: E402
-from lib.utils.runtime import parse_with_overrides, readable_errors, script_parser  # noqa: E402
 
 # What a format does not take; a page holds an ONNX model
 UNUSED = {

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lib.data.synthetic.dataset import generate  # noqa: E402
 from lib.data.synthetic.shapes import SHAPES  # noqa: E402
-from lib.utils.runtime import readable_errors, script_parser  # noqa: E402
+from lib.utils.command_line import readable_errors, script_parser  # noqa: E402
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

@@ -17,8 +17,8 @@ from lib.config import load_config  # noqa: E402
 from lib.data.dataset import CocoDataset  # noqa: E402
 from lib.inference.tile_dataset import write_tiles  # noqa: E402
 from lib.inference.tiles import parse_tiles  # noqa: E402
+from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser  # noqa: E402
 from lib.utils.log import setup_logging  # noqa: E402
-from lib.utils.runtime import parse_with_overrides, readable_errors, script_parser  # noqa: E402
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -25,7 +25,7 @@ from lib.engine.fitting import fit_priors_  # noqa: E402
 from lib.models.cost import map_sizes  # noqa: E402
 from lib.multibox.pictures import match_picture, prior_pictures  # noqa: E402
 from lib.structures import Target  # noqa: E402
-from lib.utils.runtime import parse_with_overrides, readable_errors, script_parser  # noqa: E402
+from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser  # noqa: E402
 from lib.utils.sheet import picture_grid  # noqa: E402
 
 COLUMNS = 3  # of pictures of priors and matches

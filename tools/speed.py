@@ -21,13 +21,14 @@ from lib.inference.option_help import BACKEND_HELP, DTYPE_HELP  # noqa: E402
 from lib.timing.report import known_ap_small, plot_time_against_ap, speed_table  # noqa: E402
 from lib.timing.stages import make_images, open_models, run_speed  # noqa: E402
 from lib.utils import runtime  # noqa: E402
+from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser  # noqa: E402
 from lib.utils.files import write_json  # noqa: E402
 from lib.utils.log import setup_logging  # noqa: E402
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = runtime.script_parser(__doc__)
+    parser = script_parser(__doc__)
     add = parser.add_argument
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--cfg", help="experiment file (.yml)")
@@ -46,7 +47,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--seed", type=int, default=0, help="seed of the random weights and the noise (default: 0)")
     add("--json", help="JSON file for all figures")
     add("--plot", help="picture to draw: time against AP of small objects")
-    return runtime.parse_with_overrides(parser, argv, "model.num_classes=21")
+    return parse_with_overrides(parser, argv, "model.num_classes=21")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -76,5 +77,5 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    with runtime.readable_errors():
+    with readable_errors():
         main()

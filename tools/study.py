@@ -23,9 +23,10 @@ from lib.study.grid import plan, read_grid  # noqa: E402
 from lib.study.report import publish, published, write_page  # noqa: E402
 from lib.study.runs import is_done, jobs_on, run_all, train  # noqa: E402
 from lib.study.summary import write_summary  # noqa: E402
+from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser  # noqa: E402
 from lib.utils.log import setup_logging  # noqa: E402
 from lib.utils.lookup import lookup  # noqa: E402
-from lib.utils.runtime import choose_device, parse_with_overrides, readable_errors, script_parser, set_threads  # noqa: E402  # noqa: E402
+from lib.utils.runtime import choose_device, set_threads  # noqa: E402
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

@@ -17,7 +17,7 @@ from lib.engine.run import RunFolder
 from lib.ops.checks import check_count
 from lib.utils.log import progress
 from lib.utils.lookup import lookup
-from lib.utils.runtime import Stopped, StopSignals
+from lib.utils.signals import Stopped, StopSignals
 
 log = logging.getLogger(__name__)
 # train.clock -> seconds since some moment. That of the CPU counts this process, not the workers that load images

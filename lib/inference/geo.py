@@ -24,7 +24,7 @@ from lib.utils.files import refuse_sources, remove_leftovers
 from lib.utils.lock import locked
 from lib.utils.log import progress
 from lib.utils.optional import MissingPackage, optional_package
-from lib.utils.runtime import Stopped, StopSignals
+from lib.utils.signals import Stopped, StopSignals
 from lib.utils.yaml_files import to_plain
 
 log = logging.getLogger(__name__)

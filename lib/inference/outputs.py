@@ -21,7 +21,7 @@ from lib.utils.draw import draw_detections
 from lib.utils.files import refuse_sources, remove_leftovers
 from lib.utils.lock import locked
 from lib.utils.log import progress
-from lib.utils.runtime import Stopped, StopSignals
+from lib.utils.signals import Stopped, StopSignals
 
 log = logging.getLogger(__name__)
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}

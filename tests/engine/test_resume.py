@@ -8,7 +8,7 @@ import torch
 from lib.checkpoint import read_checkpoint
 from lib.engine import curves
 from lib.engine.learner import Learner
-from lib.utils.runtime import Stopped
+from lib.utils.signals import Stopped
 from tests.engine.conftest import epochs_of
 
 

@@ -20,8 +20,9 @@ from lib.engine import run as run_module
 from lib.engine import train as train_module
 from lib.engine.learner import Learner
 from lib.inference import Predictor
+from lib.utils.command_line import readable_errors
 from lib.utils.files import WriteError
-from lib.utils.runtime import Stopped, readable_errors
+from lib.utils.signals import Stopped
 from tests.engine.children import go, start_paused
 from tests.engine.conftest import ROOT, epochs_of, load_script
 

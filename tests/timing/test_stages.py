@@ -17,7 +17,7 @@ from lib.data.image import Reading
 from lib.inference import Predictor
 from lib.timing.report import known_ap_small, plot_time_against_ap, speed_table
 from lib.timing.stages import count_candidates, describe, input_of, make_images, open_models, run_speed
-from lib.utils.runtime import readable_errors
+from lib.utils.command_line import readable_errors
 from tools import export, speed
 
 ROOT = Path(__file__).resolve().parents[2]

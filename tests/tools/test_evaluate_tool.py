@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from lib.utils.runtime import readable_errors
+from lib.utils.command_line import readable_errors
 from tests.data.image_files import jpeg
 from tools import evaluate
 

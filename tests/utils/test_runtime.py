@@ -1,155 +1,16 @@
-"""The command line that all scripts share."""
+"""Device, seed, precision and memory of a program."""
 
-import errno
-import signal
+import os
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import pytest
+import torch
 
-from lib.utils.runtime import (
-    RESEND_S,
-    Stopped,
-    StopSignals,
-    choose_device,
-    parse_with_overrides,
-    readable_errors,
-    script_parser,
-    seed_everything,
-)
+from lib.utils.runtime import choose_device, fast_precision, keep_memory, seed_everything
 
 ROOT = Path(__file__).resolve().parents[2]
-
-DOC = """Does one thing.
-
-    python tools/one.py --out=x
-    python tools/one.py --out=y
-
-It writes
-the file OUT.
-"""
-
-
-def test_help_has_a_usage_line_the_description_and_the_examples(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    parser = script_parser(DOC)
-    parser.prog = "one.py"
-    parser.add_argument("--out", help="where to write")
-    assert parser.format_help().splitlines() == [
-        "usage: one.py [-h] [options]",
-        "",
-        "Does one thing.",
-        "",
-        "It writes the file OUT.",
-        "",
-        "options:",
-        "  -h, --help  show this help message and exit",
-        "  --out OUT   where to write",
-        "",
-        "examples:",
-        "    python tools/one.py --out=x",
-        "    python tools/one.py --out=y",
-    ]
-
-
-def test_examples_may_end_the_docstring():
-    shown = script_parser("Does one thing.\n\n    python tools/one.py --out=x\n").format_help()
-    assert shown.endswith("\n\nexamples:\n    python tools/one.py --out=x\n")
-
-
-def test_a_script_without_docstring_has_no_examples():
-    assert "examples" not in script_parser(None).format_help()
-
-
-def test_settings_may_stand_anywhere_among_the_options():
-    parser = script_parser(DOC)
-    parser.add_argument("source")
-    parser.add_argument("--out")
-    args = parse_with_overrides(parser, ["a", "b.c=1", "--out=x", "d=2"], "b.c=1")
-    assert (args.source, args.out, args.overrides) == ("a", "x", ["d=2", "b.c=1"])
-
-
-def test_options_of_several_values_take_no_settings():
-    parser = script_parser("Does things.")
-    parser.add_argument("--int8", nargs="?", const="")
-    parser.add_argument("--ranges", nargs="+")
-    argv = ["--int8", "data.val.images=x", "--ranges", "tiny=0:256", "a.yml", "model.head.type=ssd", "matcher={a: 1}"]
-    args = parse_with_overrides(parser, argv, "b.c=1")
-    assert (args.int8, args.ranges) == ("", ["tiny=0:256", "a.yml", "matcher={a: 1}"])
-    assert args.overrides == ["data.val.images=x", "model.head.type=ssd"]
-    assert "config settings, such as b.c=1; lib/config.py lists" in parser.format_help()
-
-
-def test_settings_need_not_be_given(capsys):
-    parser = script_parser(DOC)
-    parser.add_argument("source", metavar="SOURCE")
-    with pytest.raises(SystemExit):
-        parse_with_overrides(parser, [], "b.c=1")
-    assert capsys.readouterr().err.endswith("the following arguments are required: SOURCE\n")
-
-
-SIGNAL = """
-import os, signal, sys, time
-from lib.utils.runtime import StopSignals, readable_errors
-class Dying:
-    def __del__(self): os.kill(os.getpid(), signal.SIGTERM)
-def fork():
-    os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), signal.SIGTERM))
-    child = os.fork()
-    if child == 0: os._exit(0)
-    os.waitpid(child, 0)
-with readable_errors():
-    fork() if sys.argv[1] == "fork" else Dying()
-    time.sleep(10)
-    print("lost")
-"""
-
-
-@pytest.mark.parametrize("place", ["fork", "del"])
-def test_a_signal_is_not_lost_where_python_throws_exceptions_away(place):
-    run = subprocess.run([sys.executable, "-c", SIGNAL, place], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (run.returncode, run.stdout, run.stderr) == (143, "", "stopped by a signal\n")
-
-
-def test_an_error_of_the_system_in_a_thread_is_one_line(capsys):
-    def fail():
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    before = threading.excepthook
-    with readable_errors():
-        thread = threading.Thread(target=fail)
-        thread.start()
-        thread.join()
-    assert capsys.readouterr().err == "error in the background: [Errno 28] No space left on device\n"
-    assert threading.excepthook is before
-
-
-def test_a_signal_that_is_lost_just_before_the_end_stops_the_program_too():
-    class Dying:
-        def __del__(self):
-            signal.raise_signal(signal.SIGTERM)
-
-    with pytest.raises(Stopped), StopSignals():
-        Dying()
-    time.sleep(2 * RESEND_S)  # nothing comes after the end
-
-
-def test_a_signal_that_a_library_in_c_trips_over_ends_the_script_as_any_other(capsys):
-    with pytest.raises(SystemExit) as end, readable_errors(), StopSignals():
-        try:
-            raise Stopped(signal.SIGINT)
-        except Stopped as stop:
-            raise SystemError("<function PurePath.__str__> returned a result with an exception set") from stop
-    assert (end.value.code, capsys.readouterr().err) == (130, "stopped by a signal\n")
-
-
-def test_an_error_is_one_line(capsys):
-    with pytest.raises(SystemExit), readable_errors():
-        raise OSError("one\n  two")
-    assert capsys.readouterr().err == "error: one two\n"
 
 
 @pytest.mark.parametrize("name", ["mps", "meta", "gpu"])
@@ -162,3 +23,62 @@ def test_other_devices_are_refused(name):
 def test_a_seed_that_not_every_generator_takes_is_refused(seed):
     with pytest.raises(ValueError, match=rf"a seed, such as run.seed, must be 0 to 2\*\*32 - 1; got {seed}"):
         seed_everything(seed)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [
+        ({"avx2": True}, torch.float32),
+        ({"avx512_f": True, "avx512_bf16": False, "amx_bf16": False}, torch.float32),
+        ({"avx512_bf16": True, "amx_bf16": False}, torch.bfloat16),
+        ({"amx_bf16": True}, torch.bfloat16),
+    ],
+)
+def test_a_cpu_trains_in_bf16_if_it_has_instructions_for_it(monkeypatch, capabilities, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert fast_precision(torch.device("cpu")) == expected
+
+
+@pytest.mark.parametrize(("has_bf16", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_a_gpu_is_asked_without_emulation(monkeypatch, has_bf16, expected):
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16 and not including_emulation
+    )
+    assert fast_precision(torch.device("cuda")) == expected
+
+
+# page faults of ten rounds that take and free 32 MB, and the setting's own answer
+SCRIPT = """
+import resource, sys
+import torch
+from lib.utils.runtime import keep_memory
+done = keep_memory() if sys.argv[1] == "keep" else False
+for _ in range(10):
+    torch.ones(8 << 20).sum()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    torch.ones(8 << 20).sum()
+print(done, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def measured(mode: str) -> tuple[bool, int]:
+    command = [sys.executable, "-c", SCRIPT, mode]
+    plain = {key: value for key, value in os.environ.items() if not key.startswith("MALLOC_")}
+    done, faults = subprocess.run(
+        command, cwd=ROOT, env=plain, capture_output=True, text=True, check=True
+    ).stdout.split()
+    return done == "True", int(faults)
+
+
+def test_kept_memory_causes_no_page_faults():
+    done, faults = measured("keep")
+    if not done:
+        pytest.skip("this C library has no mallopt")
+    assert faults < 100
+    assert measured("plain")[1] > 1000
+
+
+def test_other_systems_are_left_alone(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert keep_memory() is False

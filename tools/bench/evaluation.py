@@ -24,8 +24,8 @@ from lib.evaluation.evaluator import evaluate  # noqa: E402
 from lib.evaluation.protocols import make_protocol  # noqa: E402
 from lib.evaluation.result import Result  # noqa: E402
 from lib.timing.turns import Case, run_cases  # noqa: E402
+from lib.utils.command_line import readable_errors, script_parser  # noqa: E402
 from lib.utils.files import write_json  # noqa: E402
-from lib.utils.runtime import readable_errors, script_parser  # noqa: E402
 from tools.bench.peers.large_set import PLAIN_SCRIPT, make_set, to_results  # noqa: E402
 
 

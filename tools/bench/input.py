@@ -19,7 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from lib.data.dataset import CocoDataset  # noqa: E402
 from lib.data.synthetic.dataset import generate  # noqa: E402
 from lib.timing.turns import run_cases  # noqa: E402
-from lib.utils.runtime import readable_errors, script_parser, set_threads  # noqa: E402
+from lib.utils.command_line import readable_errors, script_parser  # noqa: E402
+from lib.utils.runtime import set_threads  # noqa: E402
 from tools.bench.peers.input_case import HEIGHT, WIDTH, make_case, write_jpegs  # noqa: E402
 
 

@@ -29,17 +29,10 @@ from lib.inference.export.quantize import quantize  # noqa: E402
 from lib.inference.model_file import Loaded, load_detector  # noqa: E402
 from lib.timing.report import speed_table  # noqa: E402
 from lib.timing.stages import make_images, random_detector, run_speed  # noqa: E402
+from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser  # noqa: E402
 from lib.utils.files import write_json  # noqa: E402
 from lib.utils.optional import MissingPackage  # noqa: E402
-from lib.utils.runtime import (  # noqa: E402
-    fast_precision,
-    keep_memory,
-    parse_with_overrides,
-    readable_errors,
-    script_parser,
-    seed_everything,
-    set_threads,
-)
+from lib.utils.runtime import fast_precision, keep_memory, seed_everything, set_threads  # noqa: E402
 from tools.bench.peers import load_torchvision_peer  # noqa: E402
 
 EXPERIMENT = str(ROOT / "experiments/mobilenet_v3/torchvision320_reduced.yml")

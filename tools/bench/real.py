@@ -36,8 +36,8 @@ from lib.evaluation.evaluator import evaluate  # noqa: E402
 from lib.evaluation.protocols import make_protocol  # noqa: E402
 from lib.models.pretrained import pretrained, weight_file  # noqa: E402
 from lib.timing.turns import machine  # noqa: E402
+from lib.utils.command_line import readable_errors, script_parser  # noqa: E402
 from lib.utils.files import refuse_sources, write_json  # noqa: E402
-from lib.utils.runtime import readable_errors, script_parser  # noqa: E402
 from lib.utils.yaml_files import read_yaml  # noqa: E402
 
 WORKERS = {"ours": "ours_worker.py", "ssdlite": "ssdlite_worker.py", "yolo11n": "yolo_worker.py"}

@@ -23,6 +23,7 @@ from lib.config import load_config  # noqa: E402
 from lib.timing.training import PAIRS, pair_case, speed_with_loader  # noqa: E402
 from lib.timing.turns import machine, run_cases  # noqa: E402
 from lib.utils import runtime  # noqa: E402
+from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser  # noqa: E402
 from lib.utils.files import write_json  # noqa: E402
 from tools.bench.peers import load_torchvision_peer  # noqa: E402
 from tools.bench.peers.checkouts import compare_checkouts  # noqa: E402
@@ -32,7 +33,7 @@ MODELS = ["mobilenet_v1/plain", "mobilenet_v1/S1L0_dual", "vgg16/plain", "vgg16/
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = runtime.script_parser(__doc__)
+    parser = script_parser(__doc__)
     add = parser.add_argument
     add(
         "--pairs",
@@ -54,7 +55,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     add("--threads", type=int, default=1, help="number of CPU threads (default: %(default)s)")
     add("--json", type=Path, help="JSON file for the figures")
-    return runtime.parse_with_overrides(parser, argv, "train.batch_size=8")
+    return parse_with_overrides(parser, argv, "train.batch_size=8")
 
 
 def experiment(name: str, overrides: list[str]) -> Any:
@@ -87,5 +88,5 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    with runtime.readable_errors():
+    with readable_errors():
         main()
