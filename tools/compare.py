@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lib.data.formats.coco_json import read_results  # noqa: E402
 from lib.data.formats.registry import ORIENTATIONS  # noqa: E402
 from lib.data.truth import read_truth  # noqa: E402
-from lib.evaluation.arrays import make_detections, make_ground_truth  # noqa: E402
+from lib.evaluation.arrays import ids_of_classes, make_detections, make_ground_truth, warn_of_undetected  # noqa: E402
 from lib.evaluation.compare import compare  # noqa: E402
 from lib.evaluation.protocols import PROTOCOLS, make_protocol, parse_ranges  # noqa: E402
 from lib.evaluation.report.comparison import build_comparison, comparison_rows, short_names, summary  # noqa: E402
@@ -35,6 +35,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--images", help="folder of the images, if it is not where the YOLO or VisDrone format expects it")
     orientation = "the data.orientation that the tests used; matters only for photos with an EXIF orientation"
     add("--orientation", choices=ORIENTATIONS, help=orientation)
+    classes = "names of the classes to evaluate: those of the detector, if the file has others too (default: all)"
+    add("--classes", nargs="+", metavar="NAME", help=classes)
     add("--protocol", default="coco", choices=PROTOCOLS, help="rules of the evaluation (default: %(default)s)")
     ranges = "size ranges instead of the protocol's, as areas in px^2, such as tiny=0:256"
     add("--ranges", nargs="+", metavar="NAME=LOW:HIGH", help=ranges)
@@ -53,12 +55,13 @@ def main(argv: list[str] | None = None) -> None:
     set_threads(1)  # the work is many small steps: threads would only wait for each other
     protocol = make_protocol(args.protocol, parse_ranges(args.ranges) if args.ranges else None)
     dataset = read_truth(args.gt, args.images, args.split, args.orientation)
-    truth = make_ground_truth(dataset, protocol)
+    truth = make_ground_truth(dataset, protocol, ids_of_classes(dataset, args.classes))
     paths = args.first, args.second
     tables = []
     for path in paths:
         with reading(path):
             tables.append(make_detections(read_results(path, dataset), truth))
+        warn_of_undetected(path, tables[-1], truth)
     first, second = tables
     names = short_names(*paths)
     comparison = compare(truth, first, second, protocol, args.resamples, args.seed)

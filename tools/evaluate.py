@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lib.data.formats.coco_json import read_results  # noqa: E402
 from lib.data.formats.registry import ORIENTATIONS  # noqa: E402
 from lib.data.truth import picture_reader, read_truth  # noqa: E402
-from lib.evaluation.arrays import make_detections, make_ground_truth  # noqa: E402
+from lib.evaluation.arrays import ids_of_classes, make_detections, make_ground_truth, warn_of_undetected  # noqa: E402
 from lib.evaluation.engines import ENGINES  # noqa: E402
 from lib.evaluation.evaluator import evaluate  # noqa: E402
 from lib.evaluation.protocols import PROTOCOLS, make_protocol, parse_ranges  # noqa: E402
@@ -39,6 +39,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     orientation = "the data.orientation that the test used; matters only for photos with an EXIF orientation"
     add("--orientation", choices=ORIENTATIONS, help=orientation)
     add("--links", action="store_true", help="let the pictures follow symbolic links that lead out of --images")
+    classes = "names of the classes to evaluate: those of the detector, if the file has others too (default: all)"
+    add("--classes", nargs="+", metavar="NAME", help=classes)
     add("--protocol", default="coco", choices=PROTOCOLS, help="rules of the evaluation (default: %(default)s)")
     ranges = "size ranges instead of the protocol's, as areas in px^2, such as tiny=0:256"
     add("--ranges", nargs="+", metavar="NAME=LOW:HIGH", help=ranges)
@@ -60,9 +62,10 @@ def main(argv: list[str] | None = None) -> None:
     ranges = parse_ranges(args.ranges) if args.ranges else None
     protocol = make_protocol(args.protocol, ranges, args.iou, args.max_detections)
     dataset = read_truth(args.gt, args.images, args.split, args.orientation)
-    ground_truth = make_ground_truth(dataset, protocol)
+    ground_truth = make_ground_truth(dataset, protocol, ids_of_classes(dataset, args.classes))
     with reading(args.dt):
         detections = make_detections(read_results(args.dt, dataset), ground_truth)
+    warn_of_undetected(args.dt, detections, ground_truth)
     result = evaluate(ground_truth, detections, protocol, args.engine)
     outputs = {args.json: lambda: json.dumps(result.to_json(), indent=1), args.csv: result.to_csv}
     if args.html:

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lib.evaluation.protocols import Protocol
-from lib.utils.fields import MISSING, Problems, id_column, number, shown
+from lib.utils.fields import MISSING, Problems, first_few, id_column, number, shown
 from lib.utils.fields import Entries as Fields
+from lib.utils.lookup import lookup
 from lib.utils.objects import ObjectTable, as_table, box_column
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class GroundTruth(NamedTuple):
     xywh: np.ndarray  # (G, 4) float64, pixels of the original image
     area: np.ndarray  # (G,) float64, the mask's where there is one: it decides the size range
     ignore: np.ndarray  # (G,) bool, a region in which detections are neither right nor wrong
-    dropped_ids: np.ndarray  # (X,) int64, further category ids, whose detections the protocol drops
+    dropped_ids: np.ndarray  # (X,) int64, category ids that are not evaluated: their detections are left out
 
     def select(self, rows: np.ndarray) -> "GroundTruth":
         """The same images and classes with only some objects: an index or a mask over G."""
@@ -64,7 +65,8 @@ def make_ground_truth(
 
     Args:
         protocol: says what is a region to ignore, and which classes are not evaluated.
-        category_ids: the classes to evaluate; all by default. Objects of others are left out and logged.
+        category_ids: the classes to evaluate; all by default. Objects of others are left out and logged, and so are
+            detections (``detection_table``).
         image_ids: the images to evaluate; all by default.
 
     Raises:
@@ -75,7 +77,7 @@ def make_ground_truth(
     for line in problems.lines():
         log.warning("ground truth: %s", line)
     image, category, xywh = objects.columns.image_id, objects.columns.category_id, objects.columns.xywh
-    classes, regions, dropped = _choose_classes(names, protocol, category_ids)
+    classes, regions = _choose_classes(names, protocol, category_ids)
     chosen = images if image_ids is None else np.unique(list(image_ids))
     _check_known(image, images, "image_id of an annotation", "images of the ground truth")
     _check_known(category, np.array(list(names)), "category_id of an annotation", "categories")
@@ -99,7 +101,7 @@ def make_ground_truth(
         xywh=xywh[rows],
         area=objects.columns.area[rows],
         ignore=(objects.has_any(protocol.ignore_flags) | is_region)[rows],
-        dropped_ids=np.array(regions + dropped, np.int64),
+        dropped_ids=np.setdiff1d(list(names), classes),
     )
     return table.select(np.argsort(table.image, kind="stable"))
 
@@ -125,8 +127,8 @@ def detection_table(
 ) -> DetectionTable:
     """Checks columns of detections against a ground truth and sorts them by image.
 
-    They are (D,) int64, (D,) int64, (D, 4) float64 and (D,) float64. Detections of the classes that the protocol
-    drops are left out.
+    They are (D,) int64, (D,) int64, (D, 4) float64 and (D,) float64. Detections of classes that are not evaluated are
+    left out.
     """
     is_evaluated = ~np.isin(category_id, ground_truth.dropped_ids)
     if not is_evaluated.all():
@@ -144,6 +146,37 @@ def detection_table(
     table = DetectionTable(image, np.searchsorted(ground_truth.category_ids, category_id), xywh, score)
     is_sorted = (image[1:] >= image[:-1]).all()  # usually true: detectors go image by image
     return table if is_sorted else table.select(np.argsort(image, kind="stable"))
+
+
+def ids_of_classes(coco: Mapping[str, Any], classes: Sequence[str] | None) -> list[int] | None:
+    """The category ids of ``classes``, for ``make_ground_truth``; None for None.
+
+    Raises:
+        ValueError: a class is not among the categories.
+    """
+    if classes is None:
+        return None
+    names = {entry["id"]: str(entry["name"]) for entry in coco["categories"]}
+    wanted = {lookup(list(names.values()), name, "each of --classes") for name in classes}
+    return [key for key, name in names.items() if name in wanted]
+
+
+def warn_of_undetected(path: str, detections: DetectionTable, ground_truth: GroundTruth) -> None:
+    """Logs the classes that have objects, but no detection in the file ``path``, though others have some.
+
+    A detector that was not trained for a class gets an AP of 0 for it.
+    """
+    with_objects = np.unique(ground_truth.category[~ground_truth.ignore])
+    missing = np.setdiff1d(with_objects, detections.category)
+    if len(missing) and len(detections.category):
+        log.warning(
+            "%s has no detection of %d of the %d classes that have objects (%s): the AP of each is 0. If the detector "
+            "was not trained for them, name the classes that it knows with --classes",
+            path,
+            len(missing),
+            len(with_objects),
+            first_few(ground_truth.names[index] for index in missing),
+        )
 
 
 def _check_lists(coco: Mapping[str, Any]) -> tuple[np.ndarray, dict[int, str]]:
@@ -175,15 +208,15 @@ def _distinct(names: Mapping[int, str]) -> tuple[str, ...]:
 
 def _choose_classes(
     names: Mapping[int, str], protocol: Protocol, category_ids: Iterable[int] | None
-) -> tuple[np.ndarray, list[int], list[int]]:
-    """Category ids that are evaluated, those of ignored regions, and those whose detections are dropped."""
+) -> tuple[np.ndarray, list[int]]:
+    """Category ids that are evaluated, and those of ignored regions."""
     regions, dropped = (
         [key for key, name in names.items() if re.sub("[-_]", " ", name.lower()) in classes]
         for classes in (protocol.region_classes, protocol.dropped_classes)
     )
     wanted = np.unique(list(names if category_ids is None else category_ids)).astype(np.int64)
     _check_known(wanted, np.array(list(names)), "category id to evaluate", "categories of the ground truth")
-    return wanted[~np.isin(wanted, regions + dropped)], regions, dropped
+    return wanted[~np.isin(wanted, regions + dropped)], regions
 
 
 def _column(results: Entries, key: str) -> np.ndarray:

@@ -6,10 +6,15 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
+from lib.data.dataset import CocoDataset
+from lib.evaluation import make_protocol
+from lib.evaluation.evaluator import Evaluator
+from lib.structures import Detections
 from lib.utils.command_line import readable_errors
 from tests.data.image_files import jpeg
-from tools import evaluate
+from tools import compare, evaluate
 
 BOX = [10.0, 10.0, 20.0, 20.0]
 COCO = {
@@ -57,6 +62,68 @@ def test_boxes_count_the_pixels_that_the_orientation_says(tmp_path):
         ap[option[0] if option else ""] = json.loads((tmp_path / "o.json").read_text())["metrics"]["AP"]
     # The detection is in stored pixels; upright, the box is [10, 15, 20, 30].
     assert ap == pytest.approx({"": 0, "--orientation=upright": 0, "--orientation=as_stored": 1})
+
+
+DOG = {"id": 6, "image_id": 2, "category_id": 4, "bbox": BOX, "area": 400, "iscrowd": 0}
+WITH_DOG = {
+    **COCO,
+    "annotations": [*COCO["annotations"], DOG],
+    "categories": [*COCO["categories"], {"id": 4, "name": "dog"}],
+}
+WARNING = r"dt.json has no detection of 1 of the 2 classes that have objects \(dog\): .* with --classes"
+
+
+def test_a_detector_of_some_classes_gets_the_numbers_of_test_py(tmp_path, caplog):
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).write_bytes(jpeg(np.zeros((60, 90, 3), np.uint8)))
+    dataset = CocoDataset(tmp_path, WITH_DOG, classes=["cat"])  # as test.py reads it for a model that knows cats
+    evaluator = Evaluator(dataset.ground_truth, dataset.category_ids, make_protocol())
+    hit = Detections(torch.tensor([[10.0, 10.0, 30.0, 30.0]]), torch.tensor([0.9]), torch.tensor([1]))
+    evaluator.update(1, hit)
+    evaluator.update(2, hit)
+    tested = evaluator.evaluate().to_json()
+    assert tested["metrics"]["AP50"] == pytest.approx(1)
+    out = ["--json", str(tmp_path / "o.json")]
+    run(tmp_path, WITH_DOG, evaluator.results(), *out)
+    assert json.loads((tmp_path / "o.json").read_text())["metrics"]["AP50"] == pytest.approx(0.5)
+    assert re.search(WARNING, caplog.text)
+    caplog.clear()
+    run(tmp_path, WITH_DOG, evaluator.results(), *out, "--classes", "cat")
+    assert json.loads((tmp_path / "o.json").read_text()) == tested
+    assert "no detection" not in caplog.text
+
+
+def test_detections_of_classes_that_are_not_chosen_are_left_out(tmp_path, caplog):
+    found = [{**FOUND, "image_id": 2, "category_id": 4, "bbox": [50, 10, 20, 20]}, FOUND]
+    with caplog.at_level("INFO"):
+        run(tmp_path, WITH_DOG, found, "--json", str(tmp_path / "o.json"), "--classes", "cat")
+    result = json.loads((tmp_path / "o.json").read_text())
+    assert (result["metrics"]["AP"], list(result["per_class"])) == (pytest.approx(1), ["cat"])
+    assert "left_out_objects 1" in caplog.text and "dropped_detections 1" in caplog.text
+
+
+def test_compare_takes_the_classes_and_names_the_file_without_one(tmp_path, caplog):
+    names = {"gt": WITH_DOG, "dt": [FOUND], "both": [FOUND, {**FOUND, "image_id": 2, "category_id": 4}]}
+    paths = {name: tmp_path / f"{name}.json" for name in names}
+    for name, content in names.items():
+        paths[name].write_text(json.dumps(content))
+    out = tmp_path / "o.json"
+    options = [str(paths["dt"]), str(paths["both"]), f"--gt={paths['gt']}", "--resamples=9", f"--json={out}"]
+    found = {}
+    for classes in ((), ("--classes", "cat")):
+        caplog.clear()
+        compare.main([*options, *classes])
+        first = json.loads(out.read_text())["metrics"][0]
+        found[classes] = (first["first"], first["second"], re.findall(r"(\w+\.json) has no detection", caplog.text))
+    assert found == {
+        (): (pytest.approx(0.5), pytest.approx(1), ["dt.json"]),
+        ("--classes", "cat"): (pytest.approx(1), pytest.approx(1), []),
+    }
+
+
+def test_a_class_that_the_file_lacks_is_refused_with_its_classes(tmp_path):
+    with pytest.raises(ValueError, match=r"each of --classes must be one of cat, dog; got 'dg' \(did you mean 'dog'"):
+        run(tmp_path, WITH_DOG, [FOUND], "--classes", "cat", "dg")
 
 
 def test_own_ranges_and_limits_from_the_command_line(tmp_path):
