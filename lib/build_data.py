@@ -99,7 +99,10 @@ def build_dataset(cfg: Mapping[str, Any], split: str, classes: Iterable[str] | N
     for_training = {"cache_mb": data["cache_mb"], "decode": data["decode"]} if split == "train" else {}
     options = {"bad_boxes": data["bad_boxes"], "add_classes": split == "val", "split": split, **for_training}
     options |= {"orientation": data["orientation"], "way": build_reading(cfg)}
-    return CocoDataset(images, annotations, classes or data["classes"], **options)
+    dataset = CocoDataset(images, annotations, classes or data["classes"], **options)
+    if split == "train":
+        dataset.check_objects()
+    return dataset
 
 
 def _fill(cfg: Mapping[str, Any]) -> list[float]:

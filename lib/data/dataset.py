@@ -242,6 +242,15 @@ class CocoDataset:
             except (ImageError, OSError):  # ``load`` says what is wrong with it
                 continue
 
+    def check_objects(self) -> None:
+        """Refuses a data set to train on in which all boxes are crowds or ignored."""
+        if (self._labels == IGNORE).all():
+            raise ValueError(
+                f"{self.name} must have objects to learn; all {len(self._labels)} usable boxes of the classes "
+                f"{first_few(self.classes)} are marked iscrowd, ignore or difficult, which training passes over: set "
+                "iscrowd to 0, or, from CVAT, which exports masks as crowds, export polygons or boxes"
+            )
+
     def report(self) -> str:
         """A few lines for a log: images, boxes by class and by size, what was wrong."""
         objects = self._labels != IGNORE

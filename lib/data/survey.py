@@ -16,6 +16,7 @@ from lib.data.truth import image_sizes
 from lib.utils.fields import Problems, reading
 from lib.utils.objects import places_of
 
+CROWDS = "crowds, more than half of all boxes (CVAT marks masks so: set iscrowd to 0 if they are objects)"
 SMALL_AREA = 0.001  # share of its box that an object's area has at least, if it is no mistake
 
 
@@ -132,6 +133,7 @@ def _check_boxes(data: Content, sizes: np.ndarray, problems: Problems) -> None:
     """What is odd about usable boxes, in images of ``sizes`` (G, 2) (height, width)."""
     columns = data.objects.columns
     files = {record["id"]: record["file_name"] for record in data.images}
+    is_crowd = data.objects.has_any(["iscrowd"]) & ~data.objects.has_any(["ignored_region"])
     with np.errstate(over="ignore"):
         of_box = columns.xywh[:, 2] * columns.xywh[:, 3]
     kinds = {
@@ -139,6 +141,7 @@ def _check_boxes(data: Content, sizes: np.ndarray, problems: Problems) -> None:
         "areas larger than their box": columns.area > 1.01 * of_box + 1,
         "areas of 0, or of at most 1/1000 of the box": columns.area <= SMALL_AREA * of_box,
         "duplicate boxes": _repeats(columns.image_id, columns.category_id, *columns.xywh.T),
+        CROWDS: is_crowd & (2 * np.count_nonzero(is_crowd) > len(is_crowd)),
     }
     for kind, mask in kinds.items():
         for row in np.flatnonzero(mask).tolist():

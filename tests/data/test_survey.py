@@ -56,6 +56,13 @@ def test_crowds_are_no_objects():
     assert (len(found.areas), found.num_empty) == (0, 1)
 
 
+def test_crowds_are_named_where_they_are_most_boxes():
+    crowd, region = {"iscrowd": 1}, {"iscrowd": 1, "ignored_region": 1, "bbox": [1, 1, 5, 5], "area": 25}
+    kind = "crowds, more than half of all boxes (CVAT marks masks so: set iscrowd to 0 if they are objects)"
+    assert survey(coco(crowd, {"bbox": [1, 1, 9, 9], "area": 81}, region)).problems == {}
+    assert survey(coco(crowd)).problems[kind] == ["annotation 1 of a.png: [10, 20, 30, 12]"]
+
+
 def test_a_box_that_leaves_the_image_is_clipped():
     assert survey(coco({"bbox": [80, -5, 20, 10], "area": 200})).boxes.tolist() == [[80, 0, 90, 5]]
 

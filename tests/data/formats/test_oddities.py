@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
+from lib.build_data import build_dataset
+from lib.config import load_config
 from lib.data.dataset import CocoDataset
 from lib.data.formats.coco_json import read_results
 from lib.data.formats.convert import convert
@@ -178,6 +180,17 @@ def test_ignored_regions_survive_any_choice_of_classes(classes, is_named, folder
 def test_a_set_of_nothing_but_regions_is_refused(folder):
     with pytest.raises(ValueError, match="usable box of the classes cat; got 3 annotations, none of them usable"):
         CocoDataset(folder / "images", each("annotations", ignored_region=1))
+
+
+@pytest.mark.parametrize("key", ["iscrowd", "ignore", "difficult"])
+def test_a_set_of_nothing_but_crowds_is_tested_but_not_trained_on(key, folder):
+    path = write(folder, each("annotations", **{key: 1}))
+    keys = [f"data.{split}.{name}" for split in ("train", "val") for name in ("images", "annotations")]
+    cfg = load_config({}, [f"{key}={value}" for key, value in zip(keys, [folder / "images", path] * 2, strict=True)])
+    assert build_dataset(cfg, "val").objects(1).labels.tolist() == [IGNORE]
+    message = r"ann\.json must have objects to learn; all 3 usable boxes of the classes cat"
+    with pytest.raises(ValueError, match=message):
+        build_dataset(cfg, "train")
 
 
 def test_detections_of_both_ids_of_a_file_count_once(folder):
