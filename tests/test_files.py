@@ -10,7 +10,16 @@ from types import SimpleNamespace
 import pytest
 
 from lib.utils import files
-from lib.utils.files import GrowingText, new_folder, refuse_sources, replacing, write_bytes, write_json, write_text
+from lib.utils.files import (
+    GrowingText,
+    new_folder,
+    refuse_sources,
+    replacing,
+    try_to_write,
+    write_bytes,
+    write_json,
+    write_text,
+)
 
 
 def test_a_failure_leaves_the_file_as_it_was(tmp_path):
@@ -20,6 +29,13 @@ def test_a_failure_leaves_the_file_as_it_was(tmp_path):
         raise ValueError("no")
     assert json.loads((tmp_path / "a" / "b.json").read_text()) == {"one": 1}
     assert os.listdir(tmp_path / "a") == ["b.json"]
+
+
+def test_a_pipe_without_a_name_passes_the_check():
+    read, write = os.pipe()
+    try_to_write({"--json=FILE": f"/dev/fd/{write}"})
+    os.close(read)
+    os.close(write)
 
 
 def test_a_link_stays_a_link(tmp_path):

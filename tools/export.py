@@ -23,14 +23,15 @@ from lib.inference.predictor import Predictor  # noqa: E402
 from lib.inference.tiles import parse_tiles  # noqa: E402
 from lib.ops.checks import check_positive  # noqa: E402
 from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser  # noqa: E402
-from lib.utils.files import refuse_sources, write_bytes  # noqa: E402
+from lib.utils.files import refuse_sources, try_to_write, write_bytes  # noqa: E402
 from lib.utils.log import setup_logging  # noqa: E402
 
 # What a format does not take; a page holds an ONNX model
 UNUSED = {
     "--web": ("batch", "heads", "no_resize", "check"),
-    ".pt2": ("batch", "opset"),
-    ".tflite": ("batch", "opset", "heads", "no_resize"),
+    ".onnx": ("single",),
+    ".pt2": ("batch", "opset", "single"),
+    ".tflite": ("batch", "opset", "heads", "no_resize", "single"),
 }
 TILES = (
     "with --web or --int8: cut large images into tiles of SIDE pixels that overlap by OVERLAP of their side (default "
@@ -68,9 +69,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     form = "--web" if args.web else Path(args.out).suffix
     for name in UNUSED.get(form, ()):
         if getattr(args, name) != parser.get_default(name):
-            parser.error(
-                f"{form} must come without --{name.replace('_', '-')}: leave it out, or choose --out=model.onnx"
-            )
+            other = "--web=DIR" if name == "single" else "--out=model.onnx"
+            parser.error(f"{form} must come without --{name.replace('_', '-')}: leave it out, or choose {other}")
+    if args.int8 is None and args.force:
+        parser.error("--force must come with --int8: leave it out, or give --int8, too")
+    if args.int8 is None and args.tiles and not args.web:
+        parser.error("--tiles must come with --web or --int8, because a model file itself cuts no tiles: leave it out")
     if args.web:
         args.out = f"{args.web}/model.onnx"  # which is not written
     return args
@@ -102,6 +106,7 @@ def main(argv: list[str] | None = None) -> int:
     out = Path(args.out)
     refuse_sources([out], [args.checkpoint, args.cfg])
     check_target(out, needs_onnx=args.int8 is not None or bool(args.check))
+    try_to_write({"--web=DIR" if args.web else "--out=FILE": out})
     check_positive(args.limit, "--limit")
     if args.batch is not None:
         check_positive(args.batch, "--batch")

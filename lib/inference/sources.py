@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 VIDEO_SUFFIXES = {
     ".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".mts", ".m2ts", ".ts", ".ogv", ".3gp",
     ".3g2", ".flv", ".f4v", ".vob", ".asf", ".mxf", ".dav", ".h264", ".264", ".h265", ".265", ".hevc", ".mjpeg",
-    ".mjpg", ".insv", ".lrv", ".divx", ".mod", ".rm", ".rmvb", ".m1v", ".m2v", ".y4m",
+    ".mjpg", ".insv", ".divx", ".mod", ".rm", ".rmvb", ".m1v", ".m2v", ".y4m",
 }
 # fmt: on
 FALLBACK_FPS = 25.0  # of a video or camera that does not say its own

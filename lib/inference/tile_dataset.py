@@ -59,11 +59,13 @@ def _cut(dataset: CocoDataset, images: Path, tiles: Tiles, least_share: float, e
             write_picture(images / name, sample.image[y1:y2, x1:x2])
             builder.add_image(image_id, name, (y2 - y1, x2 - x1))
             for box, label, crowd in zip(clipped.boxes, clipped.labels, is_region, strict=True):
-                # A region to ignore has no class any more. It counts for all of them, so the first may stand there.
+                # A region to ignore has no class any more: it counts for all, and the first stands there.
                 category = dataset.category_ids[max(int(label), 1) - 1]
                 x, y, right, bottom = (round(float(value), 2) for value in box)
                 width, height = round(right - x, 2), round(bottom - y, 2)
                 fields = {"area": round(width * height, 2), "iscrowd": int(crowd)}
+                if label == IGNORE:
+                    fields["ignored_region"] = 1
                 builder.add_object(image_id, category, (x, y, width, height), **fields)
     return builder.content({category["id"]: category["name"] for category in dataset.ground_truth["categories"]})
 

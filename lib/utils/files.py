@@ -149,14 +149,16 @@ def try_to_write(targets: Mapping[str, Path | str | None]) -> None:
 
     ``targets``: what a user gives for another place, such as ``--json=FILE`` -> the file; None is passed over.
     """
-    for choice, path in ((choice, Path(target).resolve()) for choice, target in targets.items() if target):
+    for choice, path in ((choice, Path(target)) for choice, target in targets.items() if target):
+        if path.exists() and not path.is_file() and not path.is_dir():  # a device or a pipe
+            continue
+        path = path.resolve()
         try:
             with writing(path):
                 if path.is_dir():
                     raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
                 path.parent.mkdir(parents=True, exist_ok=True)
-                if path.is_file() or not path.exists():  # not a device or a pipe
-                    tempfile.TemporaryFile(dir=path.parent).close()
+                tempfile.TemporaryFile(dir=path.parent).close()
         except WriteError as error:
             raise WriteError(f"{error}, with {choice}") from None
 

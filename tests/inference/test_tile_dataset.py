@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from lib.data.dataset import CocoDataset
+from lib.evaluation.arrays import REGION, make_ground_truth
+from lib.evaluation.protocols import make_protocol
 from lib.inference import Tiles, tile_dataset
 from lib.inference.tile_dataset import clip_to_window, write_tiles
 from lib.structures import IGNORE
@@ -59,6 +61,25 @@ def test_object_with_too_little_left_is_ignored_and_empty_tiles_are_left_out(dat
     tiles = CocoDataset(tmp_path / "out" / "images", tmp_path / "out" / "annotations.json")
     assert set(tiles.files) == {"7_a_0_0.png", "7_a_0_20.png"}
     assert sorted(tiles.objects(1)[1].tolist()) == [IGNORE, 1]
+
+
+def test_a_region_of_no_class_stays_one(tmp_path):
+    (tmp_path / "images").mkdir()
+    cv2.imwrite(str(tmp_path / "images" / "a.png"), np.zeros((40, 60, 3), np.uint8))
+    box = {"image_id": 1, "area": 100, "iscrowd": 1}
+    annotations = [
+        {**box, "id": 1, "category_id": 2, "bbox": [0, 0, 10, 10], "iscrowd": 0},
+        {**box, "id": 2, "category_id": 1, "bbox": [20, 20, 10, 10], "ignored_region": 1},
+    ]
+    images = [{"id": 1, "file_name": "a.png", "height": 40, "width": 60}]
+    categories = [{"id": 1, "name": "car"}, {"id": 2, "name": "van"}]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    written = write_tiles(CocoDataset(tmp_path / "images", tmp_path / "a.json"), tmp_path / "out", Tiles(60))
+    regions = [(row["category_id"], row["iscrowd"], row.get("ignored_region")) for row in written["annotations"]]
+    assert regions == [(2, 0, None), (1, 1, 1)]
+    truth = make_ground_truth(written, make_protocol())
+    assert truth.category.tolist() == [1, REGION]
 
 
 def test_a_failure_leaves_no_folder(dataset, tmp_path, monkeypatch):

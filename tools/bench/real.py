@@ -37,7 +37,7 @@ from lib.evaluation.protocols import make_protocol  # noqa: E402
 from lib.models.pretrained import pretrained, weight_file  # noqa: E402
 from lib.timing.turns import machine  # noqa: E402
 from lib.utils.command_line import readable_errors, script_parser  # noqa: E402
-from lib.utils.files import refuse_sources, write_json  # noqa: E402
+from lib.utils.files import refuse_sources, try_to_write, write_json  # noqa: E402
 from lib.utils.yaml_files import read_yaml  # noqa: E402
 
 WORKERS = {"ours": "ours_worker.py", "ssdlite": "ssdlite_worker.py", "yolo11n": "yolo_worker.py"}
@@ -101,6 +101,7 @@ def main(argv: list[str] | None = None) -> None:
     """Trains, tests, writes and prints."""
     args = parse(argv)
     refuse_sources([args.out], [args.train, args.val])
+    try_to_write({"--out=OUT.json": args.out})
     protocol, start = make_protocol(), time.perf_counter()
     truth = make_ground_truth(read_truth(args.val), protocol)
     with tempfile.TemporaryDirectory(prefix="real_") as folder:

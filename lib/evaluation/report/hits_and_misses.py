@@ -14,6 +14,7 @@ from lib.evaluation.analysis import Judgement, best_score, judge
 from lib.evaluation.arrays import DetectionTable, GroundTruth, make_detections, make_ground_truth
 from lib.evaluation.protocols import make_protocol
 from lib.evaluation.report.style import STYLE
+from lib.evaluation.voc_visdrone import drop_regions
 
 PRESENT, FOUND, MISSED, FALSE_POSITIVE = "#ffffff", "#ffe600", "#00d0ff", "#ff3b1f"
 _WIDTH, _GAP, _HEADING, _DPI = 9.0, 0.1, 0.42, 100  # inches of a panel, between two, above them; pixels for an inch
@@ -62,6 +63,7 @@ def _judge(dataset: Any, results: Results, image_ids: Sequence[int]) -> tuple[Gr
     protocol = make_protocol(max_detections=[max(len(results), 1)])
     ground_truth = make_ground_truth(dataset.ground_truth, protocol, image_ids=image_ids)
     detections = make_detections([row for row in results if row["image_id"] in image_ids], ground_truth)
+    ground_truth, detections = drop_regions(ground_truth, detections)
     return ground_truth, detections, judge(ground_truth, detections, protocol)
 
 

@@ -1,5 +1,5 @@
 """From an image to the input of an exported LiteRT model, and from its outputs to boxes: all that a device needs around
-the network, in plain NumPy and one resize.
+the network, in plain NumPy and three functions of OpenCV.
 
 It needs nothing else of the project, and is written to be translated, to Kotlin, Swift or C++:
 
@@ -25,8 +25,18 @@ def prepare(image: np.ndarray, about: Mapping[str, Any]) -> np.ndarray:
     y, x = pixel_sizes(image, about)
     shown = min(round(image.shape[0] / y), height), min(round(image.shape[1] / x), width)
     canvas = np.full((1, height, width, 3), about["fill"], np.uint8)
-    way = cv2.INTER_AREA if max(y, x) > 1 else cv2.INTER_LINEAR
-    canvas[0, : shown[0], : shown[1]] = cv2.resize(image, shown[::-1], interpolation=way)
+    if min(shown) == 0:  # an image that is too narrow to be seen
+        return canvas
+    # Blocks of whole pixels are averaged first, their edges repeated: what is smaller than a pixel must not vanish.
+    rows, columns = (max(int(side + 1e-6), 1) for side in (y, x))
+    edges = (0, -image.shape[0] % rows, 0, -image.shape[1] % columns)
+    image = cv2.copyMakeBorder(image, *edges, cv2.BORDER_REPLICATE)
+    image = cv2.resize(image, (image.shape[1] // columns, image.shape[0] // rows), interpolation=cv2.INTER_AREA)
+    y, x = y / rows, x / columns  # now below 2; 0.5 is the center of the first pixel
+    back = np.array([[x, 0, x / 2 - 0.5], [0, y, y / 2 - 0.5]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    drawn = cv2.warpAffine(image, back, shown[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    canvas[0, : shown[0], : shown[1]] = drawn
     return canvas
 
 

@@ -12,6 +12,7 @@ from lib.data.synthetic.dataset import generate
 from lib.inference import Predictor
 from lib.inference.export import web
 from lib.study import int8
+from lib.utils.files import WriteError
 from tests.data.image_files import tiff
 from tools import export
 
@@ -59,6 +60,29 @@ def test_images_are_read_by_the_keys_of_the_experiment(run, folder, images, monk
     np.testing.assert_array_equal(seen, [images[0]])
     options = ["input.bands=[1,2,3]", "postprocess.score_threshold=0.01"]
     assert run("--check", str(folder / "notes"), *options) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--tiles=512"],
+            "--tiles must come with --web or --int8, because a model file itself cuts no tiles: leave it out",
+        ),
+        (["--force"], "--force must come with --int8: leave it out, or give --int8, too"),
+        (["--single"], ".onnx must come without --single: leave it out, or choose --web=DIR"),
+    ],
+)
+def test_options_without_effect_are_refused(run, capsys, options, message):
+    with pytest.raises(SystemExit):
+        run(*options)
+    assert message in capsys.readouterr().err
+
+
+def test_a_place_that_takes_no_file_is_named_before_the_work(checkpoint, tmp_path):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(WriteError, match=r"taken/a.onnx could not be written: .*, with --out=FILE$"):
+        export.main([f"--checkpoint={checkpoint}", f"--out={tmp_path / 'taken' / 'a.onnx'}"])
 
 
 def test_a_check_counts_what_it_compared(run, folder, capsys):
