@@ -12,14 +12,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lib.build_data import build_reading  # noqa: E402
-from lib.config import load_config  # noqa: E402
-from lib.data.formats.registry import known_images, read_content  # noqa: E402
-from lib.data.survey import survey  # noqa: E402
-from lib.engine.data_report import DataReport, cover  # noqa: E402
-from lib.evaluation.protocols import PROTOCOLS, make_protocol, parse_ranges  # noqa: E402
-from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser  # noqa: E402
-from lib.utils.files import refuse_sources, write_json, write_text  # noqa: E402
+from lib.build_data import build_reading
+from lib.config import load_config
+from lib.data.formats.registry import known_images, read_content
+from lib.data.survey import survey
+from lib.engine.data_report import DataReport, cover
+from lib.evaluation.protocols import PROTOCOLS, make_protocol, parse_ranges
+from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser
+from lib.utils.files import refuse_sources, write_json, write_text
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

@@ -10,18 +10,18 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lib.data.formats.coco_json import read_results  # noqa: E402
-from lib.data.formats.registry import ORIENTATIONS  # noqa: E402
-from lib.data.truth import read_truth  # noqa: E402
-from lib.evaluation.arrays import ids_of_classes, make_detections, make_ground_truth, warn_of_undetected  # noqa: E402
-from lib.evaluation.compare import compare  # noqa: E402
-from lib.evaluation.protocols import PROTOCOLS, make_protocol, parse_ranges  # noqa: E402
-from lib.evaluation.report.comparison import build_comparison, comparison_rows, short_names, summary  # noqa: E402
-from lib.utils.command_line import readable_errors, script_parser  # noqa: E402
-from lib.utils.fields import reading  # noqa: E402
-from lib.utils.files import refuse_sources, write_json, write_text  # noqa: E402
-from lib.utils.runtime import set_threads  # noqa: E402
-from lib.utils.table import align  # noqa: E402
+from lib.data.formats.coco_json import read_results
+from lib.data.formats.registry import ORIENTATIONS
+from lib.data.truth import read_truth
+from lib.evaluation.arrays import ids_of_classes, make_detections, make_ground_truth, warn_of_undetected
+from lib.evaluation.compare import compare
+from lib.evaluation.protocols import PROTOCOLS, make_protocol, parse_ranges
+from lib.evaluation.report.comparison import build_comparison, comparison_rows, short_names, summary
+from lib.utils.command_line import readable_errors, script_parser
+from lib.utils.fields import reading
+from lib.utils.files import refuse_sources, write_json, write_text
+from lib.utils.runtime import set_threads
+from lib.utils.table import align
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

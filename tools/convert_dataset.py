@@ -13,9 +13,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lib.data.formats.convert import convert  # noqa: E402
-from lib.data.formats.registry import FORMATS, ORIENTATIONS  # noqa: E402
-from lib.utils.command_line import readable_errors, script_parser  # noqa: E402
+from lib.data.formats.convert import convert
+from lib.data.formats.registry import FORMATS, ORIENTATIONS
+from lib.utils.command_line import readable_errors, script_parser
 from lib.utils.files import check_new_folder
 
 

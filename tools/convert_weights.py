@@ -15,15 +15,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lib.build import build_detector, num_classes  # noqa: E402
-from lib.checkpoint import load_weights, save_checkpoint  # noqa: E402
-from lib.config import load_config  # noqa: E402
-from lib.legacy.classes import category_ids, class_names  # noqa: E402
-from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser  # noqa: E402
-from lib.utils.files import refuse_sources  # noqa: E402
-from lib.utils.log import setup_logging  # noqa: E402
-from lib.utils.runtime import seed_everything  # noqa: E402
-from lib.utils.yaml_files import to_plain  # noqa: E402
+from lib.build import build_detector, num_classes
+from lib.checkpoint import load_weights, save_checkpoint
+from lib.config import load_config
+from lib.legacy.classes import category_ids, class_names
+from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser
+from lib.utils.files import refuse_sources
+from lib.utils.log import setup_logging
+from lib.utils.runtime import seed_everything
+from lib.utils.yaml_files import to_plain
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:

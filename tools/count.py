@@ -14,14 +14,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-import torch  # noqa: E402
+import torch
 
-from lib.build import build_detector  # noqa: E402
-from lib.build_data import input_size  # noqa: E402
-from lib.config import load_config  # noqa: E402
-from lib.models.cost import cost_of, row_lines  # noqa: E402
-from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser  # noqa: E402
-from lib.utils.files import write_text  # noqa: E402
+from lib.build import build_detector
+from lib.build_data import input_size
+from lib.config import load_config
+from lib.models.cost import cost_of, row_lines
+from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser
+from lib.utils.files import write_text
 
 START, END = "<!-- table: python tools/count.py --all --out=docs/models.md -->", "<!-- end of the table -->"
 HEADER = "| experiment | input | maps | strides | priors | 10^9 MAC | 10^6 parameters |\n|---|---|---|---|---|---|---|"

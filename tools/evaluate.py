@@ -13,16 +13,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lib.data.formats.coco_json import read_results  # noqa: E402
-from lib.data.formats.registry import ORIENTATIONS  # noqa: E402
-from lib.data.truth import picture_reader, read_truth  # noqa: E402
-from lib.evaluation.arrays import ids_of_classes, make_detections, make_ground_truth, warn_of_undetected  # noqa: E402
-from lib.evaluation.engines import ENGINES  # noqa: E402
-from lib.evaluation.evaluator import evaluate  # noqa: E402
-from lib.evaluation.protocols import PROTOCOLS, make_protocol, parse_ranges  # noqa: E402
-from lib.utils.command_line import readable_errors, script_parser  # noqa: E402
-from lib.utils.fields import reading  # noqa: E402
-from lib.utils.files import refuse_sources, write_text  # noqa: E402
+from lib.data.formats.coco_json import read_results
+from lib.data.formats.registry import ORIENTATIONS
+from lib.data.truth import picture_reader, read_truth
+from lib.evaluation.arrays import ids_of_classes, make_detections, make_ground_truth, warn_of_undetected
+from lib.evaluation.engines import ENGINES
+from lib.evaluation.evaluator import evaluate
+from lib.evaluation.protocols import PROTOCOLS, make_protocol, parse_ranges
+from lib.utils.command_line import readable_errors, script_parser
+from lib.utils.fields import reading
+from lib.utils.files import refuse_sources, write_text
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

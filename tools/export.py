@@ -14,17 +14,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lib.build_data import build_reading  # noqa: E402
-from lib.inference.export.agreement import compare, first_images  # noqa: E402
-from lib.inference.export.onnx import OPSET, archive_bytes, check_target, onnx_bytes, with_nms  # noqa: E402
-from lib.inference.export.tflite import tflite_bytes  # noqa: E402
-from lib.inference.model_file import Loaded, load_detector  # noqa: E402
-from lib.inference.predictor import Predictor  # noqa: E402
-from lib.inference.tiles import parse_tiles  # noqa: E402
-from lib.ops.checks import check_positive  # noqa: E402
-from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser  # noqa: E402
-from lib.utils.files import refuse_sources, try_to_write, write_bytes  # noqa: E402
-from lib.utils.log import setup_logging  # noqa: E402
+from lib.build_data import build_reading
+from lib.inference.export.agreement import compare, first_images
+from lib.inference.export.onnx import OPSET, archive_bytes, check_target, onnx_bytes, with_nms
+from lib.inference.export.tflite import tflite_bytes
+from lib.inference.model_file import Loaded, load_detector
+from lib.inference.predictor import Predictor
+from lib.inference.tiles import parse_tiles
+from lib.ops.checks import check_positive
+from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser
+from lib.utils.files import refuse_sources, try_to_write, write_bytes
+from lib.utils.log import setup_logging
 
 # What a format does not take; a page holds an ONNX model
 UNUSED = {

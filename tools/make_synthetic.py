@@ -14,9 +14,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lib.data.synthetic.dataset import generate  # noqa: E402
-from lib.data.synthetic.shapes import SHAPES  # noqa: E402
-from lib.utils.command_line import readable_errors, script_parser  # noqa: E402
+from lib.data.synthetic.dataset import generate
+from lib.data.synthetic.shapes import SHAPES
+from lib.utils.command_line import readable_errors, script_parser
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

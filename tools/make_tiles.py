@@ -12,13 +12,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lib.build_data import build_reading  # noqa: E402
-from lib.config import load_config  # noqa: E402
-from lib.data.dataset import CocoDataset  # noqa: E402
-from lib.inference.tile_dataset import write_tiles  # noqa: E402
-from lib.inference.tiles import parse_tiles  # noqa: E402
-from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser  # noqa: E402
-from lib.utils.log import setup_logging  # noqa: E402
+from lib.build_data import build_reading
+from lib.config import load_config
+from lib.data.dataset import CocoDataset
+from lib.inference.tile_dataset import write_tiles
+from lib.inference.tiles import parse_tiles
+from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser
+from lib.utils.log import setup_logging
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lib.engine.publish import publish  # noqa: E402
-from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser  # noqa: E402
-from lib.utils.log import setup_logging  # noqa: E402
+from lib.engine.publish import publish
+from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser
+from lib.utils.log import setup_logging
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

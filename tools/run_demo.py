@@ -13,8 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lib.study.demos import DEMOS, make_weights, run_demo  # noqa: E402
-from lib.utils.command_line import readable_errors, script_parser  # noqa: E402
+from lib.study.demos import DEMOS, make_weights, run_demo
+from lib.utils.command_line import readable_errors, script_parser
 
 
 def main(argv: list[str] | None = None) -> None:

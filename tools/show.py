@@ -15,18 +15,18 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lib.build import build_detector, build_matcher, build_priors  # noqa: E402
-from lib.build_data import build_augmentation, build_dataset, input_size  # noqa: E402
-from lib.config import load_config  # noqa: E402
-from lib.data.image import write_picture  # noqa: E402
-from lib.data.sample_sheet import drawn_samples, sample_sheet  # noqa: E402
-from lib.engine.distributed import World  # noqa: E402
-from lib.engine.fitting import fit_priors_  # noqa: E402
-from lib.models.cost import map_sizes  # noqa: E402
-from lib.multibox.pictures import match_picture, prior_pictures  # noqa: E402
-from lib.structures import Target  # noqa: E402
-from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser  # noqa: E402
-from lib.utils.sheet import picture_grid  # noqa: E402
+from lib.build import build_detector, build_matcher, build_priors
+from lib.build_data import build_augmentation, build_dataset, input_size
+from lib.config import load_config
+from lib.data.image import write_picture
+from lib.data.sample_sheet import drawn_samples, sample_sheet
+from lib.engine.distributed import World
+from lib.engine.fitting import fit_priors_
+from lib.models.cost import map_sizes
+from lib.multibox.pictures import match_picture, prior_pictures
+from lib.structures import Target
+from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser
+from lib.utils.sheet import picture_grid
 
 COLUMNS = 3  # of pictures of priors and matches
 

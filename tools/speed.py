@@ -17,13 +17,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lib.inference.option_help import BACKEND_HELP, DTYPE_HELP  # noqa: E402
-from lib.timing.report import known_ap_small, plot_time_against_ap, speed_table  # noqa: E402
-from lib.timing.stages import make_images, open_models, run_speed  # noqa: E402
-from lib.utils import runtime  # noqa: E402
-from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser  # noqa: E402
-from lib.utils.files import write_json  # noqa: E402
-from lib.utils.log import setup_logging  # noqa: E402
+from lib.inference.option_help import BACKEND_HELP, DTYPE_HELP
+from lib.timing.report import known_ap_small, plot_time_against_ap, speed_table
+from lib.timing.stages import make_images, open_models, run_speed
+from lib.utils import runtime
+from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser
+from lib.utils.files import write_json
+from lib.utils.log import setup_logging
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

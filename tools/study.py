@@ -18,15 +18,15 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from lib.data.synthetic.dataset import generate  # noqa: E402
-from lib.study.grid import plan, read_grid  # noqa: E402
-from lib.study.report import publish, published, write_page  # noqa: E402
-from lib.study.runs import is_done, jobs_on, run_all, train  # noqa: E402
-from lib.study.summary import write_summary  # noqa: E402
-from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser  # noqa: E402
-from lib.utils.log import setup_logging  # noqa: E402
-from lib.utils.lookup import lookup  # noqa: E402
-from lib.utils.runtime import choose_device, set_threads  # noqa: E402
+from lib.data.synthetic.dataset import generate
+from lib.study.grid import plan, read_grid
+from lib.study.report import publish, published, write_page
+from lib.study.runs import is_done, jobs_on, run_all, train
+from lib.study.summary import write_summary
+from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser
+from lib.utils.log import setup_logging
+from lib.utils.lookup import lookup
+from lib.utils.runtime import choose_device, set_threads
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lib.config import DEFAULTS, load_config, read_config  # noqa: E402
-from lib.legacy.configs import READERS, find_reader, translate_with_notes  # noqa: E402
-from lib.utils.command_line import readable_errors, script_parser  # noqa: E402
-from lib.utils.files import refuse_sources, write_text  # noqa: E402
-from lib.utils.yaml_files import dump_yaml, to_plain  # noqa: E402
+from lib.config import DEFAULTS, load_config, read_config
+from lib.legacy.configs import READERS, find_reader, translate_with_notes
+from lib.utils.command_line import readable_errors, script_parser
+from lib.utils.files import refuse_sources, write_text
+from lib.utils.yaml_files import dump_yaml, to_plain
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

@@ -19,14 +19,14 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from lib.evaluation.arrays import detection_table, make_ground_truth  # noqa: E402
-from lib.evaluation.evaluator import evaluate  # noqa: E402
-from lib.evaluation.protocols import make_protocol  # noqa: E402
-from lib.evaluation.result import Result  # noqa: E402
-from lib.timing.turns import Case, run_cases  # noqa: E402
-from lib.utils.command_line import readable_errors, script_parser  # noqa: E402
-from lib.utils.files import write_json  # noqa: E402
-from tools.bench.peers.large_set import PLAIN_SCRIPT, make_set, to_results  # noqa: E402
+from lib.evaluation.arrays import detection_table, make_ground_truth
+from lib.evaluation.evaluator import evaluate
+from lib.evaluation.protocols import make_protocol
+from lib.evaluation.result import Result
+from lib.timing.turns import Case, run_cases
+from lib.utils.command_line import readable_errors, script_parser
+from lib.utils.files import write_json
+from tools.bench.peers.large_set import PLAIN_SCRIPT, make_set, to_results
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

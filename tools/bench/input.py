@@ -16,12 +16,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from lib.data.dataset import CocoDataset  # noqa: E402
-from lib.data.synthetic.dataset import generate  # noqa: E402
-from lib.timing.turns import run_cases  # noqa: E402
-from lib.utils.command_line import readable_errors, script_parser  # noqa: E402
-from lib.utils.runtime import set_threads  # noqa: E402
-from tools.bench.peers.input_case import HEIGHT, WIDTH, make_case, write_jpegs  # noqa: E402
+from lib.data.dataset import CocoDataset
+from lib.data.synthetic.dataset import generate
+from lib.timing.turns import run_cases
+from lib.utils.command_line import readable_errors, script_parser
+from lib.utils.runtime import set_threads
+from tools.bench.peers.input_case import HEIGHT, WIDTH, make_case, write_jpegs
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -17,10 +17,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from lib.timing.turns import run_cases  # noqa: E402
-from lib.utils.command_line import readable_errors, script_parser  # noqa: E402
-from lib.utils.runtime import choose_device, set_threads  # noqa: E402
-from tools.bench.peers.kernel_cases import cpu_cases, cuda_cases  # noqa: E402
+from lib.timing.turns import run_cases
+from lib.utils.command_line import readable_errors, script_parser
+from lib.utils.runtime import choose_device, set_threads
+from tools.bench.peers.kernel_cases import cpu_cases, cuda_cases
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

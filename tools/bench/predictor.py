@@ -21,19 +21,19 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from lib.build_data import build_reading  # noqa: E402
-from lib.inference import Predictor  # noqa: E402
-from lib.inference.backends import usable_backends  # noqa: E402
-from lib.inference.export.onnx import onnx_bytes  # noqa: E402
-from lib.inference.export.quantize import quantize  # noqa: E402
-from lib.inference.model_file import Loaded, load_detector  # noqa: E402
-from lib.timing.report import speed_table  # noqa: E402
-from lib.timing.stages import make_images, random_detector, run_speed  # noqa: E402
-from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser  # noqa: E402
-from lib.utils.files import write_json  # noqa: E402
-from lib.utils.optional import MissingPackage  # noqa: E402
-from lib.utils.runtime import fast_precision, keep_memory, seed_everything, set_threads  # noqa: E402
-from tools.bench.peers import load_torchvision_peer  # noqa: E402
+from lib.build_data import build_reading
+from lib.inference import Predictor
+from lib.inference.backends import usable_backends
+from lib.inference.export.onnx import onnx_bytes
+from lib.inference.export.quantize import quantize
+from lib.inference.model_file import Loaded, load_detector
+from lib.timing.report import speed_table
+from lib.timing.stages import make_images, random_detector, run_speed
+from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser
+from lib.utils.files import write_json
+from lib.utils.optional import MissingPackage
+from lib.utils.runtime import fast_precision, keep_memory, seed_everything, set_threads
+from tools.bench.peers import load_torchvision_peer
 
 EXPERIMENT = str(ROOT / "experiments/mobilenet_v3/torchvision320_reduced.yml")
 

@@ -30,15 +30,15 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from lib.data.truth import read_truth  # noqa: E402
-from lib.evaluation.arrays import make_detections, make_ground_truth  # noqa: E402
-from lib.evaluation.evaluator import evaluate  # noqa: E402
-from lib.evaluation.protocols import make_protocol  # noqa: E402
-from lib.models.pretrained import pretrained, weight_file  # noqa: E402
-from lib.timing.turns import machine  # noqa: E402
-from lib.utils.command_line import readable_errors, script_parser  # noqa: E402
-from lib.utils.files import refuse_sources, try_to_write, write_json  # noqa: E402
-from lib.utils.yaml_files import read_yaml  # noqa: E402
+from lib.data.truth import read_truth
+from lib.evaluation.arrays import make_detections, make_ground_truth
+from lib.evaluation.evaluator import evaluate
+from lib.evaluation.protocols import make_protocol
+from lib.models.pretrained import pretrained, weight_file
+from lib.timing.turns import machine
+from lib.utils.command_line import readable_errors, script_parser
+from lib.utils.files import refuse_sources, try_to_write, write_json
+from lib.utils.yaml_files import read_yaml
 
 WORKERS = {"ours": "ours_worker.py", "ssdlite": "ssdlite_worker.py", "yolo11n": "yolo_worker.py"}
 # One thread; and freed memory is kept for the next step, as our train.py does by itself: it saves all of them time.

@@ -10,9 +10,9 @@ import torch
 from job import Found, answer, read_job, read_split
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
-import train  # noqa: E402
-from lib.inference import Predictor  # noqa: E402
-from lib.inference.model_file import load_detector  # noqa: E402
+import train
+from lib.inference import Predictor
+from lib.inference.model_file import load_detector
 
 
 def main(job: Any) -> None:

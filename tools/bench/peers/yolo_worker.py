@@ -16,9 +16,9 @@ from job import Budget, Found, Split, answer, read_job, read_split
 
 job = read_job()
 os.environ.update(YOLO_CONFIG_DIR=job.folder, YOLO_AUTOINSTALL="false", YOLO_OFFLINE="true")  # read on import
-import ultralytics  # noqa: E402
-from ultralytics import YOLO  # noqa: E402
-from ultralytics.engine import trainer as engine  # noqa: E402
+import ultralytics
+from ultralytics import YOLO
+from ultralytics.engine import trainer as engine
 
 DEFAULTS: dict[str, Any] = {"model": "yolo11n.yaml", "imgsz": 640, "cache": "ram"}
 DETECTION = {"conf": 0.001, "iou": 0.7, "max_det": 300}  # of its own validation
