@@ -117,8 +117,8 @@ class Directory:
         code = f"{self.order}{entry.number}{self.CODES[entry.kind]}"
         try:
             return struct.unpack(code, self.at(entry.place, struct.calcsize(code)))
-        except struct.error as error:
-            raise BrokenHeader(str(error)) from None
+        except struct.error:
+            raise BrokenHeader("values that lie outside of the file") from None
 
     def value(self, tag: int, default: int | None = None) -> int:
         """The first number of a field."""

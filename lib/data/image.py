@@ -98,15 +98,15 @@ class ImageFile:
         except (FileNotFoundError, IsADirectoryError):
             raise FileNotFoundError(f"image {path} must be a file; it does not exist: check the path") from None
         except BrokenHeader:
-            raise self._unreadable() from None
+            header = None
         if header is None:  # its size cannot be limited before it is decoded
-            raise self._unreadable()
+            raise _unreadable(path)
         check_header(path, header, length, self.reading.max_pixels)
         self.header, self.content = header, np.fromfile(path, np.uint8)
         try:
             self.tiff = Tiff(self.content) if header.kind == "TIFF" else None
-        except BrokenHeader:
-            raise self._unreadable() from None
+        except BrokenHeader as error:
+            raise _unreadable(path, f"it has {error}: convert or replace it") from None
 
     def pixels(self, shrink: int = 1, upright: bool = True) -> np.ndarray:
         """The pixels, as ``read_image`` gives them."""
@@ -159,7 +159,7 @@ class ImageFile:
     def _decoded(self, mode: int) -> np.ndarray:
         image = _decode(self.tiff.as_stored() if self.tiff else self.content, mode)
         if image is None:
-            raise self._unreadable()
+            raise self._undecoded()
         return image
 
     def _chosen_bands(self) -> np.ndarray:
@@ -168,9 +168,9 @@ class ImageFile:
             try:
                 pixels = self.tiff.pixels(lambda content: _decode(content, cv2.IMREAD_UNCHANGED))
             except BrokenHeader as error:
-                raise ImageError(f"image {self.path} must be readable; it has {error}: convert the file") from None
+                raise _unreadable(self.path, f"it has {error}: convert or replace it") from None
             if pixels is None:
-                raise self._unreadable()
+                raise self._undecoded()
             num_colors = self.tiff.num_colors if pixels.shape[2] <= 4 else 0
         else:
             pixels = np.atleast_3d(self._decoded(cv2.IMREAD_UNCHANGED))
@@ -179,8 +179,15 @@ class ImageFile:
         bands = shown_bands(self.path, pixels.shape[2], num_colors, self.reading.bands)
         return pixels[..., [band - 1 for band in (bands if len(set(bands)) > 1 else bands[:1])]]
 
-    def _unreadable(self) -> ImageError:
-        return ImageError(f"image {self.path} must be readable; {_fault(self.path)}")
+    def _undecoded(self) -> ImageError:
+        """Why OpenCV did not decode it, although its header is whole."""
+        if self.header.kind == "JPEG" and self.header.bits != 8:
+            kind, advice = f"JPEG of {self.header.bits} bits, of which only those of 8 are", "export it as TIFF or PNG"
+        elif self.tiff and (way := self.tiff.compression) not in KNOWN_COMPRESSIONS:
+            kind, advice = f"TIFF of compression {way}, which is not", "save it anew by LZW or deflate"
+        else:
+            return _unreadable(self.path)
+        return _unreadable(self.path, f"it is a {kind} supported: {advice}")
 
 
 def shown_bands(path: str | Path, number: int, num_colors: int, chosen: tuple[int, ...] | None) -> tuple[int, ...]:
@@ -330,24 +337,20 @@ def block_average(image: np.ndarray, width: int, height: int) -> np.ndarray:
     return cv2.resize(image, reduced, interpolation=cv2.INTER_LINEAR if is_half else cv2.INTER_AREA)
 
 
+def _unreadable(path: str | Path, fault: str | None = None) -> ImageError:
+    """``fault``: what is wrong with the image, and what to do; None: what its bytes tell."""
+    return ImageError(f"image {path} must be readable; {fault or _fault(path)}")
+
+
 def _fault(path: str | Path) -> str:
-    """Why an image could not be decoded, and what to do."""
     with open(path, "rb") as file:
-        start, length = file.read(4096), os.fstat(file.fileno()).st_size
+        content, length = file.read(12), os.fstat(file.fileno()).st_size
+        is_jpeg, is_png = content.startswith(JPEG_START), content.startswith(PNG_START)
+        content += file.read() if is_jpeg or is_png else b""
     if length == 0:
         return "it is empty: replace the file"
-    if start[4:12] in _HEIC:
+    if content[4:12] in _HEIC:
         return "it is a HEIC picture, which is not supported: export it as JPEG"
-    if start.startswith((JPEG_START, PNG_START)):
-        content = Path(path).read_bytes()
-        is_cut_jpeg = start.startswith(JPEG_START) and content.rfind(JPEG_END) <= content.rfind(JPEG_SCAN)
-        if is_cut_jpeg or (start.startswith(PNG_START) and PNG_END not in content):
-            return f"it is truncated ({length} bytes, the end is missing): replace the file"
-    header = file_header(Path(path))
-    if header is not None and header.kind == "JPEG" and header.bits != 8:
-        return f"it is a JPEG of {header.bits} bits, of which only those of 8 are supported: export it as TIFF or PNG"
-    if header is not None and header.kind == "TIFF":
-        compression = Tiff(np.fromfile(path, np.uint8)).compression
-        if compression not in KNOWN_COMPRESSIONS:
-            return f"it is a TIFF of compression {compression}, which is not supported: save it anew by LZW or deflate"
+    if (is_jpeg and content.rfind(JPEG_END) <= content.rfind(JPEG_SCAN)) or (is_png and PNG_END not in content):
+        return f"it is truncated ({length} bytes, the end is missing): replace the file"
     return f"its {length} bytes are no whole image in one of the formats {FORMATS}: replace the file"

@@ -541,6 +541,24 @@ def test_formats_that_are_not_supported_are_named(tmp_path):
         read_image(tmp_path / "a.jpg")
 
 
+def test_numbers_too_wide_to_be_read_are_named(tmp_path):
+    halves = np.zeros((6, 72), np.int16)
+    (tmp_path / "a.tif").write_bytes(tiff(halves, more={256: [9], 258: [128]}))  # GDAL's CFloat64
+    with pytest.raises(ImageError, match=r"readable; it has 1 bands of 128 bits: convert or replace it$"):
+        read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("tag", [262, 338, 339])
+def test_a_tiff_with_a_broken_field_is_refused(tag, tmp_path):
+    content = bytearray(tiff(np.zeros((6, 9, 2), np.uint16)))
+    place = content.index(struct.pack("<HH", tag, 3), struct.unpack_from("<I", content, 4)[0])
+    struct.pack_into("<II", content, place + 4, 1000, 2**31)
+    (tmp_path / "a.tif").write_bytes(content)
+    message = r"a\.tif must be readable; it has values that lie outside of the file: convert or replace it$"
+    with pytest.raises(ImageError, match=message):
+        read_image(tmp_path / "a.tif")
+
+
 def test_wide_numbers_are_scaled_in_parts_as_at_once(monkeypatch):
     numbers = np.random.default_rng(0).normal(size=(50, 7, 2)).astype(np.float32) * 100
     numbers[3, 2, 1], numbers[4, 0, 0] = np.nan, np.inf
