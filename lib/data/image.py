@@ -145,7 +145,8 @@ class ImageFile:
         if depth == FULL and spare > 0 and not self.tiff:  # 10 or 12 bits fill the type
             image = image << spare
         nothing = self.tiff.nothing if self.tiff else None
-        is_known = None if nothing is None else image != np.array(nothing, np.float64).astype(image.dtype)
+        with np.errstate(over="ignore"):  # of a number that is too large for floats of the image's type
+            is_known = None if nothing is None else image != nothing
         known = image if is_known is None else image[is_known]
         self.is_dark = depth == FULL and known.size > 0 and uses_little(known)
         try:

@@ -506,6 +506,22 @@ def test_the_number_for_nothing_is_black_and_does_not_count(dtype, nothing, tmp_
         assert dark.pixels()[0, 0, 0] == 0 and dark.is_dark
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("value", "nothing"),
+    [
+        (np.uint16(55537), "-9999"),
+        (np.uint16(0), "nan"),
+        (np.int16(-1), "65535"),
+        (np.float32(np.finfo(np.float32).max), "-1.797e308"),
+    ],
+)
+def test_a_number_for_nothing_outside_of_the_type_marks_no_pixel(value, nothing, tmp_path):
+    (tmp_path / "a.tif").write_bytes(tiff(np.full((6, 9), value), text={42113: nothing}))
+    low = float(value) - max(abs(float(value)), 1)
+    assert (read_image(tmp_path / "a.tif", reading=Reading((low, float(value)))) == 255).all()
+
+
 def test_a_large_file_is_refused_before_it_is_read(tmp_path, monkeypatch):
     with (tmp_path / "a.tif").open("wb") as file:
         file.write(
