@@ -4,6 +4,7 @@ Boxes are float64 ``xywh`` here, the form in which COCO's own code computes over
 sorted by image, stably, so that ties keep their order.
 """
 
+import functools
 import logging
 import re
 from collections import Counter
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lib.evaluation.protocols import Protocol
+from lib.evaluation.protocols import PROTOCOLS, Protocol
 from lib.utils.fields import MISSING, Problems, first_few, id_column, number, shown
 from lib.utils.fields import Entries as Fields
 from lib.utils.lookup import lookup
@@ -21,6 +22,7 @@ from lib.utils.objects import ObjectTable, as_table, box_column
 log = logging.getLogger(__name__)
 
 REGION = -1  # category of an ignored region that belongs to no class
+_FLAGS = ("difficult", "ignore")  # of objects that training passes over
 Entries = Sequence[Mapping[str, Any]]
 
 
@@ -103,7 +105,24 @@ def make_ground_truth(
         ignore=(objects.has_any(protocol.ignore_flags) | is_region)[rows],
         dropped_ids=np.setdiff1d(list(names), classes),
     )
+    _warn_of_flags(objects.select(rows[~table.ignore]), protocol)
     return table.select(np.argsort(table.image, kind="stable"))
+
+
+def _warn_of_flags(objects: ObjectTable, protocol: Protocol) -> None:
+    """Says how many of the objects that count were marked to be passed over, and which protocols ignore them."""
+    if number := np.count_nonzero(objects.has_any(_FLAGS)):
+        others = [name for name, row in PROTOCOLS.items() if {*_FLAGS} <= {*row.ignore_flags}]
+        _warn_once(
+            f"{number} objects marked {' or '.join(_FLAGS)}, which training passes over, count in the protocol "
+            f"{protocol.name}; the protocols {', '.join(others)} ignore them"
+        )
+
+
+@functools.cache
+def _warn_once(text: str) -> None:
+    """Logs a warning that a training would repeat in each test."""
+    log.warning("%s", text)
 
 
 def make_detections(results: Sequence[Mapping[str, Any]], ground_truth: GroundTruth) -> DetectionTable:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lib.evaluation import PROTOCOLS, make_protocol
+from lib.evaluation.arrays import make_ground_truth
 from lib.evaluation.protocols import quoted_keys
 
 
@@ -91,3 +92,16 @@ def test_quoted_keys_are_the_headline_and_the_same_by_size(keys, quoted):
 def test_bad_values_are_refused_by_name(arguments, message):
     with pytest.raises(ValueError, match=message):
         make_protocol(**arguments)
+
+
+def test_difficult_objects_that_count_are_told_once(caplog):
+    flags = ({"difficult": 1}, {"ignore": 1}, {"difficult": 1, "iscrowd": 1}, {})
+    box = {"image_id": 1, "category_id": 1, "bbox": [1, 1, 5, 5], "area": 25}
+    rows = [{"id": key, **box, **row} for key, row in enumerate(flags, 1)]
+    coco = {"images": [{"id": 1}], "annotations": rows, "categories": [{"id": 1, "name": "cat"}]}
+    for name in ("soda", "soda", "voc12"):
+        make_ground_truth(coco, make_protocol(name))
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "2 objects marked difficult or ignore, which training passes over, count in the protocol soda; the protocols "
+        "voc07, voc12 ignore them"
+    ]
