@@ -61,13 +61,14 @@ def main(argv: list[str] | None = None) -> None:
         cfg.data.classes = list(data.classes)
         fitted = fit_priors_(cfg, data, world, checkpoint)
         model = build_detector(cfg).to(device)
-        if checkpoint is not None:
-            check_resume(run.last, checkpoint, cfg, data.classes, model)
+        changes = check_resume(run.last, checkpoint, cfg, data.classes, model) if checkpoint is not None else []
         run.create(device)
         setup_logging(run.path / "log.txt" if world.is_writer else None, is_quiet=not world.is_writer)
         reports = [split.report() for split in (data, val) if split]
-        log.info("%s\n%s", run.path, "\n".join([*reports, describe_sizes(cfg), *fitted]))
+        log.info("%s\n%s", run.path, "\n".join([*reports, describe_sizes(cfg), *fitted, *changes]))
         if checkpoint is None:
+            if args.resume and world.is_writer:
+                log.warning("--resume: no last.pth in %s: a new run starts", run.path)
             run.picture("samples", sample_sheet(data, build_augmentation(cfg), cfg.run.seed, 4))
             with world.writer_first():
                 load_initial_weights(cfg, model, data.classes)

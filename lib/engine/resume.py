@@ -1,6 +1,6 @@
 """Whether a run may go on from its checkpoint with the settings that are given now."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from lib.config import load_config
+from lib.utils.fields import one_line
 from lib.utils.yaml_files import to_plain, value_at
 
 NEEDED = ("model", "optimizer", "scaler", "position", "sums", "values", "rng", "classes", "config")
@@ -25,13 +26,17 @@ FIXED = (
     "train.decay_norms",
 )
 FREE = ("weights", "weights_scope", "weights_sha256", "weights_classes", "init")  # of model: they were used once
+# Keys whose change is not worth a line: of the model all are compared, and the others change no weights.
+UNTOLD = ("model", "run.dir", "run.name", "data.workers", "data.cache_mb", "train.log_every")
 WAY = "resume with the run's own settings, or start another run by run.name=... (from these weights: model.weights={})"
 
 
 def check_resume(
     path: Path, checkpoint: Mapping[str, Any], cfg: Mapping[str, Any], classes: Sequence[str], model: nn.Module
-) -> None:
-    """Raises ValueError unless a checkpoint of the run can go on with this config, these classes and this model.
+) -> list[str]:
+    """The settings that change on resuming, a line each: ``changed on resume: train.epochs 100 -> 30``.
+
+    Raises ValueError unless a checkpoint of the run can go on with this config, these classes and this model.
 
     Args:
         path: of the checkpoint, for the message.
@@ -56,6 +61,18 @@ def check_resume(
     if (stored["train"]["ema"] is None) != (cfg["train"]["ema"] is None):
         _check_same("train.ema", stored["train"]["ema"], cfg["train"]["ema"], way)
     _check_tensors(path, checkpoint.get("raw_model", checkpoint["model"]), model.state_dict(), way)
+    return [f"changed on resume: {change}" for change in _changes(to_plain(stored), to_plain(cfg))]
+
+
+def _changes(stored: Any, given: Any, key: str = "") -> Iterator[str]:
+    """``key old -> new`` of each value that differs, in ``key`` or below it; an option that is not given is None."""
+    if stored == given or key in UNTOLD:
+        return
+    if isinstance(stored, dict) and isinstance(given, dict):
+        for name in {**stored, **given}:
+            yield from _changes(stored.get(name), given.get(name), f"{key}.{name}" if key else name)
+    else:
+        yield f"{key} {one_line(stored)} -> {one_line(given)}"
 
 
 def _part(cfg: Mapping[str, Any], key: str) -> Any:

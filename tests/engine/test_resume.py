@@ -1,5 +1,6 @@
 """What a resumed run may change, what it may not, and what it finds after an accident."""
 
+import re
 import shutil
 
 import pytest
@@ -16,6 +17,11 @@ from tests.engine.conftest import epochs_of
 def copied(whole, tmp_path):
     """A copy of the run of two epochs, where ``train`` finds it."""
     return shutil.copytree(whole, tmp_path / "runs" / "tiny")
+
+
+def changes_in(folder):
+    """What the log of a run says of settings that changed."""
+    return re.findall(r"changed on resume: (.*)", (folder / "log.txt").read_text())
 
 
 def test_other_settings_are_refused_by_name_before_anything_is_written(train, copied):
@@ -60,6 +66,29 @@ def test_a_run_from_other_weights_keeps_their_input_when_they_are_gone(train, tm
     train("train.epochs=2", *options, "--resume")
     content = read_checkpoint(second / "last.pth")
     assert (content["position"]["epoch"], content["config"]["input"]["std"]) == (2, [60, 60, 60])
+
+
+def test_the_log_names_the_settings_that_change(train, copied):
+    changes = ("train.epochs=3", "train.optimizer.weight_decay=0.5", "evaluation.ranges={tiny: [0, 64]}")
+    train("--resume", "train.eval_every=0", "data.cache_mb=1", *changes)
+    assert changes_in(copied) == [
+        "train.epochs 2 -> 3",
+        "train.optimizer.weight_decay None -> 0.5",
+        "train.eval_every 1 -> 0",
+        "evaluation.ranges None -> {'tiny': [0, 64]}",
+    ]
+
+
+def test_the_config_of_the_run_repeats_all_settings(train):
+    """Those of its first command line, and the fitted priors. Without last.pth a run starts, with a warning."""
+    first = ("train.epochs=1", "train.batch_size=7", "model.priors.fit=data", "train.eval_every=0", "data.augment=none")
+    folder = train("--resume", *first)
+    warning = f"--resume: no last.pth in {folder}: a new run starts"
+    assert (folder / "log.txt").read_text().count(warning) == 1
+    train(f"--cfg={folder / 'config.yml'}", "--resume", "train.epochs=2")
+    assert changes_in(folder) == ["train.epochs 1 -> 2"]
+    assert (folder / "log.txt").read_text().count(warning) == 1
+    assert [epoch["epoch"] for epoch in epochs_of(folder)] == [1, 2]
 
 
 def test_half_a_line_of_the_log_is_written_anew_and_leftovers_go(train, copied):
