@@ -6,7 +6,7 @@ that function's keyword arguments: ``type`` decides which keys there are (see PA
 
 import functools
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -178,27 +178,31 @@ PATHS = (
     *(f"data.{split}.{key}" for split in ("train", "val") for key in ("images", "annotations")),
 )
 
+# Keys of model.backbone and of evaluation whose mappings replace one another whole, as their entries belong together.
+WHOLE = ("strides", "ranges")
+
 # Key of older files and checkpoints -> its name now.
 RENAMED = {"model.priors.clip_centres": "clip_centers"}
 
 
 def merge(
-    base: Mapping[str, Any], update: Mapping[str, Any], where: str = "", parts: Collection[str] = PARTS
+    base: Mapping[str, Any], update: Mapping[str, Any], where: str = "", *, is_joined: bool = False
 ) -> dict[str, Any]:
-    """``update`` over ``base``, key by key. Replaced whole: strides, own ranges, and of ``parts`` those whose ``type``
-    changes.
+    """``update`` over ``base``, key by key. Replaced whole: what WHOLE names, and PARTS whose ``type`` changes.
 
-    ``where`` is the key of the config that both belong to, with a dot behind it; empty: they are whole configs.
+    Args:
+        where: the key of the config that both belong to, with a dot behind it; empty: they are whole configs.
+        is_joined: both are arguments of one command line, so that neither replaces anything of the other whole.
     """
     result = dict(base)
     for key, value in update.items():
         key = RENAMED.get(f"{where}{key}", key)
         name, old = f"{where}{key}", result.get(key)
-        if isinstance(value, Mapping) and key not in ("strides", "ranges"):
+        if isinstance(value, Mapping):
             value = expand_surgery(value)
             old = old if isinstance(old, Mapping) else {}
-            is_other_type = name in parts and value.get("type", old.get("type")) != old.get("type")
-            result[key] = merge({} if is_other_type else old, value, f"{name}.", parts)
+            is_other = key in WHOLE or (name in PARTS and value.get("type", old.get("type")) != old.get("type"))
+            result[key] = merge({} if is_other and not is_joined else old, value, f"{name}.", is_joined=is_joined)
         else:
             result[key] = value
     return result
@@ -224,6 +228,17 @@ def _is_text(key: str) -> bool:
     return key not in PARTS and accepts("", default.type if isinstance(default, Maybe) else type(default))
 
 
+def _joined(overrides: Iterable[str]) -> dict[str, Any]:
+    """The mapping that ``key=value`` texts make together: an option counts before its type, too."""
+    last: dict[str, str] = {}
+    for text in overrides:
+        key = text.partition("=")[0]
+        last.pop(key, None)  # else the text would keep the place of the first one for its key
+        last[key] = text
+    given = (parse_override(text, _is_text) for text in last.values())
+    return functools.reduce(functools.partial(merge, is_joined=True), given, {})
+
+
 def read_config(path: str | Path) -> dict[str, Any]:
     """The mapping of an experiment file over that of its ``_base_``, as it stands there; see ``load_config``."""
     return read_with_bases(Path(path).expanduser().resolve(), merge, _locate)
@@ -236,16 +251,15 @@ def load_config(
 
     Args:
         source: an experiment file, or a mapping as such a file holds; of other works too (lib/legacy).
-        overrides: ``key.key=value`` texts, the value in YAML. Together they are one mapping, so only those of the same
-            key have an order: the last one counts.
+        overrides: ``key.key=value`` texts, the value in YAML. Together they are one mapping over ``source``, so only
+            values for the same key have an order: the last one counts.
         start: the checkpoint that a run goes on from, if it is there. What its weights imply counts then, instead of
             what those of ``model.weights`` imply.
 
     Errors (FileNotFoundError, ValueError, TypeError) name the file or key, what came, and what to choose.
     """
     values = source if isinstance(source, Mapping) else read_config(source) if source else {}
-    join = functools.partial(merge, parts=())  # an option counts whether the type stands before it or after it
-    changes = _at_home(functools.reduce(join, (parse_override(text, _is_text) for text in overrides), {}))
+    changes = _at_home(_joined(overrides))
     root = value_at(changes, "data.root")
     values = _at_home(translate_config(values, root if isinstance(root, str) else None))
     given = merge(merge({}, values), changes)

@@ -48,6 +48,17 @@ def test_base_files_overrides_and_types_merge(tmp_path):
         (["train.schedule.every=8", "train.schedule.type=step"], "train.schedule", {"type": "step", "every": 8}),
         (["loss.gamma=1.5", "loss.type=focal"], "loss", {"type": "focal", "gamma": 1.5}),
         (["matcher.top_k=12", "matcher.type=atss"], "matcher", {"type": "atss", "top_k": 12}),
+        (["model.backbone.strides.0=1", "model.backbone.strides.2=1"], "model.backbone.strides", {"0": 1, "2": 1}),
+        (
+            ["model.backbone.type=mobilenet_v1_S1L0", "model.backbone.strides.2=1"],
+            "model.backbone",
+            {"type": "mobilenet_v1", "strides": {"0": 1, "2": 1}},
+        ),
+        (
+            ["evaluation.ranges.tiny=[0,256]", "evaluation.ranges.rest=[256,.inf]"],
+            "evaluation.ranges",
+            {"tiny": [0, 256], "rest": [256, float("inf")]},
+        ),
     ],
 )
 def test_options_count_whether_the_type_is_given_before_or_after_them(overrides, part, expected, step):
@@ -58,6 +69,11 @@ def test_options_count_whether_the_type_is_given_before_or_after_them(overrides,
 def test_the_last_override_of_a_key_counts():
     cfg = load_config(overrides=["train.optimizer={type: adam, lr: 1.0}", "train.optimizer.lr=2.0", "run.seed=1"])
     assert cfg.train.optimizer == {"type": "adam", "lr": 2.0}
+    other = ["train.optimizer={type: sgd, momentum: 0.8}", "train.optimizer={type: adamw}"]
+    assert load_config(overrides=other).train.optimizer == {"type": "adamw"}
+    assert load_config(overrides=other[::-1]).train.optimizer == {"type": "sgd", "momentum": 0.8}
+    again = ["train.optimizer={type: sgd}", "train.optimizer.lr=1.0", "train.optimizer={type: sgd, lr: 2.0}"]
+    assert load_config(overrides=again).train.optimizer == {"type": "sgd", "lr": 2.0}
     assert load_config(overrides=["model.dual_path.split=2", "model.dual_path=null"]).model.dual_path is None
     assert load_config(overrides=["model.dual_path=null", "model.dual_path.split=2"]).model.dual_path == {"split": 2}
 
@@ -95,8 +111,16 @@ def test_keys_of_older_files_keep_working(tmp_path):
 
 
 def test_strides_are_replaced_not_merged():
-    cfg = load_config({"model": {"backbone": {"type": "vgg16_S1L2"}}}, ["model.backbone.strides={5: 1}"])
-    assert cfg.model.backbone.strides == {"5": 1}
+    for given in ("model.backbone.strides={5: 1}", "model.backbone.strides.5=1"):
+        cfg = load_config({"model": {"backbone": {"type": "vgg16_S1L2"}}}, [given])
+        assert cfg.model.backbone.strides == {"5": 1}
+
+
+def test_strides_beside_a_name_of_taken_out_strides_are_added_to_them():
+    cfg = load_config({"model": {"backbone": {"type": "vgg16_S1L2", "strides": {5: 1}}}})
+    assert cfg.model.backbone == {"type": "vgg16", "strides": {"2": 1, "5": 1}}
+    with pytest.raises(TypeError, match=r"model.backbone.strides must say row: stride, .*got \[5\]"):
+        build_detector(load_config({"model": {"backbone": {"type": "vgg16_S1L2", "strides": [5]}}}))
 
 
 def test_dumped_config_loads_to_the_same_config(tmp_path):

@@ -53,11 +53,15 @@ def expand_recipe(model: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def expand_surgery(part: Mapping[str, Any]) -> Mapping[str, Any]:
-    """``{type: mobilenet_v1_S2L0_6}``, *S(number of strides taken out)L(rows)*, with ``strides: {0: 1, 6: 1}``."""
+    """``{type: mobilenet_v1_S2L0_6}``, *S(number of strides taken out)L(rows)*, with ``strides: {0: 1, 6: 1}``, to which
+    those beside the type are added.
+    """
     match = re.fullmatch(r"(.+)_S(\d+)L(\d+(?:_\d+)*)", str(part.get("type", "")))
     if not match:
         return part
     rows = match[3].split("_")
     if len(rows) != int(match[2]):
         raise ValueError(f"S{match[2]} must be followed by L and {match[2]} rows; got {match[0]!r}")
-    return {**part, "type": match[1], "strides": dict.fromkeys(rows, 1)}
+    given, taken_out = part.get("strides"), dict.fromkeys(rows, 1)
+    strides = {**taken_out, **given} if isinstance(given, Mapping) else given or taken_out  # a list is refused later
+    return {**part, "type": match[1], "strides": strides}
