@@ -20,42 +20,44 @@ NO_FILES = "The image files were not looked at: give their folder, --images."
 
 
 class Coverage(NamedTuple):
-    """How well the priors of an experiment fit the objects."""
+    """How well the priors of an experiment fit the objects, without those in images of unknown size."""
 
     threshold: float  # IoU from which a prior matches
-    now: np.ndarray  # (G,) float32, best IoU of each object with a prior of the experiment
+    is_known: np.ndarray  # (G,) bool, of the survey's objects: whether the size of their image is known, of N
+    now: np.ndarray  # (N,) float32, best IoU of each object with a prior of the experiment
     fitted: np.ndarray  # the same of the suggested priors
     suggestion: str  # YAML of the fitted priors
     unmatched: Unmatched  # objects that the experiment's matcher gives no prior
 
     def unmatched_text(self) -> str:
-        """One sentence about them."""
-        without, objects, images = self.unmatched
+        """What is to be said about them."""
+        (without, objects, images), unknown = self.unmatched, np.count_nonzero(~self.is_known)
         return (
             f"The experiment's matcher assigns no prior to {without:,} of {objects:,} objects in {images:,} images; "
             "training cannot learn from these."
-        )
+        ) + (f" {unknown:,} objects in images of unknown size are not compared with priors." if unknown else "")
 
 
 def cover(survey: Survey, experiment: str | Mapping[str, Any]) -> Coverage:
     """Matches the objects, resized to the network's input, with the experiment's priors and with fitted ones."""
     cfg = load_config(experiment)
-    if unknown := np.count_nonzero(np.isinf(survey.sizes).any(axis=1)):
+    is_known = np.isfinite(survey.sizes).all(axis=1)
+    if len(is_known) and not is_known.any():
         raise ValueError(
-            f"the size of each image must be known to compare objects with priors; {unknown} objects lie in images of "
-            "unknown size: give --images, a folder of files that can be read"
+            "the sizes of images must be known to compare objects with priors; none of those with objects is: give "
+            "--images, a folder of files that can be read"
         )
     size, maps = input_and_maps(cfg)
     priors = build_priors(cfg.model.priors, maps, size)
-    boxes = survey.boxes * (np.array(size) / survey.sizes)[:, [1, 0, 1, 0]]
+    boxes = survey.boxes[is_known] * (np.array(size) / survey.sizes[is_known])[:, [1, 0, 1, 0]]
     shapes = fit_boxes(boxes, priors, maps, size)
     fitted = build_priors({**cfg.model.priors, "boxes": shapes}, maps, size)
     now, best = (best_overlaps(boxes, generator(maps, size)) for generator in (priors, fitted))
-    unmatched = count_unmatched(boxes, survey.images, priors(maps, size), build_matcher(cfg))
+    unmatched = count_unmatched(boxes, survey.images[is_known], priors(maps, size), build_matcher(cfg))
     levels = "".join(f"    - {json.dumps(level)}\n" for level in shapes)
     comment = "# [width, height] of a cell's priors, for each level"
     suggestion = f"model:\n  priors:\n    boxes:  {comment}\n{levels}"
-    return Coverage(cfg.matcher.get("threshold", 0.5), now, best, suggestion, unmatched)
+    return Coverage(cfg.matcher.get("threshold", 0.5), is_known, now, best, suggestion, unmatched)
 
 
 class DataReport(NamedTuple):
@@ -75,9 +77,10 @@ class DataReport(NamedTuple):
             inside = (self.survey.areas >= low) & (self.survey.areas <= high)
             cells: list[object] = [name, side_text((low, high)), int(inside.sum())]
             if self.coverage:
+                known = inside[self.coverage.is_known]
                 for best in (self.coverage.now, self.coverage.fitted):
-                    lost = int((best[inside] < self.coverage.threshold).sum())
-                    cells += [lost, f"{lost / inside.sum():.1%}" if inside.any() else None]
+                    lost = int((best[known] < self.coverage.threshold).sum())
+                    cells += [lost, f"{lost / known.sum():.1%}" if known.any() else None]
             rows.append(cells)
         return rows
 
@@ -113,7 +116,7 @@ class DataReport(NamedTuple):
         problems = [(kind, len(all_), "; ".join(all_[:3])) for kind, all_ in self.survey.problems.items()]
         if coverage and len(sides):
             curves = {"priors as they are": coverage.now, "fitted priors": coverage.fitted}
-            figure = coverage_figure(sides, curves, coverage.threshold)
+            figure = coverage_figure(sides[coverage.is_known], curves, coverage.threshold)
         return page(
             "data.html",
             title,

@@ -95,10 +95,27 @@ def test_check_needs_sizes_to_compare_priors(files, capsys):
         del image["width"], image["height"]
     (files / "gt.json").write_text(json.dumps(coco))
     arguments = ["--gt", str(files / "gt.json"), "--cfg", CONFIG]
-    with pytest.raises(ValueError, match="size of each image must be known .*; 24 objects .*: give --images"):
+    with pytest.raises(ValueError, match="sizes of images must be known .*; none of those .*: give --images"):
         check_dataset.main(arguments)
     check_dataset.main([*arguments, "--images", str(files / "images")])
-    assert "The experiment's matcher assigns no prior to " in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert " of 24 objects in 3 images; training" in shown and "unknown size" not in shown
+
+
+def test_check_compares_priors_with_the_objects_of_images_that_can_be_read(files, capsys):
+    coco = json.loads((files / "gt.json").read_text())
+    for image in coco["images"]:
+        del image["width"], image["height"]
+    (files / "gt.json").write_text(json.dumps(coco))
+    (files / "images/1.png").write_bytes(b"not an image")
+    options = ["--images", str(files / "images"), "--json", str(files / "o.json"), "--html", str(files / "o.html")]
+    check_dataset.main(["--gt", str(files / "gt.json"), "--cfg", CONFIG, *options])
+    shown, report = capsys.readouterr().out, json.loads((files / "o.json").read_text())
+    assert "image files that cannot be read: 1 (image 1.png must be readable" in shown
+    assert " of 16 objects in 2 images; training" in shown
+    assert "8 objects in images of unknown size are not compared with priors." in shown
+    assert report["ranges"]["all"]["objects"] == 24 and report["unmatched"]["objects"] == 16
+    assert "8 objects in images of unknown size" in (files / "o.html").read_text()
 
 
 def test_compare_says_which_is_better_and_writes_both_files(files, capsys):
