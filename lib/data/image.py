@@ -126,36 +126,36 @@ class ImageFile:
         is_reduced = False
         # OpenCV's decoder of color images leaves a gray PFM without channels.
         if self.reading.bands or self.header.kind == "PFM" or (self.tiff and not self.tiff.is_plain):
-            image = self._chosen_bands()
+            bands, num_colors = self._bands()
+            shown = shown_bands(self.path, bands.shape[2], num_colors, self.reading.bands)
+            image = bands[..., [band - 1 for band in (shown if len(set(shown)) > 1 else shown[:1])]]
         else:
             is_reduced = self.content[:2].tobytes() == JPEG_START
             is_deep = self.header.bits > 8 and not self.tiff
             mode = REDUCED[shrink if is_reduced else 1] | (cv2.IMREAD_ANYDEPTH if is_deep else 0)
-            image = self._decoded(mode | cv2.IMREAD_IGNORE_ORIENTATION)
+            image = bands = self._decoded(mode | cv2.IMREAD_IGNORE_ORIENTATION)
+        nothing = self.tiff.nothing if self.tiff else None
+        is_empty = None if nothing is None else _are(bands, nothing).all(axis=2)
         if image.dtype != np.uint8:
-            image = self._scaled(image)
+            image = self._scaled(image, nothing)
+        if is_empty is not None:
+            image[is_empty] = 0
         image = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
         return image if is_reduced else block_average(image, shrink, shrink)
 
-    def _scaled(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, 1 or 3) uint8 of numbers of another type, black where the file says that they mean nothing."""
+    def _scaled(self, image: np.ndarray, nothing: float | None) -> np.ndarray:
+        """(H, W, 1 or 3) uint8 of numbers of another type, of which ``nothing`` does not count."""
         depth, spare = self.reading.depth, 8 * image.itemsize - self.header.bits
         if self.header.bands == 1:
             image = image[..., :1]
         if depth == FULL and spare > 0 and not self.tiff:  # 10 or 12 bits fill the type
             image = image << spare
-        nothing = self.tiff.nothing if self.tiff else None
-        with np.errstate(over="ignore"):  # of a number that is too large for floats of the image's type
-            is_known = None if nothing is None else image != nothing
-        known = image if is_known is None else image[is_known]
+        known = image if nothing is None else image[~_are(image, nothing)]
         self.is_dark = depth == FULL and known.size > 0 and uses_little(known)
         try:
-            scaled = to_8_bit(image, *limits(known, depth, self.path))
+            return to_8_bit(image, *limits(known, depth, self.path))
         except ValueError as error:
             raise ImageError(str(error)) from None
-        if is_known is not None:
-            scaled[~is_known] = 0
-        return scaled
 
     def _decoded(self, mode: int) -> np.ndarray:
         image = _decode(self.tiff.as_stored() if self.tiff else self.content, mode)
@@ -163,8 +163,8 @@ class ImageFile:
             raise self._undecoded()
         return image
 
-    def _chosen_bands(self) -> np.ndarray:
-        """(H, W, 3) in the type of the file: the bands that are shown as blue, green and red; (H, W, 1) of gray."""
+    def _bands(self) -> tuple[np.ndarray, int]:
+        """(H, W, bands) in the type and the order of the file, and how many of them show colors; 0: it does not say."""
         if self.tiff and not self.tiff.is_plain:
             try:
                 pixels = self.tiff.pixels(lambda content: _decode(content, cv2.IMREAD_UNCHANGED))
@@ -177,8 +177,7 @@ class ImageFile:
             pixels = np.atleast_3d(self._decoded(cv2.IMREAD_UNCHANGED))
             pixels = pixels[..., [2, 1, 0, 3][: pixels.shape[2]]] if pixels.shape[2] > 2 else pixels
             num_colors = min(pixels.shape[2], 3)
-        bands = shown_bands(self.path, pixels.shape[2], num_colors, self.reading.bands)
-        return pixels[..., [band - 1 for band in (bands if len(set(bands)) > 1 else bands[:1])]]
+        return pixels, num_colors
 
     def _undecoded(self) -> ImageError:
         """Why OpenCV did not decode it, although its header is whole."""
@@ -189,6 +188,12 @@ class ImageFile:
         else:
             return _unreadable(self.path)
         return _unreadable(self.path, f"it is a {kind} supported: {advice}")
+
+
+def _are(numbers: np.ndarray, number: float) -> np.ndarray:
+    """Whether each of the numbers is this one."""
+    with np.errstate(over="ignore"):  # of a number that is too large for floats of their type
+        return numbers == number
 
 
 def shown_bands(path: str | Path, number: int, num_colors: int, chosen: tuple[int, ...] | None) -> tuple[int, ...]:

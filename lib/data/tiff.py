@@ -16,7 +16,7 @@ WIDTH, BITS, COMPRESSION, PHOTOMETRIC, BANDS, PLANAR = 256, 258, 259, 262, 277, 
 PREDICTOR, TILE_WIDTH, EXTRA, FORMAT = 317, 322, 338, 339
 _DATA = (273, 279, 324, 325)  # offsets and lengths of strips or tiles
 _KEPT = (257, COMPRESSION, 266, 278, 323)
-WHITE_IS_ZERO, GRAY, RGB = 0, 1, 2
+WHITE_IS_ZERO, GRAY, RGB, _YCBCR = 0, 1, 2, 6
 _ALPHA = (1, 2)  # values of EXTRA
 _JPEG = (6, 7)  # values of COMPRESSION
 _SHORT, _LONG = 3, 4
@@ -31,14 +31,17 @@ class Tiff:
     Attributes:
         is_plain: whether OpenCV's decoder of color images is right for it.
         bands: how many there are. num_colors: how many of them are no transparency.
-        nothing: the number of pixels that show nothing, as GDAL stores it; None: there is none.
+        nothing: the number of pixels that show nothing, as GDAL stores it; None: there is none, or the pixels are
+            decoded to other numbers than those of the file.
     """
 
     def __init__(self, content: Any):
         self.content, self.directory = memoryview(content), Directory(bytes_of(content))
         value = self.directory.value
         self.bits, self.bands, self.photometric = value(BITS, 1), value(BANDS, 1), value(PHOTOMETRIC, GRAY)
-        self.compression, self.nothing = value(COMPRESSION, 1), self._number(_NOTHING)
+        self.compression = value(COMPRESSION, 1)
+        is_kept = self.bits >= 8 and self.photometric in (GRAY, RGB, _YCBCR)
+        self.nothing = self._number(_NOTHING) if is_kept else None
         if not (1 <= self.bits <= 64 and 1 <= self.bands < 2**16):
             raise BrokenHeader(f"{self.bands} bands of {self.bits} bits")
         self.is_plain = (

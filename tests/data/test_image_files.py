@@ -506,6 +506,28 @@ def test_the_number_for_nothing_is_black_and_does_not_count(dtype, nothing, tmp_
         assert dark.pixels()[0, 0, 0] == 0 and dark.is_dark
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("planar", [1, 2])
+@pytest.mark.parametrize("bands", [None, (1, 2, 3), (2,)])
+def test_a_pixel_is_empty_where_all_its_bands_are_the_number_for_nothing(bands, planar, dtype, tmp_path):
+    most = np.iinfo(dtype).max
+    colors = np.full((6, 9, 3), most, dtype)
+    colors[0, 1:] = [0, most, most // 5]  # the green band alone is the number
+    (tmp_path / "a.tif").write_bytes(tiff(colors, planar=planar, text={42113: str(most)}))
+    pixels = read_image(tmp_path / "a.tif", reading=Reading(bands=bands))
+    assert not pixels[1:].any() and not pixels[0, 0].any()
+    assert pixels[0, 1].tolist() == ([255] * 3 if bands == (2,) else [51, 255, 0])
+
+
+@pytest.mark.parametrize(("nothing", "value"), [("7", 0), ("-249", 7), ("263", 7), ("nan", 7)])
+def test_gray_of_8_bits_is_black_where_it_is_the_number_for_nothing(nothing, value, tmp_path):
+    gray = np.full((6, 9), 50, np.uint8)
+    gray[0, 0] = 7
+    (tmp_path / "a.tif").write_bytes(tiff(gray, text={42113: nothing}))
+    pixels = read_image(tmp_path / "a.tif")
+    assert pixels[0, 0].tolist() == [value] * 3 and (pixels[1:] == 50).all()
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     ("value", "nothing"),
