@@ -16,7 +16,7 @@ from pathlib import Path
 
 from lib.build import build_detector, headline, load_initial_weights
 from lib.build_data import build_augmentation, build_dataset, build_loader, describe_sizes, has_data
-from lib.config import load_config
+from lib.config import WEIGHTS, load_config
 from lib.data.sample_sheet import sample_sheet
 from lib.engine.distributed import is_restart, processes
 from lib.engine.evaluate import tester
@@ -44,10 +44,11 @@ def main(argv: list[str] | None = None) -> None:
     """Trains one detector."""
     args = parse(argv)
     setup_logging(is_quiet=os.environ.get("RANK", "0") != "0")  # what a config of another work becomes is in the log
-    cfg = load_config(args.cfg, args.overrides)
+    is_resumed = args.resume or is_restart()
+    cfg = load_config(args.cfg, args.overrides, start=None if is_resumed else WEIGHTS)
     name = cfg.run.name or experiment_name(args.cfg)
     folder = Path(cfg.run.dir) / name
-    if args.resume or is_restart():
+    if is_resumed:
         cfg = load_config(args.cfg, args.overrides, start=folder / "last.pth")
     cfg.run.name = name
     prepare_torch(cfg.run.seed, cfg.run.threads, cfg.run.tf32)

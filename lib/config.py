@@ -181,6 +181,9 @@ PATHS = (
 # Keys of model.backbone and of evaluation whose mappings replace one another whole, as their entries belong together.
 WHOLE = ("strides", "ranges")
 
+# The ``start`` of a run: the checkpoint that this key names.
+WEIGHTS = "model.weights"
+
 # Key of older files and checkpoints -> its name now.
 RENAMED = {"model.priors.clip_centres": "clip_centers"}
 
@@ -245,7 +248,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
 
 def load_config(
-    source: str | Path | Mapping[str, Any] = "", overrides: Iterable[str] = (), start: Path | None = None
+    source: str | Path | Mapping[str, Any] = "", overrides: Iterable[str] = (), start: str | Path | None = None
 ) -> EasyDict:
     """The complete, checked configuration: every key of DEFAULTS, by attribute or by index.
 
@@ -253,8 +256,8 @@ def load_config(
         source: an experiment file, or a mapping as such a file holds; of other works too (lib/legacy).
         overrides: ``key.key=value`` texts, the value in YAML. Together they are one mapping over ``source``, so only
             values for the same key have an order: the last one counts.
-        start: the checkpoint that a run goes on from, if it is there. What its weights imply counts then, instead of
-            what those of ``model.weights`` imply.
+        start: the checkpoint whose weights the model gets: what they imply counts where ``source`` and ``overrides``
+            give nothing else. WEIGHTS, or a file that is not there: that of ``model.weights``. None: no file is opened.
 
     Errors (FileNotFoundError, ValueError, TypeError) name the file or key, what came, and what to choose.
     """
@@ -268,15 +271,17 @@ def load_config(
     return EasyDict(to_plain(_complete(merge(implied, given)) if implied else config))
 
 
-def _implied(model: Mapping[str, Any], given: Mapping[str, Any], start: Path | None) -> dict[str, Any]:
-    """The values that the first weights of a run imply, for what is not ``given``."""
+def _implied(model: Mapping[str, Any], given: Mapping[str, Any], start: str | Path | None) -> dict[str, Any]:
+    """The values that the weights of ``start``, or else of ImageNet, imply for what is not ``given``."""
     channels, weights = value_at(given, "input.channels"), model["weights"]
-    if start is not None and start.is_file():
-        return implied_by_checkpoint(start, channels)
-    if weights == IMAGENET:
-        return implied_config(model["backbone"]["type"], channels)
+    source = start if start is None or os.path.isfile(start) else weights
     is_open = any(value_at(given, key) is None for key in IMPLIED)
-    return implied_by_checkpoint(weights, channels) if is_open and weights and os.path.isfile(weights) else {}
+    implied = {}
+    if is_open and source and source != IMAGENET and os.path.isfile(source):
+        implied = implied_by_checkpoint(source, channels)  # of another work's file: nothing
+    if not implied and weights == IMAGENET:
+        implied = implied_config(model["backbone"]["type"], channels)
+    return implied
 
 
 def _complete(given: Mapping[str, Any]) -> dict[str, Any]:

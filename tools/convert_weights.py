@@ -20,6 +20,7 @@ from lib.checkpoint import load_weights, save_checkpoint
 from lib.config import load_config
 from lib.legacy.classes import category_ids, class_names
 from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser
+from lib.utils.download import fetch
 from lib.utils.files import refuse_sources
 from lib.utils.log import setup_logging
 from lib.utils.runtime import seed_everything
@@ -50,11 +51,12 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     setup_logging()
     refuse_sources([args.out], [args.source, args.cfg])
-    cfg = load_config(args.cfg, args.overrides)
+    source = fetch(args.source, args.sha256)
+    cfg = load_config(args.cfg, args.overrides, start=source)
     seed_everything(cfg.run.seed)
     model = build_detector(cfg)
     names = cfg.data.classes or class_names(num_classes(cfg))
-    load_weights(model, args.source, args.scope, sha256=args.sha256, classes=args.classes, names=names)
+    load_weights(model, source, args.scope, classes=args.classes, names=names)
     cfg.model.weights = None
     content = {"config": to_plain(cfg), "classes": list(names), "category_ids": category_ids(names)}
     save_checkpoint(Path(args.out), {"model": model.state_dict(), **content})

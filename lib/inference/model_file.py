@@ -26,8 +26,10 @@ class Loaded(NamedTuple):
 def config_for(
     checkpoint: str | Path, cfg: str | Path | Mapping[str, Any] | None = None, overrides: Sequence[str] = ()
 ) -> EasyDict:
-    """The config to use a checkpoint with: its own or ``cfg``; priors that are fitted to data are the checkpoint's."""
-    config = load_config(cfg or read_run(checkpoint)["config"], overrides)
+    """The config to use a checkpoint with: its own or ``cfg``. Priors that are fitted to data are the checkpoint's, and
+    so is the input where ``cfg`` gives none.
+    """
+    config = load_config(cfg or read_run(checkpoint)["config"], overrides, start=checkpoint)
     if config.model.priors.fit is not None:
         adopt_fitted_priors_(config, read_checkpoint(checkpoint))
     return config

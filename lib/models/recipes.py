@@ -53,8 +53,8 @@ def expand_recipe(model: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def expand_surgery(part: Mapping[str, Any]) -> Mapping[str, Any]:
-    """``{type: mobilenet_v1_S2L0_6}``, *S(number of strides taken out)L(rows)*, with ``strides: {0: 1, 6: 1}``, to which
-    those beside the type are added.
+    """``{type: mobilenet_v1_S2L0_6}``, *S(number of strides taken out)L(rows)*, with ``strides: {0: 1, 6: 1}``, and
+    with those that stand beside the type.
     """
     match = re.fullmatch(r"(.+)_S(\d+)L(\d+(?:_\d+)*)", str(part.get("type", "")))
     if not match:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from easydict import EasyDict
 
 from lib.build import build_protocol
-from lib.config import load_config, merge
+from lib.config import WEIGHTS, load_config, merge
 from lib.models.pretrained import IMPLIED
 from lib.utils.files import write_text
 from lib.utils.lookup import accepts, check_arguments, lookup, suggest
@@ -194,7 +194,7 @@ def _make_run(
     if "_base_" in experiment:
         experiment = {**experiment, "_base_": str(Path(experiment["_base_"]).resolve())}
     write_text(file, dump_yaml(to_plain(experiment)))
-    cfg = load_config(file, overrides)
+    cfg = load_config(file, overrides, start=WEIGHTS)
     content = to_plain(cfg) if data is None else [to_plain(cfg), to_plain(data)]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
     return Run(row, budget, seed, file, cfg, out / "runs" / f"{file.stem}-{digest}", digest)
