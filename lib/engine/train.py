@@ -3,7 +3,6 @@
 import itertools
 import logging
 import math
-import resource
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from lib.engine.run import RunFolder
 from lib.ops.checks import check_count
 from lib.utils.log import progress
 from lib.utils.lookup import lookup
+from lib.utils.runtime import memory_mb
 from lib.utils.signals import Stopped, StopSignals
 
 log = logging.getLogger(__name__)
@@ -282,13 +282,6 @@ class Trainer:
             "rng": rng,
             **self.about,
         }
-
-
-def memory_mb(device: torch.device) -> float:
-    """The most memory in use so far, in MB: the GPU's, or on a CPU the process's."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def _short(value: Any) -> str:

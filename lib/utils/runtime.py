@@ -115,3 +115,14 @@ def keep_memory() -> bool:
     trim_threshold, mmap_max = -1, -4  # of glibc's malloc.h
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     return mallopt is not None and bool(mallopt(mmap_max, 0) and mallopt(trim_threshold, 2**31 - 1))
+
+
+def memory_mb(device: "torch.device") -> float:
+    """The most memory in use so far, in MB: the GPU's, or on a CPU the process's."""
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    import resource  # not there on Windows
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

@@ -20,13 +20,13 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from lib.config import load_config
-from lib.timing.training import PAIRS, pair_case, speed_with_loader
 from lib.timing.turns import machine, run_cases
 from lib.utils import runtime
 from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser
 from lib.utils.files import write_json
 from tools.bench.peers import load_torchvision_peer
 from tools.bench.peers.checkouts import compare_checkouts
+from tools.bench.peers.training_case import PAIRS, pair_case, speed_with_loader
 
 MODELS = ["mobilenet_v1/plain", "mobilenet_v1/S1L0_dual", "vgg16/plain", "vgg16/S1L2_dual"]
 

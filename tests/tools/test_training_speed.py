@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from lib.config import load_config
-from lib.timing.training import PAIRS, Pair, pair_case, random_batch, speed_with_loader
 from lib.timing.turns import run_cases
 from tools.bench import training as bench_training
 from tools.bench.peers import checkouts
+from tools.bench.peers.training_case import PAIRS, Pair, pair_case, random_batch, speed_with_loader
 
 CPU = torch.device("cpu")
 SMALL = {
@@ -66,7 +66,7 @@ def test_speed_with_the_loader_on_drawn_scenes():
 
 
 def test_less_data_than_a_batch_is_refused(monkeypatch):
-    monkeypatch.setattr("lib.timing.training.build_loader", lambda *args, **options: [])
+    monkeypatch.setattr("tools.bench.peers.training_case.build_loader", lambda *args, **options: [])
     with pytest.raises(ValueError, match="data.train must have the images of a batch; got fewer than"):
         speed_with_loader(load_config(SMALL), CPU, steps=1)
 

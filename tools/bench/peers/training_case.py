@@ -15,9 +15,9 @@ from lib.data.loader import Loader
 from lib.data.synthetic.dataset import generate
 from lib.engine.distributed import World
 from lib.engine.learner import PRECISIONS, Learner
-from lib.engine.train import memory_mb
 from lib.structures import Batch, Predictions, Target
 from lib.timing.turns import Call, Case, wait
+from lib.utils.runtime import memory_mb
 
 Config = Mapping[str, Any]
 
