@@ -149,12 +149,12 @@ def _value_rows(study: Study, budget: str, links: str) -> list[Row]:
 
 
 def _seconds(results: Sequence[Mapping[str, Any]]) -> str:
-    """Mean training time; that of a GPU and that of a CPU are told apart where seeds ran on both."""
+    """Mean training time on a CPU, on a GPU, or on each of them if seeds ran on both."""
     kinds: dict[str, list[float]] = {}
     for result in results:
         kinds.setdefault("CPU" if result["device"].startswith("cpu: ") else "GPU", []).append(result["seconds"])
     means = {kind: f"{mean(seconds):,.0f}" for kind, seconds in sorted(kinds.items())}
-    return ", ".join(f"{seconds} {kind}" for kind, seconds in means.items()) if len(means) > 1 else [*means.values()][0]
+    return ", ".join(f"{seconds} {kind}" for kind, seconds in means.items())
 
 
 def _spread(values: Sequence[float]) -> str | None:

@@ -20,7 +20,7 @@ def result(row: str, seed: int) -> dict:
     curve = {"edges": [4.0, 8.0, 64.0], "objects": [5, 5], "ap": [0.1, 0.2], "recall": [0.2, 0.3]}
     place = {"row": row, "budget": "images", "seed": seed, "metrics": metrics, "curve": curve}
     cost = {"gmac": 0.1712, "parameters": 512_000, "seconds": 60.4, "images_seen": 8400}
-    about = {"device": "cpu", "torch": "2", "threads": 1, "precision": "fp32", "commit": "abc", "date": "2026-11-21"}
+    about = {"device": "cpu: x", "torch": "2", "threads": 1, "precision": "fp32", "commit": "abc", "date": "2026-11-21"}
     return {**place, **cost, **about, "counts": {"all": 10, "small": 5, "large": 5}}
 
 
@@ -59,7 +59,7 @@ def test_what_to_choose_follows_from_the_verdicts():
     given.about["grid"]["claims"][0]["advice"] = {"budget": "images", **words}
     given.about["grid"]["note"] = "Made on a Tuesday."
     text = make_page([given])
-    chosen = text.split("### What to choose")[1].split("### In plain words")[0].split("\n")
+    chosen = text.split("### What to choose")[1].split("### Verdicts")[0].split("\n")
     where = "(S1L0 - plain, equal numbers of images:"
     assert [line for line in chosen if line] == [
         f"- Take S1L0 for small. {where} small +0.110 (+0.050 to +0.150))",
@@ -75,7 +75,7 @@ def test_what_to_choose_follows_from_the_verdicts():
 def test_tables_hold_means_deviations_costs_and_a_link_a_run():
     text = make_page([study()])
     links = "[0](results/study/mine/S1L0_images_0.json) [1](results/study/mine/S1L0_images_1.json)"
-    cells = "0.100 ± 0.000 | 0.220 ± 0.028 | 0.260 ± 0.014 | 0.171 | 0.51 | 12.3 | 60 | 8,400"
+    cells = "0.100 ± 0.000 | 0.220 ± 0.028 | 0.260 ± 0.014 | 0.171 | 0.51 | 12.3 | 60 CPU | 8,400"
     assert f"| S1L0 | {cells} | {links} |" in text
     assert "| dual | 0.100 ± 0.000 | 0.110 ± 0.000 | - | " in text
     assert "| S1L0 - plain | - | **+0.110 (+0.050 to +0.150)** | **-0.040 (-0.080 to -0.010)** |" in text
