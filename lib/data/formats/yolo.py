@@ -78,7 +78,7 @@ def read_yolo(folder: Path, images: Path | None = None, split: str = "train", up
     """A folder with ``labels`` and ``images``, or the labels' own, or the ``split`` of a data.yaml, in COCO form.
 
     Class names come from ``data.yaml``, another ``*.yaml`` with ``names``, or ``classes.txt`` beside or above the
-    labels; without one they are the numbers. Above the labels, another YAML must name these images at a split.
+    labels (see ``description_near``); without one they are the numbers.
     ``upright``: whether the fractions are those of upright pictures.
     """
     if folder.suffix in YAML:

@@ -35,29 +35,64 @@ def read_description(path: Path) -> Description:
 
 
 def description_near(labels: Path, images: Path) -> Description:
-    """What the first file in or above the folder of the labels tells of the classes."""
+    """What the first file in or above the folder of the labels tells of the classes.
+
+    A YAML above them that is not called data.yaml must name the images at a split; or, as the only one, no images that
+    are here: its paths are those of another machine.
+    """
+    unsure: dict[Path, Description] = {}
     for folder in (labels, labels.parent, labels.parent.parent):
         for path in sorted(folder.glob("*.yaml"), key=lambda path: (path.name != "data.yaml", path.name)):
-            if path.name != "data.yaml" and not _is_of_images(path, images, is_near=folder == labels):
+            if (description := _description_of_yolo(path)) is None:
                 continue
-            if (description := read_description(path)).names:
+            is_theirs = path.name == "data.yaml" or folder == labels or _is_of_images(path, description, images)
+            if is_theirs:
                 log.info("class_names %s", path)
                 return description
+            if is_theirs is None:
+                unsure[path] = description
         lists = [folder / name for name in NO_LABELS if (folder / name).is_file()] + sorted(folder.glob("*.names"))
         for path in lists[:1]:
             log.info("class_names %s", path)
             lines = [line.strip() for line in read_text(path).split("\n") if line.strip()]
             return Description({index: text(line, str(path)) for index, line in enumerate(lines)})
+    if len(unsure) == 1:
+        path, description = unsure.popitem()
+        log.info("class_names %s", path)
+        return description
+    if unsure:
+        advice = "none of them names images that are here: rename the right one to data.yaml"
+        log.warning("class names not taken from %s: %s", first_few(unsure), advice)
     return Description({})
 
 
-def _is_of_images(path: Path, images: Path, is_near: bool) -> bool:
-    """Whether a YAML is one of YOLO and, unless it ``is_near`` the labels, names the images at a split."""
+def _description_of_yolo(path: Path) -> Description | None:
+    """What a YAML tells; None: it is of another tool, or names no class."""
     try:
         description = read_description(path)
-    except ValueError:  # of another tool
-        return False
-    return is_near or _leads_to(path, description, images)
+    except ValueError:
+        if path.name == "data.yaml":
+            raise
+        return None
+    return description if description.names else None
+
+
+def _is_of_images(path: Path, description: Description, images: Path) -> bool | None:
+    """Whether a data.yaml names, at a split, images that lie in the folder ``images``, or a folder above it; None: it
+    names none that are here.
+    """
+    images, there = Path(os.path.abspath(images)), []
+    for split in ("train", "val", "test"):
+        with contextlib.suppress(ValueError, FileNotFoundError):
+            there += [place for place in _places(path, description, split) if place.is_dir()]
+            there += (split_images(path, description, split) or {}).values()
+    if not there:
+        return None
+    if any(place.is_relative_to(images) or images.is_relative_to(place) for place in there):
+        return True
+    other = there[0] if there[0].is_dir() else there[0].parent
+    log.info("class names not taken from %s: it describes the images in %s", path, other)
+    return False
 
 
 def _names(names: Any, where: str) -> dict[int, str]:
@@ -110,18 +145,6 @@ def split_images(path: Path, description: Description, split: str) -> dict[str, 
         listed = files_below(place, IMAGE_SUFFIXES) if place.is_dir() else _listed(place, root)
         images.update({os.path.relpath(image, root): image for image in listed})
     return images
-
-
-def _leads_to(path: Path, description: Description, images: Path) -> bool:
-    """Whether a data.yaml names, at a split, images that lie in the folder ``images``, or a folder above it."""
-    images = Path(os.path.abspath(images))
-    for split in ("train", "val", "test"):
-        with contextlib.suppress(ValueError, FileNotFoundError):
-            listed = split_images(path, description, split)
-            places = [split_root(path, description, split)] if listed is None else listed.values()
-            if any(place.is_relative_to(images) or images.is_relative_to(place) for place in places):
-                return True
-    return False
 
 
 def _root(path: Path, description: Description, split: str, found: list[Path]) -> Path:

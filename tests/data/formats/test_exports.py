@@ -284,12 +284,26 @@ def test_only_yaml_files_of_the_images_name_their_classes(tmp_path, caplog):
     def names():
         return [entry["name"] for entry in read_content(tmp_path / "sets/one").categories]
 
-    assert names() == ["0"] and "class_names" not in caplog.text
+    assert names() == ["cat"] and f"class_names {tmp_path}/sets/one/zoo.yaml" in caplog.text  # the only one
+    skipped = f"class names not taken from {tmp_path}/sets/other.yaml: it describes the images in {tmp_path}/sets/two"
+    assert skipped in caplog.text
+    make(tmp_path, {"sets/one/zoo2.yaml": "nc: 1\nnames: [bird]\n"})
+    assert names() == ["0"]
+    skipped = f"class names not taken from {tmp_path}/sets/one/zoo.yaml, {tmp_path}/sets/one/zoo2.yaml: none of them"
+    assert skipped in caplog.text
     make(tmp_path, {"sets/z.yaml": "path: one\nval: images\nnames: [red]\n"})
     assert names() == ["red"] and f"class_names {tmp_path}/sets/z.yaml" in caplog.text
     make(tmp_path, {"sets/one/data.yaml": "a: !b ["})
     with pytest.raises(ValueError, match=r"data\.yaml must be YAML that can be read"):
         names()
+
+
+@pytest.mark.parametrize(("name", "paths"), [("dataset", "train: /content/ds/images/train\n"), ("custom", "nc: 2\n")])
+def test_a_yaml_whose_paths_lead_nowhere_names_the_classes(name, paths, tmp_path):
+    make(tmp_path, {"ds/images/train/a.png": None, "ds/labels/train/a.txt": BOX})
+    make(tmp_path, {f"ds/{name}.yaml": f"{paths}names: [car, bus]\n"})
+    content = read_content(tmp_path / "ds/labels/train")
+    assert [entry["name"] for entry in content.categories] == ["car", "bus"]
 
 
 def test_a_list_of_names_that_is_a_text_is_refused_with_what_to_write(tmp_path):
