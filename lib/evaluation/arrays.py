@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lib.evaluation.protocols import PROTOCOLS, Protocol
-from lib.utils.fields import MISSING, Problems, first_few, id_column, number, shown
+from lib.utils.fields import MISSING, Problems, id_column, number, shown
 from lib.utils.fields import Entries as Fields
-from lib.utils.lookup import lookup
 from lib.utils.objects import ObjectTable, as_table, box_column
 
 log = logging.getLogger(__name__)
@@ -165,37 +164,6 @@ def detection_table(
     table = DetectionTable(image, np.searchsorted(ground_truth.category_ids, category_id), xywh, score)
     is_sorted = (image[1:] >= image[:-1]).all()  # usually true: detectors go image by image
     return table if is_sorted else table.select(np.argsort(image, kind="stable"))
-
-
-def ids_of_classes(coco: Mapping[str, Any], classes: Sequence[str] | None) -> list[int] | None:
-    """The category ids of ``classes``, for ``make_ground_truth``; None for None.
-
-    Raises:
-        ValueError: a class is not among the categories.
-    """
-    if classes is None:
-        return None
-    names = {entry["id"]: str(entry["name"]) for entry in coco["categories"]}
-    wanted = {lookup(list(names.values()), name, "each of --classes") for name in classes}
-    return [key for key, name in names.items() if name in wanted]
-
-
-def warn_of_undetected(path: str, detections: DetectionTable, ground_truth: GroundTruth) -> None:
-    """Logs the classes that have objects, but no detection in the file ``path``, though others have some.
-
-    A detector that was not trained for a class gets an AP of 0 for it.
-    """
-    with_objects = np.unique(ground_truth.category[~ground_truth.ignore])
-    missing = np.setdiff1d(with_objects, detections.category)
-    if len(missing) and len(detections.category):
-        log.warning(
-            "%s has no detection of %d of the %d classes that have objects (%s): the AP of each is 0. If the detector "
-            "was not trained for them, name the classes that it knows with --classes",
-            path,
-            len(missing),
-            len(with_objects),
-            first_few(ground_truth.names[index] for index in missing),
-        )
 
 
 def _check_lists(coco: Mapping[str, Any]) -> tuple[np.ndarray, dict[int, str]]:
