@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lib.data.formats.joined import repeats
+from lib.data.formats.listing import SPELLINGS, Listing
 from lib.data.image import image_size
 from lib.utils.fields import (
     MAX_SIDE,
@@ -94,6 +95,7 @@ class Collector:
         if not self.lists["images"]:
             raise ValueError(f"{self.where} must list at least one image; it is an empty data set: choose another")
         images = [self._image(index, *values) for index, values in enumerate(self.lists["images"])]
+        self._find_files(images)
         categories = [self._category(index, *values) for index, values in enumerate(self.lists["categories"])]
         for key, records in (("images", images), ("categories", categories)):
             ids = Counter(record["id"] for record in records)
@@ -144,6 +146,17 @@ class Collector:
             f"{where} must be a file inside of the image folder {one_line(self.folder)}; got {shown(name)}: fix the "
             "name, or choose an image folder that holds it"
         )
+
+    def _find_files(self, images: list[dict[str, Any]]) -> None:
+        """Gives images whose file is missing the name of the one that is meant, if it is there."""
+        if self.folder is None or not Path(self.folder).is_dir():
+            return
+        listing = Listing(Path(self.folder))
+        for record in images:
+            found = listing.find(name := record["file_name"])
+            if found and found != name:
+                self.problems.add(SPELLINGS, f"{name}: {found}")
+                record["file_name"] = found
 
     def _size(self, place: str, name: str, height: Any, width: Any) -> tuple[int | None, int | None]:
         if _is_size(height, width):

@@ -3,13 +3,14 @@
 import contextlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from lib.data.formats.content import Record
+from lib.data.formats.listing import SPELLINGS, Names
 from lib.data.image import SUFFIXES
-from lib.utils.fields import number, shown
+from lib.utils.fields import Problems, number, shown
 from lib.utils.files import read_text as read_unicode
 
 NO_LABELS = ("classes.txt", "labels.txt", "labelmap.txt")  # names of classes beside text files of labels
@@ -22,6 +23,13 @@ class Page(NamedTuple):
     record: Record
     annotations: list[Record]
     path: Path
+
+
+class Texts(NamedTuple):
+    """The text files of a folder."""
+
+    labels: dict[str, Path]  # path of the image without suffix, or of the text itself where it has none -> text
+    notes: Problems
 
 
 class Line(NamedTuple):
@@ -100,6 +108,25 @@ def image_files(folder: Path) -> dict[str, Path]:
     return files
 
 
+def texts_below(folder: Path, stems: Collection[str]) -> Texts:
+    """The text files of labels below a folder, for images whose paths without suffix are ``stems``.
+
+    Files without an image that do not begin with a line of numbers, such as lists and notes, are left out.
+    """
+    paths = {stem_of(folder, path): path for path in files_below(folder, {".txt"}) if path.name not in NO_LABELS}
+    texts, names = Texts({}, Problems()), Names(stems)
+    for stem, path in paths.items():
+        like = names.find(stem)
+        if like and (like == stem or (like not in paths and like not in texts.labels)):
+            texts.labels[like] = path
+            texts.notes.add(SPELLINGS, *([f"{path.name}: {like}"] if like != stem else []))
+        elif _has_numbers(_first_line_of(path)):
+            texts.labels[stem] = path
+        else:
+            texts.notes.add("text files that are no labels and have no image (left out)", str(path.relative_to(folder)))
+    return texts
+
+
 def stem_of(folder: Path, path: Path) -> str:
     """The path of a file below ``folder`` without its suffix."""
     return path.relative_to(folder).with_suffix("").as_posix()
@@ -154,11 +181,14 @@ def number_text(value: float) -> str:
 
 def first_line(folder: Path) -> str:
     """The first line of the first text file below ``folder`` that begins with a line of numbers; empty: none does."""
-    for path in files_below(folder, {".txt"}):
-        with contextlib.suppress(ValueError):  # of another encoding
-            line = read_text(path).split("\n", 1)[0].strip() if path.is_file() else ""
-            if path.name not in NO_LABELS and _has_numbers(line):
-                return line
+    lines = (_first_line_of(path) for path in files_below(folder, {".txt"}) if path.name not in NO_LABELS)
+    return next(filter(_has_numbers, lines), "")
+
+
+def _first_line_of(path: Path) -> str:
+    """The first line of a text file; empty: it cannot be read."""
+    with contextlib.suppress(ValueError):  # of another encoding
+        return read_text(path).split("\n", 1)[0].strip() if path.is_file() else ""
     return ""
 
 

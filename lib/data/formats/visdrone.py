@@ -13,7 +13,6 @@ from lib.data.formats.coco_json import IGNORED, CocoBuilder
 from lib.data.formats.content import Record
 from lib.data.formats.folder import (
     Line,
-    files_below,
     first_line,
     image_files,
     image_ids,
@@ -21,7 +20,7 @@ from lib.data.formats.folder import (
     inner_folder,
     number_text,
     read_lines,
-    stem_of,
+    texts_below,
     write_texts,
 )
 from lib.data.image import image_size
@@ -50,9 +49,9 @@ def read_visdrone(
     texts = inner_folder(folder, "annotations")
     images = images or images_beside(folder, split)
     files, builder = image_files(images), CocoBuilder()
-    paths = files_below(texts, {".txt"})
-    for image_id, path in zip(image_ids([path.stem for path in paths]), paths, strict=True):
-        file = files.get(stem_of(texts, path))
+    labels, notes = texts_below(texts, files)
+    for image_id, (stem, path) in zip(image_ids([path.stem for path in labels.values()]), labels.items(), strict=True):
+        file = files.get(stem)
         if file is None:
             raise FileNotFoundError(
                 f"each text file must have its image in {images}; {path} has none: set data.train.images or "
@@ -61,7 +60,10 @@ def read_visdrone(
         builder.add_image(image_id, file.relative_to(images).as_posix(), image_size(file, upright))
         for line in read_lines(path, ",", range(8, 9)):
             _add_object(builder, image_id, line)
-    return builder.content(dict(enumerate(NAMES, 1)))
+    notes.add(
+        "images without a text file (left out)", *(path.name for stem, path in files.items() if stem not in labels)
+    )
+    return {**builder.content(dict(enumerate(NAMES, 1))), "notes": notes}
 
 
 def _add_object(builder: CocoBuilder, image_id: int, line: Line) -> None:

@@ -21,6 +21,7 @@ from lib.data.formats.folder import (
     pages,
     stem_of,
 )
+from lib.data.formats.listing import SPELLINGS, Names
 from lib.data.formats.xml_file import parse_xml, root_tag
 from lib.data.image import image_size
 from lib.utils.fields import MAX_SIDE, Problems, flag, number, one_line, reading, text, whole
@@ -77,6 +78,9 @@ def read_voc(folder: Path, images: Path | None = None, split: str = "train", upr
     files = (XmlFile(*pair, stem=stem_of(texts, pair[1])) for pair in zip(ids, paths, strict=True))
     notes = Problems()
     coco = read_files(files, names, images, upright)
+    left_out = sorted(names.names.difference(record["file_name"] for record in coco["images"]))
+    notes.add("images without an XML file (left out)", *left_out)
+    notes.add(SPELLINGS, *(f"{told}: {found}" for told, found in names.spellings.items()))
     notes.add(
         "XML files whose `filename` names another image (the image with the XML's own name is used)", *names.others
     )
@@ -92,6 +96,8 @@ class ImageNames:
         self.of_stem: dict[str, list[str]] = {}
         for name in sorted(self.names):
             self.of_stem.setdefault(_stem(name), []).append(name)
+        self._stems = Names(self.of_stem)
+        self.spellings: dict[str, str] = {}  # stems that are spelled otherwise -> those of the images
         self.others: list[str] = []  # XML files that name another image than their own, though both are there
 
     def find(self, stem: str, told: str) -> str:
@@ -100,7 +106,7 @@ class ImageNames:
         last, above = PurePosixPath(told).name, PurePosixPath(stem).parent
         places = (told, (above / told).as_posix(), last, (above / last).as_posix()) if told else ()
         own, wanted = self._pick(stem, told), next(filter(None, map(self._named, places)), None)
-        if own and wanted and _stem(wanted) != stem:
+        if own and wanted and _stem(wanted) != _stem(own):
             self.others.append(f"{stem}.xml names {wanted}")
         if own or wanted or not told:
             return own or wanted or f"{stem}.jpg"
@@ -114,7 +120,10 @@ class ImageNames:
 
     def _pick(self, stem: str, told: str) -> str | None:
         """The image of a stem, with the suffix of ``told`` if there are several."""
-        names, suffix = self.of_stem.get(stem, []), PurePosixPath(told).suffix
+        found, suffix = self._stems.find(stem), PurePosixPath(told).suffix
+        if found and found != stem:
+            self.spellings[stem] = found
+        names = self.of_stem[found] if found else []
         return min(names, key=lambda name: PurePosixPath(name).suffix != suffix, default=None)
 
 

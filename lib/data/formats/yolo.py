@@ -16,18 +16,17 @@ import yaml
 from lib.data.formats.coco_json import IGNORED, CocoBuilder
 from lib.data.formats.content import Record
 from lib.data.formats.folder import (
-    NO_LABELS,
     Line,
-    files_below,
     first_line,
     image_files,
     image_ids,
     inner_folder,
     read_lines,
-    stem_of,
     subfolder,
+    texts_below,
     write_texts,
 )
+from lib.data.formats.listing import SPELLINGS, Listing
 from lib.data.formats.yolo_yaml import YAML, Description, description_near, read_description, split_images, split_root
 from lib.data.image import image_size
 from lib.utils.fields import Problems, whole
@@ -85,8 +84,8 @@ def read_yolo(folder: Path, images: Path | None = None, split: str = "train", up
         description = read_description(folder)
     else:
         description = description_near(inner_folder(folder, "labels"), images or yolo_images(folder, split))
-    files = list(_labeled(folder, description, images, split))
     builder, notes, rows = CocoBuilder(), Problems(), []
+    files = list(_labeled(folder, description, images, split, notes))
     ids = image_ids([Path(file.name).with_suffix("").as_posix() for file in files])
     for image_id, file in zip(ids, files, strict=True):
         size = image_size(file.image, upright)
@@ -109,34 +108,39 @@ def read_yolo(folder: Path, images: Path | None = None, split: str = "train", up
     return {**builder.content({index + 1: name for index, name in sorted(names.items())}), "notes": notes}
 
 
-def _labeled(folder: Path, description: Description, images: Path | None, split: str) -> Iterator[Labeled]:
+def _labeled(
+    folder: Path, description: Description, images: Path | None, split: str, notes: Problems
+) -> Iterator[Labeled]:
     """The images with their label files. A label file without an image is an error."""
     is_yaml = folder.suffix in YAML
     is_told = is_yaml and _is_told(folder, images, split)
     listed = split_images(folder, description, split) if is_told else None
     if listed is not None:  # several folders or lists of files: each image has its labels in its own place
+        listings: dict[Path, Listing] = {}
         for name, image in listed.items():
-            yield Labeled(name, image, (_with_part(image.parent, "images", "labels") / image.name).with_suffix(".txt"))
+            labels, text = _with_part(image.parent, "images", "labels"), f"{image.stem}.txt"
+            if labels not in listings:
+                listings[labels] = Listing(labels)
+            found = listings[labels].find(text)
+            notes.add(SPELLINGS, *([f"{found}: {image.name}"] if found and found != text else []))
+            yield Labeled(name, image, labels / (found or text))
         return
     files = image_files(root := images or yolo_images(folder, split))
     labels = _with_part(root, "images", "labels") if is_yaml else inner_folder(folder, "labels")
-    texts = _texts_below(labels)
+    texts = texts_below(labels, files)
     beside = folder.parent / "labels"  # as the converter writes it, whose images stay where they are
-    theirs = _texts_below(beside) if is_yaml and not (is_told and texts) else {}
-    if theirs and (not texts or not theirs.keys().isdisjoint(files)):
-        labels, texts = beside, theirs
-    if stray := [path for stem, path in texts.items() if stem not in files]:
+    if is_yaml and not (is_told and texts.labels):
+        theirs = texts_below(beside, files)
+        if theirs.labels and (not texts.labels or not theirs.labels.keys().isdisjoint(files)):
+            labels, texts = beside, theirs
+    notes.update(texts.notes)
+    if stray := [path for stem, path in texts.labels.items() if stem not in files]:
         raise FileNotFoundError(
             f"each label file must have its image in {root}; {len(stray)} have none, such as {stray[0]}: set "
             "data.train.images or data.val.images, or --images in the tools"
         )
     for stem, path in files.items():
-        yield Labeled(path.relative_to(root).as_posix(), path, texts.get(stem, labels / f"{stem}.txt"))
-
-
-def _texts_below(folder: Path) -> dict[str, Path]:
-    """Path below ``folder`` without the suffix -> text file of labels."""
-    return {stem_of(folder, path): path for path in files_below(folder, {".txt"}) if path.name not in NO_LABELS}
+        yield Labeled(path.relative_to(root).as_posix(), path, texts.labels.get(stem, labels / f"{stem}.txt"))
 
 
 def _is_told(path: Path, images: Path | None, split: str) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lib.data.formats.folder import IMAGE_SUFFIXES, NO_LABELS, files_below, read_text
+from lib.data.formats.listing import SPELLINGS, Listing
 from lib.utils.fields import MISSING, first_few, shown, text, whole
 from lib.utils.yaml_files import read_yaml
 
@@ -163,8 +164,13 @@ def _roots(path: Path, description: Description) -> list[Path]:
     if not isinstance(told, str):
         raise ValueError(f"{path}: path must be a folder; got {shown(told)}: fix the file")
     folder = Path(os.path.abspath(path.parent))
-    roots = dict.fromkeys((Path(os.path.normpath(folder / told)), folder))
+    roots = dict.fromkeys([*(Path(os.path.normpath(folder / name)) for name in _spellings(told)), folder])
     return [root for root in roots if root.is_dir()]
+
+
+def _spellings(name: str) -> tuple[str, str]:
+    """A path as it stands in a file, and as one of Windows, whose backslashes separate folders."""
+    return name, name.replace("\\", "/")
 
 
 def _places(path: Path, description: Description, split: str) -> list[Path]:
@@ -178,11 +184,12 @@ def _places(path: Path, description: Description, split: str) -> list[Path]:
     found = []
     for name in names:
         # Exporters write ../train/images for the train/images beside the file.
-        parts, roots = (name, name.removeprefix("../")), _roots(path, description)
+        parts = [part for spelling in _spellings(name) for part in (spelling, spelling.removeprefix("../"))]
+        roots = _roots(path, description)
         candidates = [Path(os.path.normpath(root / part)) for part in parts for root in roots]
         there = [place for place in candidates if place.is_dir() or (place.suffix == ".txt" and place.is_file())]
         if not there:
-            fault = f"{shown(name)} is not in {_roots(path, description)[0]}"
+            fault = f"{shown(name)} is not in {roots[0]}"
             raise FileNotFoundError(f"{path} must name a folder of images or a .txt list at {split}; {fault}: {advice}")
         found.append(there[0])
     return found
@@ -190,18 +197,24 @@ def _places(path: Path, description: Description, split: str) -> list[Path]:
 
 def _listed(path: Path, root: Path) -> list[Path]:
     """The images that a text file lists, by paths that count from the root or from the file's own folder."""
-    found, missing = [], []
+    found, missing, others, listing = [], [], [], Listing(root)
     for line in filter(None, map(str.strip, read_text(path).split("\n"))):
         name = line.replace("\\", "/")
         inner = name.partition("/")[2]  # data/obj_train_data/a.jpg of Darknet, where data is the root
         places = [base / part for part in (name, inner) for base in (root, path.parent) if part and "\0" not in part]
         there = next((Path(os.path.normpath(place)) for place in places if place.is_file()), None)
+        spellings = (listing.find(os.path.relpath(place, root)) for place in places)
+        if there is None and (other := next(filter(None, spellings), None)):
+            there = root / other
+            others.append(f"{name}: {other}")
         if there is None:
             missing.append(line)
         elif not there.is_relative_to(root):
             raise ValueError(f"{path} must list images inside of {root}; got {shown(line)}: set path in the data.yaml")
         else:
             found.append(there)
+    if others:
+        log.warning("%s: %s: %d (%s)", path, SPELLINGS, len(others), first_few(others))
     if missing or not found:
         such = f"{len(missing)} are missing, such as {shown(missing[0])}" if missing else "it is empty"
         raise FileNotFoundError(f"{path} must list image files below {root}; {such}: fix the list")

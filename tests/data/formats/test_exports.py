@@ -101,6 +101,15 @@ EXPORTS = {
         "sets/x.yaml",
         None,
     ),
+    "Ultralytics on Windows": (
+        {
+            "sets/x.yaml": "path: ..\\data\ntrain: images\\one\nval: ..\\images\\one\nnames: {0: red}\n",
+            "data/images/one/a.png": None,
+            "data/labels/one/a.txt": BOX,
+        },
+        "sets/x.yaml",
+        None,
+    ),
 }  # fmt: skip
 
 
@@ -312,6 +321,12 @@ def test_a_list_of_names_that_is_a_text_is_refused_with_what_to_write(tmp_path):
         read_content(tmp_path / "data.yaml")
 
 
+def test_a_folder_with_a_backslash_in_its_name_comes_before_one_of_windows(tmp_path):
+    files = {"data.yaml": "train: images\\one\n", "images\\one/b.png": None, "images/one/a.png": None}
+    coco = read_dataset(make(tmp_path, files) / "data.yaml")
+    assert [record["file_name"] for record in coco["images"]] == ["b.png"]
+
+
 def test_a_list_of_images_must_be_there_and_inside(tmp_path):
     make(tmp_path, {"x/data.yaml": "train: t.txt\nnames: [red]\n", "x/t.txt": "../a.png\n", "a.png": None})
     with pytest.raises(ValueError, match=r"t\.txt must list images inside of .*x; got '\.\./a\.png'"):
@@ -347,3 +362,63 @@ def test_a_broken_visdrone_line_is_named(line, tmp_path):
     make(tmp_path, {"images/a.png": None, "annotations/a.txt": line})
     with pytest.raises(ValueError, match=r"a\.txt, line 1: the (score|truncation|occlusion|category) must be"):
         read_content(tmp_path)
+
+
+VISDRONE = "15,10,15,20,1,1,0,0\n"
+NFC, NFD = "caf\u00e9", "cafe\u0301"  # one name, in the two forms of Unicode
+SPELLED_COCO = {**COCO, "images": [{**COCO["images"][0], "file_name": f"SET/{NFD}.JPG"}]}
+SPELLED = {
+    "COCO": ({"ann.json": json.dumps(SPELLED_COCO)}, "ann.json"),
+    "VOC": ({f"Annotations/Set/{NFD}.xml": xml(f"{NFD}.JPG")}, "Annotations"),
+    "VOC, by filename": ({"Annotations/Set/1.xml": xml(f"{NFD.upper()}.JPG")}, "Annotations"),
+    "YOLO": ({f"labels/Set/{NFD}.txt": BOX}, "labels"),
+    "YOLO, a list": (
+        {"data.yaml": "train: list.txt\n", "list.txt": f"images/Set/{NFD}.jpg\n", f"labels/set/{NFC}.txt": BOX},
+        "data.yaml",
+    ),
+    "YOLO, labels of a list": (
+        {"data.yaml": "train: list.txt\n", "list.txt": f"images/set/{NFC}.jpg\n", f"labels/set/{NFD}.TXT": BOX},
+        "data.yaml",
+    ),
+    "VisDrone": ({f"annotations/set/{NFD}.txt": VISDRONE}, "annotations"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SPELLED)
+def test_names_may_differ_in_case_and_in_the_form_of_accents(name, tmp_path, caplog):
+    files, annotations = SPELLED[name]
+    make(tmp_path, {**files, f"images/set/{NFC}.jpg": None})
+    images = None if annotations == "data.yaml" else tmp_path / "images"
+    dataset = CocoDataset(images or tmp_path, read_dataset(tmp_path / annotations, images))
+    assert [file.removeprefix("images/") for file in dataset.files] == [f"set/{NFC}.jpg"]
+    np.testing.assert_allclose(dataset.objects(0).boxes, [[15, 10, 30, 30]], atol=1e-4)
+    noted = dataset.report() + caplog.text
+    assert "names that differ from their file's in case or in the form of accents only (taken for the same): 1" in noted
+
+
+def test_a_name_that_two_files_may_be_meant_by_is_missing(tmp_path):
+    make(tmp_path, {"a.PNG": None, "A.png": None})
+    with pytest.raises(FileNotFoundError, match=r"1 are missing \(a\.png\)"):
+        CocoDataset(tmp_path, COCO)
+
+
+def test_images_without_an_annotation_file_are_left_out_and_counted(tmp_path):
+    images = {f"images/{name}.png": None for name in "abc"}
+    make(tmp_path, {**images, "Annotations/b.xml": xml("b.png"), "annotations/b.txt": VISDRONE})
+    for folder, kind in (("Annotations", "an XML file"), ("annotations", "a text file")):
+        content = read_content(tmp_path / folder, tmp_path / "images")
+        assert [record["file_name"] for record in content.images] == ["b.png"]
+        assert content.problems == {f"images without {kind} (left out)": ["a.png", "c.png"]}
+
+
+@pytest.mark.parametrize("line", [BOX, VISDRONE])
+def test_text_files_that_are_no_labels_are_left_out(line, tmp_path):
+    strays = {"train.txt": "data/a.png\n", "README.txt": "Cars, from above\n", "empty.txt": ""}
+    content = read_content(make(tmp_path, {"a.png": None, "a.txt": line, **strays}), tmp_path)
+    assert [record["file_name"] for record in content.images] == ["a.png"] and len(content.objects) == 1
+    assert content.problems == {
+        "text files that are no labels and have no image (left out)": ["README.txt", "empty.txt", "train.txt"]
+    }
+    make(tmp_path, {"b.txt": line})
+    with pytest.raises(FileNotFoundError, match=r"b\.txt"):
+        read_content(tmp_path, tmp_path)
