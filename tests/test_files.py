@@ -12,6 +12,7 @@ import pytest
 from lib.utils import files
 from lib.utils.files import (
     GrowingText,
+    free_name,
     new_folder,
     refuse_sources,
     replacing,
@@ -131,6 +132,12 @@ def test_a_growing_file_is_whole_at_any_time(tmp_path, monkeypatch):
     file.append(",\n3")
     file.close()
     assert json.loads((tmp_path / "a.json").read_text()) == [1, 3]
+
+
+def test_a_free_name_is_none_that_is_taken_in_any_case():
+    assert free_name(["a.png", "a.gif.png"], "a.gif", ".png", {"b.png"}) == "a.png"
+    assert free_name(["A.png", "A.gif.png"], "A.gif", ".png", {"a.png"}) == "A.gif.png"
+    assert free_name(["a"], "a", "", {"a", "a.2"}) == "a.3"
 
 
 def test_what_is_read_is_not_written_by_whatever_name(tmp_path):

@@ -4,7 +4,6 @@ They are made of ``detections.json`` when it has come to its end, and written wh
 """
 
 import contextlib
-import itertools
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,9 +15,9 @@ from xml.sax.saxutils import quoteattr
 import yaml
 
 from lib.data.formats.coco_json import CocoBuilder, write_coco
+from lib.data.formats.folder import IMAGE_SUFFIXES
 from lib.data.header import file_header
-from lib.data.image import SUFFIXES
-from lib.inference.sources import VIDEO_SUFFIXES, Files, Video
+from lib.inference.sources import Files, Video, is_video
 from lib.inference.tables import JSON
 from lib.utils.draw import class_color
 from lib.utils.files import new_folder, write_json, write_text
@@ -90,18 +89,15 @@ def _images(folder: Path, source: Files | Video) -> Iterator[Labeled]:
             name = PurePath(entry["file"]).as_posix()
             if isinstance(source, Video):
                 name = FRAME.format(entry["frame"])
-            elif _is_video(name):
+            elif is_video(name):
                 name = f"{name}/{FRAME.format(entry['frame'])}"
             yield Labeled(name, (entry["height"], entry["width"]), rows)
 
 
-def _is_video(name: str) -> bool:
-    return PurePath(name).suffix.lower() in VIDEO_SUFFIXES
-
-
 def _may_be_image(name: str) -> bool:
     """Whether a file may be an image by its suffix, not one that lies beside images, such as a.xml or a.tfw."""
-    return PurePath(name).suffix.lower() in {"", *itertools.chain.from_iterable(SUFFIXES.values())}
+    suffix = PurePath(name).suffix.lower()
+    return suffix == "" or suffix in IMAGE_SUFFIXES
 
 
 def _xywh(row: Mapping[str, Any]) -> list[float]:
@@ -127,13 +123,16 @@ def _write_yolo(folder: Path, names: Sequence[str], labels: Labels) -> None:
     with new_folder(folder / YOLO) as root:
         listed = []
         for image in _images(folder, labels.source):
+            path = root / "labels" / SPLIT / PurePath(image.name).with_suffix(".txt")
+            if path.exists():
+                log.warning("--save=yolo leaves out %s: one that differs only in its suffix has its labels", image.name)
+                continue
             height, width = image.size
             lines = []
             for row in image.rows:
                 x1, y1, x2, y2 = row["box"]
                 values = ((x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height)
                 lines.append(" ".join([str(row["label"] - 1), *(f"{value:.7g}" for value in values)]) + "\n")
-            path = root / "labels" / SPLIT / PurePath(image.name).with_suffix(".txt")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("".join(lines), encoding="utf-8")
             listed.append(f"./images/{SPLIT}/{image.name}\n")

@@ -12,13 +12,13 @@ import numpy as np
 
 from lib.data.image import write_picture
 from lib.inference.labels import Labels, write_labels
-from lib.inference.sources import VIDEO_SUFFIXES, Files, Frame, Video
+from lib.inference.sources import Files, Frame, Video, is_video
 from lib.inference.tables import CSV, JSON, Tables
 from lib.inference.track_files import TRACKS, Tracked, TrackFiles, Tracking
 from lib.inference.video_file import VideoFile
 from lib.structures import Detections
 from lib.utils.draw import draw_detections
-from lib.utils.files import refuse_sources, remove_leftovers
+from lib.utils.files import free_name, refuse_sources, remove_leftovers
 from lib.utils.lock import locked
 from lib.utils.log import progress
 from lib.utils.signals import Stopped, StopSignals
@@ -162,8 +162,7 @@ def plan_outputs(folder: Path, source: Files | Video) -> dict[str, Path]:
     targets: dict[str, Path] = {}
     taken: set[str] = set()
     for name in sorted(source.names, key=lambda name: not _keeps_name(name)):  # those that keep their name come first
-        is_video = isinstance(source, Video) or Path(name).suffix.lower() in VIDEO_SUFFIXES
-        targets[name] = _choose(folder, name, is_video, taken)
+        targets[name] = _choose(folder, name, isinstance(source, Video) or is_video(name), taken)
         taken.add(_folded(targets[name]))
     refuse_sources([*targets.values(), *(folder / name for name in (JSON, CSV, TRACKS))], source.files)
     return targets
@@ -178,13 +177,12 @@ def _folded(path: Path) -> str:
     return str(path).casefold()
 
 
-def _choose(folder: Path, name: str, is_video: bool, taken: Set[str]) -> Path:
+def _choose(folder: Path, name: str, for_video: bool, taken: Set[str]) -> Path:
     """A file of the folder for a source's name that is not ``taken``: ``a.gif`` becomes a.png, a.gif.png, ..."""
-    suffix = ".mp4" if is_video else ".png"
-    keeps = Path(name).suffix.lower() in ({".mp4"} if is_video else PICTURES)
+    suffix = ".mp4" if for_video else ".png"
+    keeps = Path(name).suffix.lower() in ({suffix} if for_video else PICTURES)
     choices = [name] if keeps else [str(Path(name).with_suffix(suffix)), f"{name}{suffix}"]
-    more = (f"{name}.{number}{suffix}" for number in itertools.count(2))
-    return next(path for choice in itertools.chain(choices, more) if _folded(path := folder / choice) not in taken)
+    return Path(free_name([str(folder / choice) for choice in choices], str(folder / name), suffix, taken))
 
 
 def check_folder(folder: Path, source: str) -> None:

@@ -57,13 +57,13 @@ class Files:
 
     def __len__(self) -> int:
         """Images; 0, which is unknown, where there is a video among the files."""
-        return 0 if any(map(_is_video, self.files)) else len(self.files)
+        return 0 if any(map(is_video, self.files)) else len(self.files)
 
     def __iter__(self) -> Iterator[Frame]:
         for number, (file, name) in enumerate(zip(self.files, self.names, strict=True)):
             try:
                 text(name, "the name of a file")
-                if _is_video(file):
+                if is_video(file):
                     video = Video(str(file), name)
                     yield from video
                     self.skipped += [file] if video.skipped else []
@@ -140,8 +140,9 @@ class Video:
         log.warning("skipped: %s", why)
 
 
-def _is_video(file: Path) -> bool:
-    return file.suffix.lower() in VIDEO_SUFFIXES
+def is_video(file: str | Path) -> bool:
+    """Whether a file is one by its suffix."""
+    return Path(file).suffix.lower() in VIDEO_SUFFIXES
 
 
 def natural_order(path: Path) -> list[tuple[list[str | int], str]]:
@@ -159,7 +160,7 @@ def open_source(source: str) -> Files | Video:
     path = Path(source)
     if source.isdigit() and not path.exists():
         return Video(int(source))
-    if "://" in source or (path.is_file() and _is_video(path)):
+    if "://" in source or (path.is_file() and is_video(path)):
         return Video(source)
     if path.is_dir():
         files = sorted((f for f in path.iterdir() if f.is_file() and not f.name.startswith(".")), key=natural_order)

@@ -1,6 +1,5 @@
 """The tracks of videos: numbers for their detections, files of them, and what is drawn of them."""
 
-import itertools
 import logging
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from lib.inference.sources import Frame
 from lib.inference.tracking import DEFAULTS, LOW, Tracker, TrackerOptions, assignment_solver
 from lib.structures import Detections
 from lib.utils.draw import Mark, class_color
-from lib.utils.files import GrowingText, write_json
+from lib.utils.files import GrowingText, free_name, write_json
 from lib.utils.table import align
 
 log = logging.getLogger(__name__)
@@ -146,10 +145,7 @@ class TrackFiles:
 
     def _path(self, name: str) -> Path:
         """A file of the video's own: a.mot.txt for a.mp4, a.avi.mot.txt for an a.avi beside it."""
-        choices = itertools.chain(
-            [str(PurePath(name).with_suffix("")), name], (f"{name}.{i}" for i in itertools.count(2))
-        )
-        choice = next(choice for choice in choices if choice.casefold() not in self._taken)
+        choice = free_name([str(PurePath(name).with_suffix("")), name], name, "", self._taken)
         self._taken.add(choice.casefold())
         path = self._folder / f"{choice}{MOT}"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,13 +3,14 @@
 import contextlib
 import errno
 import functools
+import itertools
 import json
 import os
 import re
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -275,6 +276,14 @@ class GrowingText:
     def close(self) -> None:
         """Ends the file."""
         self._file.close()
+
+
+def free_name(choices: Iterable[str], stem: str, suffix: str, taken: Set[str]) -> str:
+    """The first of ``choices``, then of STEM.2SUFFIX, STEM.3SUFFIX, ..., that is not ``taken``: names in lower case
+    (``casefold``), as there are disks that ignore it.
+    """
+    more = (f"{stem}.{number}{suffix}" for number in itertools.count(2))
+    return next(name for name in itertools.chain(choices, more) if name.casefold() not in taken)
 
 
 def refuse_sources(targets: Iterable[Path | str | None], sources: Iterable[Path | str | None]) -> None:

@@ -189,6 +189,19 @@ def test_what_cannot_be_saved_is_told_before_the_first_image(tmp_path, saved):
         plan_labels(["yolo"], tmp_path / "new", open_source(str(tmp_path / "photos" / "b")), "")
 
 
+def test_of_images_that_only_differ_in_an_unknown_suffix_one_is_left_out_and_named(tmp_path, caplog):
+    (tmp_path / "photos").mkdir()
+    for name in ("scan.001", "scan.002", "other.mpo"):
+        cv2.imencode(".png", np.zeros((70, 120, 3), np.uint8))[1].tofile(tmp_path / "photos" / name)
+    source = open_source(str(tmp_path / "photos"))
+    with Output(tmp_path / "out", NAMES, labels=plan_labels(["yolo"], tmp_path / "out", source, "")) as output:
+        for frame in source:
+            output.write(frame, NOTHING if frame.name == "scan.002" else FOUND)
+    assert len((tmp_path / "out/yolo/labels/train/scan.txt").read_text().splitlines()) == 3
+    assert (tmp_path / "out/yolo/train.txt").read_text() == "./images/train/other.mpo\n./images/train/scan.001\n"
+    assert "--save=yolo leaves out scan.002: one that differs only in its suffix has its labels" in caplog.text
+
+
 def test_tracks_are_kept(tmp_path):
     pytest.importorskip("scipy", reason="needs SciPy: make extras")
     from lib.inference.track_files import plan_tracking
