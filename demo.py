@@ -5,7 +5,7 @@
     python demo.py street.mp4 --checkpoint=... --track --count-line=0,.5,1,.5
     python demo.py aerial.jpg --checkpoint=... --tiles=400
     python demo.py photos/ --checkpoint=... --save=coco,labelstudio
-    python demo.py ortho.tif --checkpoint=...                  a GeoTIFF of any size: GeoJSON and an overview
+    python demo.py ortho.tif --checkpoint=...                  # a GeoTIFF of any size: GeoJSON and an overview
     python demo.py 0 --checkpoint=model.onnx
     python demo.py street.jpg --checkpoint=THEIRS.pth --cfg=THEIRS.yml
 
@@ -45,7 +45,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--score", type=float, default=0.3, help="lowest score of a detection (default: %(default)s)")
     add("--tiles", metavar="SIDE[,OVERLAP[,nms|fusion]]", help=TILES_HELP)
     add("--track", action="store_true", help="give each object a number through all frames (ByteTrack)")
-    add("--count-line", action="append", metavar="X1,Y1,X2,Y2", help="count tracks that cross it; pixels or 0 .. 1")
+    line = "count the tracks that cross this line, in pixels or in fractions of the frame; may be repeated"
+    add("--count-line", action="append", metavar="X1,Y1,X2,Y2", help=f"{line}; implies --track")
     add("--save", action="append", metavar="FORMAT", help="draft labels for other tools: coco, yolo, labelstudio")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)")
     add("--backend", default="torch", help=BACKEND_HELP)

@@ -40,8 +40,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help=".pth of this or another project, exported .onnx or .tflite (default: model.weights of --cfg)",
     )
     add("--json", metavar="FILE", help="JSON file for the metrics")
-    detections = "file of COCO results (default: detections.json beside --checkpoint, or here where none is given)"
-    add("--detections", metavar="FILE", help=detections)
+    detections = "file for the detections, a COCO results list (default: detections.json beside --checkpoint"
+    add("--detections", metavar="FILE", help=f"{detections}, or in this folder without one)")
     add("--tiles", metavar="SIDE[,OVERLAP[,nms|fusion]]", help=TILES_HELP)
     add("--backend", default="torch", help=BACKEND_HELP)
     add("--dtype", default="float32", help=DTYPE_HELP)

@@ -1,12 +1,13 @@
 """Train a detector on the images and boxes that an experiment file names.
 
-    python train.py --cfg=experiments/mobilenet_v1/S1L0_dual.yml
+    python train.py --cfg=experiments/light/small.yml data.train.annotations=data.yaml data.val.annotations=data.yaml
     python train.py --cfg=... data.train.images=DIR data.train.annotations=FILE.json train.epochs=20
     python train.py --cfg=... --resume
     torchrun --nproc_per_node=4 train.py --cfg=... train.norm=sync
 
 Every key of the config can be set as key.key=value; lib/config.py lists the keys with their meaning. The run writes
-config.yml, results.csv, curves.png, tensorboard/, last.pth and best.pth to its folder, runs/<experiment>.
+config.yml, results.csv, curves.png, tensorboard/, last.pth and best.pth to its folder, runs/<experiment>, or
+runs/<run.name>.
 """
 
 import argparse

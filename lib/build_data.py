@@ -93,8 +93,8 @@ def build_dataset(cfg: Mapping[str, Any], split: str, classes: Iterable[str] | N
         images = images or folder
     else:
         raise ValueError(
-            f"data.{split}.annotations must be given, a COCO JSON file or a folder of VOC, YOLO or VisDrone files; "
-            f"got null: name it, or choose data.layout from {', '.join(LAYOUTS)}"
+            f"data.{split}.annotations must be a COCO JSON file, a YOLO data.yaml, or a folder of VOC, YOLO or VisDrone"
+            f" files; got null: add data.{split}.annotations=PATH, or choose data.layout from {', '.join(LAYOUTS)}"
         )
     for_training = {"cache_mb": data["cache_mb"], "decode": data["decode"]} if split == "train" else {}
     options = {"bad_boxes": data["bad_boxes"], "add_classes": split == "val", "split": split, **for_training}

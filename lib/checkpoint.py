@@ -107,7 +107,7 @@ def _check_ours(path: Path, content: Mapping[str, Any]) -> None:
     for key in ("model", "raw_model"):
         others = [name for name, x in content.get(key, {}).items() if not isinstance(x, torch.Tensor)]
         if others:
-            raise ValueError(f"{path} must hold tensors by name in {key}; {others[0]!r:.60} is none")
+            raise ValueError(f"{path} must hold tensors by name in {key}; {others[0]!r:.60} is not a tensor")
 
 
 def is_ours(content: Mapping[str, Any]) -> bool:

@@ -1,7 +1,7 @@
 """What a detector is made of and what it costs: rows, strides, channels, parameters, multiply-accumulates.
 
-    python tools/count.py --cfg=experiments/mobilenet_v3/large320.yml [model.backbone.strides={0: 1} ...]
-    python tools/count.py --all --out=docs/models.md          the table of all experiments, between its two marks
+    python tools/count.py --cfg=experiments/mobilenet_v3/large320.yml ['model.backbone.strides={0: 1}' ...]
+    python tools/count.py --all --out=docs/models.md          # the table of all experiments, between its two marks
 
 No network is run and nothing is downloaded: the models are built without memory for weights. 1 MAC = 2 FLOPs.
 """

@@ -1,11 +1,11 @@
 """Exports a checkpoint as ONNX, LiteRT, a page for browsers or torch.export's archive, to run without this project.
 
 python tools/export.py --checkpoint=runs/demo/plain/last.pth --out=model.onnx --check photos/
-python tools/export.py --checkpoint=... --out=heads.onnx --heads      logits and box deltas, no NMS
-python tools/export.py --checkpoint=... --out=small.onnx --int8       8-bit convolutions; prints AP before and after
+python tools/export.py --checkpoint=... --out=heads.onnx --heads      # logits and box deltas, no NMS
+python tools/export.py --checkpoint=... --out=small.onnx --int8       # 8-bit convolutions; prints AP before and after
 python tools/export.py --checkpoint=... --out=model.pt2
-python tools/export.py --checkpoint=... --out=model.tflite [--int8]           for phones; in .venv-extras
-python tools/export.py --checkpoint=... --web=page/                        a page that runs in a browser, from the disk
+python tools/export.py --checkpoint=... --out=model.tflite            # for phones, also --int8; in .venv-extras
+python tools/export.py --checkpoint=... --web=page/                   # a page that runs in a browser, from the disk
 """
 
 import argparse

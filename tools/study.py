@@ -1,8 +1,8 @@
 """Does taking out early strides help small objects? Trains a grid of detectors and writes a report.
 
-    python tools/study.py                                      the default grid: make study
+    python tools/study.py                                      # the default grid: make study
     python tools/study.py --grid=experiments/study/full.yaml --budget=0.2 data.workers=4
-    python tools/study.py --publish                            also docs/results/ and docs/study.md
+    python tools/study.py --publish                            # also docs/results/ and docs/study.md
 
 A grid is a YAML file of rows (variants of a detector), budgets (of time or images) and seeds. A run that already has
 a result is skipped, and one that was stopped is resumed. The report is OUT/study.md.
@@ -34,7 +34,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = script_parser(__doc__)
     add = parser.add_argument
     add("--grid", type=Path, default=ROOT / "experiments/study/default.yaml", help="YAML file: rows, budgets, seeds")
-    add("--budget", type=float, default=1.0, help="factor on the epochs and seconds of each run (default: 1)")
+    add("--budget", type=float, default=1.0, help="multiply the epochs and seconds of each run by this (default: 1)")
     add("--rows", help="run only these rows, such as plain,S1L0")
     add("--budgets", help="run only these budgets, such as images")
     add("--jobs", type=int, help="runs at the same time (default: 1 on a GPU, else the number of cores)")

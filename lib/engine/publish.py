@@ -1,4 +1,4 @@
-"""A trained detector made ready to share: small weights, and a card of their training and their test."""
+"""A trained detector made ready to share: small weights, and a record of their training and their test."""
 
 import hashlib
 import json
@@ -22,24 +22,24 @@ ABOUT = ("version", "commit", "seed", "started", "torch", "threads", "processes"
 
 
 def publish(checkpoint: Path, out: Path, note: str = "", overrides: Sequence[str] = ()) -> tuple[Result, Path]:
-    """Writes a run's weights in half precision to ``out``, and their card beside it, with the suffix .json.
+    """Writes a run's weights in half precision to ``out``, and their record beside it, with the suffix .json.
 
     The weights are tested on ``data.val`` as they are in the file. Of absolute paths both files have the last two parts
     only.
 
     Args:
         checkpoint: of this project, in the folder of its run.
-        note: what a reader should know beside the card's figures, such as which data it is.
+        note: what a reader should know beside the record's figures, such as which data it is.
         overrides: settings for the test, such as where ``data.val`` is now.
 
     Returns:
-        The result of the test, and the path of the card.
+        The result of the test, and the path of the record.
     """
-    content, card = read_run(checkpoint), out.with_suffix(".json")
+    content, record = read_run(checkpoint), out.with_suffix(".json")
     if out.suffix != ".pth":
         raise ValueError(f"the weights must be a .pth file; got {out}: choose such a name")
     trained = _training(checkpoint, content)
-    refuse_sources([out, card], [checkpoint, checkpoint.with_name(STARTED)])
+    refuse_sources([out, record], [checkpoint, checkpoint.with_name(STARTED)])
     with replacing(out) as file:
         save_weights(file, {**content, "config": trained["config"]})
         loaded = load_detector(file, content["config"], overrides)
@@ -60,12 +60,12 @@ def publish(checkpoint: Path, out: Path, note: str = "", overrides: Sequence[str
             "tested": {"version": __version__, "commit": git_commit(), "device": device_name(device)},
             **trained,
         }
-        write_json(card, values)
-    return result, card
+        write_json(record, values)
+    return result, record
 
 
 def _training(checkpoint: Path, content: Mapping[str, Any]) -> dict[str, Any]:
-    """What a card says of the training that wrote a checkpoint, whose content is given."""
+    """What a record says of the training that wrote a checkpoint, whose content is given."""
     started = checkpoint.with_name(STARTED)
     if "position" not in content or not started.is_file():
         raise ValueError(

@@ -112,7 +112,8 @@ class Evaluator:
             raise ValueError("an evaluation must have at least one image; got none: is the data set empty?")
         missing = len(self._images) - len(self._rows)
         if missing:
-            log.warning("images_left_out %d of %d had no update and do not count", missing, len(self._images))
+            text = "images_left_out %d of %d: no detections were given for them, not even an empty list"
+            log.warning(text, missing, len(self._images))
         truth = make_ground_truth(self._coco, self._protocol, self._category_ids[1:], self._rows)
         parts = sorted(self._rows.items())
         image_ids = np.repeat([image_id for image_id, _ in parts], [len(rows) for _, rows in parts])

@@ -98,7 +98,7 @@ def run_demo(name: str) -> None:
     try:
         dataset = demo.prepare(demo.out)
     except PackageError as error:
-        print(f"no real images, so this is the demo on generated ones: {error}", flush=True)
+        print(f"the photographs cannot be downloaded, so the demo uses generated images instead: {error}", flush=True)
         demo = DEMOS["synthetic"]
         dataset = demo.prepare(demo.out)
     train(demo, NAMES)

@@ -1,4 +1,4 @@
-"""A published detector: weights in half precision that are tested as they are in the file, and a card without paths."""
+"""A published detector: weights in half precision that are tested as they are in the file, a record without paths."""
 
 import hashlib
 import json
@@ -13,10 +13,10 @@ from lib.inference.model_file import load_detector
 from tools.publish import main
 
 
-def test_weights_and_card(whole, tmp_path, capsys, test):
+def test_weights_and_record(whole, tmp_path, capsys, test):
     out = tmp_path / "shared" / "tiny.pth"
     main([str(whole / "best.pth"), f"--out={out}", "--note=discs and rings"])
-    assert f"card: {out.with_suffix('.json')}" in capsys.readouterr().out
+    assert f"record: {out.with_suffix('.json')}" in capsys.readouterr().out
     assert out.stat().st_size < (whole / "best.pth").stat().st_size / 3
 
     content, original = read_run(out), read_run(whole / "best.pth")
@@ -24,22 +24,22 @@ def test_weights_and_card(whole, tmp_path, capsys, test):
     assert all(torch.equal(x.half(), content["model"][name].half()) for name, x in original["model"].items())
     assert content["config"]["data"]["val"] == {"images": "data/val", "annotations": "data/val.json"}
 
-    card = json.loads(out.with_suffix(".json").read_text())
-    assert card["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
-    assert (card["weights"], card["note"], card["classes"]) == ("tiny.pth", "discs and rings", ["disc", "ring"])
-    assert card["trained"]["seed"] == 0 and card["trained"]["device"].startswith("cpu: ")
-    assert [epoch["epoch"] for epoch in card["curve"]] == [1, 2]
-    assert card["config"] == content["config"]
-    assert card["parameters"] == sum(p.numel() for p in load_detector(out).detector.parameters())
+    record = json.loads(out.with_suffix(".json").read_text())
+    assert record["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
+    assert (record["weights"], record["note"], record["classes"]) == ("tiny.pth", "discs and rings", ["disc", "ring"])
+    assert record["trained"]["seed"] == 0 and record["trained"]["device"].startswith("cpu: ")
+    assert [epoch["epoch"] for epoch in record["curve"]] == [1, 2]
+    assert record["config"] == content["config"]
+    assert record["parameters"] == sum(p.numel() for p in load_detector(out).detector.parameters())
 
     judged = original["config"]["data"]["val"]
     test(f"--checkpoint={out}", f"--json={tmp_path / 'test.json'}", *(f"data.val.{k}={v}" for k, v in judged.items()))
-    assert json.loads((tmp_path / "test.json").read_text())["metrics"] == card["metrics"]
+    assert json.loads((tmp_path / "test.json").read_text())["metrics"] == record["metrics"]
 
 
 def test_no_path_of_this_machine_is_left(whole, tmp_path):
-    _, card = publish(whole / "last.pth", tmp_path / "tiny.pth")
-    assert str(whole.parent) not in card.read_text()
+    _, record = publish(whole / "last.pth", tmp_path / "tiny.pth")
+    assert str(whole.parent) not in record.read_text()
     assert str(whole.parent).encode() not in (tmp_path / "tiny.pth").read_bytes()
     paths = {"a": ["/home/me/hituav/val.json", "/x", "data/x.json", 3], "b": {"root": "/", "none": None}}
     assert shortened(paths) == {"a": ["hituav/val.json", "x", "data/x.json", 3], "b": {"root": ".", "none": None}}

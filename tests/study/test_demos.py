@@ -59,7 +59,8 @@ def test_without_the_package_one_line_says_so_and_the_synthetic_demo_runs(monkey
     with pytest.raises(KeyboardInterrupt, match=str(tmp_path)):
         demo.run_demo("trees")
     shown = capsys.readouterr().out
-    assert shown == "no real images, so this is the demo on generated ones: pip could not download it\n"
+    what = "the photographs cannot be downloaded, so the demo uses generated images instead"
+    assert shown == f"{what}: pip could not download it\n"
 
 
 @pytest.mark.parametrize("name", demo.DEMOS)

@@ -1,6 +1,6 @@
 """Times how fast one core prepares images for training SSD300: our preset `ssd` beside torchvision's v2 transforms.
 
-    python tools/bench/input.py                                       on drawn scenes
+    python tools/bench/input.py                                       # on drawn scenes
     python tools/bench/input.py --images=DIR --annotations=FILE.json
 
 Run it in an interpreter that has torchvision; without it only our sides are timed. All sides read the same JPEG files

@@ -1,8 +1,8 @@
 """Times the kernels against other implementations of the same jobs, in one run and on one thread.
 
-    python tools/bench/kernels.py                               make bench
+    python tools/bench/kernels.py                               # make bench
     python tools/bench/kernels.py --only=nms --seconds=5
-    python tools/bench/kernels.py --device=cuda                 the CUDA kernels alone
+    python tools/bench/kernels.py --device=cuda                 # the CUDA kernels alone
 
 Implementations that are not installed are left out; docs/kernels.md says how to get torchvision for the CPU. Those of
 a job take turns, in blocks of several calls. On a machine with a GPU its kernels are timed too.

@@ -1,6 +1,6 @@
 """Times SSDLite320 MobileNetV3-Large in each backend against torchvision's: end to end, an image in memory, 91 classes.
 
-    python tools/bench/predictor.py --threads=1      in an interpreter that has torchvision with its operators
+    python tools/bench/predictor.py --threads=1      # in an interpreter that has torchvision with its operators
     python tools/bench/predictor.py --checkpoint=best.pth --models heads.onnx small.onnx model.tflite --images photos/
 
 What is not installed is left out, with a note. All begin with the same uint8 BGR image, which torchvision needs as a

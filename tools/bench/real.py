@@ -1,13 +1,13 @@
 """Trains a detector for an equal CPU time on COCO files, ours or a peer, and tests it in pixels of the images.
 
-The training process has one thread and its whole CPU time counts, loading included; each schedule runs over it. The
-detector of the last step is then shown the images of val one at a time. OUT gets the metrics by our evaluator, CPU
-seconds, parameters, the time of an image, machine and versions; OUT with .dt.json the detections, for
-tools/evaluate.py and tools/compare.py.
+Training runs in one thread, and its whole CPU time counts, the loading of images included; each learning-rate schedule
+spans this time. The weights of the last step are then tested on the images of --val, one at a time. OUT.json gets the
+metrics by our evaluator, CPU seconds, parameters, the time of an image, machine and versions; OUT.dt.json gets the
+detections, for tools/evaluate.py and tools/compare.py.
 
 ours: an experiment, by --cfg. ssdlite: torchvision's SSDLite320 and recipe over EfficientNet-Lite0 with the ImageNet
 weights that ours starts from; --python must have torch, torchvision and timm. yolo11n: from random weights;
---python must have ultralytics. Nothing of these is installed or imported by us.
+--python must have ultralytics. None of these packages is installed or imported by this script.
 
     DATA="--images=DIR --train=TRAIN.json --val=VAL.json"
     python tools/bench/real.py --peer=ours --cfg=experiments/light/half_hour.yml $DATA --out=ours.json

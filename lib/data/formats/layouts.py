@@ -181,7 +181,8 @@ def _check(root: Path, wanted: str, archive: str, name: str) -> None:
     if not (root / wanted).exists():
         held = first_few(sorted(path.name for path in root.iterdir())) if root.is_dir() else ""
         fault = f"it holds {held or 'nothing'}" if root.is_dir() else "there is no such folder"
-        advice = f"unpack {archive} there, or choose data.root"
+        own = "name your own data by data.train.annotations and data.val.annotations"
+        advice = f"unpack {archive} there, choose data.root, or {own}"
         raise FileNotFoundError(f"data.layout={name} must find {wanted} in {root}; {fault}: {advice}")
 
 

@@ -36,7 +36,7 @@ def choose_categories(
                 "annotations that the model was trained for, or set data.classes"
             )
     if not wanted or len(set(wanted)) < len(wanted):
-        raise ValueError(f"classes must be at least one name, each once; got {shown(wanted)} for {where}")
+        raise ValueError(f"data.classes must list at least one name, and none twice; got {shown(wanted)} for {where}")
     new_ids = (number for number in itertools.count(1) if number not in set(by_name.values()))
     for name in wanted:
         if name not in by_name:

@@ -153,8 +153,8 @@ def check_heads_agree(model: nn.Module, exported: TfliteModel, images: Sequence[
             error = (got - expected).abs()
             if not (error <= TOLERANCE + TOLERANCE * expected.abs()).all():
                 raise ExportError(
-                    f"the LiteRT model must give the {name} of torch to {TOLERANCE}; they differ by up to "
-                    f"{float(error.max()):.3g}: the converter has a fault, nothing was written"
+                    f"the {name} of the LiteRT model must equal torch's to {TOLERANCE}; they differ by up to "
+                    f"{float(error.max()):.3g}, which is a fault of the converter: nothing was written"
                 )
 
 

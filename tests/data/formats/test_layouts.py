@@ -68,7 +68,7 @@ def test_coco_is_found_as_it_unpacks_and_paths_win(tmp_path):
             "VOCdevkit/VOC2007/Annotations/000007.xml",
             "000007.xml must exist, as trainval.txt lists it; there is no such file",
         ),
-        ("voc0712", "", "there is no such folder: .* or choose data.root"),
+        ("voc0712", "", "there is no such folder: .*, choose data.root, or name your own data by data.train.annot"),
         ("coco2017", None, "find train2017 in .*; it holds VOCdevkit: unpack train2017.zip there"),
         ("voc2010", None, "data.layout must be one of coco2017, .*; got 'voc2010'"),
     ],
@@ -165,7 +165,11 @@ def test_data_yaml_tells_its_splits_apart(tmp_path):
 @pytest.mark.parametrize(
     ("train", "message"),
     [
-        ({}, "data.train.annotations must be given, .* or choose data.layout from coco2017"),
+        (
+            {},
+            "data.train.annotations must be a COCO JSON file, a YOLO data.yaml, .*; got null: "
+            "add data.train.annotations=PATH, or choose data.layout from coco2017",
+        ),
         ({"annotations": "a.json"}, "data.train.images must be given, the folder of the images of a.json; got null"),
         (
             {"annotations": "nowhere"},

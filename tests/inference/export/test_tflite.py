@@ -116,7 +116,7 @@ def test_the_fault_of_the_converter_is_caught(spread_detector):
     pytest.importorskip("litert_torch", reason="needs litert-torch: make test-extras")
     network = tflite.NamedHeads(tflite.Network(spread_detector.cfg, spread_detector.detector)).eval()
     wrong = TfliteModel(join(tflite.convert(network, SIZE, torch.channels_last), tflite._about(spread_detector)))
-    with pytest.raises(tflite.ExportError, match="must give the (logits|deltas) of torch to 0.001; they differ"):
+    with pytest.raises(tflite.ExportError, match="the (logits|deltas) of the LiteRT model must equal torch's to 0.001"):
         tflite.check_heads_agree(network, wrong, tflite._test_images(SIZE))
 
 
