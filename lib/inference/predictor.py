@@ -13,17 +13,15 @@ from lib.build_data import build_reading, build_resize
 from lib.config import load_config
 from lib.data.augment.geometric import Resize
 from lib.data.fit import Size
-from lib.data.image import Reading, read_image
 from lib.inference.backends import SUFFIXES, ExportedRun, Options, Run, open_backend
+from lib.inference.input_image import Image, as_array, is_one_image
 from lib.inference.model_file import Loaded, load_detector
-from lib.inference.tiles import Tiles, detect_in_tiles
+from lib.inference.tiles import Tiles, as_tiles, detect_in_tiles
 from lib.models.detector import Detector
 from lib.ops import PaddedDetections
 from lib.ops.boxes import clip_boxes, scale_boxes
 from lib.structures import Detections, Predictions, Sample
 from lib.utils.runtime import choose_device
-
-Image = np.ndarray | str | Path
 
 
 class Prepared(NamedTuple):
@@ -54,7 +52,8 @@ class Predictor:
         compiled: whether torch.compile builds the network, which takes a minute at the first call of each
             batch size.
         batch_size: images that pass the network at once.
-        tiles: for images much larger than the network's input: overlapping tiles, and the whole image.
+        tiles: for images much larger than the network's input: overlapping tiles, and the whole image; or the side of
+            a tile, in pixels.
         threads: of ONNX Runtime and OpenVINO; 0: as many as torch has.
 
     Attributes:
@@ -75,12 +74,12 @@ class Predictor:
         dtype: Literal["float32", "bfloat16", "float16"] = "float32",
         compiled: bool = False,
         batch_size: int = 8,
-        tiles: Tiles | None = None,
+        tiles: Tiles | int | None = None,
         threads: int = 0,
     ):
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more; got {batch_size}")
-        self.batch_size, self.tiles = batch_size, tiles
+        self.batch_size, self.tiles = batch_size, as_tiles(tiles)
         options = Options(choose_device(str(device)), dtype, compiled, threads or torch.get_num_threads())
         if not isinstance(checkpoint, Loaded) and Path(checkpoint).suffix in SUFFIXES:
             self.network: Run = open_backend(backend, Path(checkpoint), options)
@@ -99,16 +98,16 @@ class Predictor:
     def __call__(self, images: Image | Sequence[Image] | np.ndarray) -> Detections | list[Detections]:
         """Detections on the CPU, boxes in pixels of the image as it was given; of several images, a list of them.
 
-        ``images`` is an array (H, W, 3) uint8 BGR or the path of a file, which is seen upright, as its EXIF data say;
-        or a list of those, or (B, H, W, 3).
+        ``images`` is an array (H, W, 3) uint8 BGR, the path of a file, or an image of PIL; the last two are seen
+        upright, as their EXIF data say. Or it is a list of those, or (B, H, W, 3).
         """
-        if isinstance(images, (str, Path)) or (isinstance(images, np.ndarray) and images.ndim < 4):
-            return next(self.stream([images]))
-        return list(self.stream(images))
+        if is_one_image(images):
+            return next(self.stream([cast(Image, images)]))
+        return list(self.stream(cast(Iterable[Image], images)))
 
     def stream(self, images: Iterable[Image]) -> Iterator[Detections]:
         """The objects of one image after the other; ``batch_size`` images are read ahead."""
-        for tiles, group in itertools.groupby((_as_image(image, self.reading) for image in images), self._tiles_of):
+        for tiles, group in itertools.groupby((as_array(image, self.reading) for image in images), self._tiles_of):
             if tiles is None:
                 yield from self.detect(group)
             else:
@@ -137,17 +136,21 @@ class Predictor:
         """The network's output for its input, (B, H, W, 3) uint8."""
         return self.network(prepared)
 
-    @torch.inference_mode()
     def select(self, output: Predictions | PaddedDetections, prepared: Prepared) -> list[Detections]:
         """Detections on the CPU in the frames of the original images, of the network's output for these."""
+        # Copied, as tensors of the inference mode cannot be changed in place outside of it.
+        boxes, scores, labels, counts = (value.clone() for value in self._select(output, prepared))
+        rows = zip(boxes, scores, labels, counts.tolist(), strict=True)
+        return [Detections(box[:count], score[:count], label[:count]) for box, score, label, count in rows]
+
+    @torch.inference_mode()
+    def _select(self, output: Predictions | PaddedDetections, prepared: Prepared) -> PaddedDetections:
         canvas = prepared.images.shape[1], prepared.images.shape[2]
         if isinstance(output, Predictions):
             output = self.postprocess.padded(output, torch.tensor([canvas]).expand(len(prepared.sizes), 2))
         boxes = scale_boxes(output.boxes, canvas, prepared.frames[:, None])
         padded = output._replace(boxes=clip_boxes(boxes, prepared.sizes[:, None]))
-        boxes, scores, labels, counts = (value.cpu() for value in padded)
-        rows = zip(boxes, scores, labels, counts.tolist(), strict=True)
-        return [Detections(box[:count], score[:count], label[:count]) for box, score, label, count in rows]
+        return PaddedDetections(*(value.cpu() for value in padded))
 
 
 def prepare(images: Sequence[np.ndarray], resize: Resize) -> Prepared:
@@ -158,17 +161,3 @@ def prepare(images: Sequence[np.ndarray], resize: Resize) -> Prepared:
     prepared = np.stack([resize(sample, rng).image for sample in samples])
     frames = torch.tensor([resize.fit(sample.size).frame for sample in samples], dtype=torch.float32)
     return Prepared(prepared, torch.tensor([sample.size for sample in samples]), frames)
-
-
-def _as_image(image: Image, reading: Reading) -> np.ndarray:
-    """An image as (H, W, 3) uint8 BGR, read where it is a path."""
-    if isinstance(image, (str, Path)):
-        return read_image(image, reading=reading)
-    if not isinstance(image, np.ndarray):
-        raise TypeError(f"an image must be an array or a path; got {type(image).__name__}: use np.asarray")
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
-        raise ValueError(
-            f"an image must be (H, W, 3) uint8 in BGR; got {image.shape} {image.dtype}: convert a gray one by "
-            "cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)"
-        )
-    return image

@@ -57,6 +57,17 @@ def parse_tiles(text: str | None) -> Tiles | None:
     return tiles
 
 
+def as_tiles(tiles: Tiles | int | None) -> Tiles | None:
+    """Tiles by which images can be tiled, of the side of a tile too; None -> None."""
+    if tiles is None:
+        return None
+    tiles = Tiles(tiles) if isinstance(tiles, int) else tiles
+    if not isinstance(tiles, Tiles):
+        raise TypeError(f"tiles must be the side of a tile in pixels, such as 512, or Tiles(512, 0.25); got {tiles!r}")
+    check_tiles(tiles)
+    return tiles
+
+
 def check_tiles(tiles: Tiles) -> None:
     """Raises a ValueError unless images can be tiled so."""
     if min(tile_sides(tiles.size)) < 16 or not 0 <= tiles.overlap <= 0.9 or tiles.merge not in ("nms", "fusion"):

@@ -52,6 +52,17 @@ def test_every_backend_finds_the_boxes_of_torch_in_the_same_order(checkpoint, fi
     assert agreement.box_error < 1e-2
 
 
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("source", ["checkpoint", "heads", "detections"])
+def test_what_it_finds_can_be_changed_in_place(checkpoint, files, images, backend, source):
+    needs(backend)
+    found = Predictor(files.get(source, checkpoint), "cpu", backend=backend)(images[0])
+    expected = [(value + 1).tolist() for value in found]
+    for value in found:
+        value += 1
+    assert [value.tolist() for value in found] == expected
+
+
 def test_openvino_selects_as_onnx_runtime_does_where_nms_is_inside(spread, images):
     needs("openvino")
     agreement = compare(*(Predictor(spread, backend=backend) for backend in ("onnxruntime", "openvino")), images)
