@@ -9,33 +9,10 @@ from lib.build import build_detector
 from lib.config import load_config
 from lib.legacy import translate_weights
 from lib.models.cost import count_macs, count_parameters
+from tests.legacy.bmvc_files import VOC, bmvc_file
 
 BMVC = {name: golden for name, golden in FILES.items() if "nets" in golden}
 SMALL, LAST = "ssd_lite_mobilenetv1_train_coco", BMVC["ssd_vgg16_train_coco"]
-
-# What stands in a file of theirs behind MODEL
-RECIPE = """
-TRAIN:
-  MAX_EPOCHS: 100
-  CHECKPOINTS_EPOCHS: 1
-  BATCH_SIZE: 32
-  TRAINABLE_SCOPE: 'base,norm,extras,transforms,pyramids,loc,conf'
-  RESUME_SCOPE: 'base'
-  OPTIMIZER: {OPTIMIZER: sgd, LEARNING_RATE: 0.001, MOMENTUM: 0.9, WEIGHT_DECAY: 0.0001}
-  LR_SCHEDULER: {SCHEDULER: SGDR, WARM_UP_EPOCHS: 60}
-TEST: {BATCH_SIZE: 64, TEST_SCOPE: [91, 100]}
-MATCHER: {MATCHED_THRESHOLD: 0.5, UNMATCHED_THRESHOLD: 0.5, NEGPOS_RATIO: 3}
-POST_PROCESS: {SCORE_THRESHOLD: 0.01, IOU_THRESHOLD: 0.6, MAX_DETECTIONS: 100}
-EXP_DIR: './experiments/models/mine'
-LOG_DIR: './experiments/models/mine'
-RESUME_CHECKPOINT: './weights/mine.pth'
-PHASE: ['test']
-"""
-DATA = {
-    81: "{DATASET: coco, DATASET_DIR: ./data/COCO, TRAIN_SETS: [['2017', 'train']], TEST_SETS: [['2017', 'val']]}",
-    21: "{DATASET: voc, DATASET_DIR: ./data/VOCdevkit, TRAIN_SETS: [['2007', 'trainval'], ['2012', 'trainval']],"
-    " TEST_SETS: [['2007', 'test']]}",
-}
 
 
 def bmvc_mapping(golden: dict) -> dict:
@@ -53,17 +30,12 @@ def bmvc_mapping(golden: dict) -> dict:
     return {"MODEL": model, "PHASE": ["test"]}
 
 
-def bmvc_file(golden: dict) -> str:
-    """The content of their YAML file of a golden model."""
-    model = yaml.safe_dump({"MODEL": bmvc_mapping(golden)["MODEL"]})
-    return f"{model}{RECIPE}DATASET: {DATA[golden['num_classes']]}\n"
-
-
 @pytest.fixture(params=BMVC, scope="module")
 def golden(request, tmp_path_factory):
     values = BMVC[request.param]
     path = tmp_path_factory.mktemp("theirs") / f"{request.param}.yml"
-    path.write_text(bmvc_file(values))
+    data = {"DATASET": VOC} if values["num_classes"] == 21 else {}
+    path.write_text(yaml.safe_dump(bmvc_file(**bmvc_mapping(values), **data)))
     torch.manual_seed(0)
     model = build_detector(load_config(path)).eval()
     return values, model

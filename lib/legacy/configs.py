@@ -20,11 +20,7 @@ class Reader(NamedTuple):
 READERS = (
     Reader("the MobileNetV3 and MobileDet SSDLite in Keras", keras_json.is_keras, keras_json.translate),
     Reader("lufficc's SSD, or SSDLite with MobileNetV2 and MobileNeXt", yacs.is_yacs, yacs.translate),
-    Reader(
-        "the BMVC 2019 code or its parent ssds.pytorch",
-        lambda source: "MODEL" in source,
-        lambda source, root: ssds.translate_config(source),
-    ),
+    Reader("the BMVC 2019 code or its parent ssds.pytorch", ssds.is_ssds, ssds.translate),
 )
 
 

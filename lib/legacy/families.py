@@ -4,7 +4,16 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from lib.legacy.ssds import PARTS
+# A part of a detector of the BMVC code -> ours
+PARTS = {
+    "base": ["backbone"],
+    "norm": ["neck.norm", "neck.refine"],
+    "extras": ["neck.extras"],
+    "transforms": ["neck.transforms"],
+    "pyramids": ["neck.pyramids"],
+    "loc": ["head.box"],
+    "conf": ["head.cls"],
+}
 
 
 class Family(NamedTuple):

@@ -2,12 +2,18 @@
 
 import logging
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from lib.utils.lookup import accepts, in_words, suggest
 from lib.utils.schema import Maybe
 
 log = logging.getLogger(__name__)
+
+
+class Needed(NamedTuple):
+    """In the place of a default, for a key that must be given."""
+
+    type: Any
 
 
 def read_fields(
@@ -17,7 +23,8 @@ def read_fields(
 
     Args:
         source: the file's content.
-        fields: dotted key -> its default, or ``Maybe(type)`` for a key that must be given.
+        fields: dotted key -> its default; ``Needed(type)`` for a key that must be given; ``Maybe(type)`` for one that
+            is None where it is not given.
         unused: dotted keys that have no counterpart; the log names those that are given.
         about: what the file is, for messages.
 
@@ -30,12 +37,15 @@ def read_fields(
         log.info("%s has no counterpart and is not used", name)
     values = {}
     for name, default in fields.items():
-        hint = default.type if isinstance(default, Maybe) else _hint(default)
-        if name not in given and isinstance(default, Maybe):
-            raise ValueError(f"{name} of {about} must be given; got {', '.join(given) or 'nothing'}")
-        values[name] = given.get(name, default)
-        if not accepts(values[name], hint):
-            raise TypeError(f"{name} of {about} must be {in_words(hint)}; got {values[name]!r}")
+        if name not in given:
+            if isinstance(default, Needed):
+                raise ValueError(f"{name} of {about} must be given; got {', '.join(given) or 'nothing'}")
+            values[name] = None if isinstance(default, Maybe) else default
+            continue
+        hint = default.type if isinstance(default, (Maybe, Needed)) else _hint(default)
+        if not accepts(given[name], hint):
+            raise TypeError(f"{name} of {about} must be {in_words(hint)}; got {given[name]!r}")
+        values[name] = given[name]
     return values
 
 

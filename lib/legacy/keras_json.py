@@ -5,9 +5,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lib.legacy.fields import read_fields
+from lib.legacy.fields import Needed, read_fields
 from lib.utils.lookup import lookup
-from lib.utils.schema import Maybe
 from lib.utils.yaml_files import nested
 
 log = logging.getLogger(__name__)
@@ -15,33 +14,33 @@ ABOUT = "a config of the MobileNetV3 and MobileDet SSDLite in Keras"
 MODEL, TRAINING = "model_config", "training_config"
 PARTS = ("backbone", "neck", "head")
 
-# What is read, and the default of what may be left out; Maybe: it must be given
+# What is read, and the default of what may be left out; Needed: it must be given
 FIELDS: dict[str, Any] = {
-    f"{MODEL}.target_size": Maybe(int),
-    f"{MODEL}.feature_map_shapes": Maybe(list[int]),
-    f"{MODEL}.box_variances": Maybe(list[float]),
-    f"{MODEL}.AnchorSpecs": Maybe(list[list[list]]),
-    f"{MODEL}.numAnchors": Maybe(list[int]),
-    f"{MODEL}.backbone.name": Maybe(str),
+    f"{MODEL}.target_size": Needed(int),
+    f"{MODEL}.feature_map_shapes": Needed(list[int]),
+    f"{MODEL}.box_variances": Needed(list[float]),
+    f"{MODEL}.AnchorSpecs": Needed(list[list[list]]),
+    f"{MODEL}.numAnchors": Needed(list[int]),
+    f"{MODEL}.backbone.name": Needed(str),
     f"{MODEL}.backbone.width_multiplier": 1.0,
     f"{MODEL}.backbone.modelSize": "large",  # of MobileNetV3: small or large
     f"{MODEL}.backbone.modelType": "CPU",  # of MobileDet; the file of its FPN has none, and cannot run there
-    f"{MODEL}.neck.name": Maybe(str),
-    f"{MODEL}.neck.filters": Maybe(int | list[int]),
-    f"{MODEL}.head.name": Maybe(str),
+    f"{MODEL}.neck.name": Needed(str),
+    f"{MODEL}.neck.filters": Needed(int | list[int]),
+    f"{MODEL}.head.name": Needed(str),
     **{f"{MODEL}.{part}.isFreeze": False for part in PARTS},
     **{f"{MODEL}.{part}.regularization": 0.0 for part in PARTS},
-    f"{TRAINING}.ClfLoss.LossFunction": Maybe(str),
+    f"{TRAINING}.ClfLoss.LossFunction": Needed(str),
     f"{TRAINING}.ClfLoss.Alpha": 0.75,
     f"{TRAINING}.ClfLoss.Gamma": 2.0,
     f"{TRAINING}.ClfLoss.Weight": 1.0,
-    f"{TRAINING}.BoxLoss.LossFunction": Maybe(str),
+    f"{TRAINING}.BoxLoss.LossFunction": Needed(str),
     f"{TRAINING}.BoxLoss.Delta": 1.0,
     f"{TRAINING}.BoxLoss.Weight": 1.0,
-    f"{TRAINING}.batch_size": Maybe(int),
-    f"{TRAINING}.num_classes": Maybe(int),  # without background
-    f"{TRAINING}.epochs": Maybe(int),
-    f"{TRAINING}.initial_learning_rate": Maybe(float),
+    f"{TRAINING}.batch_size": Needed(int),
+    f"{TRAINING}.num_classes": Needed(int),  # without background
+    f"{TRAINING}.epochs": Needed(int),
+    f"{TRAINING}.initial_learning_rate": Needed(float),
 }
 UNUSED = tuple(f"{MODEL}.{name}" for name in ("backbone.dropout", "neck.isLite", "head.isLite"))
 

@@ -1,4 +1,4 @@
-"""The BMVC 2019 code and its parent, ssds.pytorch: their YAML files and their checkpoints.
+"""The BMVC 2019 code and its parent, ssds.pytorch: their YAML files.
 
 What a file means is what their lib/utils/config_parse.py and lib/ssds_train.py make of it.
 """
@@ -9,22 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from lib.data.augment.presets import PRESETS
+from lib.legacy.families import PARTS
+from lib.legacy.fields import Needed, read_fields
 from lib.legacy.ssds_network import translate_network
-from lib.utils.lookup import accepts, in_words, lookup, suggest
+from lib.utils.lookup import lookup
+from lib.utils.schema import Maybe
 from lib.utils.yaml_files import nested
 
 log = logging.getLogger(__name__)
-
-# A part of their detector -> ours
-PARTS = {
-    "base": ["backbone"],
-    "norm": ["neck.norm", "neck.refine"],
-    "extras": ["neck.extras"],
-    "transforms": ["neck.transforms"],
-    "pyramids": ["neck.pyramids"],
-    "loc": ["head.box"],
-    "conf": ["head.cls"],
-}
+ABOUT = "a BMVC config"
 
 # Their key that means the same as one of ours -> our key, and its value where a file does not give it
 SAME: dict[str, tuple[str, Any]] = {
@@ -53,26 +46,38 @@ ALWAYS: dict[str, Any] = {
 }
 
 
-_SETS = list[tuple[str | int, str]]  # [[year, set], ...]
-# Their other keys that are read -> their types
-READ: dict[str, Any] = {
-    **dict.fromkeys(("EXP_DIR", "RESUME_CHECKPOINT"), str),
-    "PHASE": list[str],
-    **dict.fromkeys(("MODEL.FEATURE_LAYER", "MODEL.SIZES", "MODEL.ASPECT_RATIOS"), list[list]),  # must be there
-    "MODEL.STEPS": list[list],
-    **dict.fromkeys(("MODEL.SSDS", "MODEL.NETS", "TRAIN.TRAINABLE_SCOPE", "TRAIN.RESUME_SCOPE"), str),
-    "TRAIN.OPTIMIZER.OPTIMIZER": str,
-    **{f"TRAIN.OPTIMIZER.{key}": float for key in ("LEARNING_RATE", "MOMENTUM", "MOMENTUM_2", "WEIGHT_DECAY")},
-    "TRAIN.LR_SCHEDULER.SCHEDULER": str,
-    "TRAIN.LR_SCHEDULER.STEPS": list[int],
-    "TRAIN.LR_SCHEDULER.GAMMA": float,
-    "TRAIN.LR_SCHEDULER.WARM_UP_EPOCHS": int,
-    "TEST.TEST_SCOPE": tuple[int, int],
-    "POST_PROCESS.MAX_DETECTIONS": int,
-    **{"DATASET.DATASET": str, "DATASET.DATASET_DIR": str, "DATASET.PROB": float},
-    **{"DATASET.TRAIN_SETS": _SETS, "DATASET.TEST_SETS": _SETS},
+_SETS = Maybe(list[tuple[str | int, str]])  # [[year, set], ...]
+# The others that are read, and their defaults
+FIELDS: dict[str, Any] = {
+    **{name: default for name, (_, default) in SAME.items()},
+    "EXP_DIR": Maybe(str),
+    "RESUME_CHECKPOINT": Maybe(str),
+    "PHASE": ["train", "eval", "test"],
+    "MODEL.SSDS": "ssd",
+    "MODEL.NETS": "vgg16",
+    "MODEL.FEATURE_LAYER": Needed(list[list]),
+    "MODEL.SIZES": Needed(list[list]),
+    "MODEL.ASPECT_RATIOS": Needed(list[list]),
+    "MODEL.STEPS": Maybe(list[list]),
+    "TRAIN.TRAINABLE_SCOPE": "",
+    "TRAIN.RESUME_SCOPE": "",
+    "TRAIN.OPTIMIZER.OPTIMIZER": "sgd",
+    "TRAIN.OPTIMIZER.LEARNING_RATE": 0.001,
+    "TRAIN.OPTIMIZER.MOMENTUM": 0.9,
+    "TRAIN.OPTIMIZER.MOMENTUM_2": 0.99,
+    "TRAIN.OPTIMIZER.WEIGHT_DECAY": 0.0001,
+    "TRAIN.LR_SCHEDULER.SCHEDULER": "step",
+    "TRAIN.LR_SCHEDULER.STEPS": [1],
+    "TRAIN.LR_SCHEDULER.GAMMA": 0.98,
+    "TRAIN.LR_SCHEDULER.WARM_UP_EPOCHS": 0,
+    "TEST.TEST_SCOPE": Maybe(tuple[int, int]),
+    "POST_PROCESS.MAX_DETECTIONS": 100,  # of one class
+    "DATASET.DATASET": "voc",
+    "DATASET.DATASET_DIR": "./data",
+    "DATASET.TRAIN_SETS": _SETS,
+    "DATASET.TEST_SETS": _SETS,
+    "DATASET.PROB": 0.6,  # of expanding an image
 }
-# Those without a counterpart
 UNUSED = (
     *("LOG_DIR", "CHECKPOINTS_PREFIX", "ROOT_DIR", "MODEL.HALF_PRECISION", "MODEL.NUM_FUSED"),
     *("TRAIN.CHECKPOINTS_EPOCHS", "TRAIN.CHECKPOINTS_KEPT", "TRAIN.OPTIMIZER.EPS", "TRAIN.LR_SCHEDULER.MAX_EPOCHS"),
@@ -80,62 +85,39 @@ UNUSED = (
     *("POST_PROCESS.BACKGROUND_LABEL", "POST_PROCESS.NUM_CLASSES", "POST_PROCESS.VARIANCE"),
     *("DATASET.IMAGE_SIZE", "DATASET.NUM_WORKERS", "DATASET.TRAIN_BATCH_SIZE", "DATASET.TEST_BATCH_SIZE"),
 )
-TYPES = READ | {name: type(default) for name, (_, default) in SAME.items()} | dict.fromkeys(UNUSED, Any)
-SECTIONS = {name.rpartition(".")[0]: Mapping for name in TYPES if "." in name}  # MODEL, TRAIN.OPTIMIZER ...
 PHASES = ("train", "eval", "test", "visualize", "custom_visualize", "visualize_results")
 
 
-def translate_config(source: Mapping[str, Any]) -> Mapping[str, Any]:
+def is_ssds(source: Mapping[str, Any]) -> bool:
+    """Whether the content may be that of one of their files; those of lufficc's SSD have a MODEL, too."""
+    return "MODEL" in source
+
+
+def translate(source: Mapping[str, Any], root: str | None = None) -> dict[str, Any]:
     """One of their YAML files as ``load_config`` takes it: the same network, priors to the bit, recipe and paths.
 
-    A file of ours, which has no MODEL, stays as it is. The log says what has no counterpart.
+    ``root`` is not needed: the file names the folder of the data.
 
     Raises:
         ValueError, TypeError: an unknown or missing key, or a value that has no counterpart.
     """
-    if "MODEL" not in source:
-        return source
-    theirs = _flat(source)
-    for key in ("FEATURE_LAYER", "SIZES", "ASPECT_RATIOS"):
-        if f"MODEL.{key}" not in theirs:
-            raise ValueError(f"MODEL.{key} of a BMVC config must be given; got {', '.join(source['MODEL'])}")
-    if unused := [name for name in theirs if name in UNUSED]:
-        log.info("not used, for want of a counterpart: %s", ", ".join(unused))
-    config: dict[str, Any] = ALWAYS | {ours: theirs.get(name, default) for name, (ours, default) in SAME.items()}
+    theirs = read_fields(source, FIELDS, UNUSED, ABOUT)
+    config: dict[str, Any] = ALWAYS | {ours: theirs[name] for name, (ours, _) in SAME.items()}
     epochs, num_classes = config["train.epochs"], config["model.num_classes"]
-    config |= translate_network(theirs) | _training(theirs, epochs) | _data(theirs)
-    config |= _testing(theirs, epochs)
+    config |= translate_network(theirs) | _training(theirs, epochs) | _data(theirs) | _testing(theirs, epochs)
     # There the limit is one of each class, and the evaluation takes as many of each class and image.
-    config["postprocess.max_detections"] = theirs.get("POST_PROCESS.MAX_DETECTIONS", 100) * (num_classes - 1)
+    config["postprocess.max_detections"] = theirs["POST_PROCESS.MAX_DETECTIONS"] * (num_classes - 1)
     config["loss.negative_ratio"] = float(config["loss.negative_ratio"])
-    if theirs.get("EXP_DIR"):
+    if theirs["EXP_DIR"]:
         folder = Path(theirs["EXP_DIR"])
         config |= {"run.dir": str(folder.parent), "run.name": folder.name}
     return nested(config)
 
 
-def _flat(source: Mapping[str, Any], section: str = "") -> dict[str, Any]:
-    """``{"MODEL": {"NETS": ...}}`` -> ``{"MODEL.NETS": ...}``, each key known and of its type."""
-    begin, known = f"{section}." if section else "", SECTIONS | TYPES
-    flat: dict[str, Any] = {}
-    for key, value in source.items():
-        name = f"{begin}{key}"
-        if name not in known:
-            here = [other.removeprefix(begin) for other in known if other.rpartition(".")[0] == section]
-            where = f"{section} of a BMVC config" if section else "a BMVC config"
-            raise ValueError(f"{where} must hold {', '.join(here)}; got {key}{suggest(key, here)}")
-        if not accepts(value, known[name]):
-            raise TypeError(f"{name} of a BMVC config must be {in_words(known[name])}; got {value!r}")
-        flat |= _flat(value, name) if name in SECTIONS else {name: value}
-    return flat
-
-
 def _training(theirs: Mapping[str, Any], epochs: int) -> dict[str, Any]:
-    def option(name: str, default: Any) -> Any:
-        return theirs.get(f"TRAIN.OPTIMIZER.{name}", default)
-
-    kind, momentum, second = option("OPTIMIZER", "sgd"), option("MOMENTUM", 0.9), option("MOMENTUM_2", 0.99)
-    optimizer = {"type": kind, "lr": option("LEARNING_RATE", 0.001), "weight_decay": option("WEIGHT_DECAY", 0.0001)}
+    names = ("OPTIMIZER", "LEARNING_RATE", "MOMENTUM", "MOMENTUM_2", "WEIGHT_DECAY")
+    kind, rate, momentum, second, decay = (theirs[f"TRAIN.OPTIMIZER.{name}"] for name in names)
+    optimizer = {"type": kind, "lr": rate, "weight_decay": decay}
     of_kind = {
         "sgd": {"momentum": momentum},
         "rmsprop": {"momentum": momentum, "alpha": second},
@@ -146,7 +128,7 @@ def _training(theirs: Mapping[str, Any], epochs: int) -> dict[str, Any]:
         "train.schedule": _schedule(theirs, epochs),
         "train.trainable": _scope(theirs, "TRAIN.TRAINABLE_SCOPE"),
     }
-    weights = theirs.get("RESUME_CHECKPOINT")
+    weights = theirs["RESUME_CHECKPOINT"]
     if weights and Path(weights).is_file():
         config |= {"model.weights": weights, "model.weights_scope": _scope(theirs, "TRAIN.RESUME_SCOPE")}
     elif weights:
@@ -161,10 +143,8 @@ def _schedule(theirs: Mapping[str, Any], epochs: int) -> dict[str, Any]:
     base rate.
     """
 
-    def option(name: str, default: Any) -> Any:
-        return theirs.get(f"TRAIN.LR_SCHEDULER.{name}", default)
-
-    kind, steps, hold = option("SCHEDULER", "step"), option("STEPS", [1]), option("WARM_UP_EPOCHS", 0)
+    names = ("SCHEDULER", "STEPS", "GAMMA", "WARM_UP_EPOCHS")
+    kind, steps, gamma, hold = (theirs[f"TRAIN.LR_SCHEDULER.{name}"] for name in names)
     if kind == "SGDR":
         return {"type": "cosine", "hold": float(hold), "by_epoch": True}
     lookup(("step", "multi_step", "exponential", "SGDR"), kind, "TRAIN.LR_SCHEDULER.SCHEDULER")
@@ -175,29 +155,29 @@ def _schedule(theirs: Mapping[str, Any], epochs: int) -> dict[str, Any]:
     else:
         every = steps[0] if kind == "step" else 1
         ends = range(every, epochs + 1, every)
-    return {"type": "step", "milestones": [hold + end - 1 for end in ends], "gamma": option("GAMMA", 0.98)}
+    return {"type": "step", "milestones": [hold + end - 1 for end in ends], "gamma": gamma}
 
 
 def _scope(theirs: Mapping[str, Any], name: str) -> list[str] | None:
     """``'base,conf'`` -> our parts; None if it names all of them or is empty."""
-    parts = [part.strip() for part in theirs.get(name, "").split(",") if part.strip()]
+    parts = [part.strip() for part in theirs[name].split(",") if part.strip()]
     translated = [ours for part in parts for ours in lookup(PARTS, part, name)]
-    is_fused = theirs.get("MODEL.SSDS", "ssd").startswith("fssd")
+    is_fused = theirs["MODEL.SSDS"].startswith("fssd")
     everything = set(PARTS) - (set() if is_fused else {"transforms", "pyramids"})
     return None if not parts or set(parts) >= everything else translated
 
 
 def _data(theirs: Mapping[str, Any]) -> dict[str, Any]:
-    name = lookup(("coco", "voc"), theirs.get("DATASET.DATASET", "voc"), "DATASET.DATASET")
-    folder = Path(theirs.get("DATASET.DATASET_DIR", "./data"))
-    sets = {split: theirs.get(f"DATASET.{key}") for split, key in (("train", "TRAIN_SETS"), ("val", "TEST_SETS"))}
+    name = lookup(("coco", "voc"), theirs["DATASET.DATASET"], "DATASET.DATASET")
+    folder = Path(theirs["DATASET.DATASET_DIR"])
+    sets = {split: theirs[f"DATASET.{key}"] for split, key in (("train", "TRAIN_SETS"), ("val", "TEST_SETS"))}
     if name == "voc":
         usual = {"train": [["2007", "trainval"], ["2012", "trainval"]], "val": [["2007", "test"]]}
         sets = {split: usual[split] if given is None else given for split, given in sets.items()}
         log.info("objects that VOC marks as difficult are not learned here; there they were")
     layout = {split: [f"{name}_{year}_{part}" for year, part in pairs] for split, pairs in sets.items() if pairs}
     config: dict[str, Any] = {"data.layout": layout, "data.root": str(folder)} if layout else {}
-    probability = float(theirs.get("DATASET.PROB", 0.6))
+    probability = float(theirs["DATASET.PROB"])
     config["data.augment"] = [
         {**step, "p": probability} if step["type"] == "expand" else step for step in PRESETS["ssd_ancestor"]
     ]
@@ -206,7 +186,7 @@ def _data(theirs: Mapping[str, Any]) -> dict[str, Any]:
 
 def _testing(theirs: Mapping[str, Any], epochs: int) -> dict[str, Any]:
     """What PHASE and TEST_SCOPE say: whether training tests, by which AP, and whose checkpoints are kept for tests."""
-    given = theirs.get("PHASE", ["train", "eval", "test"])
+    given = theirs["PHASE"]
     phases = {lookup(PHASES, phase, "a word of PHASE") for phase in given}
     config: dict[str, Any] = {"evaluation.protocol": _protocol(theirs, phases)}
     if "train" not in phases:
@@ -216,7 +196,7 @@ def _testing(theirs: Mapping[str, Any], epochs: int) -> dict[str, Any]:
         log.info("PHASE %s names neither eval nor test: training tests only once, after its last epoch", given)
     if drawn := [phase for phase in PHASES[3:] if phase in phases]:
         log.info("PHASE %s has no counterpart: demo.py draws detections, tools/show.py priors", ", ".join(drawn))
-    if scope := theirs.get("TEST.TEST_SCOPE"):
+    if scope := theirs["TEST.TEST_SCOPE"]:
         config["train.keep_last"] = max(1, epochs - scope[0] + 1)
         log.info(
             "TEST_SCOPE %s: training keeps the checkpoints of its last %d epochs, as epoch_<number>.pth; their test.py "
@@ -230,10 +210,10 @@ def _protocol(theirs: Mapping[str, Any], phases: set[str]) -> str:
     """The AP that their phases compute: eval at IoU 0.5 over every point, test as the data set's own tools do."""
     if phases & {"eval", "test"} == {"eval"}:
         protocol, why = "voc12", "as their phase eval, but detections of a class that an image lacks count"
-    elif theirs.get("DATASET.DATASET", "voc") == "coco":
+    elif theirs["DATASET.DATASET"] == "coco":
         protocol, why = "coco", "as their phase test"
     else:  # the year is that of the last set
-        year = int((theirs.get("DATASET.TEST_SETS") or [["2007", "test"]])[-1][0])
+        year = int((theirs["DATASET.TEST_SETS"] or [["2007", "test"]])[-1][0])
         protocol = "voc07" if year < 2010 else "voc12"
         why = f"AP over {'11 points' if year < 2010 else 'every point'}, as their phase test for VOC {year}"
     log.info("evaluation.protocol=%s: %s", protocol, why)

@@ -43,7 +43,7 @@ def translate_network(theirs: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: a value that has no counterpart here.
     """
-    net, ssds = theirs.get("MODEL.NETS", "vgg16"), theirs.get("MODEL.SSDS", "ssd")
+    net, ssds = theirs["MODEL.NETS"], theirs["MODEL.SSDS"]
     if ssds in ("yolo_v2", "yolo_v3"):
         near = f": the nearest experiment is experiments/{NEAREST[net]}.yml" if net in NEAREST else ""
         raise ValueError(
@@ -121,7 +121,7 @@ def row_of(backbone: str, module: int) -> int:
 def _priors(theirs: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "model.priors.sizes": _squares(theirs["MODEL.SIZES"], "MODEL.SIZES"),
-        "model.priors.steps": _squares(theirs.get("MODEL.STEPS") or [], "MODEL.STEPS") or None,
+        "model.priors.steps": _squares(theirs["MODEL.STEPS"] or [], "MODEL.STEPS") or None,
         # The list counts the boxes of a cell in pairs: its 1 stands for the two squares.
         "model.priors.ratios": [[ratio for ratio in level if ratio != 1] for level in theirs["MODEL.ASPECT_RATIOS"]],
     }

@@ -11,39 +11,24 @@ from lib.checkpoint import read_checkpoint
 from lib.config import load_config
 from tests.data.devkits import write_devkit
 from tests.engine.conftest import leave_pictures_out, load_script
+from tests.legacy.bmvc_files import VOC, bmvc_file
 
-CONFIG = """
-MODEL:
-  SSDS: ssd_lite_dual
-  NETS: mobilenet_v1_S1L0
-  IMAGE_SIZE: [96, 96]
-  NUM_CLASSES: 3
-  FEATURE_LAYER: [[11, 13, 'S', 'S'], [512, 1024, 512, 256]]
-  STEPS: [[8, 8], [16, 16], [64, 64], [96, 96]]
-  SIZES: [[10, 10], [20, 20], [40, 40], [60, 60], [80, 80]]
-  ASPECT_RATIOS: [[1, 2, 3], [1, 2, 3], [1, 2, 3], [1, 2]]
-TRAIN:
-  MAX_EPOCHS: 1
-  CHECKPOINTS_EPOCHS: 1
-  BATCH_SIZE: 4
-  TRAINABLE_SCOPE: 'base,norm,extras,loc,conf'
-  RESUME_SCOPE: 'base'
-  OPTIMIZER: {OPTIMIZER: sgd, LEARNING_RATE: 0.001, MOMENTUM: 0.9, WEIGHT_DECAY: 0.0001}
-  LR_SCHEDULER: {SCHEDULER: SGDR, WARM_UP_EPOCHS: 0}
-TEST: {BATCH_SIZE: 4, TEST_SCOPE: [1, 1]}
-MATCHER: {MATCHED_THRESHOLD: 0.5, UNMATCHED_THRESHOLD: 0.5, NEGPOS_RATIO: 3}
-POST_PROCESS: {SCORE_THRESHOLD: 0.01, IOU_THRESHOLD: 0.6, MAX_DETECTIONS: 100}
-DATASET:
-  DATASET: coco
-  DATASET_DIR: COCO
-  TRAIN_SETS: [['2017', 'train']]
-  TEST_SETS: [['2017', 'val']]
-  PROB: 0.6
-EXP_DIR: ./experiments/models/mine
-LOG_DIR: ./experiments/models/mine
-RESUME_CHECKPOINT: ./plain.pth
-PHASE: ['test']
-"""
+# A small network that is trained for one epoch
+CHANGES = {
+    "MODEL": {
+        **{"SSDS": "ssd_lite_dual", "NETS": "mobilenet_v1_S1L0", "IMAGE_SIZE": [96, 96], "NUM_CLASSES": 3},
+        "FEATURE_LAYER": [[11, 13, "S", "S"], [512, 1024, 512, 256]],
+        "STEPS": [[8, 8], [16, 16], [64, 64], [96, 96]],
+        "SIZES": [[10, 10], [20, 20], [40, 40], [60, 60], [80, 80]],
+        "ASPECT_RATIOS": [[1, 2, 3], [1, 2, 3], [1, 2, 3], [1, 2]],
+    },
+    "TRAIN": {
+        **{"MAX_EPOCHS": 1, "BATCH_SIZE": 4, "TRAINABLE_SCOPE": "base,norm,extras,loc,conf"},
+        "LR_SCHEDULER": {"SCHEDULER": "SGDR", "WARM_UP_EPOCHS": 0},
+    },
+    "TEST": {"BATCH_SIZE": 4, "TEST_SCOPE": [1, 1]},
+    "DATASET": {"DATASET_DIR": "COCO"},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +43,7 @@ def test_bmvc_config_and_checkpoint_run_unchanged(tmp_path, data, monkeypatch, c
     for split in ("train", "val"):
         (root / "images" / f"{split}2017").symlink_to(data / split)
         (root / "annotations" / f"instances_{split}2017.json").symlink_to(data / f"{split}.json")
-    (tmp_path / "theirs.yml").write_text(CONFIG)
+    (tmp_path / "theirs.yml").write_text(yaml.safe_dump(bmvc_file(**CHANGES)))
     monkeypatch.chdir(tmp_path)
     base = base_of_theirs()
     torch.save(base, tmp_path / "plain.pth")
@@ -77,19 +62,13 @@ def test_bmvc_config_and_checkpoint_run_unchanged(tmp_path, data, monkeypatch, c
     assert json.loads((tmp_path / "r.json").read_text())["metrics"]["AP"] is not None
 
 
-VOC = {
-    **{"DATASET": "voc", "DATASET_DIR": "VOCdevkit", "TRAIN_SETS": [["2007", "trainval"], ["2012", "trainval"]]},
-    "TEST_SETS": [["2007", "test"]],
-}
-
-
 def test_bmvc_config_of_voc_trains_tests_and_draws(tmp_path, monkeypatch):
-    mapping = yaml.safe_load(CONFIG)
+    mapping = bmvc_file(**CHANGES)
     mapping["MODEL"] |= {
         **{"SSDS": "rfb_lite", "NETS": "mobilenet_v2_025", "NUM_CLASSES": 21},
         "FEATURE_LAYER": [[13, 17, "RBF", "S"], [24, 80, 64, 32]],
     }
-    mapping |= {"DATASET": VOC, "RESUME_CHECKPOINT": "experiments/models/mine/last.pth"}
+    mapping |= {"DATASET": VOC | {"DATASET_DIR": "VOCdevkit"}, "RESUME_CHECKPOINT": "experiments/models/mine/last.pth"}
     (tmp_path / "theirs.yml").write_text(yaml.safe_dump(mapping))
     write_devkit(tmp_path / "VOCdevkit", 2007, {"trainval": ["000005", "000007"], "test": ["000001", "000002"]})
     write_devkit(tmp_path / "VOCdevkit", 2012, {"trainval": ["2008_000002", "2008_000003"]})
@@ -113,7 +92,7 @@ def test_bmvc_config_of_voc_trains_tests_and_draws(tmp_path, monkeypatch):
 def base_of_theirs() -> dict[str, torch.Tensor]:
     """A checkpoint with the ancestor's names for the backbone: base.<row>.conv.<place>.<kind>."""
     torch.manual_seed(7)
-    mapping = {"MODEL": yaml.safe_load(CONFIG)["MODEL"]}
+    mapping = {"MODEL": bmvc_file(**CHANGES)["MODEL"]}
     places = {"conv": 0, "norm": 1, "depthwise.conv": 0, "depthwise.norm": 1, "pointwise.conv": 3, "pointwise.norm": 4}
     state = build_detector(load_config(mapping)).state_dict()
     theirs = {}
