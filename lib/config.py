@@ -123,7 +123,7 @@ DEFAULTS: dict[str, Any] = {
     "train": {
         "epochs": 100.0,  # how often training sees each image; may be a fraction
         "batch_size": 32,  # images of a step, of all processes together; a last, smaller batch is left out
-        "accumulate": 1,  # the images of a step are processed in so many parts, to save memory
+        "accumulate": 1,  # a step processes its images in this many parts, to save memory
         "optimizer": {"type": "sgd"},  # an optimizer of lib/optim.py and its options, lr first of all
         "schedule": {"type": "cosine"},  # a schedule of lib/optim.py and its options
         # learning-rate multipliers by part, such as {backbone: 0.1}; if two names match, the longer one applies
@@ -142,9 +142,9 @@ DEFAULTS: dict[str, Any] = {
         "trainable": Maybe(list),  # parts that learn, such as [neck, head]; null: all
         "frozen": Maybe(list),  # parts that do not learn, norms included, such as [backbone.layers.0-2]
         "frozen_norms": Maybe(list),  # parts whose BatchNorm alone stays as loaded, such as [backbone]
-        "time_limit_s": Maybe(float),  # training ends then at the latest; the schedule follows what would end it first
+        "time_limit_s": Maybe(float),  # seconds after which training ends, if its epochs do not end it before; null: none
         "clock": "wall",  # wall | cpu: how that time is measured; cpu: of the training process, without loader workers
-        "patience": Maybe(int),  # training ends after so many epochs, 1 or more, without a higher AP; null: never
+        "patience": Maybe(int),  # training ends after this many epochs, 1 or more, without a higher AP; null: never
         "eval_every": 1,  # epochs between evaluations; 0: only after the last
         "keep_last": 1,  # last epochs whose checkpoints stay; 2 or more: as epoch_<number>.pth too
         "save_every_steps": 0,  # steps between checkpoints inside an epoch; 0: only after each epoch
