@@ -142,7 +142,7 @@ DEFAULTS: dict[str, Any] = {
         "trainable": Maybe(list),  # parts that learn, such as [neck, head]; null: all
         "frozen": Maybe(list),  # parts that do not learn, norms included, such as [backbone.layers.0-2]
         "frozen_norms": Maybe(list),  # parts whose BatchNorm alone stays as loaded, such as [backbone]
-        "time_limit_s": Maybe(float),  # seconds after which training ends, if its epochs do not end it before; null: none
+        "time_limit_s": Maybe(float),  # seconds after which training ends at the latest; null: no limit
         "clock": "wall",  # wall | cpu: how that time is measured; cpu: of the training process, without loader workers
         "patience": Maybe(int),  # training ends after this many epochs, 1 or more, without a higher AP; null: never
         "eval_every": 1,  # epochs between evaluations; 0: only after the last
