@@ -30,6 +30,17 @@ def test_files_of_the_project_that_a_page_names_are_there(page):
     assert not [name for name in sorted(named) if not (ROOT / name).exists()]
 
 
+SCRIPTS = [*ROOT.glob("*.py"), *ROOT.glob("tools/*.py"), *ROOT.glob("tools/bench/*.py")]
+
+
+@pytest.mark.parametrize("file", [*PAGES, *SCRIPTS], ids=lambda file: str(file.relative_to(ROOT)))
+def test_a_remark_beside_a_command_is_a_comment_of_the_shell(file):
+    """Otherwise its words become arguments of the command that a reader pastes."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    commands = [line.strip() for line in lines if re.match(r" *(python|torchrun|make) \S", line)]
+    assert [command for command in commands if re.search(r"\S {2,}(?!#)\S", command)] == []
+
+
 def test_every_room_has_its_line():
     text = ARCHITECTURE.read_text(encoding="utf-8")
     for path in (ROOT / "lib").iterdir():
