@@ -60,7 +60,7 @@ def test_the_input_that_the_user_gives_wins_with_a_warning(checkpoint, caplog):
     load_initial_weights(cfg, build_detector(cfg))
     assert (
         "best.pth expect input.mean [1, 2, 3], model.norm.eps 0.25; the experiment gives input.mean [5, 5, 5], "
-        "model.norm.eps 0.5: choose those, unless you mean it"
+        "model.norm.eps 0.5: set the expected values, unless the others are intended"
     ) in caplog.text
     other = load_config(SMALL, [f"model.weights={checkpoint}", "input.channels=bgr"], WEIGHTS)
     assert input_of(other) == ("bgr", [3, 2, 1], [9, 8, 7], 0.25)  # mean and std follow the order

@@ -108,4 +108,5 @@ def warn_of_other_input(weights: str, expected: Mapping[str, Any], cfg: Mapping[
     keys = [key for key in IMPLIED if value_at(expected, key) not in (None, value_at(cfg, key))]
     if keys:
         wanted, given = (", ".join(f"{key} {value_at(values, key)}" for key in keys) for values in (expected, cfg))
-        log.warning("%s expect %s; the experiment gives %s: choose those, unless you mean it", weights, wanted, given)
+        message = "%s expect %s; the experiment gives %s: set the expected values, unless the others are intended"
+        log.warning(message, weights, wanted, given)
