@@ -43,6 +43,7 @@ from lib.optim import OPTIMIZERS, SCHEDULES, Schedule, parameter_groups, with_wa
 from lib.utils.download import fetch
 from lib.utils.lookup import build, check_arguments, lookup
 from lib.utils.parts import names_in
+from lib.utils.yaml_files import value_at
 
 log = logging.getLogger(__name__)
 CANDIDATES = 400  # boxes of a class that enter NMS, where neither the config nor the cap of detections asks for more
@@ -166,17 +167,18 @@ def load_initial_weights(cfg: Mapping[str, Any], model: nn.Module, names: Sequen
     """Gives the model of a new run the weights that ``model.weights`` names, if any. ``names`` are the model's classes,
     without background; None: told by their number. An input of another scale than any weights expect is a ValueError.
     """
-    check_gray_levels(cfg["input"]["std"])
     options = cfg["model"]
-    source, sha256 = options["weights"], options["weights_sha256"]
-    if source is None:
-        return
+    source, sha256, expected = options["weights"], options["weights_sha256"], {}
+    about = f"the weights of {source}"
     if source == IMAGENET:
         row, expected = pretrained(options["backbone"]["type"]), implied_config(options["backbone"]["type"])
-        source, sha256 = weight_file(row), sha256 or row.sha256
-        warn_of_other_input("the ImageNet weights", expected, cfg)
-    else:
-        warn_of_other_input(f"the weights of {source}", implied_by_checkpoint(fetch(source, sha256)), cfg)
+        source, sha256, about = weight_file(row), sha256 or row.sha256, "the ImageNet weights"
+    elif source is not None:
+        expected = implied_by_checkpoint(fetch(source, sha256))
+    check_gray_levels(cfg["input"]["std"], value_at(expected, "input.std"))
+    if source is None:
+        return
+    warn_of_other_input(about, expected, cfg)
     load_weights(
         model, source, options["weights_scope"], sha256=sha256, classes=options["weights_classes"], names=names
     )

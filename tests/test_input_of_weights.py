@@ -74,6 +74,18 @@ def test_mean_and_std_for_images_in_0_to_1_are_refused_for_a_new_run():
         load_initial_weights(cfg, build_detector(cfg))
 
 
+def test_a_std_below_1_is_taken_from_a_checkpoint_that_was_trained_with_it(tmp_path, caplog):
+    cfg = load_config(SMALL, ["input.std=[0.229, 0.224, 0.225]"])
+    save_checkpoint(tmp_path / "old.pth", {"model": build_detector(cfg).state_dict(), "config": to_plain(cfg)})
+    for options in ([], ["input.channels=rgb"]):
+        new = load_config(SMALL, [f"model.weights={tmp_path / 'old.pth'}", *options], WEIGHTS)
+        assert sorted(new.input.std) == [0.224, 0.225, 0.229]
+        load_initial_weights(new, build_detector(new))
+    cfg = load_config(SMALL, [f"model.weights={tmp_path / 'old.pth'}", "input.std=[58, 57, 57]"], WEIGHTS)
+    load_initial_weights(cfg, build_detector(cfg))
+    assert "expect input.std [0.229, 0.224, 0.225]; the experiment gives input.std [58, 57, 57]" in caplog.text
+
+
 def test_an_address_of_a_checkpoint_is_not_read_before_training_but_warned_of(checkpoint, caplog):
     cfg = load_config(SMALL, [f"model.weights=file://{checkpoint}"], WEIGHTS)
     assert input_of(cfg)[0] == "bgr"

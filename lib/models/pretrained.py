@@ -94,9 +94,11 @@ def weight_file(row: Pretrained) -> str:
     return str(Path(spec.submodule_search_locations[0]) / row.file)
 
 
-def check_gray_levels(std: Sequence[float]) -> None:
-    """Raises for an ``input.std`` that is for images in 0 .. 1."""
-    if min(std, default=1) < 1:
+def check_gray_levels(std: Sequence[float], of_weights: Sequence[float] | None = None) -> None:
+    """Raises for an ``input.std`` that is for images in 0 .. 1, unless that ``of_weights``, which they learned with, is
+    one, too.
+    """
+    if min(std, default=1) < 1 <= min(of_weights or [1]):
         raise ValueError(
             f"input.std must be in gray levels of 0 .. 255, 1 or more; got {list(std)}: multiply input.mean and "
             "input.std that are for images in 0 .. 1 by 255"
