@@ -18,7 +18,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lib.build import build_detector, build_matcher, build_priors
 from lib.build_data import build_augmentation, build_dataset, input_size
 from lib.config import load_config
-from lib.data.image import write_picture
 from lib.data.sample_sheet import drawn_samples, sample_sheet
 from lib.engine.distributed import World
 from lib.engine.fitting import fit_priors_
@@ -26,6 +25,7 @@ from lib.models.cost import map_sizes
 from lib.multibox.pictures import match_picture, prior_pictures
 from lib.structures import Target
 from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser
+from lib.utils.pictures import write_picture
 from lib.utils.sheet import picture_grid
 
 COLUMNS = 3  # of pictures of priors and matches

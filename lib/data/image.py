@@ -1,9 +1,9 @@
-"""Reading an image file, in full or at a reduced scale, with a message that says what is wrong; writing one."""
+"""Reading an image file, in full or at a reduced scale, with a message that says what is wrong."""
 
 import logging
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,8 +22,8 @@ from lib.data.header import (
     file_header,
     read_header,
 )
+from lib.data.pixels import block_average, turn
 from lib.data.tiff import KNOWN_COMPRESSIONS, Tiff
-from lib.utils.files import write_bytes
 
 log = logging.getLogger(__name__)
 # Scales 1 / n at which a JPEG can be decoded: each 8 x 8 block becomes one of 8 / n pixels a side.
@@ -44,7 +44,6 @@ SUFFIXES = {
     **{"PNM": (".pnm", ".pbm", ".pgm", ".ppm"), "PFM": (".pfm",)},
 }
 FORMATS = ", ".join(SUFFIXES)
-_TURNS_ROWS, _TURNS_COLUMNS = (3, 4, 7, 8), (2, 3, 6, 7)  # orientations whose rows and columns run backward
 _HEIC = [b"ftyp" + brand for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")]
 _MAX_BYTES = 8  # of the stored numbers, for each pixel of MAX_PIXELS
 
@@ -274,27 +273,6 @@ def check_header(path: str | Path, header: Header, length: int, max_pixels: int 
         )
 
 
-def turn(image: np.ndarray, orientation: int) -> np.ndarray:
-    """The upright picture (H, W, C) of stored pixels, which EXIF's ``orientation``, 1 to 8, says how to turn."""
-    if orientation > 4:
-        image = image.transpose(1, 0, 2)
-    rows = -1 if orientation in _TURNS_ROWS else 1
-    columns = -1 if orientation in _TURNS_COLUMNS else 1
-    return np.ascontiguousarray(image[::rows, ::columns])
-
-
-def turn_box(box: Sequence[float], size: tuple[int, int], orientation: int) -> list[float]:
-    """Where a box (x, y, width, height) of a picture of ``size`` (height, width) is when ``turn`` has turned it."""
-    (x, y, w, h), (height, width) = box, size
-    if orientation > 4:
-        x, y, w, h, height, width = y, x, h, w, width, height
-    if orientation in _TURNS_ROWS:
-        y = height - y - h
-    if orientation in _TURNS_COLUMNS:
-        x = width - x - w
-    return [x, y, w, h]
-
-
 def _decode(content: bytes | np.ndarray, mode: int) -> np.ndarray | None:
     """What OpenCV makes of a file in memory; None: nothing, about which it is silent."""
     if len(content) == 0:
@@ -309,38 +287,6 @@ def _decode(content: bytes | np.ndarray, mode: int) -> np.ndarray | None:
         return None
     finally:
         logging_of_opencv.setLogLevel(level)
-
-
-def write_picture(path: Path, image: np.ndarray, options: Sequence[int] = ()) -> None:
-    """Writes an image (H, W, 3) uint8 BGR, whole, in the format that the name of the file says.
-
-    Raises:
-        ValueError: OpenCV does not know the format, or it cannot hold the image.
-        OSError: the file could not be written.
-    """
-    try:
-        done, content = cv2.imencode(path.suffix, image, options)
-    except cv2.error as error:
-        raise ValueError(f"{path} must have the suffix of an image format, such as .png; {error.err}") from None
-    if not done:
-        raise ValueError(f"{path} must have a format that can hold an image of {image.shape}: choose .png")
-    write_bytes(path, content.tobytes(), is_synced=False)
-
-
-def block_average(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Averages over blocks of ``width`` x ``height`` pixels; the last ones are filled up by repeating the edge.
-
-    From (H, W, 3) uint8 to (ceil(H / height), ceil(W / width), 3) uint8, rounded.
-    """
-    if width == height == 1:
-        return image
-    missing_x, missing_y = -image.shape[1] % width, -image.shape[0] % height
-    if missing_x or missing_y:
-        image = cv2.copyMakeBorder(image, 0, missing_y, 0, missing_x, cv2.BORDER_REPLICATE)
-    reduced = (image.shape[1] // width, image.shape[0] // height)
-    # Halfway between two pixels the interpolation is their average, and several times faster.
-    is_half = max(width, height) == 2
-    return cv2.resize(image, reduced, interpolation=cv2.INTER_LINEAR if is_half else cv2.INTER_AREA)
 
 
 def _unreadable(path: str | Path, fault: str | None = None) -> ImageError:

@@ -17,11 +17,11 @@ import torch
 from lib import __version__
 from lib.checkpoint import read_run, save_checkpoint
 from lib.config import dump_config
-from lib.data.image import write_picture
 from lib.engine.curves import draw_curves, write_results
 from lib.engine.distributed import is_restart, launcher
 from lib.utils.files import remove_leftovers, write_json, write_text, writing
 from lib.utils.lock import locked
+from lib.utils.pictures import write_picture
 from lib.utils.runtime import device_name
 from lib.utils.yaml_files import to_plain
 

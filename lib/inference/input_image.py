@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Union
 import numpy as np
 import torch
 
-from lib.data.image import Reading, read_image, turn
+from lib.data.image import Reading, read_image
+from lib.data.pixels import turn
 
 if TYPE_CHECKING:  # without PIL nobody has an image of it
     import PIL.Image

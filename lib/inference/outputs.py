@@ -10,7 +10,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lib.data.image import write_picture
 from lib.inference.labels import Labels, write_labels
 from lib.inference.sources import Files, Frame, Video, is_video
 from lib.inference.tables import CSV, JSON, Tables
@@ -21,6 +20,7 @@ from lib.utils.draw import draw_detections
 from lib.utils.files import free_name, refuse_sources, remove_leftovers
 from lib.utils.lock import locked
 from lib.utils.log import progress
+from lib.utils.pictures import write_picture
 from lib.utils.signals import Stopped, StopSignals
 
 log = logging.getLogger(__name__)

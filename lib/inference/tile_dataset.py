@@ -7,11 +7,11 @@ import numpy as np
 
 from lib.data.dataset import CocoDataset
 from lib.data.formats.coco_json import CocoBuilder
-from lib.data.image import write_picture
 from lib.inference.tiles import Tiles, check_tiles, tile_windows
 from lib.structures import IGNORE
 from lib.utils.files import new_folder, write_json
 from lib.utils.log import progress
+from lib.utils.pictures import write_picture
 
 
 class Clipped(NamedTuple):

@@ -6,8 +6,9 @@ import pytest
 
 from lib.data.augment.presets import build_transform
 from lib.data.dataset import CocoDataset
-from lib.data.image import StoredImage, block_average, image_size, read_image
+from lib.data.image import StoredImage, image_size, read_image
 from lib.data.loader import Loader
+from lib.data.pixels import block_average
 
 HEIGHT, WIDTH = 245, 403  # no multiples of 8
 

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lib.data.image import REDUCED, block_average
+from lib.data.image import REDUCED
+from lib.data.pixels import block_average
 from lib.structures import Layer, Sample
 
 IDENTITY = np.eye(2, 3)

@@ -11,7 +11,7 @@ from lib.data.formats.content import Content, Record, content_of
 from lib.data.formats.registry import FORMATS, Format, known_images, read_dataset, write_dataset
 from lib.data.formats.usable import number_objects
 from lib.data.header import file_header
-from lib.data.image import turn_box
+from lib.data.pixels import turn_box
 from lib.utils.fields import one_line, reading
 from lib.utils.files import new_folder
 from lib.utils.lookup import lookup

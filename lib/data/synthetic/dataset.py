@@ -10,10 +10,10 @@ import numpy as np
 from tqdm import tqdm
 
 from lib.data.formats.coco_json import CocoBuilder
-from lib.data.image import write_picture
 from lib.data.synthetic.scenes import SceneOptions, draw_scene
 from lib.data.synthetic.shapes import SHAPES
 from lib.utils.files import write_json
+from lib.utils.pictures import write_picture
 
 VERSION = 1  # raise it when the same parameters come to give other images, so that old folders are made anew
 MARKER = "synthetic.json"  # holds the parameters, and whether the folder is complete
