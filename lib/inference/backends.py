@@ -26,7 +26,6 @@ from lib.structures import Predictions
 from lib.utils.lookup import lookup
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-EXPORT = "export the checkpoint first (tools/export.py --out=model.tflite)"
 AUTO = "auto"  # the name for whichever backend is the fastest on the first images
 ROUNDS, WARM_UP = 5, 2  # of auto, in each of which every backend has its turn; the first ones do not count
 Run = Callable[[np.ndarray], Predictions | PaddedDetections]  # images (B, H, W, 3) uint8 BGR -> the network's output
@@ -172,7 +171,9 @@ def open_backend(name: str, model: Loaded | Path, options: Options) -> Run:
         return Fastest(runs) if len(runs) > 1 else next(iter(runs.values()))
     if name not in names:
         if name != "torch":
-            advice = f": to use LiteRT, {EXPORT}" if name == "litert" and isinstance(model, Loaded) else ""
+            advice = ""
+            if name == "litert" and isinstance(model, Loaded):
+                advice = ": to use LiteRT, export the checkpoint first (tools/export.py --out=model.tflite)"
             raise ValueError(f"backend must be one of {', '.join(names)} for {what}; got {name}{advice}")
         name = names[0]
     backend = BACKENDS[name]
