@@ -16,7 +16,7 @@ from lib.evaluation.protocols import quoted_keys
 from lib.inference import Predictor
 from lib.inference.backends import usable_backends
 from lib.inference.export.quantize import quantize
-from lib.inference.export.tflite import tflite_bytes
+from lib.inference.export.tflite import tflite_in_8_bits
 from lib.inference.model_file import Loaded
 from lib.inference.predictor import prepare
 from lib.inference.tiles import Tiles
@@ -139,7 +139,7 @@ def make_int8(
     force: bool,
     tiles: Tiles | None = None,
 ) -> bytes:
-    """An exported model in int8 (see ``quantize`` and ``tflite_bytes``), after a report of what that costs.
+    """An exported model in int8 (see ``quantize`` and ``tflite_in_8_bits``), after a report of what that costs.
 
     Args:
         content: the model in float32.
@@ -152,7 +152,8 @@ def make_int8(
     """
     resize = build_resize(loaded.cfg)
     inputs = (prepare([image], resize).images for image in images)
-    small = tflite_bytes(loaded, list(inputs)) if suffix == ".tflite" else quantize(content, inputs)
+    is_tflite = suffix == ".tflite"
+    small = tflite_in_8_bits(content, loaded, list(inputs)) if is_tflite else quantize(content, inputs)
     if test_set is None:
         return small
     with tempfile.TemporaryDirectory() as folder:

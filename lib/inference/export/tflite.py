@@ -20,7 +20,7 @@ from lib.inference.export.onnx import HeadsModel, quiet
 from lib.inference.model_file import Loaded
 from lib.inference.network import Network
 from lib.inference.onnx_model import HEADS
-from lib.inference.tflite_model import INPUT, TfliteModel, join
+from lib.inference.tflite_model import INPUT, TfliteModel, join, split
 from lib.ops import bbox_overlaps
 from lib.structures import Detections, Predictions
 from lib.utils.optional import optional_package
@@ -48,32 +48,42 @@ class NamedHeads(nn.Module):
         return dict(zip(HEADS, self.heads(images), strict=True))
 
 
-def tflite_bytes(loaded: Loaded, samples: Sequence[np.ndarray] = ()) -> bytes:
+def tflite_bytes(loaded: Loaded) -> bytes:
     """The content of a .tflite file that ends with logits, deltas and priors, checked by LiteRT's own interpreter.
 
-    Args:
-        samples: (1, H, W, 3) uint8 BGR of the network's size. Where there are some, convolutions are quantized to 8
-            bits, weights by channel; ranges of maps come from these images.
-
     Raises:
-        ExportError: the interpreter gives other heads than torch or, in 8 bits, other detections.
+        ExportError: the interpreter gives other heads than torch.
     """
-    model = NamedHeads(Network(loaded.cfg, loaded.detector)).eval()
-    size = testing_size(loaded.cfg)
-    content = convert(model, size)
-    about = _about(loaded)
+    model, size, about = _named_heads(loaded), testing_size(loaded.cfg), _about(loaded)
+    content = join(convert(model, size), about)
     if about["suppression"] != "nms":
         log.warning(
             "postprocess.suppression=%s is used by Predictor; tflite_post.py, for programs without this project, uses "
             "NMS instead: its boxes and scores will differ slightly",
             about["suppression"],
         )
-    check_heads_agree(model, TfliteModel(join(content, about)), [*_test_images(size), *samples[:4]])
-    if not samples:
-        return join(content, about)
-    small = join(_quantize(content, samples), about)
+    check_heads_agree(model, TfliteModel(content), _test_images(size))
+    return content
+
+
+def tflite_in_8_bits(content: bytes, loaded: Loaded, samples: Sequence[np.ndarray]) -> bytes:
+    """What ``tflite_bytes`` gave for a detector, with its convolutions in 8 bits, their weights by channel.
+
+    Args:
+        samples: (1, H, W, 3) uint8 BGR of the network's size, from which the ranges of maps come.
+
+    Raises:
+        ExportError: the interpreter gives other heads for them than torch or, in 8 bits, other detections.
+    """
+    model, (network, about) = _named_heads(loaded), split(content, "the model in float32")
+    check_heads_agree(model, TfliteModel(content), samples[:4])
+    small = join(_quantize(network, samples), about)
     check_detections_agree(loaded, model, TfliteModel(small), samples)
     return small
+
+
+def _named_heads(loaded: Loaded) -> nn.Module:
+    return NamedHeads(Network(loaded.cfg, loaded.detector)).eval()
 
 
 def convert(

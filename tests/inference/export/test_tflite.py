@@ -122,7 +122,7 @@ def test_the_fault_of_the_converter_is_caught(spread_detector):
 
 def test_in_8_bits_most_detections_are_found_again_and_garbage_is_refused(spread_detector, model, images):
     samples = [Predictor(spread_detector, "cpu").prepare([image]).images for image in images]
-    small = tflite.tflite_bytes(spread_detector, samples)
+    small = tflite.tflite_in_8_bits(model.read_bytes(), spread_detector, samples)
     network, about = split(small, "the model")
     assert about["classes"] == ["disc", "ring"]
     floats, small_heads = (TfliteModel(content)(samples[0]) for content in (model.read_bytes(), small))
@@ -132,6 +132,17 @@ def test_in_8_bits_most_detections_are_found_again_and_garbage_is_refused(spread
     dark = tflite._quantize(split(model.read_bytes(), "")[0], [np.zeros_like(samples[0])])
     with pytest.raises(tflite.ExportError, match="the model in 8 bits must find 70% of the detections again"):
         tflite.check_detections_agree(spread_detector, heads, TfliteModel(join(dark, about)), samples)
+
+
+def test_in_8_bits_the_network_of_the_file_is_taken_and_not_converted_again(spread_detector, monkeypatch):
+    monkeypatch.setattr(tflite, "convert", None)
+    monkeypatch.setattr(tflite, "_quantize", lambda network, samples: network + b" in 8 bits")
+    monkeypatch.setattr(tflite, "TfliteModel", lambda content: None)
+    for check in ("check_heads_agree", "check_detections_agree"):
+        monkeypatch.setattr(tflite, check, lambda *_: None)
+    content = join(b"....TFL3 of a network", {"classes": ["disc"]})
+    network, about = split(tflite.tflite_in_8_bits(content, spread_detector, []), "")
+    assert (network, about["classes"]) == (b"....TFL3 of a network in 8 bits", ["disc"])
 
 
 def test_another_suppression_is_told(checkpoint, monkeypatch, caplog):
