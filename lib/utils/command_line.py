@@ -18,6 +18,7 @@ from typing import Any
 from lib.utils.signals import StopSignals
 
 SETTING = re.compile(r"[a-z]\w*(\.\w+)+=")  # a key of the config below a section, and its value
+HOME = re.compile(r"^(--[\w-]+=)~/")
 
 
 def script_parser(doc: str | None) -> argparse.ArgumentParser:
@@ -31,11 +32,23 @@ def script_parser(doc: str | None) -> argparse.ArgumentParser:
     examples = [block for block in blocks if block.startswith((" ", "python "))]
     prose = [textwrap.fill(" ".join(block.split()), width) for block in blocks if block not in examples]
     examples = [textwrap.indent(textwrap.dedent(block), "    ") for block in examples]
-    return argparse.ArgumentParser(
+    return _Parser(
         description="\n\n".join(prose),
         epilog="examples:\n" + "\n\n".join(examples) if examples else None,
         formatter_class=_Help,
     )
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that knows the home folder in ``--option=~/file``, which shells expand at the start of a word only."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        given = sys.argv[1:] if args is None else args
+        return super().parse_known_args([HOME.sub(_expanded, text) for text in given], namespace)
+
+
+def _expanded(home: re.Match[str]) -> str:
+    return home[1] + os.path.expanduser("~/")
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):

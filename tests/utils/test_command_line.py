@@ -59,6 +59,15 @@ def test_settings_may_stand_anywhere_among_the_options():
     assert (args.source, args.out, args.overrides) == ("a", "x", ["d=2", "b.c=1"])
 
 
+def test_the_home_folder_is_known_in_an_option(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ann")
+    parser = script_parser("Does one thing.")
+    parser.add_argument("--out")
+    parser.add_argument("image")
+    args = parse_with_overrides(parser, ["a~/b.png", "--out=~/runs/x", "data.augment=none"], "a.b=1")
+    assert (args.image, args.out, args.overrides) == ("a~/b.png", "/home/ann/runs/x", ["data.augment=none"])
+
+
 def test_options_of_several_values_take_no_settings():
     parser = script_parser("Does things.")
     parser.add_argument("--int8", nargs="?", const="")
