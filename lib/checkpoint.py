@@ -174,9 +174,10 @@ def load_weights(
     """
     path = fetch(source, sha256)
     content = read_checkpoint(path)
-    wanted = scope or None
-    names_in(model.state_dict(), wanted, "model.weights_scope")  # refuses a part that is nowhere
-    ours = {name: value for name, value in model.state_dict().items() if is_in_any(name, wanted)}
+    wanted, ours = scope or None, model.state_dict()
+    if wanted:
+        chosen = names_in(ours, wanted, "model.weights_scope")
+        ours = {name: value for name, value in ours.items() if name in chosen}
     if is_ours(content) and classes == "shifted":
         classes = "by_name"  # column 0 of ours is background always
     fit = ClassRows(model, classes, names, content.get("classes") if is_ours(content) else None)

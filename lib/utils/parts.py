@@ -27,16 +27,16 @@ def _is_same(step: str, wanted: str) -> bool:
 def names_in(names: Iterable[str], parts: Sequence[str] | None, where: str) -> set[str]:
     """Those of the names, of parameters or modules, that lie in any of the parts; None: in no part.
 
-    A part that holds none of them is a ValueError, which names ``where``, the config key of the parts; unless it is
-    OPTIONAL.
+    A part that holds none of them is a ValueError, which names ``where``, the config key of the parts. One that is
+    OPTIONAL may hold none if another part holds some.
     """
-    names, chosen = list(names), set()
-    for part in map(str, parts or ()):
-        inside = {name for name in names if is_in(name, part)}
-        if not inside and part not in OPTIONAL:
+    names, parts = list(names), list(map(str, parts or ()))
+    inside = {part: {name for name in names if is_in(name, part)} for part in parts}
+    chosen: set[str] = set().union(*inside.values())
+    for part in parts:
+        if not inside[part] and (part not in OPTIONAL or not chosen):
             raise ValueError(
                 f"{where} must name parts such as backbone, neck, head, or rows such as backbone.layers.0-2; "
                 f"got {part!r}, which holds nothing here"
             )
-        chosen |= inside
     return chosen

@@ -36,6 +36,14 @@ def test_parts_are_joined_and_one_that_holds_nothing_is_named():
         names_in(NAMES, ["neck", "backbone.layers.4-9"], "train.frozen")
 
 
+def test_a_part_that_only_some_models_have_must_not_be_all_that_is_named():
+    assert names_in(NAMES, ["neck.extras", "neck.norm"], "train.trainable") == {"neck.norm"}
+    with pytest.raises(
+        ValueError, match=r"model.weights_scope must name parts .* got 'neck.extras', which holds nothing"
+    ):
+        names_in(NAMES, ["neck.extras", "neck.pyramids"], "model.weights_scope")
+
+
 def test_name_in_any_of_the_parts_and_without_parts_in_any_case():
     assert is_in_any(NAMES[0], ["neck", "backbone.layers.0"])
     assert not is_in_any(NAMES[4], ["neck", "backbone.layers.1"])
