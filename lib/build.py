@@ -13,6 +13,7 @@ from lib.checkpoint import implied_by_checkpoint, load_weights
 from lib.data.formats.layouts import has_split, parts_of
 from lib.data.formats.registry import read_dataset
 from lib.evaluation.protocols import Protocol, make_protocol
+from lib.legacy.classes import class_names
 from lib.models.backbones import BACKBONES
 from lib.models.backbones.base import Backbone, with_strides
 from lib.models.cost import neck_map_sizes
@@ -72,6 +73,11 @@ def num_classes(cfg: Mapping[str, Any]) -> int:
     if count < 2:
         raise ValueError(f"model.num_classes must be 2 or more, background and one class; got {count}")
     return int(count)
+
+
+def names_of_classes(cfg: Mapping[str, Any]) -> list[str]:
+    """The names of label 1, 2, ...: ``data.classes``, or else what their number tells (lib/legacy/classes.py)."""
+    return list(cfg["data"]["classes"] or class_names(num_classes(cfg)))
 
 
 def build_detector(cfg: Mapping[str, Any]) -> Detector:

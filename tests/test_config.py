@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import lib.config
-from lib.build import build_detector, build_protocol, num_classes, selection
+from lib.build import build_detector, build_protocol, names_of_classes, num_classes, selection
 from lib.checkpoint import save_checkpoint
 from lib.config import DEFAULTS, Maybe, dump_config, load_config
 from lib.utils.yaml_files import read_yaml, value_at
@@ -242,6 +242,12 @@ def test_number_of_classes_follows_the_data(tmp_path):
         num_classes(load_config(overrides=["data.classes=[car]", "model.num_classes=81"]))
     with pytest.raises(ValueError, match="must be 2 or more"):
         num_classes(load_config(overrides=["model.num_classes=1"]))
+
+
+def test_names_of_classes_are_those_of_the_data_or_told_by_their_number():
+    assert names_of_classes(load_config(overrides=["data.classes=[car, bus]"])) == ["car", "bus"]
+    assert names_of_classes(load_config(overrides=["model.num_classes=3"])) == ["class 1", "class 2"]
+    assert names_of_classes(load_config())[79] == "toothbrush"
 
 
 SMALL = {"model": {"backbone": {"type": "mobilenet_v1", "width": 0.25}, "num_classes": 3}}

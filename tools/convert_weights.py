@@ -15,10 +15,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lib.build import build_detector, num_classes
+from lib.build import build_detector, names_of_classes
 from lib.checkpoint import load_weights, save_checkpoint
 from lib.config import load_config
-from lib.legacy.classes import category_ids, class_names
+from lib.legacy.classes import category_ids
 from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser
 from lib.utils.download import fetch
 from lib.utils.files import refuse_sources
@@ -55,10 +55,10 @@ def main(argv: list[str] | None = None) -> None:
     cfg = load_config(args.cfg, args.overrides, start=source)
     seed_everything(cfg.run.seed)
     model = build_detector(cfg)
-    names = cfg.data.classes or class_names(num_classes(cfg))
+    names = names_of_classes(cfg)
     load_weights(model, source, args.scope, classes=args.classes, names=names)
     cfg.model.weights = None
-    content = {"config": to_plain(cfg), "classes": list(names), "category_ids": category_ids(names)}
+    content = {"config": to_plain(cfg), "classes": names, "category_ids": category_ids(names)}
     save_checkpoint(Path(args.out), {"model": model.state_dict(), **content})
     print(f"{args.out}: {len(model.state_dict())} tensors, {len(names)} classes")
 

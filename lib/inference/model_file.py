@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 from easydict import EasyDict
 from torch import nn
 
-from lib.build import adopt_fitted_priors_, build_detector, num_classes
+from lib.build import adopt_fitted_priors_, build_detector, names_of_classes
 from lib.checkpoint import is_ours, load_weights, read_checkpoint, read_run
 from lib.config import load_config
-from lib.legacy.classes import class_names
 from lib.models.pretrained import IMAGENET
 from lib.utils.download import fetch
 
@@ -54,8 +53,7 @@ def load_detector(
     config = config_for(checkpoint, cfg, overrides)
     classes = content.get("classes") if is_ours(content) else None
     config.data.classes = list(classes or config.data.classes or ()) or None
-    names = config.data.classes or class_names(num_classes(config))
     detector = build_detector(config)
     is_shifted = not is_ours(content) and config.model.weights_classes == "shifted"
     load_weights(detector, checkpoint, classes="shifted" if is_shifted else "same", names=config.data.classes)
-    return Loaded(config, tuple(names), detector)
+    return Loaded(config, tuple(names_of_classes(config)), detector)

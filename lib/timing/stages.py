@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lib.build import build_detector, num_classes
+from lib.build import build_detector, names_of_classes
 from lib.config import load_config
 from lib.data.image import Reading
 from lib.inference.export.agreement import first_images
@@ -108,8 +108,7 @@ def make_images(
 def random_detector(experiment: str, overrides: Sequence[str] = ()) -> Loaded:
     """The detector of an experiment with random weights (torch's generator)."""
     cfg = load_config(experiment, overrides)
-    names = cfg.data.classes or [f"class {label}" for label in range(1, num_classes(cfg))]
-    return Loaded(cfg, tuple(names), build_detector(cfg))
+    return Loaded(cfg, tuple(names_of_classes(cfg)), build_detector(cfg))
 
 
 def open_models(

@@ -16,8 +16,9 @@ from lib.config import load_config
 from lib.data.image import Reading
 from lib.inference import Predictor
 from lib.timing.report import known_ap_small, plot_time_against_ap, speed_table
-from lib.timing.stages import count_candidates, describe, input_of, make_images, open_models, run_speed
+from lib.timing.stages import count_candidates, describe, input_of, make_images, open_models, random_detector, run_speed
 from lib.utils.command_line import readable_errors
+from tests.small_config import SMALL
 from tools import export, speed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +33,10 @@ def test_cost_is_that_of_the_published_table_and_its_parts_add_up():
     assert cost["flops"] == 2 * cost["macs"]
     assert sum(part["macs"] for part in cost["parts"].values()) == cost["macs"]
     assert sum(part["parameters"] for part in cost["parts"].values()) == cost["parameters"]
+
+
+def test_a_detector_without_weights_has_the_class_names_of_one_with_weights():
+    assert random_detector(SMALL, ["model.num_classes=21"]).classes[6] == "car"
 
 
 def test_a_batch_goes_through_the_stages_in_order_and_times_are_of_an_image(monkeypatch):
