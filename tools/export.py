@@ -91,7 +91,7 @@ def make_content(args: argparse.Namespace, loaded: Loaded) -> bytes:
         content = onnx_bytes(loaded, args.heads, not args.no_resize, args.opset, args.batch)
     if args.int8 is None:
         return content
-    from lib.study.int8 import make_int8, testing_set, training_images  # needs ONNX
+    from lib.timing.int8 import make_int8, testing_set, training_images  # needs ONNX
 
     reading = build_reading(loaded.cfg)
     images = first_images(args.int8, args.limit, reading) if args.int8 else training_images(loaded.cfg, args.limit)

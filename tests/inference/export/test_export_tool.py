@@ -11,7 +11,7 @@ from lib.build_data import build_resize
 from lib.data.synthetic.dataset import generate
 from lib.inference import Predictor
 from lib.inference.export import web
-from lib.study import int8
+from lib.timing import int8
 from lib.utils.files import WriteError
 from tests.data.image_files import tiff
 from tools import export

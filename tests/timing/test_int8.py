@@ -9,8 +9,8 @@ from torch import nn
 from lib.config import load_config
 from lib.inference.model_file import Loaded
 from lib.inference.tiles import Tiles
-from lib.study import int8
-from lib.study.int8 import Cost, make_int8
+from lib.timing import int8
+from lib.timing.int8 import Cost, make_int8
 
 AP = {"AP": (0.2, 0.19), "AP_tiny": (0.1, 0.05), "AP_larger": (None, None)}
 
