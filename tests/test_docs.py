@@ -94,6 +94,14 @@ def test_the_results_on_real_images_are_those_of_the_published_runs():
         assert row == pytest.approx([published(run)[key] for key in keys], abs=0.0025), run  # half precision
 
 
+@pytest.mark.parametrize(("run", "epochs"), [("hituav_varied_7200", 77), ("hituav_medium_7200", 23)])
+def test_long_trainings_have_the_published_results(run, epochs):
+    keys = ("AP", "AP50", "AP75", "AP_small")
+    rows = re.findall(rf"^\| .* \| {epochs} \| ([\d. |]+) \| \+", (ROOT / "docs/recipe.md").read_text(), re.MULTILINE)
+    (row,) = [[float(cell) for cell in row.split("|")] for row in rows]
+    assert row == pytest.approx([published(run)[key] for key in keys], abs=0.0025)  # half precision
+
+
 def test_the_readme_shows_the_published_result_on_thermal_images():
     text, metrics = (ROOT / "README.md").read_text(), published("hituav_thermal")
     for key, name in (("", "all"), ("_small", "small"), ("_medium", "medium"), ("_large", "large")):
