@@ -25,7 +25,7 @@ from lib.models.cost import map_sizes
 from lib.multibox.pictures import match_picture, prior_pictures
 from lib.structures import Target
 from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser
-from lib.utils.pictures import write_picture
+from lib.utils.picture_file import write_picture
 from lib.utils.sheet import picture_grid
 
 COLUMNS = 3  # of pictures of priors and matches

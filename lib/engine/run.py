@@ -21,7 +21,7 @@ from lib.engine.curves import draw_curves, write_results
 from lib.engine.distributed import is_restart, launcher
 from lib.utils.files import remove_leftovers, write_json, write_text, writing
 from lib.utils.lock import locked
-from lib.utils.pictures import write_picture
+from lib.utils.picture_file import write_picture
 from lib.utils.runtime import device_name
 from lib.utils.yaml_files import to_plain
 

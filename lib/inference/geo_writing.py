@@ -14,7 +14,7 @@ from lib.inference.geo_reading import MapFile
 from lib.inference.tables import COLUMNS, CSV, JSON, csv_line, detection_row, frame_entry
 from lib.utils.draw import draw_boxes
 from lib.utils.files import replacing
-from lib.utils.pictures import write_picture
+from lib.utils.picture_file import write_picture
 from lib.utils.table import csv_text
 
 # Least decimals of coordinates: of degrees about 1 mm, of meters or feet 1 mm or less.

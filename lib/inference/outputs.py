@@ -20,7 +20,7 @@ from lib.utils.draw import draw_detections
 from lib.utils.files import free_name, refuse_sources, remove_leftovers
 from lib.utils.lock import locked
 from lib.utils.log import progress
-from lib.utils.pictures import write_picture
+from lib.utils.picture_file import write_picture
 from lib.utils.signals import Stopped, StopSignals
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from lib.inference.tiles import Tiles, check_tiles, tile_windows
 from lib.structures import IGNORE
 from lib.utils.files import new_folder, write_json
 from lib.utils.log import progress
-from lib.utils.pictures import write_picture
+from lib.utils.picture_file import write_picture
 
 
 class Clipped(NamedTuple):

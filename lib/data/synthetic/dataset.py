@@ -13,7 +13,7 @@ from lib.data.formats.coco_json import CocoBuilder
 from lib.data.synthetic.scenes import SceneOptions, draw_scene
 from lib.data.synthetic.shapes import SHAPES
 from lib.utils.files import write_json
-from lib.utils.pictures import write_picture
+from lib.utils.picture_file import write_picture
 
 VERSION = 1  # raise it when the same parameters come to give other images, so that old folders are made anew
 MARKER = "synthetic.json"  # holds the parameters, and whether the folder is complete
