@@ -16,7 +16,7 @@ import os
 from pathlib import Path
 
 from lib.build import build_detector, headline, load_initial_weights
-from lib.build_data import build_augmentation, build_dataset, build_loader, describe_sizes, has_data
+from lib.build_data import build_augmentation, build_dataset, build_loader, describe_sizes, has_data, warn_of_overlap
 from lib.config import WEIGHTS, load_config
 from lib.data.sample_sheet import sample_sheet
 from lib.engine.distributed import is_restart, processes
@@ -68,6 +68,8 @@ def main(argv: list[str] | None = None) -> None:
         setup_logging(run.path / "log.txt" if world.is_writer else None, is_quiet=not world.is_writer)
         reports = [split.report() for split in (data, val) if split]
         log.info("%s\n%s", run.path, "\n".join([*reports, describe_sizes(cfg), *fitted, *changes]))
+        if val:
+            warn_of_overlap(data, val)
         if checkpoint is None:
             if args.resume and world.is_writer:
                 log.warning("--resume: no last.pth in %s: a new run starts", run.path)

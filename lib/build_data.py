@@ -1,5 +1,6 @@
 """From a config to images: sizes, data sets, augmentation, batches; ``lib/build.py`` builds the rest."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -8,12 +9,16 @@ from lib.data.augment.presets import Compose, build_transform
 from lib.data.dataset import CocoDataset
 from lib.data.depth import check_bands, check_depth
 from lib.data.formats.layouts import LAYOUTS, has_split, open_layout
+from lib.data.formats.listing import real_paths
 from lib.data.formats.registry import find_images
 from lib.data.image import Reading
 from lib.data.loader import Loader
 from lib.data.weighting import aspect_groups, times_of
 from lib.models.cost import largest_stride
 from lib.models.detector import Detector
+from lib.utils.fields import first_few
+
+log = logging.getLogger(__name__)
 
 
 def input_size(cfg: Mapping[str, Any]) -> tuple[int, int]:
@@ -103,6 +108,17 @@ def build_dataset(cfg: Mapping[str, Any], split: str, classes: Iterable[str] | N
     if split == "train":
         dataset.check_objects()
     return dataset
+
+
+def warn_of_overlap(train: CocoDataset, val: CocoDataset) -> None:
+    """Warns of images that are in both sets."""
+    files = real_paths(val.folder, val.files)
+    if shared := sorted(files & real_paths(train.folder, train.files)):
+        log.warning(
+            "%d of the %d validation images are training images too, so their AP is that of images the network has "
+            "seen (%s)",
+            *(len(shared), len(files), first_few(shared)),
+        )
 
 
 def _fill(cfg: Mapping[str, Any]) -> list[float]:

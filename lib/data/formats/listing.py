@@ -2,7 +2,7 @@
 
 import os
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 SPELLINGS = "names that differ from their file's in case or in the form of accents only (taken for the same)"
@@ -87,3 +87,16 @@ class Listing:
     def _is_inside(self, path: str) -> bool:
         real = os.path.realpath(path)
         return real == self._real or real.startswith(self._real.rstrip("/") + "/")
+
+
+def real_paths(folder: Path, names: Iterable[str]) -> set[str]:
+    """Where the files ``names`` below a folder really are, links followed."""
+    folders: dict[str, str] = {}
+    paths = set()
+    for name in names:
+        above, _, last = name.rpartition("/")
+        if above not in folders:
+            folders[above] = os.path.realpath(os.path.join(folder, above))
+        path = os.path.join(folders[above], last)
+        paths.add(os.path.realpath(path) if os.path.islink(path) else path)
+    return paths

@@ -8,7 +8,7 @@ from lib.data.formats.coco_json import is_coco, open_coco, read_coco, write_coco
 from lib.data.formats.content import Content, Record, content_of
 from lib.data.formats.folder import images_beside
 from lib.data.formats.visdrone import is_visdrone, read_visdrone, write_visdrone
-from lib.data.formats.voc import is_voc, read_voc, write_voc
+from lib.data.formats.voc import is_voc, read_voc, voc_images, write_voc
 from lib.data.formats.yolo import is_yolo, read_yolo, write_yolo, yolo_images
 from lib.utils.fields import reading
 from lib.utils.lookup import lookup
@@ -32,7 +32,7 @@ class Format(NamedTuple):
 
 
 FORMATS = {
-    "voc": Format(read_voc, write_voc, is_voc, images_beside, False, has_sizes=True),
+    "voc": Format(read_voc, write_voc, is_voc, voc_images, False, has_sizes=True),
     "yolo": Format(read_yolo, write_yolo, is_yolo, yolo_images, True),
     "visdrone": Format(read_visdrone, write_visdrone, is_visdrone, images_beside, False),
     "coco": Format(read_coco, write_coco, is_coco, None, None, has_sizes=True),
@@ -55,8 +55,8 @@ def guess_format(path: Path) -> str:
     if not path.exists():
         raise FileNotFoundError(f"{must}; {path} does not exist: check the path")
     raise ValueError(
-        f"{must}; this file is neither JSON nor YAML, and CSV, CVAT XML and image lists are not read: export as "
-        "COCO or YOLO, or give the folder of the files"
+        f"{must}; this file is neither JSON nor YAML, and CSV, CVAT XML and image lists outside of VOC's ImageSets are "
+        "not read: export as COCO or YOLO, or give the folder of the files"
     )
 
 
@@ -83,7 +83,8 @@ def read_dataset(
     split: str = "train",
     orientation: str | None = None,
 ) -> dict[str, Any]:
-    """A data set in COCO's form: a COCO JSON file, a folder of VOC, YOLO or VisDrone files, or a YOLO data.yaml.
+    """A data set in COCO's form: a COCO JSON file, a YOLO data.yaml, a folder of VOC, YOLO or VisDrone files, or one of
+    VOC's lists of images.
 
     YOLO and VisDrone need the folder of the ``images``, if it is not where the format keeps it. ``name`` is the
     format; None to tell it from the files. ``split`` is that of a data.yaml. The content of a JSON file comes as it

@@ -4,6 +4,7 @@ VOC counts pixels from 1, and the pixels at both ends belong to a box. Here the 
 gives the IoU of VOC's own development kit.
 """
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from lib.data.formats.folder import (
     pages,
     stem_of,
 )
+from lib.data.formats.image_sets import is_image_set, listed_files, voc_root
 from lib.data.formats.listing import SPELLINGS, Names
 from lib.data.formats.xml_file import parse_xml, root_tag
 from lib.data.image import image_size
@@ -47,8 +49,9 @@ class XmlFile(NamedTuple):
 
 
 def is_voc(path: Path) -> bool:
-    """Whether a folder holds XML files of VOC."""
-    return any(root_tag(file) == "annotation" for file in _xml_below(inner_folder(path, "Annotations")))
+    """Whether a folder holds XML files of VOC, or a file is one of VOC's lists of images."""
+    files = _xml_below(inner_folder(path, "Annotations"))
+    return is_image_set(path) or any(root_tag(file) == "annotation" for file in files)
 
 
 def _xml_below(folder: Path) -> list[Path]:
@@ -56,30 +59,31 @@ def _xml_below(folder: Path) -> list[Path]:
     return [path for path in files_below(folder, {".xml"}) if not path.name.lower().endswith(".aux.xml")]
 
 
-def voc_images(path: Path) -> Path | None:
-    """The folder of the images beside XML files; None where there is none."""
-    try:
-        return images_beside(path, "train")
-    except FileNotFoundError:
-        return None
+def voc_images(path: Path, split: str = "train") -> Path:
+    """The folder of the images beside XML files."""
+    return images_beside(voc_root(path), split)
 
 
 def read_voc(folder: Path, images: Path | None = None, split: str = "train", upright: bool = False) -> dict[str, Any]:
-    """A folder of XML files, or a devkit's ``VOC2007`` above ``Annotations``, in COCO form.
+    """A folder of XML files, or a devkit's ``VOC2007`` above ``Annotations``, or one of its lists, in COCO form.
 
     The images may be missing. Where they are there, an XML file belongs to the image of its own name, whatever
     ``filename`` says; else to that of ``filename``, also without a suffix or with another one. ``upright``: whether
     sizes that the XML does not tell are those of upright pictures.
     """
-    texts = inner_folder(folder, "Annotations")
-    paths, images = _xml_below(texts), images or voc_images(folder)
+    texts, notes = inner_folder(voc_root(folder), "Annotations"), Problems()
+    paths = _xml_below(texts)
+    if is_image_set(folder):
+        paths = listed_files(folder, {stem_of(texts, path): path for path in paths}, notes)
+    with contextlib.suppress(FileNotFoundError):
+        images = images or voc_images(folder, split)
     names = ImageNames(images)
     ids = image_ids([path.stem for path in paths])
     files = (XmlFile(*pair, stem=stem_of(texts, pair[1])) for pair in zip(ids, paths, strict=True))
-    notes = Problems()
     coco = read_files(files, names, images, upright)
-    left_out = sorted(names.names.difference(record["file_name"] for record in coco["images"]))
-    notes.add("images without an XML file (left out)", *left_out)
+    if not is_image_set(folder):
+        left_out = sorted(names.names.difference(record["file_name"] for record in coco["images"]))
+        notes.add("images without an XML file (left out)", *left_out)
     notes.add(SPELLINGS, *(f"{told}: {found}" for told, found in names.spellings.items()))
     notes.add(
         "XML files whose `filename` names another image (the image with the XML's own name is used)", *names.others
