@@ -44,7 +44,7 @@ class CocoDataset:
     """Images with boxes, checked when it is made; an image is opened when it is loaded.
 
     Boxes that leave their image are clipped to it. Unusable ones (not four finite numbers, no area, outside) are
-    dropped and counted. Crowds, and what is marked ``ignore`` or VOC's ``difficult``, get the label IGNORE.
+    dropped and counted. Crowds, and what is marked ``ignore``, ``uncertain`` or ``difficult``, get the label IGNORE.
 
     Args:
         images, cache_mb: the folder of the images, and the memory for decoded ones, in MB.
@@ -247,8 +247,8 @@ class CocoDataset:
         if (self._labels == IGNORE).all():
             raise ValueError(
                 f"{self.name} must have objects to learn; all {len(self._labels)} usable boxes of the classes "
-                f"{first_few(self.classes)} are marked iscrowd, ignore or difficult, which training passes over: set "
-                "iscrowd to 0, or, from CVAT, which exports masks as crowds, export polygons or boxes"
+                f"{first_few(self.classes)} are marked iscrowd, ignore, difficult or uncertain, which training passes "
+                "over: set iscrowd to 0, or, from CVAT, which exports masks as crowds, export polygons or boxes"
             )
 
     def report(self) -> str:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lib.data.formats.coco_json import IGNORED
 from lib.data.formats.content import Content, Record, content_of
 from lib.data.formats.listing import Listing
 from lib.data.formats.usable import distinct_categories, leaves_image, object_text, sizes_of, usable_objects
@@ -17,6 +18,7 @@ from lib.utils.fields import Problems, reading
 from lib.utils.objects import places_of
 
 CROWDS = "crowds, more than half of all boxes (CVAT marks masks so: set iscrowd to 0 if they are objects)"
+NOTHING_TO_LEARN = "boxes that are all crowds, ignored, difficult or uncertain (training refuses them)"
 SMALL_AREA = 0.001  # share of its box that an object's area has at least, if it is no mistake
 
 
@@ -54,7 +56,9 @@ def survey(
     data = data._replace(objects=data.objects.select(usable_objects(data, sizes, problems)))
     of_object = sizes_of(data.objects.columns.image_id, sizes)
     _check_boxes(data, of_object, problems)
-    is_object = ~data.objects.has_any(("iscrowd", "ignore", "ignored_region"))
+    is_object = ~data.objects.has_any(IGNORED)
+    if len(is_object) and not is_object.any():
+        problems.add(NOTHING_TO_LEARN, f"all {len(is_object)}")
     columns = data.objects.select(is_object).columns
     classes = _count_classes(categories, columns.category_id, problems)
     boxes, limits = columns.xywh.copy(), of_object[is_object]

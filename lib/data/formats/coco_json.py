@@ -18,7 +18,7 @@ from lib.utils.runtime import paused_gc
 
 log = logging.getLogger(__name__)
 # Flags of regions where neither an object nor none is learned
-IGNORED = ("iscrowd", "ignore", "difficult", "ignored_region")
+IGNORED = ("iscrowd", "ignore", "difficult", "uncertain", "ignored_region")
 
 
 class CocoBuilder:

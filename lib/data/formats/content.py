@@ -29,7 +29,7 @@ from lib.utils.objects import KEYS, ObjectTable, join_tables, object_table
 
 Record = Mapping[str, Any]  # an image, an annotation, a category or a whole data set, as COCO has it
 IMAGE_KEYS, CATEGORY_KEYS = ("id", "file_name", "height", "width"), ("id", "name")
-REGIONS = "ignored regions"  # a category of this name holds regions that belong to no class
+REGIONS = "ignored regions"  # the name of a category of regions that belong to no class
 FEW = 10  # boxes that may all lie in the first pixel of their images
 _REQUIRED = {"images": ("id", "file_name"), "annotations": ("image_id", "category_id"), "categories": ("id", "name")}
 _PLAIN_NAME = re.compile(r"[^./\\][^/\\]*(/[^./\\][^/\\]*)*")  # has no folder or file whose name begins with a dot
@@ -105,7 +105,7 @@ class Collector:
             self.add("annotations", {name: [] for name in KEYS})
         table = self._known(join_tables(self.tables), images, categories)
         self._check_unit(table)
-        regions = [entry["id"] for entry in categories if re.sub("[-_]", " ", entry["name"].lower()) == REGIONS]
+        regions = [entry["id"] for entry in categories if is_region_class(entry["name"])]
         table = table.with_flag("ignored_region", np.isin(table.columns.category_id, regions))
         kept, aliases = self._joined(images)
         repeated = self._repeated(table, aliases) if aliases else []
@@ -239,6 +239,11 @@ class Collector:
                 kind = "image files listed more than once (joined)"
                 self.problems.add(kind, record["file_name"])
         return list(first.values()) if aliases else images, aliases
+
+
+def is_region_class(name: str) -> bool:
+    """Whether a category of this name holds regions that belong to no class."""
+    return re.sub("[-_]", " ", name.lower()) == REGIONS
 
 
 def _is_size(height: Any, width: Any) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from lib.data.formats.content import Record
+from lib.data.formats.content import REGIONS, Record, is_region_class
 from lib.data.formats.listing import SPELLINGS, Names
 from lib.data.image import SUFFIXES
 from lib.utils.fields import Problems, number, shown
@@ -165,6 +165,23 @@ def pages(folder: Path, coco: Record, suffix: str) -> Iterator[Page]:
         path = folder / f"{stem}{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
         yield Page(record, grouped[record["id"]], path)
+
+
+def with_regions_apart(coco: Record) -> Record:
+    """The data set with its ignored regions, which belong to no class, in a category of their own, a new last one if it
+    has none: for formats that cannot mark them.
+    """
+    ids = {entry["id"] for entry in coco["categories"] if is_region_class(str(entry["name"]))}
+    strays = [row for row in coco["annotations"] if row.get("ignored_region") and row["category_id"] not in ids]
+    if not strays:
+        return coco
+    number = min(ids, default=max(entry["id"] for entry in coco["categories"]) + 1)
+    categories = [*coco["categories"], *([] if ids else [{"id": number, "name": REGIONS}])]
+    annotations = [
+        {**row, "category_id": number} if row.get("ignored_region") and row["category_id"] not in ids else row
+        for row in coco["annotations"]
+    ]
+    return {**coco, "annotations": annotations, "categories": categories}
 
 
 def write_texts(folder: Path, coco: Record, line: Callable[[Record, Record], str]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
-from lib.data.formats.coco_json import CocoBuilder
+from lib.data.formats.coco_json import IGNORED, CocoBuilder
 from lib.data.formats.content import Record
 from lib.data.formats.folder import (
     IMAGE_SUFFIXES,
@@ -21,6 +21,7 @@ from lib.data.formats.folder import (
     number_text,
     pages,
     stem_of,
+    with_regions_apart,
 )
 from lib.data.formats.image_sets import is_image_set, listed_files, voc_root
 from lib.data.formats.listing import SPELLINGS, Names
@@ -198,7 +199,10 @@ def _number(element: ElementTree.Element, key: str, path: Path) -> Any:
 
 
 def write_voc(coco: Record, folder: Path) -> None:
-    """Writes ``Annotations/*.xml``. Flags and areas that VOC does not know become further elements."""
+    """Writes ``Annotations/*.xml``. Flags and areas that VOC does not know become further elements; what is ignored is
+    ``difficult``, too, for programs that do not know them.
+    """
+    coco = with_regions_apart(coco)
     names = {category["id"]: str(category["name"]) for category in coco["categories"]}
     for page in pages(folder / "Annotations", coco, ".xml"):
         root = ElementTree.Element("annotation")
@@ -216,9 +220,10 @@ def write_voc(coco: Record, folder: Path) -> None:
 def _write_object(root: ElementTree.Element, annotation: Record, name: str) -> None:
     element = _add(root, "object")
     _add(element, "name", name)
+    _add(element, "difficult", int(any(annotation.get(key) for key in IGNORED)))
     for key in (*_FLAGS, *_DEGREES):
-        if annotation.get(key) or key == "difficult":
-            _add(element, key, number_text(annotation.get(key, 0)))
+        if annotation.get(key) and key != "difficult":
+            _add(element, key, number_text(annotation[key]))
     x, y, width, height = annotation["bbox"]
     if annotation.get("area") not in (None, width * height):
         _add(element, "area", number_text(annotation["area"]))

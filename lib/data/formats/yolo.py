@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from lib.data.formats.coco_json import IGNORED, CocoBuilder
-from lib.data.formats.content import Record
+from lib.data.formats.content import REGIONS, Record
 from lib.data.formats.folder import (
     Line,
     first_line,
@@ -24,6 +24,7 @@ from lib.data.formats.folder import (
     read_lines,
     subfolder,
     texts_below,
+    with_regions_apart,
     write_texts,
 )
 from lib.data.formats.listing import SPELLINGS, Listing
@@ -223,6 +224,7 @@ def _box(line: Line, size: tuple[int, int], pose: int | None) -> list[float]:
 
 def write_yolo(coco: Record, folder: Path) -> None:
     """Writes ``labels/*.txt`` and ``data.yaml``; warns of crowds and other flags, which YOLO does not have."""
+    coco = with_regions_apart(coco)
     categories = sorted(coco["categories"], key=lambda category: category["id"])
     number = {category["id"]: index for index, category in enumerate(categories)}
     for record in coco["images"]:
@@ -238,7 +240,12 @@ def write_yolo(coco: Record, folder: Path) -> None:
     names = {index: str(category["name"]) for index, category in enumerate(categories)}
     text = yaml.safe_dump({"path": ".", "train": "images", "val": "images", "names": names}, sort_keys=False)
     (folder / "data.yaml").write_text(text, encoding="utf-8")
-    if lost := sum(any(entry.get(key) for key in IGNORED) for entry in coco["annotations"]):
+    regions = [entry for entry in coco["annotations"] if entry.get("ignored_region")]
+    if regions:
+        log.warning(
+            "%d ignored regions became boxes of a class %r: leave it out of other trainings", len(regions), REGIONS
+        )
+    if lost := sum(any(entry.get(key) for key in IGNORED) for entry in coco["annotations"]) - len(regions):
         log.warning(
             "flags_lost %d: YOLO cannot mark boxes as crowd, ignored or difficult; "
             "these were written as ordinary boxes",

@@ -207,6 +207,26 @@ def test_visdrone_keeps_ignored_regions_and_others(tmp_path):
     assert (tmp_path / "again" / "annotations" / "a.txt").read_text() == lines
 
 
+def test_an_ignored_region_gets_no_class_in_other_formats(tmp_path, caplog):
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "a.txt").write_text("10,20,30,20,0,0,0,0\n1,2,3,4,1,1,0,0\n")
+    write_images({"images": [{"file_name": "a.jpg", "height": 50, "width": 70}]}, tmp_path / "images")
+    coco = read_dataset(tmp_path)
+    write_dataset(coco, tmp_path, "yolo")
+    assert (tmp_path / "labels" / "a.txt").read_text().split()[::5] == ["11", "0"]
+    assert "1 ignored regions became boxes of a class 'ignored regions'" in caplog.text
+    assert "flags_lost" not in caplog.text
+    write_dataset(coco, tmp_path / "voc", "voc")
+    xml = (tmp_path / "voc" / "Annotations" / "a.xml").read_text()
+    assert [line.strip() for line in xml.splitlines() if "<name>" in line or "difficult" in line] == [
+        *("<name>ignored regions</name>", "<difficult>1</difficult>"),
+        *("<name>pedestrian</name>", "<difficult>0</difficult>"),
+    ]
+    for path in (tmp_path / "data.yaml", tmp_path / "voc"):
+        objects = read_content(path, tmp_path / "images").objects
+        assert [entry.get("ignored_region", 0) for entry in objects] == [1, 0]
+
+
 def test_yolo_polygons_become_boxes_and_empty_images_stay(tmp_path):
     write_images(
         {"images": [{"file_name": f"{name}.png", "height": 50, "width": 100} for name in "ab"]}, tmp_path / "images"

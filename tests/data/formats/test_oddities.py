@@ -182,7 +182,7 @@ def test_a_set_of_nothing_but_regions_is_refused(folder):
         CocoDataset(folder / "images", each("annotations", ignored_region=1))
 
 
-@pytest.mark.parametrize("key", ["iscrowd", "ignore", "difficult"])
+@pytest.mark.parametrize("key", ["iscrowd", "ignore", "difficult", "uncertain"])
 def test_a_set_of_nothing_but_crowds_is_tested_but_not_trained_on(key, folder):
     path = write(folder, each("annotations", **{key: 1}))
     keys = [f"data.{split}.{name}" for split in ("train", "val") for name in ("images", "annotations")]
@@ -191,6 +191,9 @@ def test_a_set_of_nothing_but_crowds_is_tested_but_not_trained_on(key, folder):
     message = r"ann\.json must have objects to learn; all 3 usable boxes of the classes cat"
     with pytest.raises(ValueError, match=message):
         build_dataset(cfg, "train")
+    found = survey(read_content(path, lenient=True))
+    kind = "boxes that are all crowds, ignored, difficult or uncertain (training refuses them)"
+    assert (found.problems[kind], found.classes) == (["all 3"], {"cat": 0})
 
 
 def test_detections_of_both_ids_of_a_file_count_once(folder):
