@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
-from lib.utils.parts import is_in
+from lib.utils.parts import is_in, names_in
 
 Groups = list[dict[str, Any]]
 Betas = tuple[float, float]
@@ -19,13 +19,11 @@ def parameter_groups(model: nn.Module, rates: Mapping[str, float] | None = None,
     """The parameters that learn, as groups of an optimizer; ``rate`` of a group is its factor of the rate.
 
     ``rates`` are {part of the model (see lib/utils/parts.py): factor}; the longest name that fits counts, others have
-    1, and a part without a parameter that learns is a ValueError. With ``decay_norms`` vectors (scales of norms,
-    biases) have weight decay as well.
+    1, and a part without a parameter is a ValueError. With ``decay_norms`` vectors (scales of norms, biases) have
+    weight decay as well.
     """
+    names_in([name for name, _ in model.named_parameters()], list(rates or ()), "train.rates")
     parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    for part in rates or {}:
-        if not any(is_in(name, part) for name in parameters):
-            raise ValueError(f"train.rates must name parts that learn, such as backbone; got {part!r}")
     by_length = sorted((rates or {}).items(), key=lambda item: len(item[0]), reverse=True)
     groups: dict[tuple[float, bool], dict[str, Any]] = {}
     for name, parameter in parameters.items():

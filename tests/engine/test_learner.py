@@ -165,8 +165,15 @@ def test_groups_have_their_rates_and_vectors_no_decay():
     groups = parameter_groups(model, {"backbone": 0.1, "backbone.bias": 0.5}, decay_norms=False)
     found = {(group["rate"], group.get("weight_decay")): [tuple(p.shape) for p in group["params"]] for group in groups}
     assert found == {(0.1, None): [(3, 2)], (0.5, 0.0): [(3,)], (1.0, None): [(1, 3)], (1.0, 0.0): [(1,)]}
-    with pytest.raises(ValueError, match="train.rates must name parts that learn"):
+    with pytest.raises(ValueError, match="train.rates must name parts such as backbone, .*got 'neck', which holds"):
         parameter_groups(model, {"neck": 0.1})
+
+
+def test_rate_of_a_part_that_does_not_learn_is_unused():
+    model = nn.ModuleDict({"backbone": nn.Linear(2, 3), "head": nn.Linear(3, 1)})
+    model["backbone"].requires_grad_(False)
+    groups = parameter_groups(model, {"backbone": 0.1})
+    assert [(group["rate"], [tuple(p.shape) for p in group["params"]]) for group in groups] == [(1.0, [(1, 3), (1,)])]
 
 
 def test_rates_follow_the_schedule_each_by_its_factor(learner):
