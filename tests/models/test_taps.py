@@ -3,10 +3,13 @@
 import pytest
 import torch
 
+from lib.build import build_detector
+from lib.config import load_config
 from lib.models.backbones import BACKBONES
 from lib.models.backbones.base import Backbone
 from lib.models.dual_path import DualPath
 from lib.models.taps import Tap, parse_tap, parse_taps
+from tests.small_config import SMALL
 
 
 @pytest.mark.parametrize(
@@ -72,3 +75,11 @@ def test_channels_of_taps():
         dual.tap_channels(parse_tap("5+coarse.0"))
     with pytest.raises(ValueError, match="the stage of row 0 in the tap '0.conv' must be one of"):
         plain.tap_channels(parse_tap("0.conv"))
+
+
+@pytest.mark.parametrize(("taps", "is_unread"), [("[11, 13]", True), ("[11, coarse.13]", False)])
+def test_a_coarse_path_that_no_tap_reads_is_told(taps, is_unread, caplog):
+    neck = f"model.neck={{type: pyramid, taps: {taps}, width: 16, extras: [[16, 2]]}}"
+    build_detector(load_config(SMALL, [neck, "model.dual_path={split: 0}"]))
+    assert ("model.neck reads no map of the coarse path" in caplog.text) is is_unread
+    assert ("such as coarse.13" in caplog.text) is is_unread
