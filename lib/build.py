@@ -88,8 +88,8 @@ def build_detector(cfg: Mapping[str, Any]) -> Detector:
     neck: Neck = build(NECKS, options, "model.neck", backbone)
     if backbone.has_coarse_path and not any(tap.is_coarse for tap in neck.inputs):
         log.warning(
-            "model.dual_path is set, but model.neck reads no map of the coarse path, which then only costs time: add one "
-            "to model.neck.taps, such as coarse.%d, or set model.dual_path=null",
+            "model.dual_path is set, but model.neck reads no map of the coarse path, which then only costs time: add "
+            "one to model.neck.taps, such as coarse.%d, or set model.dual_path=null",
             options["taps"][-1].row,
         )
     priors = build_priors(model["priors"], _map_sizes(backbone, neck, input_size(cfg)), input_size(cfg))
