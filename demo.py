@@ -1,6 +1,6 @@
 """Find objects in images or a video, draw their boxes, and write the detections to files.
 
-    python demo.py 'photos/*.jpg' --checkpoint=runs/demo/plain/last.pth
+    python demo.py photos/*.jpg --checkpoint=runs/demo/plain/last.pth
     python demo.py street.mp4 --checkpoint=... --score=0.5
     python demo.py street.mp4 --checkpoint=... --track --count-line=0,.5,1,.5
     python demo.py aerial.jpg --checkpoint=... --tiles=400
@@ -38,7 +38,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = script_parser(__doc__)
     add = parser.add_argument
-    add("source", metavar="SOURCE", help="image, folder, pattern in quotes, video, URL, camera index or device")
+    kinds = "images, folders, patterns and videos, or one URL, camera index or device; names with spaces in quotes"
+    add("sources", metavar="SOURCE", nargs="+", help=kinds)
     add("--checkpoint", metavar="FILE", help=".pth, or exported .onnx or .tflite (default: model.weights of --cfg)")
     add("--cfg", metavar="FILE.yml", help="experiment file (default: the config in the checkpoint)")
     add("--out", default="runs/detections", help="folder for the results (default: %(default)s)")
@@ -62,8 +63,8 @@ def main(argv: list[str] | None = None) -> int:
     setup_logging()
     set_threads(args.threads)
     keep_memory()
-    check_folder(Path(args.out), args.source)
-    source = open_source(args.source)
+    check_folder(Path(args.out), args.sources)
+    source = open_source(*args.sources)
     targets = plan_outputs(Path(args.out), source)
     tracking = plan_tracking(args.track, args.count_line or (), args.score)
     least_score = tracking.options.low if tracking else args.score
@@ -78,10 +79,10 @@ def main(argv: list[str] | None = None) -> int:
         batch_size=1 if source.is_live else args.batch_size,
         tiles=parse_tiles(args.tiles),
     )
-    if is_map(args.source, predictor.reading):
+    if len(args.sources) == 1 and is_map(args.sources[0], predictor.reading):
         if args.track or args.save:
             log.warning("--track and --save are not for maps, and are left out")
-        search_map(Path(args.source), predictor, Path(args.out), args.score, [str(checkpoint), args.backend])
+        search_map(Path(args.sources[0]), predictor, Path(args.out), args.score, [str(checkpoint), args.backend])
         return 0
     if isinstance(source, Files):
         source.reading = predictor.reading

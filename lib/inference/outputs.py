@@ -98,9 +98,9 @@ class Output:
 
         ``detect`` gives the objects of images (H, W, 3), in their order. A signal is a Stopped, after a whole frame.
         """
-        frames, again = itertools.tee(source)  # holds what ``detect`` reads ahead
-        pairs = zip(frames, detect(frame.image for frame in again), strict=False)
-        with StopSignals() as stop:
+        with StopSignals() as stop, contextlib.closing(iter(source)) as opened:
+            frames, again = itertools.tee(opened)  # holds what ``detect`` reads ahead
+            pairs = zip(frames, detect(frame.image for frame in again), strict=False)
             for frame, detections in progress(pairs, "detecting", total=len(source) or None):
                 with stop.deferred():
                     is_open = self.write(frame, detections)
@@ -185,7 +185,8 @@ def _choose(folder: Path, name: str, for_video: bool, taken: Set[str]) -> Path:
     return Path(free_name([str(folder / choice) for choice in choices], str(folder / name), suffix, taken))
 
 
-def check_folder(folder: Path, source: str) -> None:
-    """Refuses an output folder where pictures would replace those of the source."""
-    if folder.resolve() in (Path(source).resolve(), Path(source).resolve().parent):
+def check_folder(folder: Path, sources: Sequence[str]) -> None:
+    """Refuses an output folder where pictures would replace those of the sources."""
+    paths = [Path(source).resolve() for source in sources]
+    if folder.resolve() in (*paths, *(path.parent for path in paths)):
         raise ValueError(f"--out must be another folder than the source's; got {folder}: choose another")

@@ -1,10 +1,11 @@
 """Where images come from: a file, a folder, a glob pattern, a video, a stream or a camera."""
 
+import contextlib
 import glob
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from lib.data.image import Reading, read_image
 from lib.inference.edit_lists import shown_frames
+from lib.utils.ahead import newest
 from lib.utils.fields import text
 
 log = logging.getLogger(__name__)
@@ -26,8 +28,9 @@ VIDEO_SUFFIXES = {
 FALLBACK_FPS = 25.0  # of a video or camera that does not say its own
 CLOCK_FPS = 1000.0  # from it on, what is said is the rate of the clock: browsers record WebM in milliseconds
 FIRST_FRAMES = 100  # whose times tell the rate of a video file that does not say it
-# Frames that may be missing of those announced, where a format says only how long the video is
-TOLERANCE = 2
+# What may be missing of the frames announced where a format says only how long the video is, sound included: that of
+# so many seconds, or such a share, whichever is more.
+TOLERANCE_S, TOLERANCE = 2.0, 0.05
 EXACT_SUFFIXES = {".avi", ".mp4", ".mov", ".m4v", ".3gp", ".3g2"}  # whose files say how many frames they have
 
 
@@ -59,7 +62,7 @@ class Files:
         """Images; 0, which is unknown, where there is a video among the files."""
         return 0 if any(map(is_video, self.files)) else len(self.files)
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Generator[Frame, None, None]:
         for number, (file, name) in enumerate(zip(self.files, self.names, strict=True)):
             try:
                 text(name, "the name of a file")
@@ -80,27 +83,29 @@ class Video:
     Attributes:
         names: what ``Frame.name`` may be: here the video's.
         files: those that are read, as far as they are known.
-        is_live: whether frames come in real time, so that none should wait for others.
+        is_live: whether frames come in real time: those that come while another one is in use are dropped.
         skipped: what could not be read so far: here the video, if its end could not.
     """
 
     def __init__(self, source: str | int, name: str | None = None):
         text(str(source), "the name of a video")  # OpenCV would end the process
         self.skipped: list[Path] = []
-        is_stream, path = "://" in str(source), Path(str(source).split("?")[0])
+        is_stream = "://" in str(source)
         is_camera = isinstance(source, int) or not (is_stream or Path(source).is_file())
-        self.is_live, self.files = is_camera or is_stream, [] if is_camera or is_stream else [Path(str(source))]
-        self.name = name or (f"camera{source}" if isinstance(source, int) else path.name.strip(".") or "stream")
-        self.names, self._is_exact = [self.name], path.suffix.lower() in EXACT_SUFFIXES
+        self.files = [] if is_camera or is_stream else [Path(str(source))]
+        self.name = name or _name_of(source)
+        self.names, self._is_exact = [self.name], Path(self.name).suffix.lower() in EXACT_SUFFIXES
         self._capture = cv2.VideoCapture(source)
         if not self._capture.isOpened():
-            kind = "camera" if is_camera else "video"
-            raise ValueError(f"a {kind} must be one that OpenCV can open; got {source}: check it or its codec")
+            kind, shown = "camera" if is_camera else "video", self.name if is_stream else source
+            raise ValueError(f"a {kind} must be one that OpenCV can open; got {shown}: check it or its codec")
+        has_end = is_stream and self._capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0  # a file at an address
+        self.is_live = not (self.files or has_end or Path(str(source)).is_fifo())
         self.fps = self._capture.get(cv2.CAP_PROP_FPS)
         has_rate = 0 < self.fps < CLOCK_FPS
         self._is_counted = has_rate or self._is_exact  # else the count is that of the clock's ticks
         if not has_rate:
-            self.fps = FALLBACK_FPS if self.is_live else self._measured_fps(str(source))
+            self.fps = self._measured_fps(str(source)) if self.files else FALLBACK_FPS
 
     def _measured_fps(self, file: str) -> float:
         """Frames per second by the times of the first frames; the file is at its start again."""
@@ -113,31 +118,56 @@ class Video:
         """Frames that the file or stream announces; 0 if that is unknown."""
         return max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))) if self._is_counted else 0
 
-    def __iter__(self) -> Iterator[Frame]:
-        number, announced = 0, len(self)
+    def _read(self) -> np.ndarray | None:
+        """The next frame; None at the end."""
         try:
-            while (image := self._capture.read()[1]) is not None:
-                yield Frame(image, self.name, number, self.fps)
-                number += 1
+            return self._capture.read()[1]
         except cv2.error as error:  # of a frame that OpenCV cannot hold
             log.warning("%s: %s", self.name, error.err)
+            return None
+
+    def __iter__(self) -> Generator[Frame, None, None]:
+        number, announced = 0, len(self)
+        try:
+            with newest(self._read) if self.is_live else contextlib.nullcontext(self._read) as read:
+                while (image := read()) is not None:
+                    yield Frame(image, self.name, number, self.fps)
+                    number += 1
         finally:
             self._capture.release()
         # Only here has the source itself come to its end: nobody has stopped to read it.
-        if self.is_live and not announced:
+        if not self.files and not announced:
             self._skip(f"{self.name}: the stream ended or was interrupted after {number} frames; its length is unknown")
         elif number == 0 or number < announced and number < self._least(announced):
             self._skip(f"{self.name} announces {announced} frames, {number} could be read")
+        elif number < announced and not self._is_exact:
+            log.info("%s has %d frames; by the length that it states they would be %d", self.name, number, announced)
 
-    def _least(self, announced: int) -> int:
+    def _least(self, announced: int) -> float:
         """Frames that can be read if the file is whole."""
         if not self._is_exact:
-            return announced - TOLERANCE
+            return announced - max(TOLERANCE_S * self.fps, TOLERANCE * announced)
         return shown_frames(self.files[0], announced) if self.files else announced
 
     def _skip(self, why: str) -> None:
         self.skipped.append(Path(self.name))
         log.warning("skipped: %s", why)
+
+
+def _name_of(source: str | int) -> str:
+    """What a video is called in results and file names: of an address, its host and the last part of its path, but
+    nothing that may be a password.
+    """
+    if isinstance(source, int):
+        return f"camera{source}"
+    _, is_address, address = source.partition("://")
+    if not is_address:
+        return Path(source).name.strip(".") or "stream"
+    server, *path = re.split("[?#]", address)[0].split("/")
+    host = re.sub(r":\d*$", "", server.rpartition("@")[2])
+    host = re.sub(r"\W+", "-", host).strip("-")  # with dots, its end would be taken for a suffix
+    last = path[-1] if path and re.fullmatch(r"[\w.-]+", path[-1]) else ""
+    return "_".join(filter(None, [host, last.strip(".")])) or "stream"
 
 
 def is_video(file: str | Path) -> bool:
@@ -151,29 +181,47 @@ def natural_order(path: Path) -> list[tuple[list[str | int], str]]:
     return [(parts, name) for parts, name in zip(words, path.parts, strict=True)]
 
 
-def open_source(source: str) -> Files | Video:
-    """What ``source`` names: an image, a folder, a glob pattern, a video, a URL, or a camera by its index or device.
+def open_source(*sources: str) -> Files | Video:
+    """What is named: an image, a folder, a glob pattern, a video, a URL, or a camera by its index or device; or several
+    of them that are files.
 
     Raises:
-        FileNotFoundError, ValueError: there is no such source, or it is empty.
+        FileNotFoundError, ValueError: there is no such source, or it is empty, or one of several is no file.
     """
-    path = Path(source)
-    if source.isdigit() and not path.exists():
-        return Video(int(source))
-    if "://" in source or (path.is_file() and is_video(path)):
+    lives = [source for source in sources if _is_no_file(source)]
+    if lives and len(sources) > 1:
+        raise ValueError(
+            f"several SOURCEs must be files, folders or patterns; got {_name_of(lives[0])}: give a camera or an "
+            "address alone"
+        )
+    source, path = sources[0], Path(sources[0])
+    if lives:
+        return Video(int(source) if source.isdigit() and not path.exists() else source)
+    if len(sources) == 1 and path.is_file() and is_video(path):
         return Video(source)
+    return Files(sorted({file for source in sources for file in _files_of(source)}, key=natural_order))
+
+
+def _is_no_file(source: str) -> bool:
+    """Whether a source is a camera's number, a device, a pipe or an address."""
+    path = Path(source)
+    if path.exists():
+        return not (path.is_file() or path.is_dir())
+    return source.isdigit() or "://" in source
+
+
+def _files_of(source: str) -> list[Path]:
+    """The files that a file, folder or pattern stands for."""
+    path = Path(source)
     if path.is_dir():
-        files = sorted((f for f in path.iterdir() if f.is_file() and not f.name.startswith(".")), key=natural_order)
+        files = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
     elif path.is_file():
         files = [path]
-    elif path.exists():  # a device or a pipe
-        return Video(source)
     else:
-        names = glob.glob(source, recursive=True)
-        files = sorted((Path(name) for name in names if Path(name).is_file()), key=natural_order)
+        files = [Path(name) for name in glob.glob(source, recursive=True) if Path(name).is_file()]
     if not files:
         raise FileNotFoundError(
             f"SOURCE must be an image, a folder with images, a pattern such as 'photos/*.jpg', a video, a URL or "
             f"a camera, by its index or as /dev/video0; got {source!r}, where there is no file"
         )
-    return Files(files)
+    return files

@@ -7,6 +7,7 @@ import os
 import struct
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -134,10 +135,10 @@ def test_a_device_is_a_camera():
 
 
 class FakeCapture:
-    """A source of three frames that announces a number of frames."""
+    """A source of some frames, at 10 per second, that announces a number of frames."""
 
-    def __init__(self, announced):
-        self.left, self.announced = 3, announced
+    def __init__(self, announced, frames=3):
+        self.left, self.announced = frames, announced
 
     def isOpened(self):  # noqa: N802 - OpenCV's name
         return True
@@ -153,15 +154,89 @@ class FakeCapture:
         pass
 
 
-@pytest.mark.parametrize(("announced", "is_whole"), [(-1, False), (9, False), (3, True)])
-def test_a_stream_that_breaks_off_counts_as_not_read(monkeypatch, announced, is_whole):
+@pytest.mark.parametrize(("announced", "is_whole"), [(9, False), (3, True)])
+def test_a_video_at_an_address_that_breaks_off_counts_as_not_read(monkeypatch, announced, is_whole):
     monkeypatch.setattr(cv2, "VideoCapture", lambda _: FakeCapture(announced))
-    source = open_source("rtsp://camera/live")
+    source = open_source("https://server/film.mp4")
     frames = iter(source)
     assert len(list(itertools.islice(frames, 3))) == 3
     assert source.skipped == []  # whoever stops to read has not lost anything
     assert list(frames) == []
     assert (source.skipped == []) is is_whole
+
+
+class LiveCapture(FakeCapture):
+    """A stream whose frames are of the gray levels 9, 8, ... 0; all but the first wait until ``goes_on`` is set."""
+
+    def __init__(self):
+        super().__init__(-1, 10)
+        self.goes_on, self.has_ended, self.is_released = threading.Event(), threading.Event(), False
+
+    def read(self):
+        if self.left < 10:
+            self.goes_on.wait()
+        is_there, image = super().read()
+        if not is_there:
+            self.has_ended.set()
+        return is_there, image + np.uint8(self.left) if is_there else None
+
+    def release(self):
+        self.is_released = True
+
+
+def test_of_a_stream_only_the_newest_frame_is_seen_and_its_end_is_told(monkeypatch):
+    capture = LiveCapture()
+    monkeypatch.setattr(cv2, "VideoCapture", lambda _: capture)
+    source = open_source("rtsp://camera/live")
+    assert source.is_live
+    frames = iter(source)
+    first = next(frames)
+    capture.goes_on.set()
+    assert capture.has_ended.wait(10)  # while the first one is in use
+    assert source.skipped == []
+    rest = list(frames)
+    assert [(frame.number, frame.image[0, 0, 0]) for frame in (first, *rest)] == [(0, 9), (1, 0)]
+    assert source.skipped == [Path("camera_live")] and capture.is_released
+
+
+def test_whoever_stops_to_read_a_stream_ends_its_thread(monkeypatch):
+    capture = LiveCapture()
+    capture.goes_on.set()
+    monkeypatch.setattr(cv2, "VideoCapture", lambda _: capture)
+    threads = threading.active_count()
+    frames = iter(open_source("rtsp://camera/live"))
+    next(frames)
+    frames.close()
+    assert threading.active_count() == threads and capture.is_released
+
+
+@pytest.mark.parametrize(
+    ("announced", "frames", "is_whole"), [(23, 3, True), (24, 3, False), (1000, 950, True), (1000, 949, False)]
+)
+def test_a_length_that_is_only_estimated_may_be_off(tmp_path, monkeypatch, announced, frames, is_whole):
+    (tmp_path / "film.mkv").touch()
+    monkeypatch.setattr(cv2, "VideoCapture", lambda _: FakeCapture(announced, frames))
+    video = Video(str(tmp_path / "film.mkv"))
+    assert len(list(video)) == frames
+    assert (video.skipped == []) is is_whole
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("rtsp://admin:Secret@10.0.0.5:554/Streaming/Channels/101", "10-0-0-5_101"),
+        ("rtsp://10.0.0.5/user=admin&password=Secret&channel=1", "10-0-0-5"),
+        ("rtsp://admin:p@Secret@cam.local/live?key=Secret", "cam-local_live"),
+        ("https://server/videos/film.mp4?token=Secret/1", "server_film.mp4"),
+        ("http://[fe80::1]:8080", "fe80-1"),
+    ],
+)
+def test_the_name_of_a_stream_holds_no_password(monkeypatch, address, name):
+    monkeypatch.setattr(cv2, "VideoCapture", lambda _: FakeCapture(3))
+    assert open_source(address).names == [name]
+    monkeypatch.setattr(FakeCapture, "isOpened", lambda _: False)
+    with pytest.raises(ValueError, match=f"OpenCV can open; got {name}: "):
+        open_source(address)
 
 
 def test_pattern_finds_files_and_names_keep_their_folders_apart(tmp_path, images):
@@ -170,6 +245,20 @@ def test_pattern_finds_files_and_names_keep_their_folders_apart(tmp_path, images
         cv2.imwrite(str(tmp_path / name / "x.png"), images[0])
     frames = list(open_source(str(tmp_path / "*" / "x.png")))
     assert [frame.name for frame in frames] == ["one/x.png", "two/x.png"]
+
+
+def test_several_sources_are_one_by_their_names(demo, video, tmp_path, images):
+    (tmp_path / "photos").mkdir()
+    for name in ("photos/10.png", "photos/2.png", "x.png"):
+        cv2.imwrite(str(tmp_path / name), images[0])
+    pictures = [str(tmp_path / name) for name in ("x.png", "photos/10.png", "photos")]
+    assert open_source(*pictures).names == ["photos/2.png", "photos/10.png", "x.png"]
+    assert demo(pictures[0], str(video), "postprocess.max_detections=3", pictures[1]) == 0
+    entries = json.loads((tmp_path / "out" / "detections.json").read_text())
+    assert [entry["file"] for entry in entries] == ["film.mp4"] * 12 + ["photos/10.png", "x.png"]
+    for live in ("0", "rtsp://admin:Secret@camera/live"):
+        with pytest.raises(ValueError, match=r"several SOURCEs must be files.*; got (0|camera_live): give a camera or"):
+            open_source(pictures[0], live)
 
 
 def test_outputs_never_replace_the_source_by_whatever_route(tmp_path, images):
@@ -279,7 +368,7 @@ def test_video_that_is_none_is_refused(tmp_path):
 def test_pictures_never_replace_those_of_the_source(tmp_path):
     for folder, source in ((tmp_path, tmp_path / "a.jpg"), (tmp_path, tmp_path)):
         with pytest.raises(ValueError, match="must be another folder"):
-            check_folder(folder, str(source))
+            check_folder(folder, ["photos", str(source)])
 
 
 def test_files_come_by_name_without_hidden_ones(tmp_path, images):
