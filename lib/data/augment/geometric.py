@@ -97,9 +97,14 @@ def turned(sample: Sample, quarters: int) -> Sample:
 
 @dataclass
 class DropSmall(Transform):
-    """Drops boxes whose width or height has become less than ``share`` of the canvas's."""
+    """Drops boxes whose width or height has become less than ``share`` of the canvas's.
+
+    If that leaves no object of an image that had some, the image is used as loaded, with all of its boxes: else it
+    would teach that they are background.
+    """
 
     share: float = number(0.01, 0, 1)
+    must_leave_objects = True
 
     def apply(self, sample: Sample, rng: np.random.Generator, others: Others) -> Sample:
         height, width = canvas_size(sample)

@@ -14,7 +14,7 @@ from lib.data.augment.geometric import DropSmall, Expand, Flip, FlipVertical, Re
 from lib.data.augment.mixing import CopyPaste, Mixup, Mosaic
 from lib.data.augment.photometric import Photometric
 from lib.data.augment.step import Others, Transform, no_others
-from lib.structures import Sample
+from lib.structures import IGNORE, Sample
 from lib.utils.lookup import build, lookup
 
 TRANSFORMS: dict[str, type[Transform]] = {
@@ -45,7 +45,8 @@ PRESETS: dict[str, list[dict[str, Any]]] = {
     "flip": [{"type": "flip"}],
     "ssdlite": [{"type": "iou_crop"}, {"type": "flip"}],
     "ssd": [{"type": "photometric"}, {"type": "expand"}, {"type": "iou_crop"}, {"type": "flip"}],
-    # The BMVC 2019 code's: it crops first, every object must reach the IoU, and what is tiny afterwards is dropped.
+    # The BMVC 2019 code's: it crops first, every object must reach the IoU, and what is tiny afterwards is dropped,
+    # unless that is all.
     "ssd_ancestor": [
         {"type": "iou_crop", "rule": "every", "tries": 50},
         {"type": "photometric"},
@@ -78,6 +79,11 @@ PRESETS: dict[str, list[dict[str, Any]]] = {
 }
 
 
+def has_objects(sample: Sample) -> bool:
+    """Whether there is something to learn in it, besides background and ignored regions."""
+    return bool((sample.labels != IGNORE).any())
+
+
 @dataclass
 class Compose:
     """Steps, one after the other; called as one of them is."""
@@ -85,8 +91,11 @@ class Compose:
     steps: Sequence[Transform]
 
     def __call__(self, sample: Sample, rng: np.random.Generator, others: Others = no_others) -> Sample:
+        loaded = sample
         for step in self.steps:
             sample = step(sample, rng, others)
+            if step.must_leave_objects and not has_objects(sample) and has_objects(loaded):
+                sample = loaded
         return sample
 
 

@@ -33,6 +33,7 @@ class Transform:
     p: float | None = None  # probability that it acts; None: it always does
     input_size: tuple[int, int] = (300, 300)  # (height, width) of the network's input, as build_transform sets it
     on_pixels = False  # whether it works on the small image, after the resampling; else it moves boxes and layers
+    must_leave_objects = False  # whether the sample as loaded replaces one that has lost all of its objects after it
 
     def __post_init__(self: Any) -> None:
         step = re.sub("(?<=.)(?=[A-Z])", "_", type(self).__name__).lower()  # IouCrop: iou_crop

@@ -272,6 +272,22 @@ def test_small_boxes_are_dropped_by_their_share_of_the_canvas():
     np.testing.assert_array_equal(result.boxes, [[0, 0, 4, 30], [0, 0, 4, 3]])
 
 
+@pytest.mark.parametrize(
+    ("boxes", "labels", "expected"),
+    [
+        ([(500, 700, 505, 705)], [1], [(150, 210, 151.5, 211.5)]),
+        ([(500, 700, 505, 705), (100, 100, 300, 400)], [1, IGNORE], [(150, 210, 151.5, 211.5), (30, 30, 90, 120)]),
+        ([(500, 700, 505, 705), (100, 100, 300, 400)], [1, 1], [(30, 30, 90, 120)]),
+        ([(500, 700, 505, 705)], [IGNORE], []),
+    ],
+)
+def test_image_whose_objects_are_all_too_small_is_used_as_loaded(boxes, labels, expected):
+    sample = make_sample(boxes, labels, height=1000, width=1000)
+    steps = [{"type": "flip", "p": float(len(expected) == len(boxes))}, {"type": "drop_small"}]
+    result = build_transform(steps, (300, 300))(sample, np.random.default_rng(0))
+    np.testing.assert_allclose(result.boxes.reshape(-1, 4), np.reshape(expected, (-1, 4)), atol=1e-4)
+
+
 def test_boxes_and_pixels_go_to_the_same_place_after_several_steps():
     sample = moved(make_sample(), (2, 3), (5, -7), (360, 420))
     sample = moved(sample, (-1, 1), (420, 0), (360, 420))
