@@ -109,3 +109,9 @@ def test_the_readme_shows_the_published_result_on_thermal_images():
         assert shown == pytest.approx(metrics[f"AP{key}"], abs=0.001), name
     assert f"{published('hituav_thermal_1')['AP']:.3f}" == "0.204"
     assert "a second seed had AP 0.204" in text
+
+
+def test_detectors_of_the_bmvc_code_are_sent_to_their_own_files():
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    (row,) = [row for row in page.splitlines() if "ssds.pytorch, the BMVC code |" in row]
+    assert row.split("|")[4].strip().startswith("their own YAML file as `--cfg`")

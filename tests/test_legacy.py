@@ -1,5 +1,7 @@
 """The BMVC code's configs and checkpoints, read by lib/legacy, compute what that code computed."""
 
+from pathlib import Path
+
 import pytest
 import torch
 import yaml
@@ -66,6 +68,19 @@ def test_priors_equal_the_ancestors_to_the_bit(golden):
     values, model = golden
     maps = [tuple(size) for size in values["feature_maps"]]
     assert_priors(model.priors.fractions(maps, tuple(values["image_size"])), values["priors"])
+
+
+@pytest.mark.parametrize(
+    ("experiment", "name"),
+    [("mobilenet_v1/plain", "ssd_lite_mobilenetv1_train_coco"), ("vgg16/plain", "ssd_vgg16_train_coco")],
+)
+def test_priors_of_our_experiments_tile_the_image_and_lie_up_to_18_pixels_from_the_ancestors(experiment, name):
+    size, maps = (300, 300), [tuple(sides) for sides in BMVC[name]["feature_maps"]]
+    sources = (Path("experiments") / f"{experiment}.yml", bmvc_mapping(BMVC[name]))
+    with torch.device("meta"):
+        ours, theirs = (build_detector(load_config(source)) for source in sources)
+    centers = [model.priors.fractions(maps, size)[:, :2] * 300 for model in (ours, theirs)]
+    assert (centers[0] - centers[1]).abs().max().item() == pytest.approx(18, abs=1e-3)
 
 
 def test_parameters_and_multiply_accumulates_equal_the_ancestors(golden):
