@@ -33,7 +33,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--images", help=images)
     add("--links", action="store_true", help="let the pictures follow symbolic links that lead out of --images")
     add("--iou", nargs="+", type=float, help="IoU thresholds instead of the protocol's, such as 0.5 0.75")
-    limits = "numbers of detections per image to evaluate, instead of the protocol's, such as 1 10 100"
+    limits = "limits on the detections of each class in an image (visdrone: of all), such as 1 10 100"
     add("--max-detections", nargs="+", type=int, help=limits)
     add("--engine", default="hotcoco", choices=ENGINES, help="package that computes the metrics (default: %(default)s)")
     add("--json", type=Path, help="JSON file to write: metrics, also by class, and counts")

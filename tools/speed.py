@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lib.inference.option_help import BACKEND_HELP, DTYPE_HELP
 from lib.timing.report import known_ap_small, plot_time_against_ap, speed_table
-from lib.timing.stages import make_images, open_models, run_speed
+from lib.timing.stages import make_images, open_models, run_speed, shared_device
 from lib.utils import runtime
 from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser
 from lib.utils.files import write_json
@@ -57,15 +57,15 @@ def main(argv: list[str] | None = None) -> None:
     runtime.set_threads(args.threads)
     runtime.keep_memory()
     runtime.seed_everything(args.seed)
-    device, rng = runtime.choose_device(args.device), np.random.default_rng(args.seed)
+    rng = np.random.default_rng(args.seed)
     found = sorted(path for path in glob.glob(args.sweep or "", recursive=True) if Path(path).parent.name != "_base_")
     first = found if args.sweep else [args.cfg or args.checkpoint]
     sources = [*first, *args.against]
     options = {"backend": args.backend, "dtype": args.dtype, "compiled": args.compile}
-    models = open_models(sources, device, args.overrides, **options, batch_size=args.batch)
+    models = open_models(sources, args.device, args.overrides, **options, batch_size=args.batch)
     reading = next(iter(models.values())).reading
     images = make_images(args.images, tuple(args.size), args.batch, rng, reading)
-    report = run_speed(models, images, args.seconds, device)
+    report = run_speed(models, images, args.seconds, shared_device(models))
     report["header"] |= options
     for source, model in zip(sources, report["models"].values(), strict=True):
         model["ap_small"] = known_ap_small(source)
@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.json:
         write_json(args.json, report)
     if args.plot and not plot_time_against_ap(report, Path(args.plot)):
-        print(f"{args.plot} is not drawn, for no experiment notes its AP of small objects")
+        print(f"{args.plot} is not drawn, because no experiment file states an AP of small objects")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--grid", type=Path, default=ROOT / "experiments/study/default.yaml", help="YAML file: rows, budgets, seeds")
     add("--budget", type=float, default=1.0, help="multiply the epochs and seconds of each run by this (default: 1)")
-    add("--rows", help="run only these rows, such as plain,S1L0")
+    add("--rows", help="run only these variants (rows of the grid), such as plain,S1L0")
     add("--budgets", help="run only these budgets, such as images")
     add("--jobs", type=int, help="runs at the same time (default: 1 on a GPU, else the number of cores)")
     add("--out", type=Path, help="folder to write, named like the study (default: runs/study/<name of the grid>)")

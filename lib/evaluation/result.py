@@ -93,7 +93,7 @@ class Result:
         return rows
 
     def limit_line(self) -> str:
-        """Recall for each limit on detections per image."""
+        """Recall for each limit on detections of each class in an image."""
         metrics = self.protocol.metrics().items()
         recalls = {key: metric for key, metric in metrics if metric.kind == "AR" and metric.area == 0}
         return ", ".join(f"{key} {cell_text(self.value(metric))}" for key, metric in recalls.items())

@@ -16,7 +16,16 @@ from lib.config import load_config
 from lib.data.image import Reading
 from lib.inference import Predictor
 from lib.timing.report import known_ap_small, plot_time_against_ap, speed_table
-from lib.timing.stages import count_candidates, describe, input_of, make_images, open_models, random_detector, run_speed
+from lib.timing.stages import (
+    count_candidates,
+    describe,
+    input_of,
+    make_images,
+    open_models,
+    random_detector,
+    run_speed,
+    shared_device,
+)
 from lib.utils.command_line import readable_errors
 from tests.small_config import SMALL
 from tools import export, speed
@@ -115,7 +124,14 @@ def test_the_tool_writes_its_figures(checkpoint, images, tmp_path, capsys):
     expected = {"batch": 2, "rounds": 3, "images": ["70x120"], "dtype": "float32", "backend": "torch"}
     assert expected.items() <= report["header"].items()
     assert report["models"]["tiny"]["ap_small"] is None
-    assert "x.png is not drawn, for no experiment notes its AP of small objects" in capsys.readouterr().out
+    assert "x.png is not drawn, because no experiment file states an AP of small objects" in capsys.readouterr().out
+
+
+def test_times_of_several_devices_are_not_compared():
+    on_cpu, on_gpu = (SimpleNamespace(device=torch.device(name)) for name in ("cpu", "cuda:0"))
+    assert shared_device({"a": on_gpu, "b": on_gpu}) == torch.device("cuda:0")
+    with pytest.raises(ValueError, match="must run on one device; got cuda:0 for a, cpu for b: choose --device=cpu"):
+        shared_device({"a": on_gpu, "b": on_cpu})
 
 
 def test_names_leave_out_the_folders_that_all_models_share(checkpoint, tmp_path, monkeypatch):
