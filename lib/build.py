@@ -286,11 +286,14 @@ def headline(cfg: Mapping[str, Any]) -> str:
 def build_protocol(cfg: Mapping[str, Any]) -> Protocol:
     """How ``evaluation`` judges detections; it warns where the detector gives fewer than the protocol counts."""
     protocol = _protocol(cfg)
-    given, limit = selection(cfg).max_detections, protocol.limits[-1]
-    if limit is not None and given < limit:
-        log.warning(
-            "postprocess.max_detections=%d is below the %d detections of an image that %s counts, which lowers "
-            "recall in dense images: choose postprocess.max_detections=null",
-            *(given, limit, protocol.name),
-        )
+    limit = protocol.limits[-1] or 0
+    counted = f"{limit} detections of {'an image' if protocol.limit_is_of_image else 'each class in an image'}"
+    for key in ("max_candidates", "max_detections"):
+        given = cfg["postprocess"][key]
+        if given is not None and given < limit:
+            log.warning(
+                "postprocess.%s=%d is below the %s that %s counts, which lowers recall in dense images: choose "
+                "postprocess.%s=null",
+                *(key, given, counted, protocol.name, key),
+            )
     return protocol

@@ -112,8 +112,8 @@ DEFAULTS: dict[str, Any] = {
         "iou_threshold": 0.45,  # boxes of a class whose IoU is greater count as one object
         # boxes of a class that enter NMS, at most; null: 400, or max_detections if that is more
         "max_candidates": Maybe(int),
-        # boxes of an image, at most; null: the largest limit of evaluation.max_detections or else of the protocol, 200
-        # where it has none
+        # boxes of all classes in an image, at most; null: the largest limit of evaluation.max_detections or else of the
+        # protocol, 200 where it has none
         "max_detections": Maybe(int),
         # nms | soft | fusion: of the boxes of one object the best stays, or all with lower scores, or their mean
         "suppression": "nms",
@@ -156,7 +156,8 @@ DEFAULTS: dict[str, Any] = {
         "engine": "hotcoco",  # hotcoco | pycocotools
         "ranges": Maybe(dict),  # areas in px^2 of the image, {name: [least, most]}; null: the protocol's
         "iou_thresholds": Maybe(list),  # such as [0.5, 0.75]; null: the protocol's
-        "max_detections": Maybe(list),  # of an image, such as [1, 10, 100]; null: the protocol's
+        # of each class in an image (visdrone: of all classes), such as [1, 10, 100]; null: the protocol's
+        "max_detections": Maybe(list),
     },
     "run": {
         "dir": "runs",  # run folders are made here

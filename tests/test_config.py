@@ -349,7 +349,35 @@ def test_cap_of_detections_follows_the_evaluation(caplog):
         assert selection(cfg)[2:4] == (candidates, cap)
         caplog.clear()
         build_protocol(cfg)
-        assert ("max_detections=300 is below the 1500 detections of an image" in caplog.text) is (cap == 300)
+        text = "max_detections=300 is below the 1500 detections of each class in an image that aitod counts"
+        assert (text in caplog.text) is (cap == 300)
+        assert "max_candidates" not in caplog.text
+
+
+@pytest.mark.parametrize(("protocol", "limit"), [("coco", 0), ("visdrone", 500), ("aitod", 1500), ("voc07", 0)])
+def test_candidates_below_the_limit_of_the_evaluation_are_named(caplog, protocol, limit):
+    build_protocol(load_config({}, ["postprocess.max_candidates=300", f"evaluation.protocol={protocol}"]))
+    of = "an image that visdrone" if protocol == "visdrone" else f"each class in an image that {protocol}"
+    text = f"max_candidates=300 is below the {limit} detections of {of} counts"
+    assert (f"{text}, which lowers recall in dense images: choose postprocess.max_candidates=null" in caplog.text) is (
+        limit > 0
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("mobilenet_v1/S1L0_dual", (1000, 8000)),
+        ("vgg16/plain", (1000, 8000)),
+        ("darknet/19", (1000, 8000)),
+        ("vgg16/torchvision300", (400, 200)),
+        ("mobilenet_v3/torchvision320", (300, 300)),
+        ("light/small", (300, 100)),
+    ],
+)
+def test_experiments_of_the_bmvc_work_keep_100_detections_of_each_class(name, expected):
+    experiment = Path(__file__).resolve().parents[1] / "experiments" / f"{name}.yml"
+    assert selection(load_config(experiment))[2:4] == expected
 
 
 def test_a_value_that_yaml_cannot_hold_is_refused_before_it_is_used():

@@ -32,7 +32,7 @@ class Protocol(NamedTuple):
     name: str  # in PROTOCOLS
     ranges: Mapping[str, tuple[float, float]]  # name -> (lowest, highest) area, px^2 of the original image
     iou_thresholds: tuple[float, ...] = COCO_IOU  # ascending, in (0, 1]
-    limits: tuple[int | None, ...] = (1, 10, 100)  # detections of an image that count, ascending; None: all
+    limits: tuple[int | None, ...] = (1, 10, 100)  # detections of a class in an image, ascending; None: all
     headline: str = "AP"  # key of the metric to quote
     iou_apart: bool = False  # each IoU threshold has its own metrics, and there is no mean over thresholds
     matching: str = "coco"  # coco: a detection takes the best object that is still free; voc: the best of all
