@@ -82,7 +82,7 @@ LOSSES: dict[str, dict[str, Any]] = {
 # What their code does without a key for it
 ALWAYS: dict[str, Any] = {
     "input.channels": "rgb",
-    "data.augment": "ssd",
+    "data.augment": "ssd_lufficc",
     "matcher.type": "iou",
     "model.init": "xavier",  # right for their box predictors; some of their extra layers start He-normal
     "postprocess.max_candidates": 1000,  # there: no limit
@@ -203,8 +203,8 @@ def _loss(theirs: Mapping[str, Any]) -> dict[str, Any]:
     if config["loss"]["type"] == "multibox":
         return {"loss": {**config["loss"], "negative_ratio": float(theirs["MODEL.NEG_POS_RATIO"])}}
     log.info(
-        "FocalLoss: column 0 of a checkpoint is the first class there, not background; test.py and demo.py move the "
-        "columns, tools/convert_weights.py does with --classes=shifted"
+        "FocalLoss: column 0 of a checkpoint is the first class there, not background; the columns are moved when one "
+        "is loaded (model.weights_classes=shifted)"
     )
     return config
 

@@ -45,6 +45,19 @@ PRESETS: dict[str, list[dict[str, Any]]] = {
     "flip": [{"type": "flip"}],
     "ssdlite": [{"type": "iou_crop"}, {"type": "flip"}],
     "ssd": [{"type": "photometric"}, {"type": "expand"}, {"type": "iou_crop"}, {"type": "flip"}],
+    # The chain above as torchvision and lufficc's code have it; torchvision's contrast and saturation differ a little.
+    "ssd_torchvision": [
+        {"type": "photometric", "brightness": 0.0, "gain": [0.875, 1.125], "permute": 0.5},
+        {"type": "expand"},
+        {"type": "iou_crop"},
+        {"type": "flip"},
+    ],
+    "ssd_lufficc": [
+        {"type": "photometric", "permute": 0.5},
+        {"type": "expand"},
+        {"type": "iou_crop", "min_ious": [0.1, 0.3, 0.7, 0.9], "tries": 50},
+        {"type": "flip"},
+    ],
     # The BMVC 2019 code's: it crops first, every object must reach the IoU, and what is tiny afterwards is dropped,
     # unless that is all.
     "ssd_ancestor": [

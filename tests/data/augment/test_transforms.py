@@ -63,7 +63,7 @@ def test_evaluation_at_the_image_s_own_size_changes_no_pixel():
     np.testing.assert_array_equal(result.boxes, sample.boxes)
 
 
-@pytest.mark.parametrize("preset", ["ssd", "ssdlite", "ssd_ancestor", "flip", "aerial", "crops"])
+@pytest.mark.parametrize("preset", ["ssd", "ssd_lufficc", "ssdlite", "ssd_ancestor", "flip", "aerial", "crops"])
 def test_box_stays_on_its_object_through_the_whole_chain(preset):
     steps = [step for step in PRESETS[preset] if step["type"] != "photometric"]
     transform = build_transform(steps, (130, 170), fill=(40, 40, 40))
@@ -366,6 +366,45 @@ def test_bright_and_dark_change_places_and_gamma_bends_the_gray_levels():
     at_119 = [changed(seed, gamma=[0.5, 2])[1, 8] for seed in range(200)]  # 119 = 255 * 0.467
     assert min(at_119) == pytest.approx(255 * 0.467**2, abs=3) and max(at_119) == pytest.approx(255 * 0.467**0.5, abs=3)
     assert np.median(at_119) == pytest.approx(119, abs=12)  # even by logarithm
+
+
+def gray_or_color(pixel, seed, **options):
+    """A pixel (3,) after Photometric."""
+    sample = make_sample(boxes=())._replace(image=np.full((1, 1, 3), pixel, np.uint8))
+    return Photometric(**options)(sample, np.random.default_rng(seed)).image[0, 0].tolist()
+
+
+def test_gain_is_a_factor_of_the_gray_levels_where_brightness_acts():
+    alone = {"brightness": 0, "contrast": [1, 1], "saturation": [1, 1], "hue": 0}
+    assert gray_or_color((100, 100, 100), 0, p=1.0, gain=[1.1, 1.1], **alone) == [110, 110, 110]
+    assert gray_or_color((240, 240, 240), 0, p=1.0, gain=[1.1, 1.1], **alone) == [255, 255, 255]
+    assert gray_or_color((100, 100, 100), 0, p=0.0, gain=[1.1, 1.1], **alone) == [100, 100, 100]
+    grays = [gray_or_color((200, 200, 200), seed, p=1.0, gain=[0.875, 1.125], **alone)[0] for seed in range(200)]
+    assert 175 <= min(grays) < 178 and 222 < max(grays) <= 225
+
+
+def test_permute_gives_the_channels_each_order_alike():
+    orders = [tuple(gray_or_color((10, 20, 30), seed, p=0.0, permute=0.5)) for seed in range(600)]
+    counts = {order: orders.count(order) for order in set(orders)}
+    assert len(counts) == 6
+    assert counts.pop((10, 20, 30)) == pytest.approx(350, abs=40)  # 1/2, and a sixth of the rest
+    assert list(counts.values()) == pytest.approx([50] * 5, abs=25)
+
+
+def test_gain_and_permute_that_are_off_leave_the_colors_of_a_seed_as_they_were():
+    always, usual = ([gray_or_color((50, 100, 150), seed, p=p) for seed in range(3)] for p in (1.0, 0.5))
+    assert always == [[83, 184, 240], [5, 59, 127], [108, 129, 192]]
+    assert usual == [[12, 117, 197], [69, 109, 150], [69, 110, 192]]
+
+
+def test_presets_of_torchvision_and_lufficc_permute_channels_and_the_default_does_not():
+    distort = {name: PRESETS[name][0] for name in ("ssd", "ssd_torchvision", "ssd_lufficc")}
+    assert distort == {
+        "ssd": {"type": "photometric"},
+        "ssd_torchvision": {"type": "photometric", "brightness": 0.0, "gain": [0.875, 1.125], "permute": 0.5},
+        "ssd_lufficc": {"type": "photometric", "permute": 0.5},
+    }
+    assert PRESETS["ssd_lufficc"][2]["min_ious"] == [0.1, 0.3, 0.7, 0.9]
 
 
 def test_hue_turns_a_pure_color_by_the_stated_degrees():
