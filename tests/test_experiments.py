@@ -9,6 +9,7 @@ from lib.build import build_detector, num_classes
 from lib.build_data import input_size
 from lib.config import load_config
 from lib.models.cost import cost_of, count_macs, count_parameters, meta_copy
+from lib.utils.yaml_files import value_at
 
 ROOT = Path(__file__).resolve().parents[1] / "experiments"
 FILES = sorted(path for path in ROOT.glob("*/*.yml") if path.parent.name != "_base_")
@@ -89,6 +90,30 @@ def test_experiments_that_measure_cpu_time_use_one_core_and_others_all(path):
         assert (cfg.run.threads, cfg.data.workers) == (1, 0)
     elif path.parent.name == "light":
         assert (cfg.run.threads, cfg.data.workers) == (0, 2)
+
+
+KERAS = {"train.precision": "auto", "model.norm": {"eps": 0.001, "momentum": 0.01}, "model.init": "normal"}
+# experiment -> values of its recipe, from the code of the work that it follows
+RECIPES = {
+    **{f"mobilenet_v1/{name}": {"train.batch_size": 32} for name in ("plain", "S1L4", "S1L6")},
+    **{f"mobilenet_v1/S1L0{name}": {"train.batch_size": 24} for name in ("", "_dual", "_dual_joined", "_separable")},
+    "mobilenet_v1/S2L0_6": {"train.batch_size": 16},
+    **{f"vgg16/{name}": {"train.batch_size": 32} for name in ("plain", "S2L2_5", "fssd", "rfb")},
+    **{f"vgg16/{name}": {"train.batch_size": 16} for name in ("S1L2", "S1L2_dual")},
+    **{f"{name}320": KERAS for name in ("mobilenet_v3/large", "mobilenet_v3/small", "mobiledet/cpu")},
+    **{
+        f"{name}/ssdlite320": {"model.weights_classes": "shifted", "data.augment": "ssd_lufficc"}
+        for name in ("mobilenet_v2", "mobilenext")
+    },
+    "vgg16/voc300": {"data.augment": "ssd_lufficc"},
+    "vgg16/torchvision300": {"data.augment": "ssd_torchvision"},
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipe_is_that_of_the_original(name):
+    cfg = load_config(ROOT / f"{name}.yml")
+    assert {key: value_at(cfg, key) for key in RECIPES[name]} == RECIPES[name]
 
 
 def test_separable_predictors_make_s1l0_cheaper():

@@ -37,10 +37,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--sha256", metavar="HEX", help="SHA-256 that the file must have, or at least its first 8 hex digits")
     add(
         "--classes",
-        default="same",
         choices=("same", "reset", "by_name", "shifted"),
         help="class predictors, if the classes differ: reset starts them anew; by_name copies those of classes with "
-        "the same name; shifted is by_name for SSDLite with focal loss, whose column 0 is not background",
+        "the same name; shifted is by_name for SSDLite with focal loss, whose column 0 is not background (default: "
+        "as model.weights_classes of the experiment says)",
     )
     add("--scope", nargs="+", metavar="PART", help="parts of the model to copy, such as backbone (default: all)")
     return parse_with_overrides(parser, argv, "model.num_classes=81")
@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
     seed_everything(cfg.run.seed)
     model = build_detector(cfg)
     names = names_of_classes(cfg)
-    load_weights(model, source, args.scope, classes=args.classes, names=names)
+    load_weights(model, source, args.scope, classes=args.classes or cfg.model.weights_classes, names=names)
     cfg.model.weights = None
     content = {"config": to_plain(cfg), "classes": names, "category_ids": category_ids(names)}
     save_checkpoint(Path(args.out), {"model": model.state_dict(), **content})

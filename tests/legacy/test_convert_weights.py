@@ -54,7 +54,8 @@ def test_converted_checkpoint_computes_what_it_computed_there(name, tmp_path):
     golden = FILES[name]
     source, out = tmp_path / "source.pth", tmp_path / "out.pth"
     torch.save({"model": formula_weights(golden["state_dict"]), "optimizer": {"lr": 1.0}}, source)
-    tool.main([str(source), f"--cfg={ROOT}/experiments/{golden['experiment']}.yml", f"--out={out}"])
+    experiment = f"{ROOT}/experiments/{golden['experiment']}.yml"
+    tool.main([str(source), f"--cfg={experiment}", f"--out={out}", "--classes=same"])
     run = read_run(out)
     cfg = load_config(run["config"])
     model = build_detector(cfg).eval()
@@ -166,6 +167,16 @@ def test_shifted_columns_move_by_one(tmp_path):
     with torch.no_grad():
         theirs.head.cls[0].weight += 1
     rows = converted(theirs, ours, tmp_path, "shifted", names=COCO)
+    assert torch.equal(rows[:, 1:], class_rows(theirs)[:, :-1])
+
+
+def test_an_experiment_says_how_the_classes_of_its_public_checkpoint_are_taken(tmp_path):
+    theirs = tiny(81)
+    torch.save(bmvc_names(theirs), tmp_path / "theirs.pth")
+    model = {**TINY["model"], "num_classes": 81, "weights_classes": "shifted"}
+    (tmp_path / "tiny.yml").write_text(yaml.safe_dump({**TINY, "model": model}))
+    tool.main([str(tmp_path / "theirs.pth"), f"--cfg={tmp_path}/tiny.yml", f"--out={tmp_path}/ours.pth"])
+    rows = read_run(tmp_path / "ours.pth")["model"]["head.cls.0.weight"].unflatten(0, (-1, 81))
     assert torch.equal(rows[:, 1:], class_rows(theirs)[:, :-1])
 
 
