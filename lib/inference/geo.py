@@ -13,11 +13,11 @@ from tqdm import tqdm
 from lib.data.header import file_header
 from lib.data.image import Reading
 from lib.inference.geo_progress import STATE, Progress
-from lib.inference.geo_reading import MapFile, is_geotiff
+from lib.inference.geo_reading import MapFile, is_placed
 from lib.inference.geo_writing import result_files, write_results
 from lib.inference.predictor import Predictor
 from lib.inference.tile_rows import RowMerger, nothing
-from lib.inference.tiles import Tiles, WindowDetections, check_tiles, joined, place, tile_windows
+from lib.inference.tiles import Tiles, WindowDetections, check_tiles, joined, place, tile_sides, tile_windows
 from lib.structures import Detections
 from lib.utils.ahead import ahead
 from lib.utils.files import refuse_sources, remove_leftovers
@@ -31,7 +31,8 @@ log = logging.getLogger(__name__)
 
 
 def is_map(source: str, reading: Reading) -> bool:
-    """Whether ``source`` is to be searched as a map: a GeoTIFF, or a TIFF too large to be read whole.
+    """Whether ``source`` is to be searched as a map: a GeoTIFF, a TIFF with a world file, or one too large to be read
+    whole.
 
     Without rasterio, one that can be read whole is an image like any other, with a warning.
 
@@ -45,7 +46,7 @@ def is_map(source: str, reading: Reading) -> bool:
     if header is None or header.kind != "TIFF":
         return False
     is_large = math.prod(header.size) > reading.max_pixels
-    if not is_large and not is_geotiff(path):
+    if not is_large and not is_placed(path):
         return False
     try:
         optional_package("rasterio", f"{path}, {'a large TIFF' if is_large else 'a GeoTIFF'},")
@@ -85,7 +86,7 @@ def search_map(
     with contextlib.ExitStack() as held:
         held.enter_context(locked(folder, "another --out"))
         remove_leftovers(folder)
-        map_file = held.enter_context(MapFile(path, predictor.reading))
+        map_file = held.enter_context(MapFile(path, predictor.reading, rows=tile_sides(tiles.size)[0]))
         _tell_place(map_file)
         state = Progress(folder, path.stem, map_file.size, key)
         held.callback(state.close)

@@ -20,12 +20,15 @@ from lib.utils.optional import optional_package
 
 log = logging.getLogger(__name__)
 SAMPLES, SAMPLE_SIDE = 32, 64  # so many windows in a row and a column, of so many pixels, stand for the whole map
-CACHE_MB = 256  # of GDAL, for the blocks that windows share
+CACHE, LARGEST_CACHE = 256 << 20, 2 << 30  # bytes of GDAL's, for the blocks that windows share
 _GEO_TAGS = (33550, 34264, 34735)  # pixel scale, matrix, keys: a GeoTIFF has the first or second, most have the third
 
 
-def is_geotiff(path: Path) -> bool:
-    """Whether a file is a TIFF that says where on the earth it lies."""
+WORLD_FILES = (".tfw", ".tifw", ".tiffw", ".wld")
+
+
+def is_placed(path: Path) -> bool:
+    """Whether a file is a TIFF of which it is said where on the earth it lies, by itself or by a file beside it."""
     with path.open("rb") as file:
         if file.read(4) not in TIFF_STARTS:
             return False
@@ -35,9 +38,18 @@ def is_geotiff(path: Path) -> bool:
             return file.read(number)
 
         try:
-            return any(tag in Directory(at).entries for tag in _GEO_TAGS)
+            return any(tag in Directory(at).entries for tag in _GEO_TAGS) or _is_placed_from_beside(path)
         except (BrokenHeader, OSError, ValueError, OverflowError, struct.error):  # of a header that is cut
             return False
+
+
+def _is_placed_from_beside(path: Path) -> bool:
+    """Whether there is a world file or, with a place in it, GDAL's .aux.xml."""
+    beside = {file.name.lower(): file for file in path.parent.iterdir()}
+    if any(path.stem.lower() + suffix in beside for suffix in WORLD_FILES):
+        return True
+    about = beside.get(f"{path.name.lower()}.aux.xml")  # which may hold statistics only
+    return about is not None and b"<GeoTransform>" in about.read_bytes()
 
 
 @contextlib.contextmanager
@@ -55,7 +67,8 @@ class MapFile:
     """A TIFF file whose pixels are read window by window: ``with MapFile(path, reading) as map``.
 
     What becomes black and white is the same in all windows: ``input.depth`` is taken of the whole map, as far as it
-    depends on the pixels, of a sample that is spread over it.
+    depends on the pixels, of a sample that is spread over it. ``rows`` are those of a window, which tell how much GDAL
+    must remember so as to decode a strip of the file only once for a row of windows.
 
     Attributes:
         size: (height, width).
@@ -67,17 +80,33 @@ class MapFile:
         MissingPackage: rasterio is not installed. ImageError: the file cannot be read, or not by ``reading``.
     """
 
-    def __init__(self, path: Path, reading: Reading):
+    def __init__(self, path: Path, reading: Reading, rows: int = 0):
         self.path = path
         self._rasterio = optional_package("rasterio", "a GeoTIFF")
         with contextlib.ExitStack() as held:
             held.enter_context(_silent("rasterio._env"))  # which repeats each error of GDAL
-            held.enter_context(self._rasterio.Env(GDAL_CACHEMAX=CACHE_MB))
+            held.enter_context(self._rasterio.Env())
             with self._readable(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of files that do not say where they lie: we say it
                 self._file: Any = held.enter_context(self._rasterio.open(path))
+            held.enter_context(self._rasterio.Env(GDAL_CACHEMAX=self._cache(rows)))
             self._prepare(reading)
             self._held = held.pop_all()
+
+    def _cache(self, rows: int) -> int:
+        """Bytes for GDAL's cache, enough for all strips that a row of windows touches where the file has strips."""
+        height, width = self._file.block_shapes[0]
+        if width < self._file.width:
+            return CACHE
+        rows = min(rows + 2 * height, self._file.height)
+        size = sum(np.dtype(kind).itemsize for kind in self._file.dtypes)
+        needed = rows * self._file.width * size * 5 // 4  # with something to spare, for masks
+        if needed > LARGEST_CACHE:
+            message = "%s is stored in strips, of which a row of windows needs %d MB at once, more than the %d MB that "
+            message += "are taken: the search will decode them again and again. It is faster in a copy in tiles: "
+            message += "gdal_translate -co TILED=YES -co BIGTIFF=IF_SAFER %s tiled.tif"
+            log.warning(message, self.path, needed >> 20, LARGEST_CACHE >> 20, self.path.name)
+        return min(max(needed, CACHE), LARGEST_CACHE)
 
     def _prepare(self, reading: Reading) -> None:
         file, masks = self._file, self._rasterio.enums.MaskFlags

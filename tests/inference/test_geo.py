@@ -12,6 +12,7 @@ import torch
 
 from lib.config import load_config
 from lib.data.image import ImageError, Reading
+from lib.inference import geo_reading
 from lib.inference.geo import is_map, search_map
 from lib.inference.geo_progress import write_zeros
 from lib.inference.tiles import Tiles, detect_in_tiles
@@ -349,6 +350,41 @@ def test_what_is_a_map(tmp_path, monkeypatch, caplog):
     assert "pip install rasterio==" in caplog.text and "boxes are in pixels only" in caplog.text
     with pytest.raises(MissingPackage, match="a large TIFF, needs the package rasterio"):
         is_map(str(picture), Reading(max_pixels=1000))
+
+
+@pytest.mark.parametrize("name", ["plain.tfw", "PLAIN.TFW", "plain.tifw", "plain.wld", "plain.tif.aux.xml"])
+def test_a_tiff_with_a_place_beside_it_is_a_map(tmp_path, name):
+    path = tmp_path / "plain.tif"
+    cv2.imwrite(str(path), scene()[0])
+    beside = tmp_path / name
+    beside.write_text("<PAMDataset><Metadata/></PAMDataset>")
+    assert is_map(str(path), Reading()) is not name.endswith(".xml")
+    numbers = [0.1, 0, 0, -0.1, 500_000.05, 5_399_999.95]
+    if name.endswith(".xml"):
+        place = "500000, .1, 0, 5400000, 0, -.1"
+        beside.write_text(f"<PAMDataset><GeoTransform>{place}</GeoTransform></PAMDataset>")
+    else:
+        beside.write_text("\n".join(map(str, numbers)))
+    assert is_map(str(path), Reading())
+    with MapFile(path, Reading()) as map_file:
+        assert np.allclose(map_file.transform[:6], NORTH_UP[:6])
+
+
+def test_of_strips_gdal_remembers_all_that_a_row_of_windows_needs(tmp_path, monkeypatch, caplog):
+    def cache(path):
+        with MapFile(path, Reading(), rows=100):
+            return rasterio.env.get_gdal_config("GDAL_CACHEMAX")
+
+    planes = np.zeros((3, 640, 1000), np.uint16)
+    strips = write_map(tmp_path / "strips.tif", planes, tiled=None, blockxsize=None)
+    tiles = write_map(tmp_path / "tiles.tif", planes)
+    assert (cache(strips), cache(tiles)) == (268435456, 268435456)
+    monkeypatch.setattr(geo_reading, "CACHE", 1000)
+    assert (cache(strips), cache(tiles)) == (1710000, 1000)  # 100 rows and two strips of 64, 6 bytes a pixel
+    assert "gdal_translate" not in caplog.text
+    monkeypatch.setattr(geo_reading, "LARGEST_CACHE", 1000000)
+    assert cache(strips) == 1000000
+    assert "gdal_translate -co TILED=YES -co BIGTIFF=IF_SAFER strips.tif tiled.tif" in caplog.text
 
 
 def test_demo_searches_a_map(checkpoint, tmp_path):
