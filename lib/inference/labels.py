@@ -26,6 +26,7 @@ from lib.utils.lookup import lookup
 log = logging.getLogger(__name__)
 COCO, TASKS, CONFIG, YOLO = "coco.json", "labelstudio.json", "labelstudio.xml", "yolo"
 SPLIT = "train"  # CVAT takes YOLO's files only below a split's name
+IMAGES = "images"  # Ultralytics has the labels of an image where the last folder of this name is called labels
 LOCAL_FILES = "/data/local-files/?d="  # of Label Studio; what follows counts from its document root
 FRAME = "frame_{:06d}.png"  # of a video, as CVAT calls it
 
@@ -56,6 +57,11 @@ def plan_labels(texts: Sequence[str], folder: Path, source: Files | Video, versi
     for name in formats:
         lookup(FORMATS, name, "--save")
     if YOLO in formats:
+        if inside := [name for name in source.names if IMAGES in PurePath(name).parts[:-1]]:
+            raise ValueError(
+                f"--save=yolo needs images that are not below a folder called {IMAGES}, in place of which Ultralytics "
+                f"looks for labels; got {inside[0]}: give that folder itself as SOURCE, or take --save=coco"
+            )
         stems: dict[str, str] = {}
         for name in filter(_may_be_image, source.names):
             if (other := stems.setdefault(str(PurePath(name).with_suffix("")), name)) != name:
@@ -135,16 +141,16 @@ def _write_yolo(folder: Path, names: Sequence[str], labels: Labels) -> None:
                 lines.append(" ".join([str(row["label"] - 1), *(f"{value:.7g}" for value in values)]) + "\n")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("".join(lines), encoding="utf-8")
-            listed.append(f"./images/{SPLIT}/{image.name}\n")
+            listed.append(f"./{IMAGES}/{SPLIT}/{image.name}\n")
         (root / f"{SPLIT}.txt").write_text("".join(listed), encoding="utf-8")
         text = yaml.safe_dump(
             {SPLIT: f"{SPLIT}.txt", "names": dict(enumerate(names))}, sort_keys=False, allow_unicode=True
         )
         (root / "data.yaml").write_text(text, encoding="utf-8")
         if isinstance(labels.source, Files):
-            (root / "images").mkdir()
+            (root / IMAGES).mkdir()
             with contextlib.suppress(OSError):  # there are disks without links: then the user copies the images
-                (root / "images" / SPLIT).symlink_to(labels.source.folder, target_is_directory=True)
+                (root / IMAGES / SPLIT).symlink_to(labels.source.folder, target_is_directory=True)
 
 
 def _write_tasks(folder: Path, names: Sequence[str], labels: Labels) -> None:

@@ -46,6 +46,7 @@ def optional_package(module: str, purpose: str) -> ModuleType:
 
 
 def _pinned(name: str, requirements: Path) -> str | None:
-    """The line of a package in a file of requirements."""
-    line = re.search(rf"^{re.escape(name)}==\S+", requirements.read_text(), re.MULTILINE)
+    """The line of a package in a file of requirements; None too where that file was not copied along."""
+    text = requirements.read_text() if requirements.is_file() else ""
+    line = re.search(rf"^{re.escape(name)}==\S+", text, re.MULTILINE)
     return line and line.group()

@@ -185,6 +185,12 @@ def test_what_cannot_be_saved_is_told_before_the_first_image(tmp_path, saved):
         (tmp_path / "photos" / "b" / name).touch()
     assert plan_labels(["yolo"], tmp_path / "new", open_source(str(tmp_path / "photos" / "b")), "").formats == ("yolo",)
     (tmp_path / "photos" / "b" / "empty.jpg").touch()
+    (tmp_path / "site" / "images").mkdir(parents=True)
+    for name in ("site/a.png", "site/images/a.png"):
+        cv2.imwrite(str(tmp_path / name), np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(ValueError, match="not below a folder called images.*; got images/a.png: give that folder"):
+        plan_labels(["yolo"], tmp_path / "new", open_source(str(tmp_path / "site/**/*.png")), "")
+    assert plan_labels(["yolo"], tmp_path / "new", open_source(str(tmp_path / "site/images")), "") is not None
     with pytest.raises(ValueError, match="--save=yolo needs images that differ by more than their suffix; got empty"):
         plan_labels(["yolo"], tmp_path / "new", open_source(str(tmp_path / "photos" / "b")), "")
 

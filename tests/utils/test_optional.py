@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from lib.utils import optional
 from lib.utils.optional import REQUIREMENTS, MissingPackage, optional_package
 
 
@@ -25,6 +26,14 @@ def test_missing_package_is_one_line_with_the_pinned_version(monkeypatch):
         "demo.py --track needs the package scipy, which is not usable here (No module named 'scipy.optimize'): "
         f"pip install {pinned}, or all optional packages by make extras"
     )
+
+
+def test_without_the_file_of_requirements_no_version_is_told(monkeypatch, tmp_path):
+    for name in ("REQUIREMENTS", "LITERT"):
+        monkeypatch.setattr(optional, name, tmp_path / "missing.txt")
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    with pytest.raises(MissingPackage, match="pip install rasterio, or all optional packages by make extras"):
+        optional_package("rasterio", "a GeoTIFF")
 
 
 def test_nothing_optional_is_imported_by_the_predictor():
