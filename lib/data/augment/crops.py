@@ -99,7 +99,7 @@ class CoverCrop(Transform):
 
 @dataclass
 class Tile(Transform):
-    """Shows a random window of fixed size, for training on parts of large images.
+    """Shows a random window of fixed size, on whole pixels, for training on parts of large images.
 
     Objects stay if their center is inside. An image that is smaller than the window lies at a random place of it.
     """
@@ -115,10 +115,12 @@ class Tile(Transform):
     def apply(self, sample: Sample, rng: np.random.Generator, others: Others) -> Sample:
         whole, sides = np.array(canvas_size(sample)[::-1]), np.array(self.size[::-1])  # (x, y)
         objects, room = objects_of(sample), whole - sides
-        corner = rng.uniform(0, 1, 2) * room
+        corner = np.round(rng.uniform(0, 1, 2) * room)  # whole pixels, else every one would be interpolated
         if rng.random() < self.p_object and len(objects):
             x1, y1, x2, y2 = rng.choice(objects)
-            corner = np.array([x1 + x2, y1 + y2]) / 2 - rng.uniform(0, 1, 2) * sides
+            center = np.array([x1 + x2, y1 + y2]) / 2
+            corner = np.round(center - rng.uniform(0, 1, 2) * sides)
+            corner = np.clip(corner, np.floor(center - sides) + 1, np.ceil(center) - 1)  # it stays inside
             corner = np.clip(corner, np.minimum(room, 0), np.maximum(room, 0))
         return crop(sample, np.concatenate([corner, corner + sides]))
 

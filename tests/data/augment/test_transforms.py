@@ -503,6 +503,18 @@ def test_tile_has_its_size_in_pixels_of_the_image_and_stays_inside():
         assert left >= -1e-9 and top >= -1e-9 and right <= 200 + 1e-9 and bottom <= 120 + 1e-9
 
 
+@pytest.mark.parametrize("p_object", [0.0, 1.0])
+def test_the_pixels_of_a_tile_are_those_of_the_image(p_object):
+    image = np.arange(90 * 120 * 3, dtype=np.int64).astype(np.uint8).reshape(90, 120, 3)
+    image[..., 0], image[..., 1] = np.arange(90)[:, None], np.arange(120)  # each pixel tells its place
+    sample = make_sample()._replace(image=image, size=(90, 120))
+    for seed in range(5):
+        tile = Tile((50, 70), p_object)(sample, np.random.default_rng(seed))
+        shown = Resize((50, 70), FILL)(tile, None).image
+        top, left = shown[0, 0, :2].tolist()
+        np.testing.assert_array_equal(shown, image[top : top + 50, left : left + 70])
+
+
 def test_tile_around_an_object_shows_its_centre():
     sample = make_sample([(180, 100, 190, 110), (5, 5, 15, 15)])
     hits = {seed: len(Tile((40, 40), 1.0)(sample, np.random.default_rng(seed)).boxes) for seed in range(30)}
