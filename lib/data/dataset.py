@@ -127,7 +127,8 @@ class CocoDataset:
         if missing:
             raise FileNotFoundError(
                 f"{self.folder} must hold the {len(records)} images of {self.name}; {len(missing)} are "
-                f"missing ({first_few(missing)}): check the folder, or remove these images from the annotations"
+                f"missing ({first_few(missing)}): check the folder (HEIC is not read), or remove these images from the "
+                "annotations, in VOC their XML files"
             )
 
     def _usable(self, content: Content, bad_boxes: str) -> ObjectTable:
@@ -220,8 +221,10 @@ class CocoDataset:
         return image
 
     def _note_readings(self, is_chosen: bool) -> None:
-        """Notes, for a part of the files, what a reader may have to choose; ``is_chosen``: the orientation is."""
-        deep = 0
+        """Notes, for a part of the files, what a reader may have to choose; ``is_chosen``: the orientation is. Refuses
+        files of another size than the annotations tell.
+        """
+        deep, others = 0, []
         for index in np.unique(np.linspace(0, len(self.files) - 1, LOOKED_AT).astype(int)).tolist():
             name = self.files[index]
             try:
@@ -229,6 +232,8 @@ class CocoDataset:
                 if header is None:
                     continue
                 size, upright = tuple(self.sizes[index].tolist()), self._upright[index]
+                if size != (header.upright_size if header.is_upright(size, upright) else header.size):
+                    others.append(index)
                 is_told = header.is_upright(size, True) == header.is_upright(size, False)
                 if header.orientation != 1 and not is_told and not is_chosen:
                     way = "upright" if upright else "as stored"
@@ -241,6 +246,8 @@ class CocoDataset:
                     self.problems.add(DARK_IMAGES, *([name] if file.is_dark else []))
             except (ImageError, OSError):  # ``load`` says what is wrong with it
                 continue
+        for index in others[:DECODED]:
+            self._decode(index)  # it says what is wrong
 
     def check_objects(self) -> None:
         """Refuses a data set to train on in which all boxes are crowds or ignored."""
