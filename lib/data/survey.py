@@ -143,7 +143,7 @@ def _check_boxes(data: Content, sizes: np.ndarray, problems: Problems) -> None:
     kinds = {
         "boxes partly outside their image": leaves_image(columns.xywh, sizes),
         "areas larger than their box": columns.area > 1.01 * of_box + 1,
-        "areas of 0, or of at most 1/1000 of the box": columns.area <= SMALL_AREA * of_box,
+        "areas of at most 1/1000 of the box": (columns.area > 0) & (columns.area <= SMALL_AREA * of_box),
         "duplicate boxes": _repeats(columns.image_id, columns.category_id, *columns.xywh.T),
         CROWDS: is_crowd & (2 * np.count_nonzero(is_crowd) > len(is_crowd)),
     }

@@ -24,6 +24,7 @@ FLAGS = ("iscrowd", "ignore", "difficult", "uncertain", "ignored_region")  # of 
 KEYS = ("id", "image_id", "category_id", "bbox", "area", "segmentation", *FLAGS)
 _NUMBERS = {int, float}
 NO_AREA = "annotations without area (the box's is taken)"
+ZERO_AREA = "areas of 0 of boxes that have one (they decide the size range; leave the key out to have the box's area)"
 NO_BOX = "annotations without bbox (that of the polygon is taken)"
 
 
@@ -147,6 +148,8 @@ def _areas(values: Sequence[Any], xywh: np.ndarray, entries: Entries) -> np.ndar
         areas = number_column(values, "area", entries)
     except ValueError:
         areas = number_column([value if type(value) in _NUMBERS else math.nan for value in values], "area", entries)
+    for row in np.flatnonzero((areas == 0) & (xywh[:, 2:] > 0).all(axis=1)).tolist():
+        entries.problems.add(ZERO_AREA, entries.place(row, "area"))
     is_good = np.isfinite(areas) & (areas >= 0)
     if is_good.all():
         return areas

@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 
 from lib.data.formats.coco_stream import NotStreamed, stream_coco
-from lib.data.formats.content import Collector, Content, Record, check_structure, content_of
+from lib.data.formats.content import Collector, Content, Record, content_of
 from lib.data.formats.joined import repeats
+from lib.data.formats.structure import OTHER_JSON, check_structure
 from lib.utils.fields import first_few, reading
 from lib.utils.files import write_json
 from lib.utils.runtime import paused_gc
@@ -60,6 +61,7 @@ def read_json(path: str | Path) -> Any:
     except (ValueError, RecursionError) as error:
         fault = "nested too deeply" if isinstance(error, RecursionError) else error
         advice = "correct it, or export or download it again"
+        advice += f"; {OTHER_JSON}" if "Extra data" in str(error) else ""
         raise ValueError(f"{path} must be a JSON file; it is not valid JSON ({fault}): {advice}") from None
 
 

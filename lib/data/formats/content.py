@@ -11,6 +11,7 @@ import numpy as np
 
 from lib.data.formats.joined import repeats
 from lib.data.formats.listing import SPELLINGS, Listing
+from lib.data.formats.structure import URL, check_structure
 from lib.data.image import image_size
 from lib.utils.fields import (
     MAX_SIDE,
@@ -28,10 +29,9 @@ from lib.utils.fields import (
 from lib.utils.objects import KEYS, ObjectTable, join_tables, object_table
 
 Record = Mapping[str, Any]  # an image, an annotation, a category or a whole data set, as COCO has it
-IMAGE_KEYS, CATEGORY_KEYS = ("id", "file_name", "height", "width"), ("id", "name")
+IMAGE_KEYS, CATEGORY_KEYS = ("id", "file_name", "height", "width", "corner"), ("id", "name")
 REGIONS = "ignored regions"  # the name of a category of regions that belong to no class
 FEW = 10  # boxes that may all lie in the first pixel of their images
-_REQUIRED = {"images": ("id", "file_name"), "annotations": ("image_id", "category_id"), "categories": ("id", "name")}
 _PLAIN_NAME = re.compile(r"[^./\\][^/\\]*(/[^./\\][^/\\]*)*")  # has no folder or file whose name begins with a dot
 
 _SIMPLE_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*", re.ASCII)  # a plain name of letters that all systems know
@@ -82,8 +82,20 @@ class Collector:
         if key == "annotations":
             self.tables.append(object_table(columns, entries))
             self.num_annotations += len(self.tables[-1])
+        elif key == "images":
+            columns = {**columns, "file_name": list(map(self._told_name, columns["file_name"], columns[URL]))}
+            self.lists[key] += zip(*(columns[name] for name in IMAGE_KEYS), strict=True)
         else:
             self.lists[key] += zip(*(columns[name] for name in fields_of(key)), strict=True)
+
+    def _told_name(self, name: Any, url: Any) -> Any:
+        """The name of an image: where it has none, the folder and the file at the end of its address, or the file."""
+        if name is not MISSING or not isinstance(url, str) or "/" not in url:
+            return name
+        self.problems.add("images without file_name (named by their coco_url)", url)
+        name, last = "/".join(url.split("/")[-2:]), url.rpartition("/")[2]
+        here = Path(self.folder or "")
+        return last if self.folder and (here / last).is_file() and not (here / name).is_file() else name
 
     def content(self) -> Content:
         """The data set, whose annotations each belong to an image and to a category that it lists.
@@ -115,7 +127,7 @@ class Collector:
             table = table.select(~np.isin(np.arange(len(table)), repeated))
         return Content(self.where, kept, table, categories, self.problems, aliases, frozenset(repeated))
 
-    def _image(self, index: int, number: Any, name: Any, height: Any, width: Any) -> dict[str, Any]:
+    def _image(self, index: int, number: Any, name: Any, height: Any, width: Any, corner: Any) -> dict[str, Any]:
         is_plain = type(number) is int and -(2**63) <= number < 2**63 and _is_size(height, width)
         if is_plain and type(name) is str and _SIMPLE_NAME.fullmatch(name):  # nearly all, of a large set
             return {"id": number, "file_name": name, "height": height, "width": width}
@@ -232,8 +244,14 @@ class Collector:
         """The records without those that list a file again, and which these are: their id -> the first one's."""
         first: dict[str, dict[str, Any]] = {}
         aliases = {}
-        for record in images:
+        corners: dict[int, Any] = {}
+        for record, (*_, corner) in zip(images, self.lists["images"], strict=True):
             kept = first.setdefault(record["file_name"], record)
+            if corners.setdefault(kept["id"], corner) != corner:
+                raise ValueError(
+                    f"{self.where}: images must be whole files; {shown(record['file_name'])} is listed by its windows "
+                    "(`corner`): give the annotations of whole images, and cut them with tools/make_tiles.py"
+                )
             if kept is not record:
                 aliases[record["id"]] = kept["id"]
                 kind = "image files listed more than once (joined)"
@@ -252,7 +270,7 @@ def _is_size(height: Any, width: Any) -> bool:
 
 def fields_of(key: str) -> tuple[str, ...]:
     """The fields of the records of a list that are read."""
-    return {"images": IMAGE_KEYS, "categories": CATEGORY_KEYS, "annotations": KEYS}[key]
+    return {"images": (*IMAGE_KEYS, URL), "categories": CATEGORY_KEYS, "annotations": KEYS}[key]
 
 
 def content_of(coco: Any, where: str, folder: str | Path | None = None, lenient: bool = False) -> Content:
@@ -270,27 +288,6 @@ def content_of(coco: Any, where: str, folder: str | Path | None = None, lenient:
             collector.add(key, {name: [entry.get(name, MISSING) for entry in coco[key]] for name in fields})
     collector.problems.update(coco.get("notes") or {})
     return collector.content()._replace(upright=coco.get("upright"))
-
-
-def check_structure(content: Any, where: str) -> None:
-    """Checks that ``content`` has the lists of a COCO file, with the keys that tell their entries apart."""
-    lists = ", ".join(_REQUIRED)
-    if not isinstance(content, Mapping):
-        raise ValueError(
-            f"{where} must be a COCO file, a JSON object with {lists}; it is a {type(content).__name__} (a list is "
-            "what detections are stored in): choose the annotation file"
-        )
-    for key, fields in _REQUIRED.items():
-        if not isinstance(content.get(key), (list, ObjectTable)):
-            raise ValueError(
-                f"{where} must be a COCO file with the lists {lists}; {key} is missing, the file has "
-                f"{first_few(content) or 'nothing'}: choose the annotations of a detection set"
-            )
-        if isinstance(content[key], ObjectTable):
-            continue
-        for index, entry in enumerate(content[key]):
-            if not isinstance(entry, Mapping) or not all(field in entry for field in fields):
-                raise ValueError(f"{where}: {key}[{index}] must have {' and '.join(fields)}; got {shown(entry)}")
 
 
 def inner_name(folder: str | Path, name: str) -> str | None:

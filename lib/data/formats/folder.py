@@ -14,6 +14,7 @@ from lib.utils.fields import Problems, number, shown
 from lib.utils.files import read_text as read_unicode
 
 NO_LABELS = ("classes.txt", "labels.txt", "labelmap.txt")  # names of classes beside text files of labels
+_CLASS_NAMES = "as class names in lines, of DOTA and KITTI, are not read, convert to YOLO (class number first) or COCO"
 IMAGE_SUFFIXES = {suffix for suffixes in SUFFIXES.values() for suffix in suffixes}
 
 
@@ -224,17 +225,18 @@ def read_text(path: Path) -> str:
     return read_unicode(path, "a text file")
 
 
-def read_lines(path: Path, separator: str | None, counts: range) -> Iterator[Line]:
-    """The lines of a text file that are not empty; ``counts`` says how many numbers one may have."""
+def read_lines(path: Path, separator: str | None, least: int, most: int | None = None) -> Iterator[Line]:
+    """The lines of a text file that are not empty, of ``least`` to ``most`` numbers; None: of any number from there."""
     for index, line in enumerate(read_text(path).split("\n"), 1):
         if not line.strip():
             continue
-        where = f"{path}, line {index}"
+        where, advice = f"{path}, line {index}", "fix the line"
         try:
             numbers = [number(part, where) for part in line.strip().rstrip(",").split(separator)]
         except ValueError:
             numbers = []
-        if len(numbers) not in counts:
-            few = f"{counts.start} to {counts.stop - 1}" if len(counts) > 1 else str(counts.start)
-            raise ValueError(f"{where} must be {few} numbers; got {shown(line.strip())}: fix the line")
+            advice = f"{advice}, or, {_CLASS_NAMES}"
+        if not numbers or not least <= len(numbers) <= (most or len(numbers)):
+            few = str(least) if most == least else f"{least} {f'to {most}' if most else 'or more'}"
+            raise ValueError(f"{where} must be {few} numbers; got {shown(line.strip())}: {advice}")
         yield Line(where, numbers)

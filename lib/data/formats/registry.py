@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 from lib.data.formats.coco_json import is_coco, open_coco, read_coco, write_coco
 from lib.data.formats.content import Content, Record, content_of
 from lib.data.formats.folder import images_beside
+from lib.data.formats.partners import refuse_unreadable
 from lib.data.formats.visdrone import is_visdrone, read_visdrone, write_visdrone
 from lib.data.formats.voc import is_voc, read_voc, voc_images, write_voc
 from lib.data.formats.yolo import is_yolo, read_yolo, write_yolo, yolo_images
-from lib.utils.fields import reading
+from lib.utils.fields import Problems, reading
 from lib.utils.lookup import lookup
 
 
@@ -82,13 +83,15 @@ def read_dataset(
     name: str | None = None,
     split: str = "train",
     orientation: str | None = None,
+    lenient: bool = False,
 ) -> dict[str, Any]:
     """A data set in COCO's form: a COCO JSON file, a YOLO data.yaml, a folder of VOC, YOLO or VisDrone files, or one of
     VOC's lists of images.
 
     YOLO and VisDrone need the folder of the ``images``, if it is not where the format keeps it. ``name`` is the
     format; None to tell it from the files. ``split`` is that of a data.yaml. The content of a JSON file comes as it
-    is; ``read_content`` checks it. A file that cannot be read is a ValueError of one line that names it.
+    is; ``read_content`` checks it. A file that cannot be read is a ValueError of one line that names it; images that
+    cannot be read are left out if ``lenient``, which is noted.
 
     ``orientation`` is ``as_stored`` or ``upright``: the pixels that boxes count where the EXIF data of their image have
     an orientation and sizes do not tell; None: as the format's tools have it.
@@ -100,6 +103,8 @@ def read_dataset(
         coco = row.read(path, Path(images) if images else None, split, bool(upright))
         if upright is not None:
             coco = {**coco, "upright": upright}
+        if isinstance(notes := coco.get("notes"), Problems) and not (lenient and coco["images"]):
+            refuse_unreadable(path, notes)
         if not coco["images"]:
             raise ValueError(f"{path} must hold at least one image; it holds none: check the path and the format")
         return coco
@@ -119,7 +124,7 @@ def read_content(
         if (name or guess_format(path)) == "coco":
             content = open_coco(path, Path(images) if images else None, lenient)
             return content._replace(upright=_is_upright(FORMATS["coco"], orientation))
-        return content_of(read_dataset(path, images, name, split, orientation), str(path), images, lenient)
+        return content_of(read_dataset(path, images, name, split, orientation, lenient), str(path), images, lenient)
 
 
 def _is_upright(row: Format, orientation: str | None) -> bool | None:

@@ -23,7 +23,7 @@ from lib.data.formats.folder import (
     texts_below,
     write_texts,
 )
-from lib.data.image import image_size
+from lib.data.formats.partners import leave_out, measured
 from lib.utils.fields import whole
 
 NAMES = (
@@ -31,6 +31,7 @@ NAMES = (
     *("tricycle", "awning-tricycle", "bus", "motor", "others"),
 )
 _REGION, _OTHERS = 0, 11
+_OF_SEQUENCES = (9, 10)  # numbers of a line in files of whole sequences
 _MOST = 100  # of the degrees of truncation and occlusion, which are 0 to 2
 
 
@@ -47,18 +48,23 @@ def read_visdrone(
     ``upright``: whether boxes count the pixels of upright pictures, and not those that are stored.
     """
     texts = inner_folder(folder, "annotations")
+    if (number := len(first_line(texts).rstrip(",").split(","))) in _OF_SEQUENCES:
+        raise ValueError(
+            f"{texts} must have files of VisDrone-DET, one per image, of 8 numbers a line; got {number} numbers, as in "
+            "those of a whole sequence (VisDrone-VID, MOT, UAVDT): convert them to COCO"
+        )
     images = images or images_beside(folder, split)
     files, builder = image_files(images), CocoBuilder()
     labels, notes = texts_below(texts, files)
+    leave_out([path for stem, path in labels.items() if stem not in files], len(labels), len(files), images, notes)
+    labels = {stem: path for stem, path in labels.items() if stem in files}
     for image_id, (stem, path) in zip(image_ids([path.stem for path in labels.values()]), labels.items(), strict=True):
-        file = files.get(stem)
-        if file is None:
-            raise FileNotFoundError(
-                f"each text file must have its image in {images}; {path} has none: set data.train.images or "
-                "data.val.images, or --images in the tools"
-            )
-        builder.add_image(image_id, file.relative_to(images).as_posix(), image_size(file, upright))
-        for line in read_lines(path, ",", range(8, 9)):
+        name = files[stem].relative_to(images).as_posix()
+        size = measured(files[stem], name, upright, notes)
+        if size is None:
+            continue
+        builder.add_image(image_id, name, size)
+        for line in read_lines(path, ",", 8, 8):
             _add_object(builder, image_id, line)
     notes.add(
         "images without a text file (left out)", *(path.name for stem, path in files.items() if stem not in labels)

@@ -6,14 +6,13 @@ gives the IoU of VOC's own development kit.
 
 import contextlib
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 from lib.data.formats.coco_json import IGNORED, CocoBuilder
-from lib.data.formats.content import Record
+from lib.data.formats.content import Record, is_region_class
 from lib.data.formats.folder import (
-    IMAGE_SUFFIXES,
     files_below,
     image_ids,
     images_beside,
@@ -23,10 +22,11 @@ from lib.data.formats.folder import (
     stem_of,
     with_regions_apart,
 )
+from lib.data.formats.image_names import ImageNames
 from lib.data.formats.image_sets import is_image_set, listed_files, voc_root
-from lib.data.formats.listing import SPELLINGS, Names
+from lib.data.formats.listing import SPELLINGS
+from lib.data.formats.partners import are_left_out, measured
 from lib.data.formats.xml_file import parse_xml, root_tag
-from lib.data.image import image_size
 from lib.utils.fields import MAX_SIDE, Problems, flag, number, one_line, reading, text, whole
 
 NAMES = (
@@ -79,80 +79,50 @@ def read_voc(folder: Path, images: Path | None = None, split: str = "train", upr
     with contextlib.suppress(FileNotFoundError):
         images = images or voc_images(folder, split)
     names = ImageNames(images)
-    ids = image_ids([path.stem for path in paths])
-    files = (XmlFile(*pair, stem=stem_of(texts, pair[1])) for pair in zip(ids, paths, strict=True))
-    coco = read_files(files, names, images, upright)
+    of_id = dict(zip(image_ids([path.stem for path in paths]), paths, strict=True))
+    files = (XmlFile(*pair, stem=stem_of(texts, pair[1])) for pair in of_id.items())
+    coco = read_files(files, names, images, upright, notes)
+    strays = {record["id"] for record in coco["images"] if names.names and record["file_name"] not in names.names}
+    missing = [of_id[key] for key in sorted(strays)]
+    if images and missing and are_left_out(missing, len(paths), len(names.names), images, notes):
+        coco["images"] = [record for record in coco["images"] if record["id"] not in strays]
+        coco["annotations"] = [entry for entry in coco["annotations"] if entry["image_id"] not in strays]
     if not is_image_set(folder):
-        left_out = sorted(names.names.difference(record["file_name"] for record in coco["images"]))
+        known = {*(record["file_name"] for record in coco["images"]), *names.unreadable}
+        left_out = sorted(names.names - known)
         notes.add("images without an XML file (left out)", *left_out)
     notes.add(SPELLINGS, *(f"{told}: {found}" for told, found in names.spellings.items()))
-    notes.add(
-        "XML files whose `filename` names another image (the image with the XML's own name is used)", *names.others
-    )
+    notes.add("XML files whose image lies in another folder (the only image of its name)", *names.elsewhere)
+    other = "XML files whose `filename` names another image (the image with the XML's own name is used)"
+    notes.add(other, *names.others)
     return {**coco, "notes": notes}
 
 
-class ImageNames:
-    """Finds the image of an XML file among the files of a folder; None: no image is there."""
-
-    def __init__(self, folder: Path | None):
-        paths = files_below(folder, IMAGE_SUFFIXES) if folder and folder.is_dir() else []
-        self.names = {path.relative_to(folder).as_posix() for path in paths} if folder else set()
-        self.of_stem: dict[str, list[str]] = {}
-        for name in sorted(self.names):
-            self.of_stem.setdefault(_stem(name), []).append(name)
-        self._stems = Names(self.of_stem)
-        self.spellings: dict[str, str] = {}  # stems that are spelled otherwise -> those of the images
-        self.others: list[str] = []  # XML files that name another image than their own, though both are there
-
-    def find(self, stem: str, told: str) -> str:
-        """The image's file of the XML file ``stem`` (its path without .xml), in which ``filename`` is ``told``."""
-        told = PurePosixPath(told.replace("\\", "/")).as_posix() if told else ""
-        last, above = PurePosixPath(told).name, PurePosixPath(stem).parent
-        places = (told, (above / told).as_posix(), last, (above / last).as_posix()) if told else ()
-        own, wanted = self._pick(stem, told), next(filter(None, map(self._named, places)), None)
-        if own and wanted and _stem(wanted) != _stem(own):
-            self.others.append(f"{stem}.xml names {wanted}")
-        if own or wanted or not told:
-            return own or wanted or f"{stem}.jpg"
-        return (
-            told if "/" in told else (above / told).as_posix()
-        )  # without any image, it lies in the subfolder of the XML file
-
-    def _named(self, name: str) -> str | None:
-        """The image of a name, whose suffix may be missing or another one."""
-        return name if name in self.names else self._pick(_stem(name), name) or self._pick(name, name)
-
-    def _pick(self, stem: str, told: str) -> str | None:
-        """The image of a stem, with the suffix of ``told`` if there are several."""
-        found, suffix = self._stems.find(stem), PurePosixPath(told).suffix
-        if found and found != stem:
-            self.spellings[stem] = found
-        names = self.of_stem[found] if found else []
-        return min(names, key=lambda name: PurePosixPath(name).suffix != suffix, default=None)
-
-
-def _stem(name: str) -> str:
-    """A path without its suffix."""
-    return PurePosixPath(name).with_suffix("").as_posix() if PurePosixPath(name).name else name
-
-
 def read_files(
-    files: Iterable[XmlFile], found: ImageNames | None = None, images: Path | None = None, upright: bool = False
+    files: Iterable[XmlFile],
+    found: ImageNames | None = None,
+    images: Path | None = None,
+    upright: bool = False,
+    notes: Problems | None = None,
 ) -> dict[str, Any]:
     """XML files in COCO form. Categories are VOC's, or, where a file has another one, those that occur.
 
-    Sizes that the XML does not tell are those of the files in ``images``.
+    Sizes that the XML does not tell are those of the files in ``images``; files that cannot be read are left out.
     """
-    builder, names, found = CocoBuilder(), [], found or ImageNames(None)
+    builder, names, found, notes = CocoBuilder(), [], found or ImageNames(None), Problems() if notes is None else notes
     for file in files:
         with reading(file.path):
             root = parse_xml(file.path)
             if root.tag != "annotation":
                 raise ValueError(f"{file.path} must be an annotation of VOC; its element is {one_line(root.tag)}")
             name = file.name or found.find(file.stem or file.path.stem, (root.findtext("filename") or "").strip())
-            image = images / name if images and name in found.names else None
-            builder.add_image(file.image_id, name, _size(root, file.path, image, upright))
+            size = _told_size(root, file.path)
+            if size is None and images and name in found.names:
+                size = measured(images / name, name, upright, notes)
+                if size is None:
+                    found.unreadable.append(name)
+                    continue
+            builder.add_image(file.image_id, name, size)
             for element in root.iter("object"):
                 names.append(text((element.findtext("name") or "").strip(), f"{file.path}: object/name"))
                 _add_object(builder, file.image_id, element, file.path)
@@ -163,19 +133,20 @@ def read_files(
     return builder.content(dict(enumerate(known, 1)))
 
 
-def _size(root: ElementTree.Element, path: Path, image: Path | None, upright: bool) -> tuple[int, int] | None:
-    """(height, width): those of the XML; where these are 0 or missing, the image's; None: unknown."""
+def _told_size(root: ElementTree.Element, path: Path) -> tuple[int, int] | None:
+    """(height, width) that the XML tells; None: one of them is 0 or missing."""
     texts = [(root.findtext(f"size/{key}") or "0").strip() or "0" for key in ("height", "width")]
     height, width = (
         whole(value, f"{path}: size/{key}", 0, MAX_SIDE) for value, key in zip(texts, ("height", "width"), strict=True)
     )
-    if height and width:
-        return height, width
-    return None if image is None else image_size(image, upright)
+    return (height, width) if height and width else None
 
 
 def _add_object(builder: CocoBuilder, image_id: int, element: ElementTree.Element, path: Path) -> None:
     """Adds box, area and flags of an object; its category is not known yet."""
+    if element.find("bndbox") is None and element.find("robndbox") is not None:
+        advice = "oriented boxes are not read, so give the folder of the horizontal ones"
+        raise ValueError(f"{path} must have a bndbox for each object; got a robndbox: {advice}")
     x1, y1, x2, y2 = (_number(element, f"bndbox/{key}", path) for key in ("xmin", "ymin", "xmax", "ymax"))
     present = [key for key in _FLAGS if element.find(key) is not None]
     fields = {key: flag(element.findtext(key) or "", f"{path}: object/{key}") for key in present}
@@ -220,7 +191,7 @@ def write_voc(coco: Record, folder: Path) -> None:
 def _write_object(root: ElementTree.Element, annotation: Record, name: str) -> None:
     element = _add(root, "object")
     _add(element, "name", name)
-    _add(element, "difficult", int(any(annotation.get(key) for key in IGNORED)))
+    _add(element, "difficult", int(is_region_class(name) or any(annotation.get(key) for key in IGNORED)))
     for key in (*_FLAGS, *_DEGREES):
         if annotation.get(key) and key != "difficult":
             _add(element, key, number_text(annotation[key]))

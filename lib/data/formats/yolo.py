@@ -28,8 +28,8 @@ from lib.data.formats.folder import (
     write_texts,
 )
 from lib.data.formats.listing import SPELLINGS, Listing
+from lib.data.formats.partners import leave_out, measured
 from lib.data.formats.yolo_yaml import YAML, Description, description_near, read_description, split_images, split_root
-from lib.data.image import image_size
 from lib.utils.fields import Problems, whole
 
 log = logging.getLogger(__name__)
@@ -89,9 +89,11 @@ def read_yolo(folder: Path, images: Path | None = None, split: str = "train", up
     files = list(_labeled(folder, description, images, split, notes))
     ids = image_ids([Path(file.name).with_suffix("").as_posix() for file in files])
     for image_id, file in zip(ids, files, strict=True):
-        size = image_size(file.image, upright)
+        size = measured(file.image, file.name, upright, notes)
+        if size is None:
+            continue
         builder.add_image(image_id, file.name, size)
-        lines = read_lines(file.labels, None, range(5, 10**6)) if file.labels.is_file() else ()
+        lines = read_lines(file.labels, None, 5) if file.labels.is_file() else ()
         rows += [(image_id, size, line) for line in lines]
     if files and not any(file.labels.is_file() for file in files):
         notes.add("images without a label file (no image of this data set has one)", *(f.name for f in files))
@@ -112,7 +114,7 @@ def read_yolo(folder: Path, images: Path | None = None, split: str = "train", up
 def _labeled(
     folder: Path, description: Description, images: Path | None, split: str, notes: Problems
 ) -> Iterator[Labeled]:
-    """The images with their label files. A label file without an image is an error."""
+    """The images with their label files."""
     is_yaml = folder.suffix in YAML
     is_told = is_yaml and _is_told(folder, images, split)
     listed = split_images(folder, description, split) if is_told else None
@@ -135,11 +137,8 @@ def _labeled(
         if theirs.labels and (not texts.labels or not theirs.labels.keys().isdisjoint(files)):
             labels, texts = beside, theirs
     notes.update(texts.notes)
-    if stray := [path for stem, path in texts.labels.items() if stem not in files]:
-        raise FileNotFoundError(
-            f"each label file must have its image in {root}; {len(stray)} have none, such as {stray[0]}: set "
-            "data.train.images or data.val.images, or --images in the tools"
-        )
+    strays = [path for stem, path in texts.labels.items() if stem not in files]
+    leave_out(strays, len(texts.labels), len(files), root, notes)
     for stem, path in files.items():
         yield Labeled(path.relative_to(root).as_posix(), path, texts.labels.get(stem, labels / f"{stem}.txt"))
 

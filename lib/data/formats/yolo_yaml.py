@@ -3,17 +3,19 @@
 import contextlib
 import logging
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lib.data.formats.folder import IMAGE_SUFFIXES, NO_LABELS, files_below, read_text
+from lib.data.formats.folder import IMAGE_SUFFIXES, NO_LABELS, files_below, read_text, subfolder
 from lib.data.formats.listing import SPELLINGS, Listing
 from lib.utils.fields import MISSING, first_few, shown, text, whole
 from lib.utils.yaml_files import read_yaml
 
 log = logging.getLogger(__name__)
 YAML = (".yaml", ".yml")
+_LIST = re.compile(r"(\s|#.*\n|---)*- ")  # how a YAML begins that is a list
 
 
 class Description(NamedTuple):
@@ -27,9 +29,13 @@ class Description(NamedTuple):
 def read_description(path: Path) -> Description:
     """A data.yaml, checked."""
     try:
-        content = read_yaml(read_text(path), str(path))
+        given = read_text(path)
     except (FileNotFoundError, IsADirectoryError):
         raise FileNotFoundError(f"{path} must be a YAML file; there is no such file: check the path") from None
+    if _LIST.match(given):  # before it is read, as it may be too long
+        advice = "a list of images with boxes is not read, so convert it to COCO or YOLO"
+        raise ValueError(f"{path} must be a mapping with train, val and names; got a list: {advice}")
+    content = read_yaml(given, str(path))
     if not isinstance(content, Mapping):
         return Description({})
     return Description(_names(content.get("names"), f"{path}: names"), _kpt_shape(content, path), content)
@@ -136,11 +142,13 @@ def split_root(path: Path, description: Description, split: str) -> Path:
 
 
 def split_images(path: Path, description: Description, split: str) -> dict[str, Path] | None:
-    """Path below the root -> image, of a split that is a list of images or several; None: it is one folder."""
+    """Path below ``split_root`` -> image, of a split whose images have their labels each in a place of its own: a list
+    of images, several folders, or the one above ``images`` and ``labels``; None: it is one folder of images.
+    """
     found = _places(path, description, split)
-    if len(found) == 1 and found[0].is_dir():
+    if len(found) == 1 and found[0].is_dir() and not subfolder(found[0], "images"):
         return None
-    root = _root(path, description, split, found)
+    root = split_root(path, description, split)
     images: dict[str, Path] = {}
     for place in found:
         listed = files_below(place, IMAGE_SUFFIXES) if place.is_dir() else _listed(place, root)

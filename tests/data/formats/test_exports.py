@@ -157,6 +157,74 @@ def test_folders_may_be_in_lower_or_upper_case(tmp_path):
     assert len(read_dataset(tmp_path / "visdrone")["annotations"]) == 1
 
 
+def test_images_in_folders_of_classes_are_found_by_flat_xml_files(tmp_path):
+    files = {f"annotations/{name}.xml": xml(f"{name}.jpg") for name in ("crazing_1", "patches_1", "both")}
+    make(tmp_path, {**files, "images/crazing/crazing_1.png": None, "images/patches/patches_1.png": None})
+    make(tmp_path, {"images/crazing/both.png": None, "images/patches/both.png": None})
+    dataset = CocoDataset(tmp_path / "images", tmp_path)
+    assert dataset.files == ["crazing/crazing_1.png", "patches/patches_1.png"]
+    assert dataset.problems["XML files whose image lies in another folder (the only image of its name)"] == [
+        "crazing_1.xml: crazing/crazing_1.png",
+        "patches_1.xml: patches/patches_1.png",
+    ]
+
+
+LABELS = {
+    "VOC": ("Annotations", "xml", xml("", w=0)),
+    "YOLO": ("labels", "txt", BOX),
+    "VisDrone": ("annotations", "txt", "15,10,15,20,1,1,0,0\n"),
+}
+
+
+@pytest.mark.parametrize("name", LABELS)
+@pytest.mark.parametrize("num_images", [1, 2, 4])
+def test_annotations_of_images_in_another_folder_are_left_out(name, num_images, tmp_path):
+    folder, suffix, text = LABELS[name]
+    make(tmp_path, {f"{folder}/{stem}.{suffix}": text for stem in "abc"})
+    make(tmp_path, {f"images/{stem}.png": None for stem in "azyx"[:num_images]})
+    if num_images == 4:  # neither half of the images nor half of the annotation files have their partner
+        with pytest.raises(FileNotFoundError, match=r"2 (are missing \(b\.jpg|of 3 have none, such as .*b\.txt)"):
+            CocoDataset(tmp_path / "images", tmp_path)
+        return
+    dataset = CocoDataset(tmp_path / "images", tmp_path)
+    np.testing.assert_allclose(dataset.objects(0).boxes, [[15, 10, 30, 30]], atol=1e-4)
+    kind = f"annotation files without an image in {tmp_path / 'images'} (left out)"
+    assert dataset.files[0] == "a.png" and dataset.problems[kind] == [f"b.{suffix}", f"c.{suffix}"]
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_all_images_that_cannot_be_read_are_named(name, tmp_path):
+    folder, suffix, text = LABELS[name]
+    make(tmp_path, {f"{folder}/{stem}.{suffix}": text for stem in "abc"})
+    make(tmp_path, {"images/a.png": None, "images/b.png": "", "images/c.png": ""})
+    faults = [f"image {stem}.png must be readable; it is empty: replace the file" for stem in "bc"]
+    fault = r"must have images that can be read; 2 cannot \(image b\.png .*\); tools/check_dataset\.py lists all"
+    with pytest.raises(ValueError, match=fault):
+        read_content(tmp_path)
+    content = read_content(tmp_path, lenient=True)
+    assert content.problems == {"image files that cannot be read": faults}
+    assert [record["file_name"] for record in content.images] == ["a.png"] and len(content.objects) == 1
+    make(tmp_path, {"images/c.png": None})
+    with pytest.raises(ValueError, match="that can be read; image b.png must be readable; it is empty: replace the f"):
+        read_content(tmp_path)
+
+
+def test_oriented_boxes_of_voc_are_refused_with_what_to_give(tmp_path):
+    text = xml().replace("bndbox", "robndbox")
+    make(tmp_path, {"images/a.png": None, "Annotations/a.xml": text})
+    with pytest.raises(ValueError, match=r"a\.xml must have a bndbox for each object; got a robndbox: .* horizontal"):
+        read_content(tmp_path)
+
+
+@pytest.mark.parametrize(("train", "place"), [("train", "train/"), (".", "")])
+def test_a_data_yaml_may_name_the_folder_above_images(train, place, tmp_path):
+    files = {f"{place}images/a.png": None, f"{place}labels/a.txt": BOX, f"{place}images/b.png": None}
+    make(tmp_path, {**files, "data.yaml": f"train: {train}\nnames: [red]\n"})
+    dataset = build_dataset(load_config({}, [f"data.train.annotations={tmp_path / 'data.yaml'}"]), "train")
+    assert dataset.files == ["images/a.png", "images/b.png"] and dataset.load(0).size == (40, 60)
+    np.testing.assert_allclose(dataset.objects(0).boxes, [[15, 10, 30, 30]], atol=1e-4)
+
+
 def test_linked_folders_are_entered_once(tmp_path):
     files = {
         f"more/{part}/x/{name}": text for part, name, text in (("images", "b.png", None), ("labels", "b.txt", BOX))

@@ -253,17 +253,20 @@ def test_names_do_not_lead_out_of_the_folder(tmp_path):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"labels/a.txt": "0 0.5 0.5 0.1"}, r"a.txt, line 1 must be 5 to .* got '0 0.5 0.5 0.1': fix"),
+        ({"labels/a.txt": "0 0.5 0.5 0.1"}, r"a.txt, line 1 must be 5 or more numbers; got '0 0.5 0.5 0.1': fix the l"),
         ({"labels/a.txt": "0 0.5 0.5 0.1 0.1 0.9"}, "detections have a score more"),
-        ({"labels/a.txt": "x 0.5 0.5 0.1 0.1"}, "line 1 must be"),
+        ({"labels/a.txt": "x 0.5 0.5 0.1 0.1"}, "line 1 must be 5 or more numbers; .* fix the line, or, as class name"),
+        ({"labels/a.txt": "1 2 3 4 5 6 7 8 plane 0"}, "line 1 must be 5 or more numbers; .* of DOTA and KITTI, are"),
+        ({"annotations/a.txt": "1,2,3,4,1,1,0"}, r"line 1 must be 8 numbers; got '1,2,3,4,1,1,0': fix the line$"),
+        ({"annotations/s.txt": "1,0,1,2,3,4,1,4,0,0"}, r"files of VisDrone-DET, .*; got 10 numbers, .*: convert them"),
         (
             {"labels/b.txt": "0 0.5 0.5 0.1 0.1"},
-            "must have its image .*; 1 have none, such as .*b.txt: set data.train.images or",
+            "must have its image .*; 1 of 1 have none, such as .*b.txt: set data.train.images or .* HEIC .* be removed",
         ),
         ({"annotations/a.txt": "1,2,3,4,1,12,0,0"}, "the category must be 0 to 11; got 12: fix"),
         (
             {"annotations/b.txt": "1,2,3,4,1,1,0,0"},
-            "must have its image in .*; .*b.txt has none: set data.train.images or .*, or --images",
+            "must have its image in .*; 1 of 1 have none, such as .*b.txt: set data.train.images or .*, or --images",
         ),
         (
             {"a.xml": "<annotation><size>"},

@@ -46,9 +46,7 @@ def test_listed_images_without_an_xml_file_are_left_out_and_named(voc):
     assert train.files == ["000005.jpg"]
     assert train.problems == {"images of the list without an XML file (left out)": ["000006"]}
     path.write_text("000006\n")
-    fault = (
-        r"train\.txt must list images that have an XML file; none of its 1 lines does, such as .000006.: fix"
-    )
+    fault = r"train\.txt must list images that have an XML file; none of its 1 lines does, such as .000006.: fix"
     with pytest.raises(ValueError, match=fault):
         read_dataset(path)
 

@@ -279,7 +279,8 @@ def test_a_size_of_0_or_half_a_size_is_measured_and_named(folder, size):
     [
         (each("annotations", area=float("nan")), "areas that are negative or not numbers (the box's area is used)"),
         (each("annotations", area=-1), "areas that are negative or not numbers (the box's area is used)"),
-        (each("annotations", area=0), "areas of 0, or of at most 1/1000 of the box"),
+        (each("annotations", area=0), "areas of 0 of boxes that have one (they decide the size range"),
+        (each("annotations", area=0.02), "areas of at most 1/1000 of the box"),
         (each("images", width=12.5), "image sizes that are not whole numbers of 1 or more (training refuses them)"),
         (each("images", width="wide"), "image sizes that are not whole numbers of 1 or more (training refuses them)"),
         (same_name(2), "duplicate class names (training refuses them)"),
@@ -292,6 +293,67 @@ def test_a_size_of_0_or_half_a_size_is_measured_and_named(folder, size):
 def test_the_doctor_names_what_training_refuses_or_reads_otherwise(folder, content, kind):
     problems = survey(read_content(write(folder, content), lenient=True)).problems
     assert any(name.startswith(kind) for name in problems)
+
+
+def test_areas_of_0_are_told_in_training_and_evaluation_and_kept(folder, caplog):
+    content = coco()
+    content["annotations"][1]["area"] = 0
+    path = write(folder, content)
+    dataset, truth = CocoDataset(folder / "images", path), read_truth(path)
+    for objects in (dataset.ground_truth["annotations"], truth["annotations"]):
+        assert [entry["area"] for entry in objects] == [600, 0, 25]
+    line = "areas of 0 of boxes that have one (they decide the size range; leave the key out to have the box's area): 1"
+    assert line in dataset.report() and line in caplog.text
+
+
+def test_records_that_are_windows_of_one_file_are_refused(folder):
+    content = coco()
+    content["images"][1]["file_name"] = "a.png"
+    for record, corner in zip(content["images"], ([0, 0, 60, 40], [30, 0, 90, 40]), strict=True):
+        record["corner"] = corner
+    path = write(folder, content)
+    with pytest.raises(ValueError, match=r"ann\.json: images must be whole files; 'a\.png' is listed by its windows"):
+        read_content(path)
+    content["images"][1]["corner"] = [0, 0, 60, 40]  # the same window: the image is listed twice
+    assert len(read_content(write(folder, content)).images) == 1
+
+
+@pytest.mark.parametrize("place", ["images", ".", None])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])  # read in pieces, and as a whole
+def test_an_image_without_file_name_is_named_by_its_url(folder, place, encoding):
+    content = coco()
+    content["images"] = [{"id": i, "coco_url": f"http://x.org/images/{name}.png"} for i, name in ((1, "a"), (2, "b"))]
+    path = write(folder, json.dumps(content).encode(encoding))
+    found = read_content(path, None if place is None else folder / place)
+    expected = ["a.png", "b.png"] if place == "images" else ["images/a.png", "images/b.png"]
+    assert [record["file_name"] for record in found.images] == expected
+    assert list(found.problems) == ["images without file_name (named by their coco_url)"]
+    if place:
+        assert CocoDataset(folder / place, path).load(0).size == (40, 60)
+
+
+OTHERS = {
+    "labelme": ({"version": "5", "shapes": []}, "images is missing, the file has version, shapes"),
+    "bdd": ([{"name": "a.png", "labels": []}], "it is a list"),
+    "via": ({"images": {"a.png": {}}, "annotations": [], "categories": []}, "images must be a list; got an object"),
+    "lines": (b'{"a": 1}\n{"a": 2}\n', "it is not valid JSON"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_json_of_other_tools_is_told_what_is_read(name, folder):
+    content, fault = OTHERS[name]
+    path = write(folder, content)
+    for read in (read_content, read_dataset):
+        with pytest.raises(ValueError, match=rf"ann\.json must be a .*{fault}.*other JSON \(LabelMe, .* to COCO$"):
+            read(path)
+
+
+def test_a_yaml_of_images_with_boxes_is_told_from_a_data_yaml(folder):
+    text = "---\n# images\n" + "- boxes: [{label: Red, x_max: 1}]\n  path: ./a.png\n" * 30_000
+    path = write(folder, text.encode(), "train.yaml")
+    with pytest.raises(ValueError, match=r"train\.yaml must be a mapping with train, val and names; got a list: a"):
+        read_content(path, folder / "images")
 
 
 def test_a_width_of_128_0_is_a_whole_number(folder):
