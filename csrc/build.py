@@ -1,7 +1,7 @@
 """Compiles the kernels that this machine can compile, beside lib/ops: ``python csrc/build.py``.
 
 Variables: ARCH (CPU, default native; e.g. x86-64-v3 for a build that is to run elsewhere), CUDA_ARCH (e.g. 90 or
-"80;90", default the GPUs of this machine, or portable PTX where there is none), CXX, NVCC, and SANITIZE (such as
+"80;90", default the GPUs of this machine, or where it has none, all that nvcc knows), CXX, NVCC, and SANITIZE (such as
 address,undefined: CPU kernels that stop at a fault of memory; see tests/ops/test_sanitizers.py for how they are run).
 A kernel whose sources, commands, compiler and processor have not changed since it was built, by their hash, is left
 alone.
@@ -29,6 +29,10 @@ SOURCE = Path(__file__).resolve().parent
 ROOT = SOURCE.parent
 BUILD = ROOT / "build"
 OUTPUT = ROOT / "lib" / "ops"
+sys.path.insert(0, str(ROOT))
+
+from lib.utils.digest import digest_of  # noqa: E402
+
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")  # asked here: threads that ask first at the same time may get None
 # No contraction into fused multiply-adds: the kernels give the bits of lib/ops/reference.py.
 CPU_FLAGS = ["-O3", "-std=c++17", "-fPIC", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
@@ -44,8 +48,13 @@ class Kernel(NamedTuple):
     cores: tuple[str, ...]
     flags: tuple[str, ...] = ()  # after CPU_FLAGS
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Their names in csrc/."""
+        return (self.face, *self.cores) if self.face else ()
 
-SHARED = ("guards.pxi", "pair.hpp", "ranks.hpp", "simd.hpp")
+
+SHARED = ("guards.pxi", "instructions.hpp", "pair.hpp", "ranks.hpp", "simd.hpp")
 # Cython's code for memoryviews, which takes longer to compile than a kernel: once, instead of inside of each of them.
 MEMORYVIEWS = Kernel("_memoryviews", "", (), ("-O1",))
 KERNELS = (
@@ -72,12 +81,13 @@ class Failure(Exception):
     """A command that went wrong; the text is what it printed."""
 
 
-def run(*command: str | Path) -> None:
-    """Runs a command; raises Failure with its output if it fails."""
+def run(*command: str | Path) -> str:
+    """Runs a command and gives what it prints; raises Failure with that if it fails."""
     words = [str(word) for word in command]
     result = subprocess.run(words, capture_output=True, text=True)
     if result.returncode:
         raise Failure(f"{shlex.join(words)}\n{result.stdout}{result.stderr}")
+    return result.stdout
 
 
 @functools.cache
@@ -116,15 +126,17 @@ def python_include() -> list[str]:
 
 
 def cuda_flags(nvcc: str) -> list[str]:
-    """The architectures to compile for: CUDA_ARCH, else those of this machine's GPUs that nvcc knows, else PTX that any
-    GPU can translate."""
-    known = subprocess.run([nvcc, "--list-gpu-arch"], capture_output=True, text=True).stdout.split() or ["compute_75"]
+    """The architectures to compile for: CUDA_ARCH, else those of this machine's GPUs that nvcc knows, else the first of
+    each generation that nvcc knows, whose code all GPUs of the generation run. PTX alone would need a driver that is no
+    older than nvcc."""
+    listed = subprocess.run([nvcc, "--list-gpu-arch"], capture_output=True, text=True).stdout
+    known = [number for number in listed.replace("compute_", "").split() if number.isdigit()] or ["75"]
     if chosen := os.environ.get("CUDA_ARCH"):
         numbers = chosen.replace(";", " ").replace(",", " ").replace("sm_", "").split()
     else:
-        numbers = [number for number in gpu_architectures() if f"compute_{number}" in known]
-    flags = [f"-gencode=arch=compute_{number},code=[sm_{number},compute_{number}]" for number in numbers]
-    return flags or [f"-gencode=arch={known[0]},code={known[0]}"]
+        first = {int(number) // 10: number for number in sorted(known, key=int, reverse=True)}
+        numbers = [number for number in gpu_architectures() if number in known] or sorted(first.values(), key=int)
+    return [f"-gencode=arch=compute_{number},code=[sm_{number},compute_{number}]" for number in numbers]
 
 
 def gpu_architectures() -> list[str]:
@@ -162,7 +174,14 @@ def cpu_command(kernel: Kernel) -> list[str]:
         if not accepts(tuple(compiler), checked[2]):
             raise Skip(f"{compiler[0]} cannot build with {checked[2]}: install its sanitizers, or set CXX")
     openmp = [OPENMP] if accepts(tuple(compiler), OPENMP) else []
-    return [*compiler, *CPU_FLAGS, *kernel.flags, *openmp, *checked, f"-march={arch}", *python_include()]
+    flags = [*CPU_FLAGS, *kernel.flags, *openmp, *checked, f"-march={arch}"]
+    return [*compiler, *flags, *python_include(), *source_flags(kernel)]
+
+
+def source_flags(kernel: Kernel) -> list[str]:
+    """What the module is to tell of its sources, so that lib/ops/kernels.py knows when they have changed."""
+    digest = digest_of(SOURCE / name for name in kernel.sources)
+    return [f'-DSOURCES="{" ".join(kernel.sources)}"', f'-DSOURCES_DIGEST="{digest}"']
 
 
 def build_cpu(kernel: Kernel, target: Path, command: list[str]) -> None:
@@ -179,7 +198,8 @@ def build_cuda(kernel: Kernel, target: Path, command: list[str]) -> None:
         objects.append(BUILD / (Path(source).stem + ".cuda.o"))
         run(*command, "-c", SOURCE / source, "-o", objects[-1])
     face = BUILD / f"{kernel.name}.o"
-    run(*find_compiler(), *CPU_FLAGS, *python_include(), "-c", translate(kernel), "-o", face)
+    flags = [*CPU_FLAGS, *python_include(), *source_flags(kernel)]
+    run(*find_compiler(), *flags, "-c", translate(kernel), "-o", face)
     run(nvcc, "-shared", *objects, face, "-o", target)
 
 
@@ -197,21 +217,29 @@ def cuda_command(kernel: Kernel) -> list[str]:
     ]
 
 
-def fingerprint(kernel: Kernel, command: list[str]) -> str:
-    """A hash of everything that the module is made of; Cython too, whose modules share code (MEMORYVIEWS).
+def versions(kernel: Kernel, command: list[str]) -> list[str]:
+    """What tells the compilers: the macros of the C++ compiler, which name its version and the processor that
+    ``native`` stands for, as instructions of another one would end the process; for CUDA nvcc's version, too."""
+    is_cuda = kernel is CUDA_KERNEL
+    questions = [[*(find_compiler() if is_cuda else command), "-dM", "-E", "-x", "c++", os.devnull]]
+    if is_cuda:
+        questions.append([command[0], "--version"])
+    answers = [run(*question) for question in questions]
+    for question, answer in zip(questions, answers, strict=True):
+        if not answer.strip():
+            raise Failure(f"{shlex.join(question)} must print the compiler's version; it printed nothing")
+    return answers
 
-    The compiler's own macros tell its version, and the processor that ``native`` stands for: instructions of another
-    one would end the process.
-    """
-    macros = subprocess.run([*command, "-dM", "-E", "-x", "c++", os.devnull], capture_output=True).stdout
+
+def fingerprint(kernel: Kernel, command: list[str]) -> str:
+    """A hash of everything that the module is made of; Cython too, whose modules share code (MEMORYVIEWS)."""
     try:
         cython = metadata.version("cython")
     except metadata.PackageNotFoundError:
         cython = ""
-    digest = hashlib.sha256(repr((command, macros, cython, sys.version, platform.machine())).encode())
-    for source in filter(None, (kernel.face, *kernel.cores, "build.py")):
-        digest.update((SOURCE / source).read_bytes())
-    return digest.hexdigest()
+    sources = digest_of(SOURCE / name for name in (*kernel.sources, "build.py"))
+    parts = (command, versions(kernel, command), cython, sys.version, platform.machine(), sources)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def make(kernel: Kernel, find_command, build) -> tuple[str, str]:

@@ -1,6 +1,9 @@
+import platform
+import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -103,8 +106,59 @@ def test_cuda_architectures_are_those_of_the_gpus_that_nvcc_knows(script, monkey
     monkeypatch.setattr(script.shutil, "which", lambda name: name)
     monkeypatch.delenv("CUDA_ARCH", raising=False)
     assert script.cuda_flags("nvcc") == ["-gencode=arch=compute_90,code=[sm_90,compute_90]"]
-    answers["nvidia-smi"] = "12.0\n"
-    assert script.cuda_flags("nvcc") == ["-gencode=arch=compute_75,code=compute_75"]
+    answers["nvidia-smi"] = "12.0\n"  # nvcc does not know it: the driver may translate the last one's PTX
+    assert script.cuda_flags("nvcc") == [
+        "-gencode=arch=compute_75,code=[sm_75,compute_75]",
+        "-gencode=arch=compute_90,code=[sm_90,compute_90]",
+    ]
+
+
+def test_without_a_gpu_there_is_code_for_each_generation_that_nvcc_knows(script, monkeypatch):
+    listed = "compute_75 compute_80 compute_86 compute_90 compute_90a compute_100 compute_103\n"
+    monkeypatch.setattr(script.subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 0, listed))
+    monkeypatch.setattr(script, "gpu_architectures", lambda: [])
+    monkeypatch.delenv("CUDA_ARCH", raising=False)
+    codes = [flag.split(",code=")[1] for flag in script.cuda_flags("nvcc")]
+    assert codes == ["[sm_75,compute_75]", "[sm_80,compute_80]", "[sm_90,compute_90]", "[sm_100,compute_100]"]
+
+
+def tool(path, text):
+    """A compiler that prints a text, whatever it is asked."""
+    path.write_text(f"#!/bin/sh\nprintf '{text}'\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_another_nvcc_or_host_compiler_is_not_up_to_date(script, monkeypatch, tmp_path):
+    command, hashes = [tool(tmp_path / "nvcc", "release 12.8"), "-O3"], []
+    for nvcc, host in (("12.8", "12"), ("13.0", "12"), ("13.0", "14"), ("12.8", "12")):
+        tool(tmp_path / "nvcc", f"release {nvcc}")
+        monkeypatch.setenv("CXX", tool(tmp_path / "host", f"#define __GNUC__ {host}"))
+        hashes.append(script.fingerprint(script.CUDA_KERNEL, command))
+    assert len(set(hashes)) == 3 and hashes[0] == hashes[3]
+
+
+@pytest.mark.parametrize("silent", ["nvcc", "host"])
+def test_a_compiler_that_does_not_say_its_version_is_a_failure(script, monkeypatch, tmp_path, silent):
+    nvcc, host = (tool(tmp_path / name, "" if name == silent else "release 12.8") for name in ("nvcc", "host"))
+    monkeypatch.setenv("CXX", host)
+    outcome, detail = script.make(script.CUDA_KERNEL, lambda kernel: [nvcc, "-O3"], None)
+    assert outcome == "failed" and f"{silent} " in detail and "must print the compiler's version" in detail
+
+
+@pytest.mark.skipif(not shutil.which("g++") or not Path("/proc/cpuinfo").exists(), reason="needs g++ and Linux")
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="asks x86 processors")
+@pytest.mark.parametrize("name", ["avx2", "fma", "avx512f", "avx512vbmi"])
+def test_an_instruction_set_that_the_processor_lacks_is_named(script, tmp_path, name):
+    source = tmp_path / "main.cpp"
+    source.write_text(
+        '#include <cstdio>\n#include "instructions.hpp"\n'
+        'int main() { const char* name = kernels::missing_instructions(); puts(name ? name : "none"); }\n'
+    )
+    program = tmp_path / "program"
+    script.run("g++", f"-I{script.SOURCE}", "-march=x86-64", f"-D__{name.upper()}__", source, "-o", program)
+    has = re.search(rf"\b{name}\b", Path("/proc/cpuinfo").read_text())
+    assert script.run(program) == ("none\n" if has else f"{name}\n")
 
 
 @pytest.mark.skipif(not shutil.which("nvcc"), reason="needs nvcc")

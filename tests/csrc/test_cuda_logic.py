@@ -29,7 +29,8 @@ def core(tmp_path_factory):
         pytest.skip(str(reason))
     sources = [script.SOURCE / name for name in script.CUDA_KERNEL.cores if name.endswith(".cu")]
     target = script.BUILD / "_cuda.so"
-    flags = [*script.CPU_FLAGS, "-O1", *include, f"-I{HERE / 'cuda_on_cpu'}", *script.LINK_FLAGS]
+    about = script.source_flags(script.CUDA_KERNEL)
+    flags = [*script.CPU_FLAGS, "-O1", *include, f"-I{HERE / 'cuda_on_cpu'}", *about, *script.LINK_FLAGS]
     script.run(*compiler, *flags, "-x", "c++", *sources, script.translate(script.CUDA_KERNEL), "-o", target)
     return load_module("_cuda", target)
 
