@@ -14,7 +14,7 @@ from lib.ops.matching import (
     check_target,
     make_matches,
     match,
-    nothing_to_match,
+    match_in_parts,
     pairwise_iou,
 )
 from lib.ops.reference import NWD_CONSTANT
@@ -23,10 +23,14 @@ from lib.structures import BACKGROUND, Target
 
 def pairwise_nwd(priors: torch.Tensor, target: Target, constant: float) -> torch.Tensor:
     """Normalized Wasserstein distance of priors (P, 4) to each image's objects: (B, P, G); -1 for no object."""
-    apart = xyxy_to_cxcywh(priors)[None, :, None] - xyxy_to_cxcywh(target.boxes)[:, None]  # (B, P, G, 4)
-    squared = apart[..., :2].square().sum(-1) + (apart[..., 2:] / 2).square().sum(-1)
-    nwd = torch.exp(-squared.sqrt() / constant)
-    return nwd.masked_fill(~(target.labels > BACKGROUND)[:, None], -1.0)
+    first, second = xyxy_to_cxcywh(priors)[None, :, None], xyxy_to_cxcywh(target.boxes)[:, None]
+
+    def squared(part: int, divisor: int) -> torch.Tensor:
+        return (first[..., part] - second[..., part]).div_(divisor).square_()  # (B, P, G)
+
+    distance = squared(0, 1).add_(squared(1, 1)).add_(squared(2, 2).add_(squared(3, 2))).sqrt_()
+    nwd = distance.neg_().div_(constant).exp_()
+    return nwd.masked_fill_(~(target.labels > BACKGROUND)[:, None], -1.0)
 
 
 def make_best_matches(
@@ -93,8 +97,9 @@ class ATSSMatcher:
     def __call__(self, priors: torch.Tensor, target: Target) -> Matches:
         """Matches a batch on the priors' device; arguments as of ``IoUMatcher``."""
         check_target(priors, *target)
-        if target.boxes.shape[1] == 0:
-            return nothing_to_match(priors, target)
+        return match_in_parts(lambda part: self._match(priors, part), priors, target)
+
+    def _match(self, priors: torch.Tensor, target: Target) -> Matches:
         iou = pairwise_iou(priors, target)  # (B, P, G)
         centers = xyxy_to_cxcywh(priors)[:, :2]
         object_centers = xyxy_to_cxcywh(target.boxes)[..., :2]  # (B, G, 2)
@@ -157,8 +162,9 @@ class GaussianMatcher:
     def __call__(self, priors: torch.Tensor, target: Target) -> Matches:
         """Matches a batch on the priors' device; arguments as of ``IoUMatcher``."""
         check_target(priors, *target)
-        if target.boxes.shape[1] == 0:
-            return nothing_to_match(priors, target)
+        return match_in_parts(lambda part: self._match(priors, part), priors, target)
+
+    def _match(self, priors: torch.Tensor, target: Target) -> Matches:
         scores = pairwise_nwd(priors, target, self.constant)  # (B, P, G)
         is_match = self._best(scores, self.top_k)
         if self.shrink:

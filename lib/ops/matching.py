@@ -1,5 +1,6 @@
 """SSD's matching rule, and what other rules share with it: compiled on the CPU, queued in torch elsewhere."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -8,6 +9,8 @@ from lib.ops import kernels
 from lib.ops.boxes import box_area
 from lib.ops.checks import check_boxes, check_fraction, check_integers, check_one_device, check_shapes, check_tensors
 from lib.structures import BACKGROUND, IGNORE, Target
+
+MAX_PAIRS = 2**25  # of priors and objects at once: 12 bytes each for their overlaps, some 0.4 GB
 
 
 class Matches(NamedTuple):
@@ -38,9 +41,23 @@ def match(priors: torch.Tensor, target: Target, rule: MatchRule) -> Matches:
 
 def match_in_torch(priors: torch.Tensor, target: Target, rule: MatchRule) -> Matches:
     """The same in torch, for any device; nothing waits for it."""
-    labels = target.labels
-    if labels.shape[1] == 0:
+    return match_in_parts(lambda part: _match_in_torch(priors, part, rule), priors, target)
+
+
+def match_in_parts(match: Callable[[Target], Matches], priors: torch.Tensor, target: Target) -> Matches:
+    """The matches of priors (P, 4) in a batch, by ``match``, which sees as many images at once as make at most
+    MAX_PAIRS pairs of a prior and an object, but always one, and only images with room for an object.
+    """
+    if not target.labels.numel():
         return nothing_to_match(priors, target)
+    images = max(1, MAX_PAIRS // max(1, len(priors) * target.labels.shape[1]))
+    parts = zip(target.boxes.split(images), target.labels.split(images), strict=True)
+    matches = [match(Target(boxes, labels)) for boxes, labels in parts]
+    return matches[0] if len(matches) == 1 else Matches(*(torch.cat(values) for values in zip(*matches, strict=True)))
+
+
+def _match_in_torch(priors: torch.Tensor, target: Target, rule: MatchRule) -> Matches:
+    labels = target.labels
     iou = pairwise_iou(priors, target)
     best_iou, owner = iou.max(dim=2)  # (B, P)
     is_positive = best_iou >= rule.threshold
@@ -83,22 +100,25 @@ def check_rule(rule: MatchRule) -> None:
 
 def _intersection(priors: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
     """Areas that priors (P, 4) and boxes (B, G, 4) share: (B, P, G)."""
-    low = torch.maximum(priors[None, :, None, :2], boxes[:, None, :, :2])  # (B, P, G, 2)
-    high = torch.minimum(priors[None, :, None, 2:], boxes[:, None, :, 2:])
-    width, height = (high - low).clamp(min=0).unbind(-1)
-    return width * height
+
+    def shared_side(axis: int) -> torch.Tensor:
+        low = torch.maximum(priors[None, :, None, axis], boxes[:, None, :, axis])  # (B, P, G)
+        high = torch.minimum(priors[None, :, None, axis + 2], boxes[:, None, :, axis + 2])
+        return high.sub_(low).clamp_(min=0)
+
+    return shared_side(0).mul_(shared_side(1))
 
 
 def pairwise_iou(priors: torch.Tensor, target: Target) -> torch.Tensor:
     """IoU of priors (P, 4) with each image's objects: (B, P, G); -1 for what is no object."""
     shared, area = _intersection(priors, target.boxes), box_area(priors)[None, :, None]
-    iou = shared / (area + box_area(target.boxes)[:, None] - shared).clamp(min=1e-12)
-    return iou.masked_fill(~(target.labels > BACKGROUND)[:, None], -1.0)
+    union = (area + box_area(target.boxes)[:, None]).sub_(shared).clamp_(min=1e-12)
+    return shared.div_(union).masked_fill_(~(target.labels > BACKGROUND)[:, None], -1.0)
 
 
 def are_inside_ignored(priors: torch.Tensor, target: Target, least: float) -> torch.Tensor:
     """Whether more than ``least`` of a prior's area lies in an IGNORE region: (P, 4) -> (B, P)."""
-    inside = _intersection(priors, target.boxes) / box_area(priors)[None, :, None].clamp(min=1e-12)
+    inside = _intersection(priors, target.boxes).div_(box_area(priors)[None, :, None].clamp(min=1e-12))
     return ((inside > least) & (target.labels == IGNORE)[:, None]).any(dim=2)
 
 

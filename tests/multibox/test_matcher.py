@@ -3,8 +3,11 @@
 import pytest
 import torch
 
-from lib.multibox.matcher import IoUMatcher
-from lib.structures import IGNORE, Target
+from lib.multibox.matcher import ATSSMatcher, GaussianMatcher, IoUMatcher, pairwise_nwd
+from lib.ops import matching
+from lib.ops.boxes import box_area, xyxy_to_cxcywh
+from lib.ops.matching import are_inside_ignored, match_in_torch, pairwise_iou
+from lib.structures import BACKGROUND, IGNORE, Target
 
 
 def target(*images: list) -> Target:
@@ -85,6 +88,48 @@ def slow_match(priors, image):
         owner[overlaps.index(max(overlaps))] = g
     labels = [0 if g is None else image[g][4] for g in owner]
     return labels, [None if g is None else image[g][:4] for g in owner]
+
+
+def random_case(generator):
+    """Priors (P, 4), and five images with up to seven objects and crowds each."""
+    corners = [torch.randint(0, 40, (*shape, 2), generator=generator) / 2 for shape in ((60,), (5, 7))]
+    sides = [torch.rand(*corner.shape, generator=generator) * 20 - 1 for corner in corners]
+    priors, boxes = (torch.cat([low, low + side], dim=-1) for low, side in zip(corners, sides, strict=True))
+    return priors, Target(boxes, torch.randint(IGNORE, 4, (5, 7), generator=generator))
+
+
+def test_overlaps_axis_by_axis_have_the_bits_of_all_at_once(generator):
+    for _ in range(20):
+        priors, given = random_case(generator)
+        is_object = (given.labels > BACKGROUND)[:, None]
+        low = torch.maximum(priors[None, :, None, :2], given.boxes[:, None, :, :2])
+        high = torch.minimum(priors[None, :, None, 2:], given.boxes[:, None, :, 2:])
+        shared = (high - low).clamp(min=0).prod(-1)
+        union = box_area(priors)[None, :, None] + box_area(given.boxes)[:, None] - shared
+        assert torch.equal(pairwise_iou(priors, given), torch.where(is_object, shared / union.clamp(min=1e-12), -1.0))
+        share = shared / box_area(priors)[None, :, None].clamp(min=1e-12)
+        is_inside = ((share > 0.3) & (given.labels == IGNORE)[:, None]).any(2)
+        assert torch.equal(are_inside_ignored(priors, given, 0.3), is_inside)
+        apart = xyxy_to_cxcywh(priors)[None, :, None] - xyxy_to_cxcywh(given.boxes)[:, None]
+        squared = apart[..., :2].square().sum(-1) + (apart[..., 2:] / 2).square().sum(-1)
+        nwd = torch.where(is_object, torch.exp(-squared.sqrt() / 12.8), -1.0)
+        assert torch.equal(pairwise_nwd(priors, given, 12.8), nwd)
+
+
+def match_as_on_gpu(priors, given):
+    return match_in_torch(priors, given, IoUMatcher().rule)
+
+
+@pytest.mark.parametrize("match", [match_as_on_gpu, ATSSMatcher(), GaussianMatcher()])
+def test_a_crowded_batch_is_matched_in_parts_with_the_same_result(match, generator, monkeypatch):
+    priors, given = random_case(generator)
+    whole, areas, pairs = match(priors, given), matching._intersection, []
+    monkeypatch.setattr(matching, "MAX_PAIRS", 2 * 60 * 7 + 1)
+    monkeypatch.setattr(
+        matching, "_intersection", lambda priors, boxes: pairs.append(boxes.shape[0]) or areas(priors, boxes)
+    )
+    assert all(torch.equal(*values) for values in zip(match(priors, given), whole, strict=True))
+    assert list(dict.fromkeys(pairs)) == [2, 1]  # images at once
 
 
 def test_thresholds_must_rise():
