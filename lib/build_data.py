@@ -17,6 +17,7 @@ from lib.data.weighting import aspect_groups, times_of
 from lib.models.cost import largest_stride
 from lib.models.detector import Detector
 from lib.utils.fields import first_few
+from lib.utils.runtime import choose_device
 
 log = logging.getLogger(__name__)
 
@@ -59,10 +60,11 @@ def _size(cfg: Mapping[str, Any], key: str) -> tuple[int, int]:
 
 def describe_sizes(cfg: Mapping[str, Any]) -> str:
     """A line for the log: what the network sees of images in training and in testing."""
-    training, testing = input_size(cfg), testing_size(cfg)
-    seen = _seen(cfg["input"]["resize"]), _seen(testing_mode(cfg), testing_scale(cfg))
-    sizes = f"{seen[0]} {training[0]}x{training[1]} in training, {seen[1]} {testing[0]}x{testing[1]} in testing"
-    return f"images (height x width): {sizes}"
+    training, testing, augment = input_size(cfg), testing_size(cfg), cfg["data"]["augment"]
+    steps = augment if isinstance(augment, str) else f"{len(augment)} steps"
+    in_training = f"{_seen(cfg['input']['resize'])} {training[0]}x{training[1]}, after augmentation ({steps})"
+    in_testing = f"{_seen(testing_mode(cfg), testing_scale(cfg))} {testing[0]}x{testing[1]}"
+    return f"images (height x width): in training {in_training}; in testing {in_testing}"
 
 
 def _seen(mode: str, scale: float = 1.0) -> str:
@@ -159,6 +161,7 @@ def build_loader(cfg: Mapping[str, Any], dataset: CocoDataset, rank: int = 0, wo
         _part_size(train["batch_size"], world_size, train["accumulate"]),
         cfg["input"]["channels"],
         num_workers=data["workers"],
+        pinned=choose_device(cfg["run"]["device"]).type == "cuda",
         seed=cfg["run"]["seed"],
         rank=rank,
         world_size=world_size,

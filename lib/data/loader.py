@@ -34,6 +34,7 @@ class Loader:
         dataset, transform: the images, and what makes each the network's size, by ``build_transform``.
         channels: order of the channels in ``Batch.images``.
         num_workers: processes that load; 0: load in this one.
+        pinned: whether batches lie in memory from which a GPU copies while the CPU goes on; it needs a GPU.
         batch_size, **order: see ``Steps``: which images come, in which order, to which process.
     """
 
@@ -44,6 +45,7 @@ class Loader:
         batch_size: int,
         channels: Literal["bgr", "rgb"] = "bgr",
         num_workers: int = 0,
+        pinned: bool = False,
         **order: Any,
     ):
         planes = lookup(CHANNELS, channels, "channels")
@@ -55,7 +57,7 @@ class Loader:
             batch_sampler=self._steps,
             num_workers=num_workers,
             collate_fn=_collate,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=pinned,
             persistent_workers=num_workers > 0,
             worker_init_fn=_start_worker,
         )

@@ -207,6 +207,14 @@ def test_number_of_parts_of_a_step_is_that_of_its_batches():
         make_loader(11, batch_size=3, drop_last=True, accumulate=2, world_size=2)
 
 
+@pytest.mark.parametrize(("device", "expected"), [("cpu", False), ("cuda", True), ("auto", True)])
+def test_memory_is_pinned_only_for_a_run_on_a_gpu(monkeypatch, device, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    cfg = load_config({"train": {"batch_size": 4}, "run": {"device": device}})
+    assert build_loader(cfg, Blocks(8))._loader.pin_memory is expected
+
+
 def test_processes_and_parts_share_the_batch_of_the_config():
     cfg = load_config({"train": {"batch_size": 12, "accumulate": 2}, "data": {"workers": 0, "augment": "none"}})
     (batch, *_) = build_loader(cfg, Blocks(24), rank=1, world_size=3)
