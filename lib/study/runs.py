@@ -35,7 +35,9 @@ class RunFailed(ValueError):
 
 def jobs_on(device: torch.device) -> int:
     """Runs at once: one on a GPU, else one for each core."""
-    return 1 if device.type == "cuda" else len(os.sched_getaffinity(0))
+    if device.type == "cuda":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # not on macOS
 
 
 def run_all(runs: Sequence[Run], results: Path, overrides: Sequence[str], jobs: int) -> list[str]:

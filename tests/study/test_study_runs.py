@@ -10,10 +10,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 import yaml
 
 from lib.study.grid import plan, read_grid
-from lib.study.runs import is_done
+from lib.study.runs import is_done, jobs_on
 from lib.study.summary import read_study
 from tools import study as tool
 
@@ -57,6 +58,14 @@ def grid_of(data: Path) -> dict:
         "reference": "plain",
         "claims": [claim],
     }
+
+
+def test_runs_at_once_are_the_cores_on_every_system(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 5}, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    assert (jobs_on(torch.device("cpu")), jobs_on(torch.device("cuda"))) == (3, 1)
+    monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS
+    assert jobs_on(torch.device("cpu")) == 6
 
 
 FORKS = multiprocessing.get_context("forkserver")  # its processes start with the project imported

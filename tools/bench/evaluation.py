@@ -7,7 +7,6 @@ From arrays to tables in this process, and from JSON files to tables in a proces
 """
 
 import argparse
-import resource
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from lib.evaluation.result import Result
 from lib.timing.turns import Case, run_cases
 from lib.utils.command_line import readable_errors, script_parser
 from lib.utils.files import write_json
+from lib.utils.runtime import memory_mb
 from tools.bench.peers.large_set import PLAIN_SCRIPT, make_set, to_results
 
 
@@ -54,9 +54,9 @@ def main(argv: list[str] | None = None) -> None:
         result.table()
         return result
 
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = memory_mb(torch.device("cpu"))
     run("hotcoco")
-    memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    memory = memory_mb(torch.device("cpu")) - before
     print(f"arrays to tables: memory at its highest {memory:.0f} MB more than before")
     with tempfile.TemporaryDirectory() as folder:
         truth_file, found_file = f"{folder}/gt.json", f"{folder}/dt.json"
