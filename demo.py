@@ -23,7 +23,7 @@ from lib.inference.display import has_display
 from lib.inference.geo import is_map, search_map
 from lib.inference.labels import plan_labels
 from lib.inference.model_file import weights_of
-from lib.inference.option_help import BACKEND_HELP, TILES_HELP
+from lib.inference.option_help import BACKEND_HELP, DTYPE_HELP, TILES_HELP
 from lib.inference.outputs import Output, check_folder, plan_outputs
 from lib.inference.sources import Files, open_source
 from lib.inference.track_files import plan_tracking
@@ -51,6 +51,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--save", action="append", metavar="FORMAT", help="draft labels for other tools: coco, yolo, labelstudio")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)")
     add("--backend", default="torch", help=BACKEND_HELP)
+    add("--dtype", default="float32", help=DTYPE_HELP)
     add("--batch-size", type=int, default=8, help="images per batch; always 1 for a camera (default: %(default)s)")
     add("--threads", type=int, default=0, help="threads of torch and ONNX Runtime; 0: they choose (default)")
     add("--no-show", action="store_true", help="no window, even where there is a display")
@@ -76,13 +77,15 @@ def main(argv: list[str] | None = None) -> int:
         cfg=args.cfg,
         overrides=[f"postprocess.score_threshold={least_score}", *args.overrides],
         backend=args.backend,
+        dtype=args.dtype,
         batch_size=1 if source.is_live else args.batch_size,
         tiles=parse_tiles(args.tiles),
     )
     if len(args.sources) == 1 and is_map(args.sources[0], predictor.reading):
         if args.track or args.save:
             log.warning("--track and --save are not for maps, and are left out")
-        search_map(Path(args.sources[0]), predictor, Path(args.out), args.score, [str(checkpoint), args.backend])
+        identity = [str(checkpoint), args.backend, args.dtype]
+        search_map(Path(args.sources[0]), predictor, Path(args.out), args.score, identity)
         return 0
     if isinstance(source, Files):
         source.reading = predictor.reading

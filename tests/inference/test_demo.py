@@ -101,6 +101,13 @@ def test_json_and_csv_tell_the_same(demo, tmp_path, images):
     assert [float(row["score"]) for row in rows] == [row["score"] for row in found]
 
 
+def test_the_type_of_numbers_can_be_chosen(demo, tmp_path, images):
+    cv2.imwrite(str(tmp_path / "a.png"), images[0])
+    assert demo(tmp_path / "a.png", "--dtype=bfloat16") == 0
+    with pytest.raises(ValueError, match="dtype must be one of float32, bfloat16, float16; got 'float8'"):
+        demo(tmp_path / "a.png", "--dtype=float8")
+
+
 def test_video_becomes_a_video_of_as_many_frames(demo, video, tmp_path):
     assert demo(video) == 0
     result = Video(str(tmp_path / "out" / "film.mp4"))
