@@ -1,6 +1,6 @@
 """Test a detector: AP by object size, over all classes and for each.
 
-python test.py --checkpoint=runs/mobilenet_v1/S1L0_dual/best.pth
+python test.py --checkpoint=runs/mine/best.pth
 python test.py --cfg=experiments/... --checkpoint=... --json=result.json data.val.annotations=FILE.json
 python test.py --checkpoint=... --tiles=512 'evaluation.ranges={tiny: [0, 256], rest: [256, .inf]}'
 python test.py --checkpoint=model.onnx
@@ -18,7 +18,7 @@ from lib.engine.distributed import processes
 from lib.engine.evaluate import evaluate
 from lib.evaluation.evaluator import Evaluator
 from lib.inference import Predictor, parse_tiles
-from lib.inference.backends import SUFFIXES
+from lib.inference.backends import SUFFIXES, device_for
 from lib.inference.model_file import load_detector, weights_of
 from lib.inference.option_help import BACKEND_HELP, DTYPE_HELP, TILES_HELP
 from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser
@@ -41,7 +41,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     add("--json", metavar="FILE", help="JSON file for the metrics")
     detections = "file for the detections, a COCO results list (default: detections.json beside --checkpoint"
-    add("--detections", metavar="FILE", help=f"{detections}, or in this folder without one)")
+    add("--detections", metavar="FILE", help=f"{detections}; without --checkpoint, in this folder)")
     add("--tiles", metavar="SIDE[,OVERLAP[,nms|fusion]]", help=TILES_HELP)
     add("--backend", default="torch", help=BACKEND_HELP)
     add("--dtype", default="float32", help=DTYPE_HELP)
@@ -60,7 +60,7 @@ def detect(args: argparse.Namespace) -> Evaluator | None:
     if run.keep_memory:
         keep_memory()
     options = {"backend": args.backend, "dtype": args.dtype, "tiles": parse_tiles(args.tiles)}
-    with processes(run.device) as (world, device):
+    with processes(str(device_for(run.device, args.backend, is_exported))) as (world, device):
         predictor = Predictor(model, device, overrides=args.overrides, **options)
         cfg = predictor.cfg
         predictor.batch_size = cfg.evaluation.batch_size

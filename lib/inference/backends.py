@@ -24,6 +24,7 @@ from lib.models.detector import Detector
 from lib.ops import PaddedDetections
 from lib.structures import Predictions
 from lib.utils.lookup import lookup
+from lib.utils.runtime import choose_device, set_tf32
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 AUTO = "auto"  # the name for whichever backend is the fastest on the first images
@@ -84,8 +85,9 @@ class Source:
 
 
 def open_torch(source: Source, options: Options) -> Run:
-    """In torch, on the CPU or a GPU."""
+    """In torch, on the CPU or a GPU. For the whole process, ``run.tf32`` of the config decides how GPUs round."""
     loaded = cast(Loaded, source.model)
+    set_tf32(loaded.cfg["run"]["tf32"])
     network = Network(loaded.cfg, loaded.detector, DTYPES[options.dtype]).to(options.device)
     run: Callable[[torch.Tensor], Predictions] = torch.compile(network) if options.compiled else network
     return lambda images: run(torch.from_numpy(images).to(options.device, non_blocking=True))
@@ -132,6 +134,16 @@ def names_for(model: Loaded | Path) -> list[str]:
     return [name for name, backend in BACKENDS.items() if backend.runs_detectors]
 
 
+def may_run_in_torch(name: str, is_exported: bool) -> bool:
+    """Whether torch is the backend of this name, or one that it may choose, for a checkpoint or an exported file."""
+    return name in ("torch", AUTO) and not is_exported
+
+
+def device_for(device: str, name: str, is_exported: bool) -> torch.device:
+    """A device by its name; ``auto`` is the CPU where another backend than torch runs the network."""
+    return choose_device("cpu" if device == "auto" and not may_run_in_torch(name, is_exported) else device)
+
+
 def usable_backends(model: Loaded | Path, dtype: str = "float32", device: str = "cpu") -> list[str]:
     """The backends that run a model on a type of device in a dtype and are installed; the log tells what is not."""
     usable = []
@@ -155,12 +167,15 @@ def open_backend(name: str, model: Loaded | Path, options: Options) -> Run:
 
     Raises:
         MissingPackage: the backend is not installed.
-        ValueError: there is no such backend, or it does not compute in this dtype, or does not run such a file.
+        ValueError: there is no such backend, or it does not compute in this dtype or on this device, cannot be
+            compiled, or does not run such a file.
     """
     lookup((*BACKENDS, AUTO), name, "backend")
     lookup(DTYPES, options.dtype, "dtype")
     names, source = names_for(model), Source(model)
     what = model.name if isinstance(model, Path) else "a checkpoint"
+    if not may_run_in_torch(name, isinstance(model, Path)):
+        _check_runs_without_torch(what if isinstance(model, Path) else f"backend={name}", options)
     if name == AUTO:
         runs = {
             other: BACKENDS[other].open(source, options)
@@ -185,6 +200,20 @@ def open_backend(name: str, model: Loaded | Path, options: Options) -> Run:
         )
     backend.check(options.dtype)
     return backend.open(source, options)
+
+
+def _check_runs_without_torch(where: str, options: Options) -> None:
+    """That no option asks for what only torch does."""
+    if options.device.type != "cpu":
+        raise ValueError(
+            f"device must be auto or cpu with {where}; got {options.device}: only checkpoints with backend=torch run "
+            "on a GPU"
+        )
+    if options.compiled:
+        raise ValueError(
+            f"compiled (--compile) must be false with {where}; got true: only checkpoints with backend=torch are "
+            "compiled"
+        )
 
 
 class Fastest:

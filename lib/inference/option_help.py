@@ -5,8 +5,8 @@ TILES_HELP = (
     "several tiles are merged by nms (default) or fusion; such as 512,0.25"
 )
 BACKEND_HELP = (
-    "runtime: torch, onnxruntime, openvino, or auto, which times them and uses the fastest (default: torch for "
-    "checkpoints, ONNX Runtime for .onnx, LiteRT for .tflite)"
+    "runtime: torch, onnxruntime, openvino, litert (.tflite only), or auto, which times them and uses the fastest "
+    "(default: torch for checkpoints, ONNX Runtime for .onnx, LiteRT for .tflite)"
 )
 DTYPE_HELP = (
     "number type in which the network computes: float32 (default), bfloat16 (torch, openvino) or float16 (torch)"

@@ -13,7 +13,7 @@ from lib.build_data import build_reading, build_resize
 from lib.config import load_config
 from lib.data.augment.geometric import Resize
 from lib.data.fit import Size
-from lib.inference.backends import SUFFIXES, ExportedRun, Options, Run, open_backend
+from lib.inference.backends import SUFFIXES, ExportedRun, Options, Run, device_for, open_backend
 from lib.inference.input_image import Image, as_array, is_one_image
 from lib.inference.model_file import Loaded, load_detector
 from lib.inference.tiles import Tiles, as_tiles, detect_in_tiles
@@ -21,7 +21,9 @@ from lib.models.detector import Detector
 from lib.ops import PaddedDetections
 from lib.ops.boxes import clip_boxes, scale_boxes
 from lib.structures import Detections, Predictions, Sample
-from lib.utils.runtime import choose_device
+from lib.utils.runtime import memory_advice
+
+BATCH_SIZE = "batch_size (evaluation.batch_size of the config; --batch-size of demo.py)"
 
 
 class Prepared(NamedTuple):
@@ -41,7 +43,7 @@ class Predictor:
     Args:
         checkpoint: a file of train.py, or a model (.onnx, .tflite) of tools/export.py; also a checkpoint of another
             repository, with its ``cfg``; or a detector that ``load_detector`` gave.
-        device: auto, cpu, cuda, cuda:1 ...
+        device: auto, cpu, cuda, cuda:1 ...; auto is a GPU only where torch runs the network.
         cfg: an experiment to use instead of the config inside the checkpoint.
         overrides: ``key=value`` texts that change the config, such as ``postprocess.score_threshold=0.3``; what is
             part of an exported model stays.
@@ -58,6 +60,7 @@ class Predictor:
 
     Attributes:
         classes, cfg: names of label 1, 2, ...; the resolved config.
+        device: what the network runs on.
         size: (height, width) of the network's input; where images keep their size, the largest.
         resize: what makes an image the network's input.
         reading: how files of images are read, which are shown upright.
@@ -70,7 +73,7 @@ class Predictor:
         *,
         cfg: str | Path | Mapping[str, Any] | None = None,
         overrides: Sequence[str] = (),
-        backend: Literal["torch", "onnxruntime", "openvino", "auto"] = "torch",
+        backend: Literal["torch", "onnxruntime", "openvino", "litert", "auto"] = "torch",
         dtype: Literal["float32", "bfloat16", "float16"] = "float32",
         compiled: bool = False,
         batch_size: int = 8,
@@ -80,9 +83,11 @@ class Predictor:
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more; got {batch_size}")
         self.batch_size, self.tiles = batch_size, as_tiles(tiles)
-        options = Options(choose_device(str(device)), dtype, compiled, threads or torch.get_num_threads())
-        if not isinstance(checkpoint, Loaded) and Path(checkpoint).suffix in SUFFIXES:
-            self.network: Run = open_backend(backend, Path(checkpoint), options)
+        is_exported = not isinstance(checkpoint, Loaded) and Path(checkpoint).suffix in SUFFIXES
+        self.device = device_for(str(device), backend, is_exported)
+        options = Options(self.device, dtype, compiled, threads or torch.get_num_threads())
+        if is_exported:
+            self.network: Run = open_backend(backend, Path(cast(str | Path, checkpoint)), options)
             exported = cast(ExportedRun, self.network)
             self.cfg, self.classes = load_config(exported.cfg, overrides), exported.classes
             self.resize = build_resize(self.cfg)
@@ -125,7 +130,11 @@ class Predictor:
         for _, group in itertools.groupby(images, lambda image: self.resize.fit(image.shape[:2]).canvas):
             while batch := list(itertools.islice(group, self.batch_size)):
                 prepared = self.prepare(batch)
-                yield from self.select(self.forward(prepared.images), prepared)
+                with memory_advice(
+                    f"lower {BATCH_SIZE}, which is {self.batch_size}, or choose a smaller input.test_size"
+                ):
+                    found = self.select(self.forward(prepared.images), prepared)
+                yield from found
 
     def prepare(self, images: Sequence[np.ndarray]) -> Prepared:
         """The network's input for images (H, W, 3) uint8 BGR whose inputs are of one size."""

@@ -112,7 +112,7 @@ def random_detector(experiment: str, overrides: Sequence[str] = ()) -> Loaded:
 
 
 def open_models(
-    sources: Sequence[str], device: torch.device, overrides: Sequence[str], **options: Any
+    sources: Sequence[str], device: str | torch.device, overrides: Sequence[str], **options: Any
 ) -> dict[str, Predictor]:
     """Name -> predictor: of experiments (random weights), checkpoints and exported models.
 
@@ -131,6 +131,15 @@ def open_models(
         unique = name if names.count(name) == 1 else f"{name} {number}"
         predictors[unique] = Predictor(model, device, overrides=over, **options)
     return predictors
+
+
+def shared_device(predictors: Mapping[str, Predictor]) -> torch.device:
+    """The device of all predictors, which must be the same: times of several devices would not be comparable."""
+    devices = {name: predictor.device for name, predictor in predictors.items()}
+    if len(set(devices.values())) > 1:
+        shown = ", ".join(f"{device} for {name}" for name, device in devices.items())
+        raise ValueError(f"models to compare must run on one device; got {shown}: choose --device=cpu")
+    return next(iter(devices.values()))
 
 
 def run_speed(

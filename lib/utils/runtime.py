@@ -7,6 +7,7 @@ import platform
 import random
 import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,9 @@ import numpy as np
 
 if TYPE_CHECKING:  # scripts that need no torch start in a fifth of the time without it
     import torch
+
+# What torch says for a GPU, for the CPU, and for a library that it calls.
+OUT_OF_MEMORY = re.compile("out of memory|not enough memory|can't allocate memory|STATUS_ALLOC_FAILED")
 
 
 def choose_device(name: str) -> "torch.device":
@@ -83,11 +87,16 @@ def set_threads(count: int) -> None:
 
 def prepare_torch(seed: int, threads: int, tf32: bool) -> None:
     """Seeds every generator, sets torch's threads, and whether GPUs may round factors to TensorFloat-32."""
-    import torch
-
     seed_everything(seed)
     set_threads(threads)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+    set_tf32(tf32)
+
+
+def set_tf32(allowed: bool) -> None:
+    """Whether GPUs may round the factors of products to TensorFloat-32; torch alone does so in convolutions."""
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
 
 
 def fast_precision(device: "torch.device") -> "torch.dtype":
@@ -117,6 +126,18 @@ def keep_memory() -> bool:
     return mallopt is not None and bool(mallopt(mmap_max, 0) and mallopt(trim_threshold, 2**31 - 1))
 
 
+@contextlib.contextmanager
+def memory_advice(advice: str) -> Iterator[None]:
+    """Has torch's lack of memory, on a GPU or the CPU, be a ValueError that gives advice on what to change."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not isinstance(error, MemoryError) and not OUT_OF_MEMORY.search(str(error)):
+            raise
+        said = textwrap.shorten(str(error), 120, placeholder=" ...")
+        raise ValueError(f"a batch must fit into memory; got {said!r}: {advice}") from None
+
+
 def memory_mb(device: "torch.device") -> float:
     """The most memory in use so far, in MB: the GPU's, or on a CPU the process's."""
     if device.type == "cuda":
@@ -125,4 +146,5 @@ def memory_mb(device: "torch.device") -> float:
         return torch.cuda.max_memory_allocated(device) / 2**20
     import resource  # not there on Windows
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    unit = 1 if sys.platform == "darwin" else 2**10  # bytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

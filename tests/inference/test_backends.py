@@ -146,6 +146,50 @@ def test_what_a_backend_cannot_do_is_one_line(checkpoint, files, source, options
     assert "\n" not in str(caught.value)
 
 
+@pytest.fixture
+def with_gpu(monkeypatch):
+    """As on a machine with a GPU, for what only asks for it."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+
+
+@pytest.mark.parametrize(
+    ("source", "backend"),
+    [("heads", "torch"), ("heads", "auto"), ("detections", "auto"), ("checkpoint", "onnxruntime")],
+)
+def test_beside_a_gpu_other_backends_than_torch_run_on_the_cpu(checkpoint, files, images, with_gpu, source, backend):
+    predictor = Predictor(files.get(source, checkpoint), backend=backend)
+    assert predictor.device == torch.device("cpu")
+    assert len(predictor(images[0]).boxes) > 0
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "message"),
+    [
+        ("heads", {"device": "cuda"}, "device must be auto or cpu with heads.onnx; got cuda: only checkpoints with"),
+        ("heads", {"device": "cuda:0", "backend": "auto"}, "device must be auto or cpu with heads.onnx; got cuda:0"),
+        ("checkpoint", {"device": "cuda", "backend": "onnxruntime"}, "auto or cpu with backend=onnxruntime; got cuda"),
+        ("heads", {"compiled": True}, r"compiled \(--compile\) must be false with heads.onnx; got true: only checkpoi"),
+        (
+            "checkpoint",
+            {"compiled": True, "backend": "onnxruntime"},
+            "must be false with backend=onnxruntime; got true",
+        ),
+    ],
+)
+def test_what_only_torch_does_is_refused_elsewhere(checkpoint, files, with_gpu, source, options, message):
+    with pytest.raises(ValueError, match=message):
+        Predictor(files.get(source, checkpoint), **options)
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_the_config_decides_how_gpus_round_products(checkpoint, monkeypatch, allowed):
+    for part in (torch.backends.cudnn, torch.backends.cuda.matmul):
+        monkeypatch.setattr(part, "allow_tf32", not allowed)
+    Predictor(checkpoint, "cpu", overrides=[f"run.tf32={str(allowed).lower()}"])
+    assert (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32) == (allowed, allowed)
+
+
 def test_a_processor_without_bfloat16_is_told_so(checkpoint, monkeypatch):
     needs("openvino")
 

@@ -1,14 +1,16 @@
 """Device, seed, precision and memory of a program."""
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from lib.utils.runtime import choose_device, fast_precision, keep_memory, seed_everything
+from lib.utils.runtime import choose_device, fast_precision, keep_memory, memory_advice, memory_mb, seed_everything
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -77,6 +79,35 @@ def test_kept_memory_causes_no_page_faults():
         pytest.skip("this C library has no mallopt")
     assert faults < 100
     assert measured("plain")[1] > 1000
+
+
+@pytest.mark.parametrize(("platform", "given"), [("linux", 3 * 2**10), ("darwin", 3 * 2**20)])
+def test_memory_is_in_mb_on_every_system(monkeypatch, platform, given):
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(resource, "getrusage", lambda who: SimpleNamespace(ru_maxrss=given))
+    assert memory_mb(torch.device("cpu")) == 3
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory: you tried to"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        MemoryError("Unable to allocate 9.00 GiB for an array"),
+    ],
+)
+def test_lack_of_memory_ends_in_advice(error):
+    said = "a batch must fit into memory; got .*: buy more"
+    with pytest.raises(ValueError, match=said) as caught, memory_advice("buy more"):
+        raise error
+    assert str(error)[:20] in str(caught.value)
+
+
+def test_other_errors_get_no_advice_on_memory():
+    said = "^mat1 and mat2 shapes cannot be multiplied$"
+    with pytest.raises(RuntimeError, match=said), memory_advice("buy more"):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
 
 def test_other_systems_are_left_alone(monkeypatch):

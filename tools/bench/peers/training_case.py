@@ -17,7 +17,7 @@ from lib.engine.distributed import World
 from lib.engine.learner import PRECISIONS, Learner
 from lib.structures import Batch, Predictions, Target
 from lib.timing.turns import Call, Case, wait
-from lib.utils.runtime import memory_mb
+from lib.utils.runtime import memory_mb, set_tf32
 
 Config = Mapping[str, Any]
 
@@ -63,7 +63,9 @@ def random_batch(cfg: Config, images: int, objects: int = 8) -> Batch:
 
 
 def new_learner(cfg: Config, device: torch.device) -> Learner:
-    """A learner of one process with random weights (torch's generator), ready to train."""
+    """A learner of one process with random weights (torch's generator), ready to train; ``run.tf32`` holds for the
+    whole process."""
+    set_tf32(cfg["run"]["tf32"])
     learner = Learner(cfg, build_detector(cfg).to(device), device, World())
     learner.start_training()
     return learner
