@@ -110,6 +110,26 @@ RECIPES = {
 }
 
 
+# Experiments that quote an AP from pretrained weights, and whether model.weights=imagenet is of the same backbone
+FROM_PRETRAINED = {
+    **{f"vgg16/{name}": True for name in ("plain", "voc300", "voc512", "ssd300", "ssd512", "torchvision300")},
+    **{"mobilenet_v2/voc320": True, "mobilenet_v2/ssdlite320": True, "vgg16/torchvision300_c91": True},
+    **{"mobilenet_v1/plain": False, "mobilenext/ssdlite320": False},
+    **{"mobilenet_v3/voc320": False, "efficientnet/b3_voc300": False},  # their own padding or order of layers
+}
+
+
+@pytest.mark.parametrize("name", FROM_PRETRAINED)
+def test_published_ap_says_that_it_is_from_pretrained_weights_and_the_command_loads_some(name):
+    text = (ROOT / f"{name}.yml").read_text()
+    assert "(published, from pretrained weights; not run here)" in text
+    assert (f"python train.py --cfg=experiments/{name}.yml model.weights=imagenet" in text) == FROM_PRETRAINED[name]
+    if FROM_PRETRAINED[name]:
+        cfg = load_config(ROOT / f"{name}.yml", ["model.weights=imagenet"])
+        assert cfg.input.std == [58.395, 57.12, 57.375]
+        assert cfg.input.channels == "rgb"
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipe_is_that_of_the_original(name):
     cfg = load_config(ROOT / f"{name}.yml")

@@ -154,8 +154,9 @@ def _network(theirs: Mapping[str, Any], is_fork: bool) -> dict[str, Any]:
     network = find_network(name, channels, theirs["INPUT.IMAGE_SIZE"], is_fork)
     if theirs["MODEL.BACKBONE.PRETRAINED"]:
         log.info(
-            "MODEL.BACKBONE.PRETRAINED has no counterpart: training starts from random weights, unless model.weights "
-            "and model.weights_scope=[backbone] name a classifier's (docs/models.md lists public files)"
+            "MODEL.BACKBONE.PRETRAINED loads nothing here: training starts from random weights, unless "
+            "model.weights=imagenet is given, or a classifier's file with model.weights_scope=[backbone] "
+            "(docs/legacy_configs.md)"
         )
     maps = theirs["MODEL.PRIORS.FEATURE_MAPS"]
     log.info("MODEL.PRIORS.FEATURE_MAPS %s is not used: maps are as large as the network makes them", maps)

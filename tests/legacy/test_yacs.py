@@ -12,6 +12,7 @@ from lib.build_data import input_size
 from lib.config import load_config
 from lib.legacy import translate_weights
 from lib.models.cost import cost_of
+from lib.models.pretrained import implied_config, warn_of_other_input
 from tests.legacy.yacs_files import FILES
 
 VGG = FILES["vgg_ssd300_voc0712"]
@@ -171,6 +172,16 @@ def test_images_are_counted_where_they_are(tmp_path, monkeypatch, caplog):
 def test_what_their_code_would_not_take_is_named(values, message):
     with pytest.raises((ValueError, TypeError), match=message):
         load_config(changed(VGG, **values))
+
+
+def test_pretrained_of_their_file_says_what_to_give(caplog):
+    caplog.set_level("INFO")
+    load_config(VGG)
+    assert "random weights, unless model.weights=imagenet is given" in caplog.text
+    given = ["model.weights=imagenet", "input.std=[58.395,57.12,57.375]"]
+    assert load_config(VGG, given).input.std == [58.395, 57.12, 57.375]
+    warn_of_other_input("the ImageNet weights", implied_config("vgg16"), load_config(VGG, given[:1]))
+    assert "expect input.mean [123.675, 116.28, 103.53], input.std [58.395, 57.12, 57.375]" in caplog.text
 
 
 def test_keys_without_counterpart_are_in_the_log(caplog):
