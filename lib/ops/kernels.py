@@ -4,12 +4,15 @@ import functools
 import importlib.util
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any, ParamSpec, TypeVar, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from lib.utils.digest import digest_of
 
 log = logging.getLogger(__name__)
 MODULES = ("_nms", "_overlaps", "_fusion", "_training", "_depthwise", "_pointwise", "_batch_norm", "_cuda")
@@ -18,6 +21,13 @@ MISSING_CUDA = (
     "the CUDA kernels are missing or do not load: boxes on a GPU are copied to the CPU for NMS; install the CUDA "
     "toolkit and run `make`"
 )
+STALE = "the compiled kernels are not of the sources in csrc/, and are left out: slow torch code runs; run `make`"
+NO_LAUNCH = (
+    "the CUDA kernels do not run on {device} ({error}): its boxes are copied to the CPU for NMS; set NVCC to a toolkit "
+    "no newer than the driver's CUDA version, which nvidia-smi shows, or CUDA_ARCH to the GPU's architecture, and run "
+    "`make`"
+)
+SOURCES = Path(__file__).resolve().parents[2] / "csrc"
 Array = NDArray[Any]
 Values = TypeVar("Values", torch.Tensor, Array)  # an operator that takes arrays gives arrays
 _Arguments = ParamSpec("_Arguments")
@@ -26,18 +36,32 @@ _Result = TypeVar("_Result")
 
 @functools.cache
 def load(name: str) -> ModuleType | None:
-    """The compiled module ``lib.ops.<name>``, or None, with a warning the first time, where it is not built."""
+    """The compiled module ``lib.ops.<name>``, or None, with a warning the first time, where it is not built, or not of
+    the sources that are here."""
     try:
-        return importlib.import_module(f".{name}", __package__)
+        core = importlib.import_module(f".{name}", __package__)
     except ImportError as error:
         log.debug("lib.ops.%s: %s", name, error)
         _warn(MISSING_CUDA if name == "_cuda" else MISSING)
         return None
+    if _is_stale(core):
+        _warn(STALE)
+        return None
+    return core
+
+
+def _is_stale(core: ModuleType) -> bool:
+    """Whether a module was compiled from other sources than those in csrc/; one that does not say from which counts as
+    up to date, as all do where there is no csrc/."""
+    if not SOURCES.is_dir() or not hasattr(core, "SOURCES"):
+        return False
+    files = [SOURCES / name for name in core.SOURCES]
+    return not all(file.is_file() for file in files) or digest_of(files) != core.SOURCES_DIGEST
 
 
 def built() -> list[str]:
-    """Those of MODULES that are here."""
-    return [name for name in MODULES if importlib.util.find_spec(f"lib.ops.{name}")]
+    """Those of MODULES that are here and can be used."""
+    return [name for name in MODULES if importlib.util.find_spec(f"lib.ops.{name}") and load(name)]
 
 
 @functools.cache
@@ -75,8 +99,26 @@ def is_for_training(name: str, x: torch.Tensor, weight: torch.Tensor) -> bool:
 
 
 def for_cuda(tensor: torch.Tensor) -> ModuleType | None:
-    """The compiled CUDA kernels if ``tensor`` is on a GPU and they are built, else None."""
-    return load("_cuda") if tensor.is_cuda else None
+    """The compiled CUDA kernels if ``tensor`` is on a GPU on which they run, else None."""
+    return _cuda_on(tensor.device) if tensor.is_cuda else None
+
+
+@functools.cache
+def _cuda_on(device: torch.device) -> ModuleType | None:
+    """The CUDA kernels, tried on one box; None, with a warning, where they are not built or cannot be launched, as with
+    an older driver than their toolkit asks for, or code for other GPUs."""
+    core = load("_cuda")
+    if core is None:
+        return None
+    box, stays = torch.zeros(4, device=device), torch.ones(1, dtype=torch.bool, device=device)
+    stream = torch.cuda.current_stream(device).cuda_stream
+    try:
+        with torch.cuda.device(device):
+            core.group_nms(box.data_ptr(), 1, 1, 0.5, stays.data_ptr(), stream)
+    except RuntimeError as error:
+        _warn(NO_LAUNCH.format(device=device, error=error))
+        return None
+    return core
 
 
 def operator(
