@@ -18,6 +18,7 @@ from lib.build import build_postprocess
 from lib.build_data import build_resize, input_size, testing_size
 from lib.config import dump_config
 from lib.data.augment.geometric import Resize
+from lib.inference.export.about import about_model
 from lib.inference.model_file import Loaded
 from lib.inference.network import Network
 from lib.inference.onnx_model import DETECTIONS, HEADS, LOGITS
@@ -187,7 +188,8 @@ def with_nms(loaded: Loaded) -> Loaded:
 def onnx_bytes(
     loaded: Loaded, heads: bool = False, resize: bool = True, opset: int = OPSET, batch: int | None = None
 ) -> bytes:
-    """The content of an ONNX file, in standard operators of an opset, with class names, config and our version inside.
+    """The content of an ONNX file, in standard operators of an opset, with class names, config, our version and the
+    numbers of ``about_model`` inside.
 
     Args:
         heads: end with logits, deltas and priors instead of detections.
@@ -211,6 +213,7 @@ def onnx_bytes(
         "version": __version__,
         "input": f"images: ({batch or 'batch'}, height, width, 3) uint8 BGR{sizes}",
         "outputs": ", ".join(HEADS) if heads else detections,
+        "about": json.dumps(about_model(loaded), ensure_ascii=False),
     }
     return _to_onnx(program, HEADS if heads else DETECTIONS, about, opset)
 

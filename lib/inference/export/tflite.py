@@ -14,8 +14,9 @@ from torch import nn
 
 from lib import __version__
 from lib.build import build_postprocess
-from lib.build_data import build_resize, testing_size
+from lib.build_data import testing_size
 from lib.config import dump_config
+from lib.inference.export.about import about_model
 from lib.inference.export.onnx import HeadsModel, quiet
 from lib.inference.model_file import Loaded
 from lib.inference.network import Network
@@ -124,22 +125,15 @@ def _quantize(content: bytes, samples: Sequence[np.ndarray]) -> bytes:
 
 
 def _about(loaded: Loaded) -> dict[str, Any]:
-    """What the file says of itself; tflite_post.py and a port of it need the numbers."""
-    post, resize = build_postprocess(loaded.cfg), build_resize(loaded.cfg)
-    height, width = resize.size
+    """What the file says of itself."""
+    about = about_model(loaded)
+    height, width = about["size"]
     return {
-        "classes": list(loaded.classes),
         "config": dump_config(loaded.cfg),
         "version": __version__,
         "input": f"{INPUT}: (1, {height}, {width}, 3) uint8 BGR",
         "outputs": ", ".join(HEADS),
-        "size": [height, width],
-        "resize": resize.resize,
-        "scale": resize.scale,
-        "fill": resize.fill.tolist(),
-        "activation": post.activation,
-        "variances": list(post.coder.variances),
-        **{key: value for key, value in post.selection._asdict().items() if key != "soft_sigma"},
+        **about,
     }
 
 

@@ -1,5 +1,5 @@
-"""From an image to the input of an exported LiteRT model, and from its outputs to boxes: all that a device needs around
-the network, in plain NumPy and three functions of OpenCV.
+"""From an image to the input of an exported LiteRT model, or of an ONNX model that ends with its heads, and from its
+outputs to boxes: all that a device needs around the network, in plain NumPy and three functions of OpenCV.
 
 It needs nothing else of the project, and is written to be translated, to Kotlin, Swift or C++:
 

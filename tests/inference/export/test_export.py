@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 import torch
 
+from lib.build import build_postprocess
 from lib.data.augment.geometric import Resize
 from lib.inference import Predictor
 from lib.inference.export import onnx as export
+from lib.inference.export import tflite_post
 from lib.inference.export.agreement import compare, matching_rows
 from lib.inference.export.onnx import make_program, onnx_bytes, resize_images
 from lib.inference.model_file import load_detector
-from lib.structures import Detections
+from lib.structures import Detections, Predictions
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime: make")
 onnx = pytest.importorskip("onnx", reason="needs onnx: make")
@@ -40,6 +42,34 @@ def test_plain_runtime_takes_batches_of_any_size_and_gives_boxes_in_the_image(ch
         np.testing.assert_allclose(scores[-1, :3], found.scores[:3], atol=0.02)
         assert (boxes[..., 2] <= 131).all()
         assert (labels[scores == 0] == -1).all()
+
+
+def test_an_onnx_file_of_heads_says_what_a_program_needs_around_it(checkpoint, files, images):
+    session = onnxruntime.InferenceSession(files["heads"])
+    about = json.loads(session.get_modelmeta().custom_metadata_map["about"])
+    assert about == {
+        "classes": ["disc", "ring"],
+        "background": 0,
+        "size": [64, 96],
+        "resize": "stretch",
+        "scale": 1.0,
+        "fill": [124, 117, 104],
+        "activation": "softmax",
+        "variances": [0.1, 0.2],
+        "score_threshold": 0.01,
+        "iou_threshold": 0.45,
+        "max_candidates": 400,
+        "max_detections": 20,
+        "suppression": "nms",
+    }
+    logits, deltas, priors = session.run(None, {"images": tflite_post.prepare(images[0], about)})
+    logits = 0.03 * logits  # else nearly all scores are 1, and rounding decides which come first
+    boxes, scores, labels = tflite_post.detect(logits[0], deltas[0], priors, about)
+    heads = Predictions(*map(torch.from_numpy, (logits, deltas, priors)), (64, 96))
+    expected = build_postprocess(load_detector(checkpoint).cfg)(heads, torch.tensor([[64, 96]]))[0]
+    assert labels.tolist() == expected.labels.tolist() and len(labels) == 20
+    np.testing.assert_allclose(scores, expected.scores, atol=1e-6)
+    np.testing.assert_allclose(boxes, expected.boxes, atol=1e-3)
 
 
 def test_opencv_runs_the_whole_model_resize_and_nms_inside(spread, images):
