@@ -22,7 +22,7 @@ from lib.inference import Predictor, parse_tiles
 from lib.inference.display import has_display
 from lib.inference.geo import is_map, search_map
 from lib.inference.labels import plan_labels
-from lib.inference.model_file import weights_of
+from lib.inference.model_file import checkpoint_file
 from lib.inference.option_help import BACKEND_HELP, DTYPE_HELP, TILES_HELP
 from lib.inference.outputs import Output, check_folder, plan_outputs
 from lib.inference.sources import Files, open_source
@@ -40,7 +40,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     kinds = "images, folders, patterns and videos, or one URL, camera index or device; names with spaces in quotes"
     add("sources", metavar="SOURCE", nargs="+", help=kinds)
-    add("--checkpoint", metavar="FILE", help=".pth, or exported .onnx or .tflite (default: model.weights of --cfg)")
+    add("--checkpoint", metavar="FILE", help=".pth, .onnx or .tflite, or its address (default: model.weights of --cfg)")
     add("--cfg", metavar="FILE.yml", help="experiment file (default: the config in the checkpoint)")
     add("--out", default="runs/detections", help="folder for the results (default: %(default)s)")
     add("--score", type=float, default=0.3, help="lowest score of a detection (default: %(default)s)")
@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
     targets = plan_outputs(Path(args.out), source)
     tracking = plan_tracking(args.track, args.count_line or (), args.score)
     least_score = tracking.options.low if tracking else args.score
-    checkpoint = args.checkpoint or weights_of(args.cfg, args.overrides)
+    checkpoint = checkpoint_file(args.checkpoint, args.cfg, args.overrides)
     labels = plan_labels(args.save or (), Path(args.out), source, Path(checkpoint).name)
     predictor = Predictor(
         checkpoint,
@@ -84,7 +84,7 @@ def main(argv: list[str] | None = None) -> int:
     if len(args.sources) == 1 and is_map(args.sources[0], predictor.reading):
         if args.track or args.save:
             log.warning("--track and --save are not for maps, and are left out")
-        identity = [str(checkpoint), args.backend, args.dtype]
+        identity = [checkpoint, args.backend, args.dtype]
         search_map(Path(args.sources[0]), predictor, Path(args.out), args.score, identity)
         return 0
     if isinstance(source, Files):

@@ -19,7 +19,7 @@ from lib.engine.evaluate import evaluate
 from lib.evaluation.evaluator import Evaluator
 from lib.inference import Predictor, parse_tiles
 from lib.inference.backends import SUFFIXES, device_for
-from lib.inference.model_file import load_detector, weights_of
+from lib.inference.model_file import checkpoint_file, load_detector
 from lib.inference.option_help import BACKEND_HELP, DTYPE_HELP, TILES_HELP
 from lib.utils.command_line import parse_with_overrides, readable_errors, script_parser
 from lib.utils.files import refuse_sources, try_to_write, write_json
@@ -37,17 +37,18 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add(
         "--checkpoint",
         metavar="FILE",
-        help=".pth of this or another project, exported .onnx or .tflite (default: model.weights of --cfg)",
+        help=".pth of this or another project, .onnx or .tflite, or its address (default: model.weights of --cfg)",
     )
     add("--json", metavar="FILE", help="JSON file for the metrics")
     detections = "file for the detections, a COCO results list (default: detections.json beside --checkpoint"
-    add("--detections", metavar="FILE", help=f"{detections}; without --checkpoint, in this folder)")
+    add("--detections", metavar="FILE", help=f"{detections}; without it, or of an address, in this folder)")
     add("--tiles", metavar="SIDE[,OVERLAP[,nms|fusion]]", help=TILES_HELP)
     add("--backend", default="torch", help=BACKEND_HELP)
     add("--dtype", default="float32", help=DTYPE_HELP)
     args = parse_with_overrides(parser, argv, "evaluation.batch_size=8")
-    args.detections = args.detections or str(Path(args.checkpoint or "").parent / "detections.json")
-    args.checkpoint = args.checkpoint or weights_of(args.cfg, args.overrides)
+    given, args.checkpoint = args.checkpoint, checkpoint_file(args.checkpoint, args.cfg, args.overrides)
+    folder = Path(given).parent if given and "://" not in given else Path()
+    args.detections = args.detections or str(folder / "detections.json")
     return args
 
 
@@ -61,7 +62,7 @@ def detect(args: argparse.Namespace) -> Evaluator | None:
         keep_memory()
     options = {"backend": args.backend, "dtype": args.dtype, "tiles": parse_tiles(args.tiles)}
     with processes(str(device_for(run.device, args.backend, is_exported))) as (world, device):
-        predictor = Predictor(model, device, overrides=args.overrides, **options)
+        predictor = Predictor(model, device, cfg=args.cfg, overrides=args.overrides, **options)
         cfg = predictor.cfg
         predictor.batch_size = cfg.evaluation.batch_size
         refuse_sources([args.json, args.detections], [args.checkpoint, args.cfg, cfg.data.val.annotations])

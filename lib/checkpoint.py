@@ -22,6 +22,7 @@ from lib.utils.yaml_files import nested, value_at
 
 log = logging.getLogger(__name__)
 FORMAT = 1
+MACHINE = (("run", "threads"), ("data", "workers"))  # keys of the config that say nothing of another machine
 
 
 def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
@@ -134,6 +135,15 @@ def read_run(path: str | Path) -> dict[str, Any]:
             f"{path} must hold the config and the classes of its run; no {' and no '.join(missing)} is there"
         )
     return content
+
+
+def stored_config(run: Mapping[str, Any]) -> dict[str, Any]:
+    """The config inside a checkpoint of ours, by ``read_run``, without what its training chose for its own machine."""
+    config = dict(run["config"])
+    for section, key in MACHINE:
+        if isinstance(config.get(section), Mapping):
+            config[section] = {name: value for name, value in config[section].items() if name != key}
+    return config
 
 
 def implied_by_checkpoint(path: str | Path, channels: str | None = None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lib.build import build_detector
-from lib.checkpoint import load_weights, read_checkpoint, read_run, save_checkpoint, save_weights
+from lib.checkpoint import load_weights, read_checkpoint, read_run, save_checkpoint, save_weights, stored_config
 from lib.config import load_config
 from tests.small_config import SMALL
 
@@ -129,3 +129,10 @@ def test_checkpoint_of_strangers_needs_a_config(tmp_path):
     save_checkpoint(tmp_path / "new.pth", {"model": {}, "format": 99})
     with pytest.raises(ValueError, match="must have format 1 or older; got 99: update this project"):
         read_run(tmp_path / "new.pth")
+
+
+def test_what_a_training_chose_for_its_machine_is_not_in_the_stored_config():
+    config = {"run": {"threads": 1, "seed": 3}, "data": {"workers": 0, "classes": ["a"]}, "model": {"num_classes": 2}}
+    expected = {"run": {"seed": 3}, "data": {"classes": ["a"]}, "model": {"num_classes": 2}}
+    assert stored_config({"config": config}) == expected
+    assert config["run"]["threads"] == 1  # not changed in place

@@ -8,7 +8,7 @@ from typing import Any
 
 from lib import __version__
 from lib.build_data import build_dataset
-from lib.checkpoint import read_run, save_weights
+from lib.checkpoint import read_run, save_weights, stored_config
 from lib.engine.evaluate import evaluate
 from lib.engine.run import RunFolder, git_commit
 from lib.evaluation.result import Result
@@ -42,7 +42,7 @@ def publish(checkpoint: Path, out: Path, note: str = "", overrides: Sequence[str
     refuse_sources([out, record], [checkpoint, checkpoint.with_name(STARTED)])
     with replacing(out) as file:
         save_weights(file, {**content, "config": trained["config"]})
-        loaded = load_detector(file, content["config"], overrides)
+        loaded = load_detector(file, stored_config(content), overrides)
         cfg = loaded.cfg
         set_threads(cfg.run.threads)
         if cfg.run.keep_memory:

@@ -21,6 +21,7 @@ from lib.models.detector import Detector
 from lib.ops import PaddedDetections
 from lib.ops.boxes import clip_boxes, scale_boxes
 from lib.structures import Detections, Predictions, Sample
+from lib.utils.download import fetch
 from lib.utils.runtime import memory_advice
 
 BATCH_SIZE = "batch_size (evaluation.batch_size of the config; --batch-size of demo.py)"
@@ -41,10 +42,10 @@ class Predictor:
     those that are larger than the network's are cut into tiles. One predictor may be called from several threads.
 
     Args:
-        checkpoint: a file of train.py, or a model (.onnx, .tflite) of tools/export.py; also a checkpoint of another
-            repository, with its ``cfg``; or a detector that ``load_detector`` gave.
+        checkpoint: a file of train.py, or a model (.onnx, .tflite) of tools/export.py, or the address of one; also a
+            checkpoint of another repository, with its ``cfg``; or a detector that ``load_detector`` gave.
         device: auto, cpu, cuda, cuda:1 ...; auto is a GPU only where torch runs the network.
-        cfg: an experiment to use instead of the config inside the checkpoint.
+        cfg: an experiment to use instead of the config inside the checkpoint; not for exported models.
         overrides: ``key=value`` texts that change the config, such as ``postprocess.score_threshold=0.3``; what is
             part of an exported model stays.
         backend: what runs the network: torch; on a CPU also onnxruntime and openvino; or auto, the fastest of those
@@ -83,11 +84,17 @@ class Predictor:
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more; got {batch_size}")
         self.batch_size, self.tiles = batch_size, as_tiles(tiles)
-        is_exported = not isinstance(checkpoint, Loaded) and Path(checkpoint).suffix in SUFFIXES
+        checkpoint = checkpoint if isinstance(checkpoint, Loaded) else fetch(checkpoint)
+        is_exported = not isinstance(checkpoint, Loaded) and checkpoint.suffix in SUFFIXES
+        if is_exported and cfg is not None:
+            raise ValueError(
+                f"an exported model has its own config; got {checkpoint} with cfg={cfg!s:.60}: leave --cfg out and "
+                "give settings as key=value"
+            )
         self.device = device_for(str(device), backend, is_exported)
         options = Options(self.device, dtype, compiled, threads or torch.get_num_threads())
         if is_exported:
-            self.network: Run = open_backend(backend, Path(cast(str | Path, checkpoint)), options)
+            self.network: Run = open_backend(backend, cast(Path, checkpoint), options)
             exported = cast(ExportedRun, self.network)
             self.cfg, self.classes = load_config(exported.cfg, overrides), exported.classes
             self.resize = build_resize(self.cfg)

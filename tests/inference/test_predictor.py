@@ -1,6 +1,7 @@
 """The predictor: every way in, the same detections out."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ from lib.inference.model_file import load_detector
 from lib.inference.network import Network, fold_norms
 from lib.structures import Predictions, Sample
 from tests.data.image_files import jpeg, tiff
+from tests.engine.conftest import load_script
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +158,18 @@ def test_settings_are_checked(checkpoint, predictor):
         Predictor(checkpoint, "cpu", tiles=8)
 
 
+def test_images_that_do_not_fit_into_memory_end_in_advice(checkpoint, images):
+    def fail(images):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    predictor = Predictor(checkpoint, "cpu", batch_size=3)
+    predictor.network = fail
+    with pytest.raises(
+        ValueError, match=r"GiB.': lower batch_size \(.*\), which is 3, or choose a smaller input.test_s"
+    ):
+        predictor(images)
+
+
 def test_the_side_of_a_tile_is_enough(checkpoint, images):
     assert Predictor(checkpoint, "cpu", tiles=64).tiles == Tiles(64)
     assert_same(
@@ -196,3 +210,20 @@ def test_files_are_seen_upright_and_by_the_keys_of_the_input(checkpoint, images,
     assert_same(chosen(tmp_path / "b.tif"), chosen(images[0]))
     with pytest.raises(ValueError, match=r"b\.tif must have 1, 3 or 4 bands; it has 5"):
         Predictor(checkpoint, "cpu")(tmp_path / "b.tif")
+
+
+def test_a_checkpoint_at_an_address_is_fetched_and_its_threads_are_not_taken(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    address = checkpoint.as_uri()
+    assert Predictor(address, "cpu").cfg.run.threads == 0  # it was trained with 1
+    assert load_detector(address, overrides=["run.threads=3"]).cfg.run.threads == 3
+    assert len(list(tmp_path.rglob("tiny.pth"))) == 1
+    args = load_script("test").parse([f"--checkpoint={address}"])
+    assert Path(args.checkpoint).is_relative_to(tmp_path) and args.detections == "detections.json"
+    args = load_script("test").parse([f"--checkpoint={checkpoint}"])
+    assert args.detections == str(checkpoint.with_name("detections.json"))
+
+
+def test_an_exported_model_takes_no_other_config():
+    with pytest.raises(ValueError, match=r"got model.onnx with cfg=a.yml: leave --cfg out and give settings as key="):
+        Predictor("model.onnx", "cpu", cfg="a.yml")
