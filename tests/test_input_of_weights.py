@@ -108,6 +108,16 @@ def test_a_run_that_goes_on_keeps_its_own_input(checkpoint, tmp_path):
     assert input_of(load_config(SMALL, options, tmp_path / "none.pth")) == ("rgb", [1, 2, 3], [7, 8, 9], 0.25)
 
 
+def test_an_input_that_the_checkpoint_was_not_trained_with_is_warned_of_in_tests(checkpoint, caplog):
+    config_for(checkpoint)
+    config_for(checkpoint, SMALL)
+    assert "expect" not in caplog.text
+    config_for(checkpoint, {**SMALL, "input": {"mean": [5, 5, 5]}})
+    assert (
+        "best.pth expect input.mean [1, 2, 3]; the experiment gives input.mean [5, 5, 5]: set the expected values"
+    ) in caplog.text
+
+
 def test_an_experiment_file_tests_a_checkpoint_with_the_input_of_the_checkpoint(checkpoint, tmp_path):
     for options in ([], ["model.weights=moved.pth"], ["model.weights=imagenet"]):
         cfg = config_for(checkpoint, LITE, options)
