@@ -16,7 +16,7 @@ from lib.models.norm import freeze_norms_, synchronize
 from lib.optim import centralize_
 from lib.structures import Batch
 from lib.utils.lookup import lookup
-from lib.utils.runtime import fast_precision
+from lib.utils.runtime import fast_precision, memory_advice
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "auto": None}
 NORMS = {"batch": None, "sync": synchronize, "frozen": None}
@@ -102,7 +102,15 @@ class Learner:
         return float(self.optimizer.param_groups[0]["lr"])
 
     def step(self, parts: Sequence[Batch], flags: Sequence[float] = ()) -> Report:
-        """One step of the optimizer on the parts of a batch; ``flags`` are summed over the processes as well."""
+        """One step of the optimizer on the parts of a batch; ``flags`` are summed over the processes as well.
+
+        A lack of memory is a ValueError that says what to change.
+        """
+        accumulate = f"train.accumulate, which is {len(parts)} and splits a batch into parts"
+        with memory_advice(f"raise {accumulate}, or lower train.batch_size; what is saved goes on with --resume"):
+            return self._step(parts, flags)
+
+    def _step(self, parts: Sequence[Batch], flags: Sequence[float]) -> Report:
         self.optimizer.zero_grad(set_to_none=True)
         names: tuple[str, ...] = ()
         part_sums = []  # a row of loss sums and positives for each part

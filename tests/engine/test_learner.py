@@ -54,6 +54,17 @@ def test_parts_of_a_step_have_the_gradient_of_the_whole(learner):
         torch.testing.assert_close(gradients(in_parts)[name], gradient, msg=name)
 
 
+def test_a_batch_that_does_not_fit_into_memory_ends_in_advice(learner, monkeypatch):
+    one, batches = learner()
+
+    def fail(images):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(one, "network", fail)
+    with pytest.raises(ValueError, match="Tried to allocate 2.00 GiB.': raise train.accumulate, which is 1 and splits"):
+        one.step(batches[:1])
+
+
 def test_gradient_is_that_of_the_mean_over_the_positives(learner):
     one, batches = learner(dtype=torch.double)
     one.step(batches[:1])
