@@ -49,8 +49,9 @@ DEFAULTS: dict[str, Any] = {
         "root": Maybe(str),  # folder where its archives were unpacked; null: the layout's, such as data/coco
         # images: a folder; null: where the format keeps it (COCO's does not say). annotations: a COCO JSON file, a
         # folder of VOC, YOLO or VisDrone files, or a YOLO data.yaml; null: the layout's
-        "train": {"images": Maybe(str), "annotations": Maybe(str)},  # must be known to train
-        "val": {"images": Maybe(str), "annotations": Maybe(str)},  # unknown: no testing
+        "train": {"images": Maybe(str), "annotations": Maybe(str)},  # needed for training, unless data.layout gives it
+        # null, also in data.layout: no tests during training, and no best.pth
+        "val": {"images": Maybe(str), "annotations": Maybe(str)},
         "classes": Maybe(list),  # class names in the order of their labels; null: those of the annotations
         # as_stored | upright: which pixels boxes refer to in images with an EXIF orientation, if the image sizes in the
         # annotations do not decide it; null: upright for YOLO and for COCO without sizes

@@ -264,13 +264,14 @@ class CocoDataset:
         num_empty = np.count_nonzero(np.diff(self._starts) == 0)
         sides = self._boxes[objects, 2:] - self._boxes[objects, :2]
         numbers, _ = np.histogram(np.sqrt(sides.prod(axis=1)), [*SIZES.values(), np.inf])
-        by_size = ", ".join(f"{name} px {number}" for name, number in zip(SIZES, numbers, strict=True))
+        by_size = ", ".join(f"{name} px: {number}" for name, number in zip(SIZES, numbers, strict=True))
         counts = {name: np.count_nonzero(self._labels == i) for i, name in enumerate(self.classes, start=1)}
         absent = [name for name, count in counts.items() if not count]
         return "\n".join(
             [
-                f"{self.name}: {len(self)} images ({num_empty} without objects), {np.count_nonzero(objects)} boxes "
-                f"and {np.count_nonzero(~objects)} ignored regions, {len(self.classes)} classes",
+                f"{self.name}: {len(self)} images ({num_empty} without objects), {np.count_nonzero(objects)} boxes, "
+                f"{np.count_nonzero(~objects)} more that training ignores (crowds, ignore, difficult, uncertain), "
+                f"{len(self.classes)} classes",
                 f"  by size: {by_size}",
                 f"  by class: {', '.join(f'{name} {count}' for name, count in counts.items() if count)}",
                 *([f"  classes without a box: {len(absent)} ({first_few(absent)})"] if absent else []),

@@ -53,4 +53,4 @@ def _picture(sample: Sample, classes: tuple[str, ...], size: tuple[int, int]) ->
 
 def _count(sample: Sample) -> str:
     regions = np.count_nonzero(sample.labels == IGNORE)
-    return f"{len(sample.labels) - regions} objects" + (f", {regions} ignored regions" if regions else "")
+    return f"{len(sample.labels) - regions} objects" + (f", {regions} ignored" if regions else "")

@@ -17,7 +17,7 @@ from lib.data.truth import image_sizes
 from lib.utils.fields import Problems, reading
 from lib.utils.objects import places_of
 
-CROWDS = "crowds, more than half of all boxes (CVAT marks masks so: set iscrowd to 0 if they are objects)"
+CROWDS = "crowds, more than half of all boxes (CVAT exports masks as crowds: set iscrowd to 0 if they are objects)"
 NOTHING_TO_LEARN = "boxes that are all crowds, ignored, difficult or uncertain (training refuses them)"
 SMALL_AREA = 0.001  # share of its box that an object's area has at least, if it is no mistake
 
@@ -92,7 +92,7 @@ def _check_files(data: Content, folder: Path, open_images: bool, way: Reading, p
             problems.add("image files that are missing", name)
             continue
         if listing.leads_out(name):
-            problems.add("image files that are links to outside of their folder", name)
+            problems.add("image files that are links to files outside the image folder", name)
         try:
             _check_file(data, record, folder / name, open_images, way, problems)
         except (ValueError, OSError) as error:

@@ -156,8 +156,9 @@ def test_report_counts_images_boxes_sizes_and_classes(folder):
     content = coco([10, 5, 4, 4], [10, 5, 8, 8], [10, 5, 20, 20], [0, 0, 30, 30])
     content["annotations"][3]["iscrowd"] = 1
     text = CocoDataset(folder, write(folder, content)).report()
-    assert "2 images (1 without objects), 3 boxes and 1 ignored regions, 2 classes" in text
-    assert "under 8 px 1, 8 to 16 px 1, 16 to 32 px 1, 32 to 96 px 0, from 96 px 0" in text
+    ignored = "1 more that training ignores (crowds, ignore, difficult, uncertain)"
+    assert f"2 images (1 without objects), 3 boxes, {ignored}, 2 classes" in text
+    assert "under 8 px: 1, 8 to 16 px: 1, 16 to 32 px: 1, 32 to 96 px: 0, from 96 px: 0" in text
     assert "cat 3" in text and "classes without a box: 1 (dog)" in text
 
 

@@ -58,7 +58,7 @@ def test_crowds_are_no_objects():
 
 def test_crowds_are_named_where_they_are_most_boxes():
     crowd, region = {"iscrowd": 1}, {"iscrowd": 1, "ignored_region": 1, "bbox": [1, 1, 5, 5], "area": 25}
-    kind = "crowds, more than half of all boxes (CVAT marks masks so: set iscrowd to 0 if they are objects)"
+    kind = "crowds, more than half of all boxes (CVAT exports masks as crowds: set iscrowd to 0 if they are objects)"
     assert survey(coco(crowd, {"bbox": [1, 1, 9, 9], "area": 81}, region)).problems == {}
     assert survey(coco(crowd)).problems[kind] == ["annotation 1 of a.png: [10, 20, 30, 12]"]
 

@@ -65,7 +65,10 @@ def find_images(path: str | Path, split: str) -> Path:
     """The folder of a data set's images, where its format keeps it; ``split`` is train or val, of a data.yaml."""
     images = FORMATS[guess_format(Path(path))].images
     if images is None:
-        raise ValueError(f"data.{split}.images must be given, the folder of the images of {path}; got null")
+        raise ValueError(
+            f"data.{split}.images must be given, the folder of the images of {path}; got null: add "
+            f"data.{split}.images=DIR"
+        )
     return images(Path(path), split)
 
 

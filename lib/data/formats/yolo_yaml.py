@@ -54,18 +54,18 @@ def description_near(labels: Path, images: Path) -> Description:
                 continue
             is_theirs = path.name == "data.yaml" or folder == labels or _is_of_images(path, description, images)
             if is_theirs:
-                log.info("class_names %s", path)
+                log.info("class names from %s", path)
                 return description
             if is_theirs is None:
                 unsure[path] = description
         lists = [folder / name for name in NO_LABELS if (folder / name).is_file()] + sorted(folder.glob("*.names"))
         for path in lists[:1]:
-            log.info("class_names %s", path)
+            log.info("class names from %s", path)
             lines = [line.strip() for line in read_text(path).split("\n") if line.strip()]
             return Description({index: text(line, str(path)) for index, line in enumerate(lines)})
     if len(unsure) == 1:
         path, description = unsure.popitem()
-        log.info("class_names %s", path)
+        log.info("class names from %s", path)
         return description
     if unsure:
         advice = "none of them names images that are here: rename the right one to data.yaml"

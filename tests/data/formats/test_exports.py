@@ -361,7 +361,7 @@ def test_only_yaml_files_of_the_images_name_their_classes(tmp_path, caplog):
     def names():
         return [entry["name"] for entry in read_content(tmp_path / "sets/one").categories]
 
-    assert names() == ["cat"] and f"class_names {tmp_path}/sets/one/zoo.yaml" in caplog.text  # the only one
+    assert names() == ["cat"] and f"class names from {tmp_path}/sets/one/zoo.yaml" in caplog.text  # the only one
     skipped = f"class names not taken from {tmp_path}/sets/other.yaml: it describes the images in {tmp_path}/sets/two"
     assert skipped in caplog.text
     make(tmp_path, {"sets/one/zoo2.yaml": "nc: 1\nnames: [bird]\n"})
@@ -369,7 +369,7 @@ def test_only_yaml_files_of_the_images_name_their_classes(tmp_path, caplog):
     skipped = f"class names not taken from {tmp_path}/sets/one/zoo.yaml, {tmp_path}/sets/one/zoo2.yaml: none of them"
     assert skipped in caplog.text
     make(tmp_path, {"sets/z.yaml": "path: one\nval: images\nnames: [red]\n"})
-    assert names() == ["red"] and f"class_names {tmp_path}/sets/z.yaml" in caplog.text
+    assert names() == ["red"] and f"class names from {tmp_path}/sets/z.yaml" in caplog.text
     make(tmp_path, {"sets/one/data.yaml": "a: !b ["})
     with pytest.raises(ValueError, match=r"data\.yaml must be YAML that can be read"):
         names()

@@ -170,7 +170,10 @@ def test_data_yaml_tells_its_splits_apart(tmp_path):
             "data.train.annotations must be a COCO JSON file, a YOLO data.yaml, .*; got null: "
             "add data.train.annotations=PATH, or choose data.layout from coco2017",
         ),
-        ({"annotations": "a.json"}, "data.train.images must be given, the folder of the images of a.json; got null"),
+        (
+            {"annotations": "a.json"},
+            "data.train.images must be given, the folder of the images of a.json; got null: add data.train.images=DIR",
+        ),
         (
             {"annotations": "nowhere"},
             "annotations nowhere must be a COCO JSON file, .*; nowhere does not exist: check the path",

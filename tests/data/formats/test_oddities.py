@@ -424,7 +424,7 @@ def test_links_are_read_and_the_doctor_names_those_that_lead_out(folder):
     assert CocoDataset(folder / "images", coco()).load(0).size == (40, 60)
     for images in ("images", "linked"):
         problems = survey(coco(), folder / images).problems
-        assert problems == {"image files that are links to outside of their folder": ["a.png"]}
+        assert problems == {"image files that are links to files outside the image folder": ["a.png"]}
 
 
 def test_a_class_that_the_validation_set_lacks_gets_no_box_and_others_are_named(folder):
