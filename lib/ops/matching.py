@@ -51,7 +51,7 @@ def match_in_parts(match: Callable[[Target], Matches], priors: torch.Tensor, tar
     if not target.labels.numel():
         return nothing_to_match(priors, target)
     images = max(1, MAX_PAIRS // max(1, len(priors) * target.labels.shape[1]))
-    parts = zip(target.boxes.split(images), target.labels.split(images), strict=True)
+    parts = zip(torch.split(target.boxes, images), torch.split(target.labels, images), strict=True)
     matches = [match(Target(boxes, labels)) for boxes, labels in parts]
     return matches[0] if len(matches) == 1 else Matches(*(torch.cat(values) for values in zip(*matches, strict=True)))
 
