@@ -184,10 +184,10 @@ def test_what_only_torch_does_is_refused_elsewhere(checkpoint, files, with_gpu, 
 
 @pytest.mark.parametrize("allowed", [False, True])
 def test_the_config_decides_how_gpus_round_products(checkpoint, monkeypatch, allowed):
-    for part in (torch.backends.cudnn, torch.backends.cuda.matmul):
-        monkeypatch.setattr(part, "allow_tf32", not allowed)
+    calls = []
+    monkeypatch.setattr(backends, "set_tf32", calls.append)
     Predictor(checkpoint, "cpu", overrides=[f"run.tf32={str(allowed).lower()}"])
-    assert (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32) == (allowed, allowed)
+    assert calls == [allowed]
 
 
 def test_a_processor_without_bfloat16_is_told_so(checkpoint, monkeypatch):
