@@ -19,21 +19,19 @@ def formula_weights(entries: list) -> dict[str, torch.Tensor]:
     names = {name for name, _ in entries}
     tensors = {}
     for i, (name, shape) in enumerate(entries):
-        j = torch.arange(math.prod(shape), dtype=torch.float64)
-        s = torch.sin(0.37 * (j % 1009) + 0.11 * (i % 97))
+        count = math.prod(shape)
+        period = torch.sin(0.37 * torch.arange(1009, dtype=torch.float64) + 0.11 * (i % 97))
         is_l2norm = name == "norm.weight" and "norm.running_mean" not in names
         if name.endswith("num_batches_tracked"):
             values = torch.zeros(1)
         elif is_l2norm or name.endswith(AS_INITIALISED):
-            values = torch.full_like(j, 20.0)
-        elif len(shape) > 1:
-            values = math.sqrt(2 / math.prod(shape[1:])) * s
-        elif name.endswith("running_var"):
-            values = 1 + 0.1 * torch.sin(j + i).abs()
-        elif name.endswith("weight"):
-            values = 1 + 0.1 * torch.sin(j + i)
+            values = torch.full((count,), 20.0)
+        elif len(shape) > 1 or not name.endswith(("running_var", "weight")):
+            scale = math.sqrt(2 / math.prod(shape[1:])) if len(shape) > 1 else 0.05
+            values = (scale * period).float().repeat(count // 1009 + 1)[:count]
         else:
-            values = 0.05 * s
+            wave = torch.sin(torch.arange(count, dtype=torch.float64) + i)
+            values = 1 + 0.1 * (wave.abs() if name.endswith("running_var") else wave)
         tensors[name] = values.reshape(shape).float()
     return tensors
 
