@@ -3,9 +3,9 @@
     python tools/show_maps.py IMAGE --checkpoint=experiments/light/hituav.pth --out=maps.png
     python tools/show_maps.py IMAGE --checkpoint=runs/medium/best.pth --out=medium.png
 
-A row of the picture has the image, a map on the fine path and, with dual path, the same map on the coarse path, which is
-as large as the plain network's: side by side they show what taking out a stride changes. The color of a cell is the mean
-magnitude of its channels.
+A row of the picture has the image, a map on the fine path and, with dual path, the same map on the coarse path, which
+is as large as the plain network's: side by side they show what taking out a stride changes. The color of a cell is the
+mean magnitude of its channels.
 """
 
 import sys
