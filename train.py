@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
         keep_memory()
     with processes(cfg.run.device) as (world, device), RunFolder(folder, cfg, world.is_writer).held() as run:
         setup_logging(is_quiet=not world.is_writer)
-        checkpoint = run.checkpoint(args.resume or world.first(run.is_restarted()))
+        checkpoint = run.checkpoint(args.resume or world.first(run.is_restarted()), world)
         data = build_dataset(cfg, "train")
         val = build_dataset(cfg, "val", data.classes) if has_data(cfg, "val") else None
         cfg.data.classes = list(data.classes)

@@ -4,6 +4,8 @@ import contextlib
 import json
 import logging
 import os
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -18,8 +20,8 @@ from lib import __version__
 from lib.checkpoint import read_run, save_checkpoint
 from lib.config import dump_config
 from lib.engine.curves import draw_curves, write_results
-from lib.engine.distributed import is_restart, launcher
-from lib.utils.files import remove_leftovers, write_json, write_text, writing
+from lib.engine.distributed import World, is_restart, launcher
+from lib.utils.files import remove_leftovers, replacing, write_json, write_text, writing
 from lib.utils.lock import locked
 from lib.utils.picture_file import write_picture
 from lib.utils.runtime import device_name
@@ -53,8 +55,23 @@ class RunFolder:
                 remove_leftovers(self.path)
             yield self
 
-    def checkpoint(self, is_wanted: bool) -> dict[str, Any] | None:
-        """The run's last checkpoint, to resume from; None for a new run. One that is not wanted is a ValueError."""
+    def checkpoint(self, is_wanted: bool, world: World) -> dict[str, Any] | None:
+        """The run's last checkpoint, to resume from; None for a new run.
+
+        Raises:
+            ValueError: there is one that is not wanted, or the processes of ``world`` find different ones.
+        """
+        content = self._checkpoint(is_wanted)
+        steps = world.gather(None if content is None else content.get("position", {}).get("steps"))
+        if len(set(steps)) > 1:
+            found = ", ".join("no run" if number is None else f"{number} steps" for number in steps)
+            raise ValueError(
+                f"all machines must see the run's folder {self.path}; the processes find there, by rank: {found}: "
+                "choose a run.dir that all machines share"
+            )
+        return content
+
+    def _checkpoint(self, is_wanted: bool) -> dict[str, Any] | None:
         if not self.last.exists():
             if left := [name for name in ("best.pth", "epochs.jsonl") if (self.path / name).exists()]:
                 raise ValueError(
@@ -107,12 +124,18 @@ class RunFolder:
     def keep_epoch(self, epoch: int, count: int) -> None:
         """Keeps last.pth also under the epoch's name, and removes all but the last ``count`` of these files."""
         if self.is_writer and count > 1:
-            file = self.path / f"epoch_{epoch:04d}.pth"
-            with writing(file):
-                file.unlink(missing_ok=True)
-                os.link(self.last, file)  # last.pth is replaced, never written into
-            for old in sorted(self.path.glob("epoch_*.pth"))[:-count]:
-                old.unlink()
+            with replacing(self.path / f"epoch_{epoch:04d}.pth") as file:
+                try:
+                    os.link(self.last, file)  # last.pth is replaced, never written into
+                except OSError:  # a disk without hard links
+                    shutil.copyfile(self.last, file)
+            kept = {
+                int(match[1]): path
+                for path in self.path.iterdir()
+                if (match := re.fullmatch(r"epoch_(\d+)\.pth", path.name))
+            }
+            for old in sorted(kept)[:-count]:
+                kept[old].unlink()
 
     def epochs(self) -> list[dict[str, Any]]:
         """What was logged, one entry per epoch; without lines that are not whole, which older versions could leave."""
@@ -124,7 +147,7 @@ class RunFolder:
                 if isinstance(entry, dict) and isinstance(entry.get("epoch"), int):
                     entries.append(entry)
                     continue
-            log.warning("%s: line %d is no whole entry of an epoch, and is left out", file, number)
+            log.warning("%s: line %d is incomplete and is skipped", file, number)
         return entries
 
     def log_epoch(self, values: Mapping[str, Any]) -> None:
@@ -157,6 +180,19 @@ class RunFolder:
 
             self._writer = SummaryWriter(str(self.path / "tensorboard"))
         return self._writer
+
+    @contextlib.contextmanager
+    def closed_at_end(self) -> Iterator[None]:
+        """Closes the folder after the block. If that ends with an error, one of closing is only logged."""
+        try:
+            yield
+        except BaseException:
+            try:
+                self.close()
+            except OSError as error:
+                log.warning("%s", error)
+            raise
+        self.close()
 
     def close(self) -> None:
         """Draws the curves and flushes the TensorBoard file."""

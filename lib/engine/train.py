@@ -3,6 +3,7 @@
 import itertools
 import logging
 import math
+import shlex
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -101,12 +102,13 @@ class Trainer:
 
         Raises Stopped, by SIGTERM or Ctrl-C, which says what is saved, and FloatingPointError if a loss is not finite.
         """
-        with self.stop:
+        with self.run.closed_at_end(), self.stop:
             try:
                 self._train()
             except Stopped as stop:
                 raise Stopped(stop.number, f"stopped in {self._place(self.position)}; {self._about_saved()}") from None
-        self.run.close()
+        file = self.run.best if self.run.best.exists() else self.run.last
+        log.info("training has ended; test the weights with: python test.py --checkpoint=%s", shlex.quote(str(file)))
 
     def _place(self, position: Position) -> str:
         return f"epoch {position.epoch + 1} after step {position.step} of {self.steps}"

@@ -8,6 +8,7 @@ import torch
 
 from lib.checkpoint import read_checkpoint
 from lib.engine import curves
+from lib.engine import run as run_module
 from lib.engine.learner import Learner
 from lib.utils.signals import Stopped
 from tests.engine.conftest import epochs_of
@@ -140,11 +141,14 @@ def test_a_second_signal_says_what_is_saved(train, monkeypatch):
         train(*settings, "--resume")
 
 
-def test_a_loss_that_is_not_finite_says_what_the_last_checkpoint_is_worth(train, copied):
+def test_a_loss_that_is_not_finite_says_what_the_last_checkpoint_is_worth(train, copied, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(run_module, "draw_curves", lambda file, epochs: drawn.append((file.name, len(epochs))))
     with pytest.raises(
         FloatingPointError, match=r"last.pth is of epoch 3, step 0, \d steps before: its weights are finite"
     ):
         train("--resume", "train.epochs=3", "train.optimizer.lr=1e30", "train.schedule={type: constant}")
+    assert drawn == [("curves.png", 2)]
     for path in ("last.pth", "best.pth"):
         read_checkpoint(copied / path)
 
