@@ -1,5 +1,6 @@
 """Priors fitted to the training data, at the scales at which augmentation shows it."""
 
+import itertools
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -52,15 +53,22 @@ def input_and_maps(cfg: EasyDict) -> tuple[tuple[int, int], list[tuple[int, int]
 def training_boxes(dataset: CocoDataset, transform: Compose, seed: int, samples: int = SAMPLES) -> np.ndarray:
     """(G, 4) float32 xyxy in px of the network's input: the objects of random images, as ``transform`` shows them.
 
-    No image is opened. A data set of fewer images is passed several times.
+    No image is opened, and none is drawn that has no object. If there are fewer, they are passed several times.
     """
     rng, moves = np.random.default_rng(seed), Compose([step for step in transform.steps if not step.on_pixels])
-    order = np.resize(rng.permutation(len(dataset)), samples)
+    order = rng.permutation(len(dataset)).tolist()
+    chosen = list(itertools.islice((index for index in order if _has_object(dataset, index)), samples)) or order
     load = partial(_without_pixels, dataset)
     others = OtherSamples(dataset, load)
-    shown = [moves(load(index), rng, others) for index in order.tolist()]
+    shown = [moves(load(index), rng, others) for index in np.resize(chosen, samples).tolist()]
     boxes = np.concatenate([sample.boxes[sample.labels != IGNORE] for sample in shown])
     return boxes[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)]
+
+
+def _has_object(dataset: CocoDataset, index: int) -> bool:
+    """Whether an image has an object, besides regions to ignore."""
+    _, labels = dataset.objects(index)
+    return bool((labels != IGNORE).any())
 
 
 def _without_pixels(dataset: CocoDataset, index: int) -> Sample:
@@ -75,8 +83,8 @@ def _without_pixels(dataset: CocoDataset, index: int) -> Sample:
 
 
 def _lines(shapes: list[Any], best: np.ndarray, level: np.ndarray, maps: list[tuple[int, int]]) -> list[str]:
-    mean = f", mean best IoU {best.mean():.3f}" if len(best) else ""
-    lines = [f"priors fitted to {len(best)} objects as training shows them{mean}"]
+    mean = f"; mean IoU of an object with its best prior {best.mean():.3f}" if len(best) else ""
+    lines = [f"priors fitted to {len(best)} augmented training objects{mean}"]
     for index, (boxes, (rows, columns)) in enumerate(zip(shapes, maps, strict=True)):
         sides = ", ".join(f"{width:g} x {height:g}" for width, height in boxes)
         count = np.count_nonzero(level == index)

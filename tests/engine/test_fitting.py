@@ -48,6 +48,24 @@ def test_boxes_are_cropped_and_mixed_as_augmentation_does_and_the_seed_decides()
     assert widths.min() < 9 < 18 < widths.max()  # 9 and 18 px without crops
 
 
+def test_only_images_with_an_object_are_drawn():
+    data = Listed()
+    data.sizes, data.image_ids = np.array([[60, 100]] * 50), list(range(50))
+    data.found = [([], []), ([[0, 0, 50, 50]], [IGNORE])] * 25
+    data.found[31] = ([[10, 12, 30, 24]], [1])
+    boxes = training_boxes(data, build_transform("none", (60, 100)), seed=0, samples=4)
+    assert boxes.tolist() == [[10, 12, 30, 24]] * 4
+
+
+def test_images_are_drawn_in_the_same_order_where_all_have_an_object():
+    data = Listed()
+    data.sizes, data.image_ids = np.array([[60, 100]] * 6), list(range(6))
+    data.found = [([[0, 0, 10 + index, 20]], [1]) for index in range(6)]
+    boxes = training_boxes(data, build_transform("none", (60, 100)), seed=0, samples=8)
+    order = np.random.default_rng(0).permutation(6).tolist()
+    assert boxes[:, 2].tolist() == [10 + index for index in [*order, *order[:2]]]
+
+
 def test_images_without_objects_give_none():
     empty = Listed()
     empty.found = (([[0, 0, 50, 50]], [IGNORE]),) * 2
@@ -75,7 +93,7 @@ def test_data_without_objects_leave_squares_of_the_cells(cfg):
     empty = Listed()
     empty.found = (([[0, 0, 50, 50]], [IGNORE]),) * 2
     cells = build_detector(cfg).priors.boxes
-    assert fit_priors_(cfg, empty, World())[0].startswith("priors fitted to 0 objects")
+    assert fit_priors_(cfg, empty, World())[0].startswith("priors fitted to 0 augmented training objects")
     assert cfg.model.priors.boxes == cells
 
 
