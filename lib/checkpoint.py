@@ -204,7 +204,9 @@ def load_weights(
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
     model.load_state_dict(given, strict=False)
-    log.info("weights %s tensors %d of %d", path, len(given), len(model.state_dict()))
+    total = len(model.state_dict())
+    rest = "; the others keep their initial values" if len(given) < total else ""
+    log.info("%s: loaded %d of the model's %d tensors%s", path, len(given), total, rest)
 
 
 def _tensors(content: Mapping[str, Any]) -> dict[str, torch.Tensor]:

@@ -7,6 +7,7 @@ import torch
 
 import lib.config
 from lib.build import build_detector, build_protocol, names_of_classes, num_classes, selection
+from lib.build_data import describe_sizes
 from lib.checkpoint import save_checkpoint
 from lib.config import DEFAULTS, Maybe, dump_config, load_config
 from lib.utils.yaml_files import read_yaml, value_at
@@ -384,3 +385,12 @@ def test_a_value_that_yaml_cannot_hold_is_refused_before_it_is_used():
     config = {"model": {"neck": {"type": "extras"}, "head": {"type": torch.zeros(3)}}}
     with pytest.raises(TypeError, match="model.head.type must be a plain value; got Tensor"):
         load_config(config)
+
+
+@pytest.mark.parametrize(("augment", "name"), [("crops", "crops"), ("[{type: flip}, {type: turn}]", "2 steps")])
+def test_sizes_in_the_log_are_those_after_augmentation(augment, name):
+    sizes = ["input.size=[320, 256]", "input.test_size=[1280, 960]", "input.test_resize=native"]
+    assert describe_sizes(load_config({}, [*sizes, f"data.augment={augment}"])) == (
+        f"images (height x width): in training stretched to 320x256, after augmentation ({name}); in testing at their "
+        "own size, up to 1280x960"
+    )

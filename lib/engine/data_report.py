@@ -16,6 +16,9 @@ from lib.evaluation.report.style import page
 from lib.multibox.coverage import Unmatched, best_overlaps, count_unmatched, fit_boxes
 from lib.utils.table import Row, align
 
+PLACEHOLDERS = (
+    "This experiment fits its priors to the data when training starts; the priors compared here are placeholders."
+)
 NO_FILES = "The image files were not looked at: give their folder, --images."
 
 
@@ -28,14 +31,15 @@ class Coverage(NamedTuple):
     fitted: np.ndarray  # the same of the suggested priors
     suggestion: str  # YAML of the fitted priors
     unmatched: Unmatched  # objects that the experiment's matcher gives no prior
+    are_placeholders: bool  # whether the experiment fits its priors when training starts
 
     def unmatched_text(self) -> str:
         """What is to be said about them."""
         (without, objects, images), unknown = self.unmatched, np.count_nonzero(~self.is_known)
-        return (
-            f"The experiment's matcher assigns no prior to {without:,} of {objects:,} objects in {images:,} images; "
-            "training cannot learn from these."
-        ) + (f" {unknown:,} objects in images of unknown size are not compared with priors." if unknown else "")
+        text = f"The experiment's matcher assigns no prior to {without:,} of {objects:,} objects in {images:,} images"
+        text = f"{PLACEHOLDERS} {text}." if self.are_placeholders else f"{text}; training cannot learn from these."
+        left_out = f" {unknown:,} objects in images of unknown size are not compared with priors." if unknown else ""
+        return text + left_out
 
 
 def cover(survey: Survey, experiment: str | Mapping[str, Any]) -> Coverage:
@@ -57,7 +61,8 @@ def cover(survey: Survey, experiment: str | Mapping[str, Any]) -> Coverage:
     levels = "".join(f"    - {json.dumps(level)}\n" for level in shapes)
     comment = "# [width, height] of a cell's priors, for each level"
     suggestion = f"model:\n  priors:\n    boxes:  {comment}\n{levels}"
-    return Coverage(cfg.matcher.get("threshold", 0.5), is_known, now, best, suggestion, unmatched)
+    are_placeholders = cfg.model.priors.fit is not None
+    return Coverage(cfg.matcher.get("threshold", 0.5), is_known, now, best, suggestion, unmatched, are_placeholders)
 
 
 class DataReport(NamedTuple):
@@ -72,7 +77,7 @@ class DataReport(NamedTuple):
         rows: list[Row] = [("range", "side, px", "objects")]
         if self.coverage:
             below = f"best IoU < {self.coverage.threshold:g}"
-            rows = [(*rows[0], below, "share", "same, fitted priors", "share, fitted")]
+            rows = [(*rows[0], below, "share", f"{below}, fitted priors", "share, fitted")]
         for name, (low, high) in self.protocol.ranges.items():
             inside = (self.survey.areas >= low) & (self.survey.areas <= high)
             cells: list[object] = [name, side_text((low, high)), int(inside.sum())]

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from lib.data.formats.registry import read_content
+from lib.engine.data_report import Coverage
+from lib.multibox.coverage import Unmatched
 from tools import check_dataset, compare, convert_dataset
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,8 +67,19 @@ def test_check_reports_problems_and_priors(files, capsys):
     assert "model:\n  priors:\n    boxes:" in shown
     assert (report["unmatched"]["objects"], report["unmatched"]["images"]) == (24, 3)
     assert "The experiment's matcher assigns no prior to " in shown and " of 24 objects in 3 images; training" in shown
-    assert "best IoU < 0.5  share  same, fitted priors  share, fitted" in shown and report["files_checked"]
+    assert "best IoU < 0.5  share  best IoU < 0.5, fitted priors  share, fitted" in shown and report["files_checked"]
     assert (files / "o.html").read_text().count("<svg") == 2
+    assert "placeholders" not in shown
+
+
+def test_priors_that_training_will_fit_are_called_placeholders():
+    known, best = np.array([True, True, False]), np.array([0.4, 0.6])
+    coverage = Coverage(0.5, known, best, best, "", Unmatched(1, 2, 2), are_placeholders=True)
+    assert coverage.unmatched_text() == (
+        "This experiment fits its priors to the data when training starts; the priors compared here are placeholders. "
+        "The experiment's matcher assigns no prior to 1 of 2 objects in 2 images. 1 objects in images of unknown size "
+        "are not compared with priors."
+    )
 
 
 @pytest.mark.parametrize("target", ["yolo", "voc"])
