@@ -49,7 +49,8 @@ class CocoDataset:
     Args:
         images, cache_mb: the folder of the images, and the memory for decoded ones, in MB.
         annotations: a COCO JSON file, a file or folder as ``read_dataset`` takes, or content in COCO's form.
-        classes: names of the wanted categories, in the order of the labels; None for all, by rising id.
+        classes: names of the wanted categories, in the order of the labels; None for all, by rising id, but no ignored
+            regions.
         add_classes: whether some of ``classes`` may have no category here, as those that training has and the
             validation set lacks; they get one.
         split: train or val, of a data.yaml.

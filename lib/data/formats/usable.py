@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lib.data.formats.content import Content, Record
+from lib.data.formats.content import Content, Record, is_region_class
 from lib.utils.fields import Problems, first_few, one_line, shown
 from lib.utils.lookup import suggest
 from lib.utils.objects import ObjectTable, places_of
@@ -18,7 +18,8 @@ CLIP_TOLERANCE = 1.0  # pixels by which rounding may lead a box out of its image
 def choose_categories(
     categories: list[Record] | list[dict[str, Any]], classes: Iterable[str] | None, where: str, add: bool = False
 ) -> dict[int, str]:
-    """Category id -> name, in the order of the labels 1, 2, ...: that of ``classes``; None: all, by rising id.
+    """Category id -> name, in the order of the labels 1, 2, ...: that of ``classes``; None: all but ignored regions, by
+    rising id.
 
     If ``add``, classes that are not among the categories get new ids, unless all of them are unknown.
     """
@@ -27,7 +28,8 @@ def choose_categories(
         double = [name for name, count in Counter(str(entry["name"]) for entry in categories).items() if count > 1]
         must = f"{where}: categories that have annotations must have different names"
         raise ValueError(f"{must}; got {first_few(double)} twice: rename one of them")
-    wanted = sorted(by_name, key=lambda name: by_name[name]) if classes is None else list(classes)
+    names = sorted(by_name, key=lambda name: by_name[name])
+    wanted = [name for name in names if not is_region_class(name)] if classes is None else list(classes)
     for name in wanted if not (add and set(wanted) & set(by_name)) else ():
         if name not in by_name:
             raise ValueError(

@@ -6,10 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
+from lib.data.dataset import CocoDataset
 from lib.data.formats.coco_json import read_results
 from lib.data.formats.folder import image_ids
 from lib.data.formats.registry import guess_format, read_content, read_dataset, write_dataset
 from lib.data.formats.xml_file import parse_xml
+from lib.structures import IGNORE
 
 CLASSES = ["pedestrian", "people", "bicycle", "car"]
 
@@ -225,6 +227,9 @@ def test_an_ignored_region_gets_no_class_in_other_formats(tmp_path, caplog):
     for path in (tmp_path / "data.yaml", tmp_path / "voc"):
         objects = read_content(path, tmp_path / "images").objects
         assert [entry.get("ignored_region", 0) for entry in objects] == [1, 0]
+        dataset = CocoDataset(tmp_path / "images", path)
+        assert "ignored regions" not in dataset.classes
+        assert sorted(dataset.objects(0)[1].tolist()) == [IGNORE, 1 + dataset.classes.index("pedestrian")]
 
 
 def test_yolo_polygons_become_boxes_and_empty_images_stay(tmp_path):
