@@ -23,8 +23,8 @@ import numpy as np
 
 from lib.evaluation.arrays import DetectionTable, GroundTruth
 from lib.evaluation.matching import IOU, NONE, find_pairs, match_at_half
+from lib.evaluation.precision import precision_recall
 from lib.evaluation.protocols import Protocol
-from lib.evaluation.voc_visdrone import precision_recall
 
 WORDS = {  # kind -> what is wrong
     "Cls": "wrong class",

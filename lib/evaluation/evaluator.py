@@ -9,8 +9,9 @@ import numpy as np
 from lib.evaluation.arrays import DetectionTable, GroundTruth, detection_table, make_ground_truth
 from lib.evaluation.engines import ENGINES
 from lib.evaluation.protocols import Protocol
+from lib.evaluation.regions import drop_regions
 from lib.evaluation.result import Result, count_objects
-from lib.evaluation.voc_visdrone import drop_regions, run_voc_visdrone
+from lib.evaluation.voc_visdrone import run_voc_visdrone
 from lib.utils.fields import first_few
 from lib.utils.lookup import lookup
 

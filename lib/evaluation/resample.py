@@ -13,7 +13,7 @@ from torch.nn.functional import embedding_bag
 from lib.evaluation.arrays import DetectionTable, GroundTruth
 from lib.evaluation.matching import match
 from lib.evaluation.protocols import Metric, Protocol
-from lib.evaluation.voc_visdrone import drop_regions
+from lib.evaluation.regions import drop_regions
 
 _BLOCK = 256  # resamples at a time: their weights of a few thousand images stay in the cache
 

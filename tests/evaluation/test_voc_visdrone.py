@@ -1,11 +1,9 @@
 """Each protocol on cases small enough to compute by hand."""
 
-import numpy as np
 import pytest
 
 from lib.evaluation import evaluate, make_protocol
 from lib.evaluation.arrays import make_detections, make_ground_truth
-from lib.evaluation.voc_visdrone import covered_area, drop_regions
 
 CATEGORIES = {0: "ignored regions", 1: "pedestrian", 2: "people", 11: "others"}
 
@@ -98,23 +96,6 @@ def test_visdrone_drops_what_lies_half_inside_an_ignored_region():
     assert values["AP50"] == pytest.approx(1 / 2)  # (94, 0) is 40 % inside: a false positive
 
 
-def test_regions_drop_only_what_is_in_their_own_image():
-    def entry(image, x, category=1):
-        return {**thing(x, 0, 10, category), "image_id": image}
-
-    coco = {
-        "images": [{"id": image} for image in (1, 2, 3)],
-        "categories": [{"id": key, "name": value} for key, value in CATEGORIES.items()],
-        "annotations": [entry(2, 0, 0), entry(3, 20, 0), *(entry(i, x) for i in (3, 1, 2) for x in (0, 20))],
-    }
-    protocol = make_protocol("visdrone")
-    truth = make_ground_truth(coco, protocol)
-    found = make_detections([{**entry(i, x), "score": 0.5} for i in (2, 3, 1) for x in (20, 0)], truth)
-    for table in drop_regions(truth, found):
-        kept = sorted(zip(table.image.tolist(), table.xywh[:, 0].tolist(), strict=True))
-        assert kept == [(0, 0), (0, 20), (1, 20), (2, 0)]
-
-
 def test_visdrone_limits_all_classes_of_an_image_together():
     objects = [thing(0, 0, 10), thing(50, 0, 10, category=2)]
     values = numbers("visdrone", objects, [(0, 0, 10, 0.9), (50, 0, 10, 0.8, 2)])
@@ -127,9 +108,3 @@ def test_custom_takes_own_ranges_thresholds_and_limits():
     assert list(values)[:5] == ["AP", "AP_dot", "AP_blob", "AR_1", "AR_dot"]
     assert (values["count_dot"], values["count_blob"]) == (1, 2)
     assert (values["AR_1"], values["AP_dot"]) == pytest.approx((0.5, 0))
-
-
-def test_area_that_two_regions_cover_counts_once():
-    boxes = np.array([[0.0, 0, 10, 10], [90, 90, 5, 5], [5, 5, 10, 4]])
-    regions = np.array([[5.0, 0, 10, 10], [0, 5, 10, 10]])
-    assert covered_area(boxes, regions).tolist() == [75, 0, 40]

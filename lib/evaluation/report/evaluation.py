@@ -10,12 +10,12 @@ from lib.evaluation.analysis import best_score, calibrate, confusion, judge, siz
 from lib.evaluation.arrays import DetectionTable, GroundTruth
 from lib.evaluation.errors import KINDS, SPECIAL, WORDS, find_errors, find_faults
 from lib.evaluation.protocols import side_text
+from lib.evaluation.regions import drop_regions
 from lib.evaluation.report import plots
 from lib.evaluation.report.gallery import Picture, draw_gallery
 from lib.evaluation.report.style import page
 from lib.evaluation.report.worst import worst_false_positives, worst_misses
 from lib.evaluation.result import Result
-from lib.evaluation.voc_visdrone import drop_regions
 
 _SMALL = 32.0  # px of side: what the field calls small
 _MOST_CONFUSIONS = 12

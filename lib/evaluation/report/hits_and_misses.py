@@ -13,8 +13,8 @@ from matplotlib.patches import Patch
 from lib.evaluation.analysis import Judgement, best_score, judge
 from lib.evaluation.arrays import DetectionTable, GroundTruth, make_detections, make_ground_truth
 from lib.evaluation.protocols import make_protocol
+from lib.evaluation.regions import drop_regions
 from lib.evaluation.report.style import STYLE
-from lib.evaluation.voc_visdrone import drop_regions
 
 PRESENT, FOUND, MISSED, FALSE_POSITIVE = "#ffffff", "#ffe600", "#00d0ff", "#ff3b1f"
 _WIDTH, _GAP, _HEADING, _DPI = 9.0, 0.1, 0.42, 100  # inches of a panel, between two, above them; pixels for an inch
