@@ -51,12 +51,14 @@ def load(name: str) -> ModuleType | None:
 
 
 def _is_stale(core: ModuleType) -> bool:
-    """Whether a module was compiled from other sources than those in csrc/; one that does not say from which counts as
-    up to date, as all do where there is no csrc/."""
-    if not SOURCES.is_dir() or not hasattr(core, "SOURCES"):
+    """Whether a module was compiled from other sources than those in csrc/, or before modules told which; without csrc/
+    none is.
+    """
+    if not SOURCES.is_dir():
         return False
-    files = [SOURCES / name for name in core.SOURCES]
-    return not all(file.is_file() for file in files) or digest_of(files) != core.SOURCES_DIGEST
+    files = [SOURCES / name for name in getattr(core, "SOURCES", ())]
+    is_complete = bool(files) and all(file.is_file() for file in files)
+    return not is_complete or digest_of(files) != core.SOURCES_DIGEST
 
 
 def built() -> list[str]:

@@ -57,7 +57,7 @@ ONE_TWO = "25b6746d5172ed6352966a013d93ac846e1110d5a25e8f183b5931f4688842a1"  # 
         ({"a.pyx": "one", "b.hpp": "2"}, {"SOURCES": ("a.pyx", "b.hpp"), "SOURCES_DIGEST": ONE_TWO}, False),
         ({"a.pyx": "one"}, {"SOURCES": ("a.pyx", "b.hpp"), "SOURCES_DIGEST": ONE_TWO}, False),
         (None, {"SOURCES": ("a.pyx", "b.hpp"), "SOURCES_DIGEST": ONE_TWO}, True),  # no csrc/ here
-        ({"a.pyx": "one"}, {}, True),  # it does not say
+        ({"a.pyx": "one"}, {}, False),  # compiled before modules told from which
     ],
 )
 def test_kernels_of_other_sources_are_left_out(as_first_loaded, monkeypatch, tmp_path, caplog, files, module, is_used):
