@@ -31,7 +31,7 @@ SLOW = {
     "tests/tools/test_count.py": "counts detectors at full size",
     "tests/engine/test_bmvc_config.py": "trains and tests a whole run",
     "tests/engine/test_their_configs.py": "trains and tests whole runs",
-    "tests/legacy/test_yacs.py": "runs other projects' detectors at full size",
+    "tests/legacy/test_yacs.py": "builds other projects' detectors at full size",
     "tests/study/test_grid.py::test_every_row_of_every_grid_builds": "builds detectors at full size",
     "tests/engine/test_budget.py": "trains until a budget is spent",
     "tests/engine/test_fitting.py::test_run_keeps_its_boxes_when_resumed_and_tested": "trains, resumes and tests a run",

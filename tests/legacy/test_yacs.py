@@ -1,20 +1,21 @@
 """The files of lufficc's SSD and of its fork build what their code builds, and train as they say."""
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
 from golden_models import FILES as GOLDEN
-from golden_models import assert_computes, formula_weights
+from golden_models import assert_size
 
 from lib.build import build_detector, build_schedule
 from lib.build_data import input_size
 from lib.config import load_config
-from lib.legacy import translate_weights
 from lib.models.cost import cost_of
 from lib.models.pretrained import implied_config, warn_of_other_input
 from tests.legacy.yacs_files import FILES
 
+EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 VGG = FILES["vgg_ssd300_voc0712"]
 
 
@@ -38,12 +39,15 @@ def changed(mapping: dict, **values) -> dict:
 
 
 @pytest.mark.parametrize("name", sorted(FILES.keys() & GOLDEN.keys()))
-def test_forward_and_priors_of_their_file_equal_theirs(name):
+def test_their_file_builds_the_detector_that_computes_what_theirs_does(name):
+    """That of the experiment which test_convert_weights.py runs with their weights; its classes come from its data."""
     golden, cfg = GOLDEN[name], load_config(FILES[name])
-    torch.manual_seed(0)
-    model = build_detector(cfg).eval()
-    model.load_state_dict(translate_weights(formula_weights(golden["state_dict"]), model))
-    assert_computes(golden, model, input_size(cfg))
+    experiment = load_config(EXPERIMENTS / f"{golden['experiment']}.yml")
+    assert changed(cfg.model, num_classes=None) == experiment.model
+    assert input_size(cfg) == input_size(experiment)
+    with torch.device("meta"):
+        model = build_detector(cfg)
+    assert_size(golden, model, input_size(cfg))
 
 
 FORK_VOC = changed(
