@@ -1,7 +1,6 @@
 """A trained detector made ready to share: small weights, and a record of their training and their test."""
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from lib.evaluation.result import Result
 from lib.inference.model_file import load_detector
 from lib.inference.predictor import Predictor
 from lib.utils.files import refuse_sources, replacing, write_json
+from lib.utils.reading import read_json
 from lib.utils.runtime import choose_device, device_name, keep_memory, set_threads
 
 STARTED = "run.json"
@@ -72,7 +72,7 @@ def _training(checkpoint: Path, content: Mapping[str, Any]) -> dict[str, Any]:
             f"{checkpoint} must be the last.pth or best.pth of a training run, beside its {STARTED}; "
             "it is not: name one in a folder that train.py wrote"
         )
-    about, position = json.loads(started.read_text("utf-8")), content["position"]
+    about, position = read_json(started), content["position"]
     return {
         "trained": {key: about.get(key) for key in ABOUT},
         "steps": position["steps"],

@@ -24,6 +24,7 @@ from lib.engine.distributed import World, is_restart, launcher
 from lib.utils.files import remove_leftovers, replacing, write_json, write_text, writing
 from lib.utils.lock import locked
 from lib.utils.picture_file import write_picture
+from lib.utils.reading import read_json
 from lib.utils.runtime import device_name
 from lib.utils.yaml_files import to_plain
 
@@ -89,7 +90,7 @@ class RunFolder:
     def is_restarted(self) -> bool:
         """Whether the torchrun that started this run has started this process again, after one of its had died."""
         file = self.path / "run.json"
-        return is_restart() and file.exists() and json.loads(file.read_text("utf-8")).get("launcher") == launcher()
+        return is_restart() and file.exists() and read_json(file).get("launcher") == launcher()
 
     def create(self, device: torch.device) -> None:
         """Makes the folder and writes the config and how the run was started, on which device."""

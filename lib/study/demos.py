@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from lib.checkpoint import read_run, save_weights
 from lib.config import load_config
 from lib.data.dataset import CocoDataset
-from lib.data.formats.coco_json import read_json
 from lib.data.synthetic.dataset import generate
 from lib.data.trees import fetch_trees
 from lib.engine.evaluate import evaluate
@@ -22,6 +21,7 @@ from lib.inference.tile_dataset import write_tiles
 from lib.inference.tiles import Tiles
 from lib.utils.log import progress
 from lib.utils.packages import PackageError
+from lib.utils.reading import read_json
 from lib.utils.table import align
 
 ROOT = Path(__file__).resolve().parents[2]

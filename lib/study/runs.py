@@ -1,6 +1,5 @@
 """The runs of a study: trained and tested by the project's own scripts, several at once, one JSON file each."""
 
-import json
 import logging
 import os
 import subprocess
@@ -23,6 +22,7 @@ from lib.models.cost import cost_of
 from lib.study.grid import Run
 from lib.utils.files import write_json
 from lib.utils.log import progress
+from lib.utils.reading import read_json
 from lib.utils.runtime import choose_device, device_name
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,7 +62,7 @@ def train(run: Run, overrides: Sequence[str]) -> None:
 def is_done(run: Run, results: Path) -> bool:
     """Whether the run has a result, of this very configuration."""
     file = results / f"{run.name}.json"
-    return file.exists() and read_plain(file)["digest"] == run.digest
+    return file.exists() and read_json(file)["digest"] == run.digest
 
 
 def _run(run: Run, results: Path, overrides: Sequence[str]) -> bool:
@@ -95,14 +95,9 @@ def _script(folder: Path, name: str, *arguments: str) -> None:
         raise RunFailed(f"{name} must end with status 0; got {status}, see {log_file}: {' '.join(last)}")
 
 
-def read_plain(file: Path) -> Any:
-    """The plain values of a JSON file that a study wrote."""
-    return json.loads(file.read_text(encoding="utf-8"))
-
-
 def _result(run: Run) -> dict[str, Any]:
     """What reports need of a run that was trained and tested: plain values, a few kilobytes."""
-    metrics, about = (read_plain(run.folder / name) for name in ("metrics.json", "run.json"))
+    metrics, about = (read_json(run.folder / name) for name in ("metrics.json", "run.json"))
     position = read_run(run.folder / "last.pth")["position"]
     curve = size_curve(*tested(run))
     with torch.device("meta"):
@@ -140,4 +135,4 @@ def tested(run: Run) -> Tested:
     classes = read_run(run.folder / "last.pth")["classes"]
     dataset, protocol = build_dataset(run.cfg, "val", classes), build_protocol(run.cfg)
     truth = make_ground_truth(dataset.ground_truth, protocol, dataset.category_ids)
-    return Tested(truth, make_detections(read_plain(run.folder / "detections.json"), truth), protocol)
+    return Tested(truth, make_detections(read_json(run.folder / "detections.json"), truth), protocol)

@@ -15,9 +15,10 @@ from lib.evaluation.protocols import Protocol, quoted_keys
 from lib.evaluation.resample import Interval, draw_images, interval_of, metric_of, resample_ap
 from lib.inference.predictor import Predictor
 from lib.study.grid import Run, run_name
-from lib.study.runs import read_plain, tested
+from lib.study.runs import tested
 from lib.timing.stages import run_speed
 from lib.utils.files import write_json
+from lib.utils.reading import read_json
 from lib.utils.runtime import choose_device
 
 NUM_RESAMPLES = 1000
@@ -89,8 +90,8 @@ class Study(NamedTuple):
 
 def read_study(folder: Path) -> Study:
     """The study whose JSON files lie in ``folder``."""
-    about = read_plain(folder / "study.json")
-    return Study(about, [read_plain(folder / f"{name}.json") for name in about["runs"]])
+    about = read_json(folder / "study.json")
+    return Study(about, [read_json(folder / f"{name}.json") for name in about["runs"]])
 
 
 def budget_title(budget: str) -> str:
@@ -112,7 +113,7 @@ def write_summary(file: Path, about: Mapping[str, Any], grid: Mapping[str, Any],
     ``about`` has further keys; ``runs`` are those that are done.
     """
     content = json.loads(json.dumps({"grid": grid, "runs": {run.name: run.digest for run in runs}}))
-    old = read_plain(file) if file.exists() else {}
+    old = read_json(file) if file.exists() else {}
     if not content.items() <= old.items():
         summary = {"intervals": find_intervals(grid, runs), "timing": time_rows(runs)}
         write_json(file, {**about, **content, **summary})

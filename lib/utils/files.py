@@ -18,8 +18,6 @@ FULL = {errno.ENOSPC, errno.EDQUOT}
 TOO_LARGE = {errno.EFBIG}
 FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
 NEARLY_FULL = 4096  # bytes: with less room left, what a library says of a failed write means a full disk
-BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32"}
-BOMS |= {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}  # behind those of UTF-32, which begin alike
 
 
 class WriteError(OSError):
@@ -214,30 +212,6 @@ def is_inside(path: Path, folder: Path) -> bool:
 def write_json(path: str | Path, content: Any, indent: int | None = 1) -> None:
     """Writes plain values to a JSON file."""
     write_text(path, json.dumps(content, indent=indent) + "\n")
-
-
-def read_text(path: Path, what: str) -> str:
-    """The text of a file in UTF-8, or in UTF-16 or UTF-32 with a byte-order mark.
-
-    Raises:
-        ValueError: it has another encoding; the message names the file, the line, and ``what`` it should be.
-    """
-    content = path.read_bytes()
-    encoding = next((name for mark, name in BOMS.items() if content.startswith(mark)), "utf-8")
-    try:
-        text = content.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ValueError(
-            f"{path} must be {what} in UTF-8, or in UTF-16 with a byte-order mark; got byte "
-            f"{content[error.start]:#04x} in line {line}, as in a file of another encoding: save it as UTF-8"
-        ) from None
-    if "\0" in text:
-        raise ValueError(
-            f"{path} must be {what} in UTF-8, or in UTF-16 with a byte-order mark; got zero bytes, as in UTF-16 "
-            "without that mark, or in a binary file: save it as UTF-8"
-        )
-    return text
 
 
 class GrowingText:

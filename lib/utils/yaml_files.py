@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from lib.utils.files import read_text
 from lib.utils.lookup import suggest
+from lib.utils.reading import read_text
 
 MOST_VALUES = 100_000  # of a text, its aliases written out
 DEEPEST = 60  # levels of lists and mappings in each other

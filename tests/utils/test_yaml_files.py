@@ -5,7 +5,6 @@ import time
 import pytest
 import yaml
 
-from lib.utils.files import read_text
 from lib.utils.yaml_files import dump_yaml, read_yaml
 
 
@@ -78,16 +77,3 @@ def test_written_texts_are_read_back_by_yaml_1_1_and_1_2(text):
     written = dump_yaml({"classes": [text], "other": {text or "x": 1.5}})
     assert read_yaml(written, "it") == {"classes": [text], "other": {text or "x": 1.5}}
     assert yaml.safe_load(written)["classes"] == [text]
-
-
-def test_files_in_utf_16_are_read_and_other_encodings_named(tmp_path):
-    file = tmp_path / "a.yml"
-    for encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-32"):
-        file.write_bytes("names: [é]\n".encode(encoding))
-        assert read_yaml(read_text(file, "YAML"), "it") == {"names": ["é"]}
-    file.write_bytes("a: 1\nnames: [划痕]\n".encode("gbk"))
-    with pytest.raises(ValueError, match=r"a.yml must be YAML in UTF-8.*got byte 0xbb in line 2"):
-        read_text(file, "YAML")
-    file.write_bytes("a: 1\n".encode("utf-16-le"))
-    with pytest.raises(ValueError, match=r"a.yml must be YAML in UTF-8.*got zero bytes, as in UTF-16 without"):
-        read_text(file, "YAML")

@@ -1,13 +1,10 @@
 """COCO's JSON files: data sets and detections."""
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
-
-import msgspec
 
 from lib.data.formats.coco_stream import NotStreamed, stream_coco
 from lib.data.formats.content import Collector, Content, Record, content_of
@@ -15,6 +12,7 @@ from lib.data.formats.joined import repeats
 from lib.data.formats.structure import OTHER_JSON, check_structure
 from lib.utils.fields import first_few, reading
 from lib.utils.files import write_json
+from lib.utils.reading import read_json
 from lib.utils.runtime import paused_gc
 
 log = logging.getLogger(__name__)
@@ -46,25 +44,6 @@ class CocoBuilder:
         return {"images": self.images, "annotations": self.annotations, "categories": categories}
 
 
-def read_json(path: str | Path) -> Any:
-    """The content of a JSON file, in any encoding of Unicode, with or without a byte-order mark."""
-    try:
-        content = Path(path).read_bytes()
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        raise FileNotFoundError(f"{path} must be a JSON file; there is no such file: check the path") from None
-    try:
-        return msgspec.json.decode(content.removeprefix(b"\xef\xbb\xbf"))
-    except (ValueError, RecursionError):
-        pass  # Python's own reader knows NaN and other encodings, and says where a file is broken
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as error:
-        fault = "nested too deeply" if isinstance(error, RecursionError) else error
-        advice = "correct it, or export or download it again"
-        advice += f"; {OTHER_JSON}" if "Extra data" in str(error) else ""
-        raise ValueError(f"{path} must be a JSON file; it is not valid JSON ({fault}): {advice}") from None
-
-
 def is_coco(path: Path) -> bool:
     """Whether a path can be that of a COCO JSON file: by its name, or by its first character."""
     if path.suffix == ".json" or not path.is_file():
@@ -76,7 +55,7 @@ def is_coco(path: Path) -> bool:
 
 def read_coco(path: Path, images: Path | None = None, split: str = "train", upright: bool = True) -> dict[str, Any]:
     """The data set of a COCO JSON file, as it is; nothing else is needed."""
-    content = read_json(path)
+    content = read_json(path, OTHER_JSON)
     check_structure(content, str(path))
     return content  # type: ignore[no-any-return]
 
@@ -88,7 +67,7 @@ def open_coco(path: Path, images: Path | None = None, lenient: bool = False) -> 
         with paused_gc():
             stream_coco(path, collector)
     except NotStreamed:  # broken, or written in an unusual way: the slow reader finds out
-        return content_of(read_json(path), str(path), images, lenient)
+        return content_of(read_json(path, OTHER_JSON), str(path), images, lenient)
     return collector.content()
 
 
@@ -105,7 +84,7 @@ def read_results(path: str | Path, coco: Record) -> Any:
     count for that one; those that both have count once.
     """
     with reading(path):
-        results = read_json(path)
+        results = read_json(path, OTHER_JSON)
         if not isinstance(results, list):
             return results
         files = [(record["id"], PurePosixPath(str(record["file_name"]))) for record in coco["images"]]

@@ -11,7 +11,7 @@ from lib.data.formats.content import REGIONS, Record, is_region_class
 from lib.data.formats.listing import SPELLINGS, Names
 from lib.data.image import SUFFIXES
 from lib.utils.fields import Problems, number, shown
-from lib.utils.files import read_text as read_unicode
+from lib.utils.reading import read_text as read_unicode
 
 NO_LABELS = ("classes.txt", "labels.txt", "labelmap.txt")  # names of classes beside text files of labels
 _CLASS_NAMES = "as class names in lines, of DOTA and KITTI, are not read, convert to YOLO (class number first) or COCO"

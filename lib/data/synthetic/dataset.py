@@ -1,6 +1,5 @@
 """The embedded data set: synthetic scenes of small textured shapes, written to disk in COCO format."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from lib.data.synthetic.scenes import SceneOptions, draw_scene
 from lib.data.synthetic.shapes import SHAPES
 from lib.utils.files import write_json
 from lib.utils.picture_file import write_picture
+from lib.utils.reading import read_json
 
 VERSION = 1  # raise it when the same parameters come to give other images, so that old folders are made anew
 MARKER = "synthetic.json"  # holds the parameters, and whether the folder is complete
@@ -68,8 +68,8 @@ def _check(counts: dict[str, int], scene: SceneOptions) -> None:
 def _read_marker(root: Path) -> Any:
     """The marker's content; None if it is missing or broken."""
     try:
-        return json.loads((root / MARKER).read_text())
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return read_json(root / MARKER)
+    except (FileNotFoundError, ValueError):
         return None
 
 
