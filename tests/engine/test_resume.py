@@ -108,19 +108,6 @@ def test_weights_alone_are_no_run(train, copied):
         train("--resume")
 
 
-def test_a_run_stopped_after_the_last_step_of_an_epoch_logs_the_same_rate(train, whole, monkeypatch):
-    original, calls = Learner.step, []
-
-    def step(self, parts, flags=()):
-        calls.append(flags)
-        return original(self, parts, [1.0] if len(calls) > 1 else flags)  # as by a signal in the second step
-
-    with monkeypatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr(Learner, "step", step)
-        train()
-    assert epochs_of(train("--resume")) == epochs_of(whole)
-
-
 def test_a_second_signal_says_what_is_saved(train, monkeypatch):
     original, calls = Learner.step, []
 

@@ -68,7 +68,7 @@ def test_same_seed_same_weights_whatever_the_workers(train, whole):
     assert not same(weights(whole), other)
 
 
-@pytest.mark.parametrize("steps_before", [1, 2, 4])
+@pytest.mark.parametrize("steps_before", [2, 4])
 def test_interrupted_run_resumes_to_the_same_weights(train, whole, interrupted, steps_before):
     with interrupted(steps_before):
         train("train.save_every_steps=1", "train.eval_every=0")
@@ -130,10 +130,10 @@ def test_signal_may_end_a_run_after_the_last_step_of_an_epoch(train, whole, monk
 
     with monkeypatch.context() as patch, pytest.raises(Stopped, match="epoch 1 after step 3 of 3; .*holds this state"):
         patch.setattr(Learner, "step", step)
-        train("train.eval_every=0")
-    resumed = train("--resume", "train.eval_every=0")
+        train()
+    resumed = train("--resume")
     assert same(weights(resumed), weights(whole))
-    assert [epoch["loss_cls"] for epoch in epochs_of(resumed)] == [epoch["loss_cls"] for epoch in epochs_of(whole)]
+    assert epochs_of(resumed) == epochs_of(whole)
 
 
 def test_run_stopped_in_its_evaluation_is_evaluated_when_resumed(train, whole, monkeypatch):

@@ -4,8 +4,7 @@ import hypothesis.strategies as st
 import torch
 from hypothesis import given, settings
 
-from lib.ops import batched_nms, bbox_overlaps, multiclass_nms, nms, reference
-from lib.ops.padded import Selection
+from lib.ops import batched_nms, bbox_overlaps, nms, reference
 
 COORDINATES = st.one_of(
     st.integers(0, 12).map(float),  # ties, duplicates, boxes of no area
@@ -24,15 +23,6 @@ def unpack(rows):
 
 def checked(examples=80):
     return settings(max_examples=examples, deadline=None, derandomize=True)
-
-
-@given(ROWS, THRESHOLDS, st.sampled_from(["iou", "iof"]))
-@checked()
-def test_nms_equals_the_reference_on_any_boxes(rows, threshold, mode):
-    boxes, scores, labels = unpack(rows)
-    assert torch.equal(nms(boxes, scores, threshold, mode), reference.nms(boxes, scores, None, threshold, mode))
-    expected = reference.nms(boxes, scores, labels, threshold, mode)
-    assert torch.equal(batched_nms(boxes, scores, labels, threshold, mode), expected)
 
 
 @given(ROWS, THRESHOLDS)
@@ -67,21 +57,6 @@ def test_overlaps_equal_the_reference_on_any_boxes(rows, mode):
     torch.testing.assert_close(found, expected, rtol=0, atol=3e-7 if mode == "nwd" else 0, equal_nan=True)
     if mode in ("iou", "iof"):
         assert ((found >= 0) & (found <= 1)).all()
-
-
-LIMITS = st.tuples(
-    st.floats(0, 1, width=32), THRESHOLDS, st.integers(1, 8), st.integers(1, 8), st.sampled_from([None, 0, 1])
-)
-
-
-@given(ROWS, LIMITS)
-@checked()
-def test_multiclass_nms_equals_the_reference_on_any_boxes(rows, limits):
-    boxes, scores, labels = unpack(rows)
-    table = torch.where(labels[:, None] == torch.arange(3), scores[:, None], scores[:, None] * 0.5)[None]
-    found = multiclass_nms(boxes[None], table, *limits)
-    expected = reference.multiclass_nms(boxes[None], table, Selection(*limits[:4]), limits[4])
-    assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
 
 
 @given(ROWS, THRESHOLDS)
