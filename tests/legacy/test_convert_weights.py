@@ -18,6 +18,7 @@ from lib.checkpoint import load_weights, read_run, save_checkpoint
 from lib.config import load_config
 from lib.legacy import translate_weights
 from lib.legacy.classes import COCO, COCO_IDS, VOC
+from lib.utils.command_line import readable_errors
 from tools import convert_weights as tool
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -259,7 +260,7 @@ def test_what_is_wrong_with_a_file_is_one_clear_line_and_nothing_is_written(tmp_
     assert not Path("out.pth").exists()
 
 
-def test_command_works_from_anywhere_and_from_an_address(tmp_path):
+def test_command_works_from_anywhere_and_from_an_address(tmp_path, monkeypatch, capsys):
     (tmp_path / "tiny.yml").write_text(yaml.safe_dump(TINY))
     torch.save(bmvc_names(tiny()), tmp_path / "good.pth")
     digest = hashlib.sha256((tmp_path / "good.pth").read_bytes()).hexdigest()
@@ -275,9 +276,12 @@ def test_command_works_from_anywhere_and_from_an_address(tmp_path):
     assert done.returncode == 0, done.stderr
     assert read_run(tmp_path / "out.pth")["classes"] == list(VOC)
     assert [path.name for path in (tmp_path / "home/hub/checkpoints").glob("*/*")] == ["good.pth"]
-    bad = run_tool("good.pth", "--cfg=tiny.yml", "--out=out2.pth", "model.num_classes=91", cwd=tmp_path)
-    assert (bad.returncode, bad.stderr.count("\n")) == (2, 1)
-    assert bad.stderr.startswith("error: good.pth: a checkpoint of the BMVC 2019 code")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop, readable_errors():
+        tool.main(["good.pth", "--cfg=tiny.yml", "--out=out2.pth", "model.num_classes=91"])
+    error = capsys.readouterr().err
+    assert (stop.value.code, error.count("\n")) == (2, 1)
+    assert error.startswith("error: good.pth: a checkpoint of the BMVC 2019 code")
 
 
 def test_unreachable_address_is_named(tmp_path, monkeypatch):
