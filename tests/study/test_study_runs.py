@@ -16,6 +16,7 @@ import yaml
 from lib.study.grid import plan, read_grid
 from lib.study.runs import is_done, jobs_on
 from lib.study.summary import read_study
+from tests.engine.conftest import leave_pictures_out
 from tools import study as tool
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,7 +70,7 @@ def test_runs_at_once_are_the_cores_on_every_system(monkeypatch):
 
 
 FORKS = multiprocessing.get_context("forkserver")  # its processes start with the project imported
-FORKS.set_forkserver_preload(["lib.engine.learner", "lib.engine.train", "lib.inference", "tensorboard"])
+FORKS.set_forkserver_preload(["lib.engine.learner", "lib.engine.train", "lib.inference"])
 
 
 def run_here(script: str, arguments: list[str], log: str) -> None:
@@ -77,6 +78,7 @@ def run_here(script: str, arguments: list[str], log: str) -> None:
     file = os.open(log, os.O_WRONLY | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)
+    leave_pictures_out()
     sys.argv = [script, *arguments]
     runpy.run_path(script, run_name="__main__")
 
