@@ -83,17 +83,29 @@ def test_opencv_runs_the_whole_model_resize_and_nms_inside(spread, images):
             np.testing.assert_allclose(found.reshape(value.shape), value, atol=1e-3, err_msg=name)
 
 
-def test_batch_and_opset_can_be_chosen(checkpoint, images, tmp_path):
-    content = onnx_bytes(load_detector(checkpoint), heads=True, opset=20, batch=2)
-    (tmp_path / "model.onnx").write_bytes(content)
-    model = onnx.load_from_string(content)
-    assert [(entry.domain, entry.version) for entry in model.opset_import if not entry.domain] == [("", 20)]
-    assert model.ir_version == 9  # which came with opset 20
-    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 2
+def test_batch_and_opset_can_be_chosen(checkpoint, files, images, tmp_path, monkeypatch):
+    model, chosen = onnx.load(files["heads"]), []  # the export itself, which takes seconds
+
+    def written(program, outputs, about, opset):
+        (image,) = (node.meta["val"] for node in program.graph.nodes if node.name == "images")
+        chosen.append((tuple(image.shape), opset))
+        model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = image.shape[0]
+        return model.SerializeToString()
+
+    monkeypatch.setattr(export, "_to_onnx", written)
+    (tmp_path / "model.onnx").write_bytes(onnx_bytes(load_detector(checkpoint), heads=True, opset=20, batch=2))
+    assert chosen == [((2, 64, 96, 3), 20)]
     expected = Predictor(checkpoint, "cpu")(images[:5])
     for found, other in zip(Predictor(tmp_path / "model.onnx")(images[:5]), expected, strict=True):
         assert found.labels.tolist() == other.labels.tolist()
         torch.testing.assert_close(found.boxes, other.boxes, rtol=0, atol=1e-2)
+
+
+def test_an_opset_has_the_version_of_onnx_that_came_with_it():
+    program = torch.export.export(torch.nn.ReLU(), (torch.zeros(1),))
+    model = onnx.load_from_string(export._to_onnx(program, ["y"], {}, 20))
+    assert [(entry.domain, entry.version) for entry in model.opset_import if not entry.domain] == [("", 20)]
+    assert model.ir_version == 9  # which came with opset 20
 
 
 def test_an_opset_that_torch_does_not_write_is_refused():
