@@ -18,7 +18,6 @@ from lib.legacy import translate_config
 from lib.models.pretrained import IMAGENET, IMPLIED, implied_config
 from lib.models.recipes import expand_recipe, expand_surgery
 from lib.multibox.coder import BoxCoder
-from lib.ops.checks import check_fraction, check_positive, check_sigma
 from lib.ops.padded import Selection, check_selection
 from lib.utils.lookup import accepts
 from lib.utils.schema import Maybe, check_plain, without_maybe
@@ -295,12 +294,8 @@ def _complete(given: Mapping[str, Any]) -> dict[str, Any]:
         config["model"] = expand_recipe(model)  # anything else is refused by the check
     check_values(config, DEFAULTS)
     BoxCoder(tuple(config["model"]["variances"]))
-    check_sigma(config["model"]["norm"]["eps"], "model.norm.eps")
-    check_fraction(config["model"]["norm"]["momentum"], "model.norm.momentum")
-    check_positive(config["evaluation"]["batch_size"], "evaluation.batch_size")
     given_selection = {key: value for key, value in config["postprocess"].items() if value is not None}
     check_selection(Selection(**given_selection), "postprocess.")
-    check_fraction(config["postprocess"]["score_threshold"], "postprocess.score_threshold")
     return config
 
 

@@ -1,4 +1,4 @@
-"""What the values of a config must be: their types, the names of parts, and the options that each part takes."""
+"""What the values of a config must be: types and ranges, the names of parts, and the options that each part takes."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +12,7 @@ from lib.models.backbones import BACKBONES
 from lib.models.necks import NECKS
 from lib.multibox.losses import LOSSES
 from lib.multibox.matcher import MATCHERS
+from lib.ops.checks import check_count, check_fraction, check_positive, check_sigma
 from lib.optim import OPTIMIZERS, SCHEDULES
 from lib.utils.lookup import build, lookup, prepare, suggest
 from lib.utils.schema import check_value
@@ -59,9 +60,19 @@ ITEMS: dict[str, Any] = {
     "model.priors.boxes": list[list[float]] | None,
 }
 
+# Key -> the range of its values, unless null: a function of (value, key of the config) that refuses others.
+RANGES: dict[str, Callable[[Any, str], None]] = {
+    **dict.fromkeys(("train.epochs", "train.time_limit_s", "train.clip_norm", "model.norm.eps"), check_sigma),
+    **dict.fromkeys(("model.norm.momentum", "postprocess.score_threshold"), check_fraction),
+    **dict.fromkeys(("train.patience", "evaluation.batch_size"), check_positive),
+    **dict.fromkeys(
+        (f"train.{key}" for key in ("eval_every", "keep_last", "save_every_steps", "log_every")), check_count
+    ),
+}
+
 
 def check_values(values: Mapping[str, Any], defaults: Mapping[str, Any], where: str = "") -> None:
-    """Raises for a key that ``defaults`` does not have, and for a value of another type."""
+    """Raises for a key that ``defaults`` does not have, and for a value of another type or out of its range."""
     for key, value in values.items():
         name = f"{where}{key}"
         if key not in defaults:
@@ -76,3 +87,5 @@ def check_values(values: Mapping[str, Any], defaults: Mapping[str, Any], where: 
             check_values(value, default, f"{name}.")
         else:
             check_value(value, default, name, ITEMS.get(name))
+            if name in RANGES and value is not None:
+                RANGES[name](value, name)

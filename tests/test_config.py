@@ -148,7 +148,6 @@ def test_dumped_config_loads_to_the_same_config(tmp_path):
         ("input.test_resize=nativ", r"input.test_resize must be one of .*\(did you mean 'native'\?\)"),
         ("input.channels=RGB", r"input.channels must be one of bgr, rgb; got 'RGB'"),
         ("input.channels={type: rgb}", "input.channels must be one of bgr, rgb; got {'type': 'rgb'}"),
-        ("evaluation.batch_size=0", "evaluation.batch_size must be at least 1; got 0"),
         ("train=3", "train must hold the keys epochs, batch_size"),
         ("model.backbone.type=vgg61", r"model.backbone.type must be one of .*got 'vgg61' \(did you mean 'vgg16'\?\)"),
         ("model.backbone.widht=0.5", r"got model.backbone.widht \(did you mean 'width'\?\)"),
@@ -171,6 +170,30 @@ def test_dumped_config_loads_to_the_same_config(tmp_path):
 def test_bad_override_is_named(override, message):
     with pytest.raises((ValueError, TypeError), match=message):
         load_config({"model": {"backbone": {"type": "mobilenet_v1"}}}, [override])
+
+
+@pytest.mark.parametrize(
+    ("override", "rule"),
+    [
+        ("train.epochs=0", "greater than 0"),
+        ("train.epochs=-0.5", "greater than 0"),
+        ("train.time_limit_s=0", "greater than 0"),
+        ("train.clip_norm=0", "greater than 0"),
+        ("model.norm.eps=0", "greater than 0"),
+        ("model.norm.momentum=1.1", "in 0 .. 1"),
+        ("postprocess.score_threshold=-0.1", "in 0 .. 1"),
+        ("train.patience=0", "at least 1"),
+        ("evaluation.batch_size=0", "at least 1"),
+        ("train.eval_every=-1", r"0 or more and below 2\*\*31"),
+        ("train.keep_last=-1", r"0 or more and below 2\*\*31"),
+        ("train.save_every_steps=-1", r"0 or more and below 2\*\*31"),
+        ("train.log_every=-1", r"0 or more and below 2\*\*31"),
+    ],
+)
+def test_a_value_out_of_its_range_is_refused_when_the_config_is_read(override, rule):
+    key, value = override.split("=")
+    with pytest.raises(ValueError, match=f"^{key} must be {rule}; got {value}$"):
+        load_config(overrides=[override])
 
 
 @pytest.mark.parametrize(

@@ -61,9 +61,6 @@ class Learner:
     def __init__(self, cfg: Mapping[str, Any], model: Detector, device: torch.device, world: World):
         self.settings, self.device, self.world = cfg["train"], device, world
         lookup(NORMS, self.settings["norm"], "train.norm")
-        clip_norm = self.settings["clip_norm"]
-        if clip_norm is not None and not clip_norm > 0:
-            raise ValueError(f"train.clip_norm must be above 0, or null for no limit; got {clip_norm}")
         dtype = lookup(PRECISIONS, self.settings["precision"], "train.precision") or fast_precision(device)
         self.model = synchronize(model, device) if self.settings["norm"] == "sync" and world.size > 1 else model
         self.normalizer, self.loss = build_normalizer(cfg).to(device), build_loss(cfg)

@@ -14,7 +14,6 @@ import torch
 from lib.checkpoint import read_run
 from lib.engine.learner import Learner, Report
 from lib.engine.run import RunFolder
-from lib.ops.checks import check_count
 from lib.utils.log import progress
 from lib.utils.lookup import lookup
 from lib.utils.runtime import memory_mb
@@ -60,19 +59,11 @@ class Trainer:
         self.headline = headline
         self.position, self.stop = Position(), StopSignals()
         self.steps = len(loader) // settings["accumulate"]  # of an epoch
-        if settings["epochs"] <= 0:
-            raise ValueError(f"train.epochs must be above 0, and may be a fraction; got {settings['epochs']}")
         self._last_step = max(1, round(settings["epochs"] * self.steps))  # of the run, unless time or patience ends it
         # Sums of this epoch's losses, which checkpoints hold so that a resumed epoch has the same means.
         self._sums: dict[str, float] = {}
         self._now = lookup(CLOCKS, settings["clock"], "train.clock")
-        limit, patience = settings["time_limit_s"], settings["patience"]
-        if limit is not None and not limit > 0:
-            raise ValueError(f"train.time_limit_s must be above 0, or null for no limit; got {limit}")
-        if patience is not None and patience < 1:
-            raise ValueError(f"train.patience must be 1 or more, or null to train all epochs; got {patience}")
-        for key in ("eval_every", "keep_last", "save_every_steps", "log_every"):
-            check_count(settings[key], f"train.{key}")
+        patience = settings["patience"]
         if patience is not None and not (evaluate and settings["eval_every"]):
             got = "train.eval_every=0" if evaluate else "no data.val"
             raise ValueError(

@@ -50,25 +50,6 @@ def test_seconds_are_summed_over_resumes(train, ticks, interrupted):
     assert (position["epoch"], position["steps"], position["seconds"]) == (2, 4, 6.0)
 
 
-@pytest.mark.parametrize("epochs", ["0", "-0.5"])
-def test_epochs_must_be_a_positive_number(train, epochs):
-    with pytest.raises(ValueError, match=r"train.epochs must be above 0, and may be a fraction; got "):
-        train(f"train.epochs={epochs}")
-
-
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("train.time_limit_s=0", "train.time_limit_s must be above 0, or null for no limit; got 0"),
-        ("train.patience=0", "train.patience must be 1 or more, or null to train all epochs; got 0"),
-        ("train.log_every=-1", r"train.log_every must be 0 or more and below 2\*\*31; got -1"),
-    ],
-)
-def test_limits_that_train_nothing_are_refused(train, override, message):
-    with pytest.raises(ValueError, match=message):
-        train(override)
-
-
 def test_the_wall_clock_is_the_default_and_an_unknown_one_is_refused(train):
     assert module.CLOCKS["wall"] is module.time.perf_counter
     assert module.CLOCKS["cpu"] is module.time.process_time

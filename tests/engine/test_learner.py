@@ -207,7 +207,6 @@ def test_centralized_gradients_have_mean_zero_but_of_vectors():
     [
         ("train.norm=synch", r"train.norm must be one of batch, sync, frozen; got 'synch' \(did you mean 'sync'"),
         ("train.precision=bf61", r"train.precision must be one of fp32, bf16, fp16, auto; .*did you mean 'bf16'"),
-        ("train.clip_norm=0", "train.clip_norm must be above 0, or null for no limit; got 0"),
         ("train.rates={backbone: -1}", "train.rates.backbone must be 0 or more and finite; got -1"),
         ("train.accumulate=3", "train.batch_size must be a multiple of 3"),
     ],
